@@ -1,0 +1,188 @@
+"""The envelope: CloudEvents 1.0 attributes as Kafka headers (binary mode), and the ids derived from them.
+
+Sources: CloudEvents 1.0.2, Kafka protocol binding 3.2 (binary content mode); W3C Trace Context; RFC 9562 section
+5.5 (UUID version 5). Only the standard library is imported here, because the orchestrator's pure core uses it too.
+
+Ids are derived, never random: a crash that sends again sends the same id again, and whoever reads can tell.
+Every id is ``uuid5(NAMESPACE, canonical JSON array)``; the arrays differ in length by kind of id, so that they can't
+collide. Test vectors: ``tests/unit/test_envelope.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b, sha1
+from uuid import UUID
+
+from kantor.errors import EnvelopeError
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+#: Fixed for ever: changing it would change every id. Any UUID would do; this one was drawn once.
+NAMESPACE = UUID("6f1c2a52-5d0e-5b6c-9a43-b1d2f0c7e94a")
+
+#: A transaction id is used as a record key, in URLs and in file names: keep it plain.
+TRANSACTION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+CONTENT_TYPE = "application/avro"
+#: The engine's own ``ce_source``; intake does not journal its commands again.
+KANTOR_SOURCE = "kantor"
+STEP_FAILED = "kantor.StepFailed"
+TRANSACTION_ENDED = "kantor.TransactionEnded"
+
+_NAMESPACE_BYTES = NAMESPACE.bytes
+_encode_array = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def derived_id(*parts: str | int) -> str:
+    """uuid5 over the canonical JSON array of ``parts``, as lower-case text with dashes."""
+    digest = sha1(_NAMESPACE_BYTES + _encode_array(parts).encode(), usedforsecurity=False).hexdigest()
+    # RFC 9562: version 5 in the 13th digit, variant 10xx in the 17th.
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+def command_id(transaction_id: str, path: str, kind: str, round_: int, attempt: int) -> str:
+    """The ``ce_id`` of one attempt of a command. ``kind`` is ``action`` or ``compensation``; counts start at 1."""
+    return derived_id(transaction_id, path, kind, round_, attempt)
+
+
+def idempotency_key(transaction_id: str, path: str, kind: str, round_: int) -> str:
+    """The ``ce_idempotencykey`` that all attempts of one action share."""
+    return derived_id(transaction_id, path, kind, round_)
+
+
+def event_id(cause: str, type_: str, index: int) -> str:
+    """The ``ce_id`` of the ``index``-th event (from 0) of ``type_`` that handling ``cause`` produced."""
+    return derived_id(cause, type_, index)
+
+
+def choreographed_action(transaction_id: str, handler: str, item: str = "") -> str:
+    """What ``ce_reverses`` names for an action that a service took by itself, on an event.
+
+    ``handler`` is the full name of the event type that confirms the action (the step's ``succeeds_on``): the one
+    name of it that both sides know.
+    """
+    return derived_id(transaction_id, handler, item)
+
+
+def shard_of(transaction_id: str, shards: int) -> int:
+    """The partition of the journal, history and state that a transaction lives in."""
+    return zlib.crc32(transaction_id.encode()) % shards
+
+
+def fingerprint(source: str, id_: str) -> int:
+    """(ce_source, ce_id) as a signed 64-bit number: what duplicates are recognised by."""
+    return int.from_bytes(blake2b(f"{source}\0{id_}".encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Milliseconds since the epoch as RFC 3339 in UTC, with milliseconds: ``2026-01-31T12:00:00.000Z``."""
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """RFC 3339 as milliseconds since the epoch. Raises ``EnvelopeError`` for anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise EnvelopeError(f"{text!r} is no RFC 3339 time") from error
+    if moment.tzinfo is None:
+        raise EnvelopeError(f"{text!r} has no offset from UTC")
+    return int(moment.timestamp() * 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """The attributes around one payload. Times are milliseconds since the epoch."""
+
+    id: str
+    source: str
+    type: str
+    correlation_id: str
+    causation_id: str | None = None
+    time: int | None = None
+    idempotency_key: str | None = None
+    expiry_time: int | None = None
+    reverses: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """As Kafka headers. Attributes that are None are left out."""
+        headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", self.id.encode()),
+            ("ce_source", self.source.encode()),
+            ("ce_type", self.type.encode()),
+            ("ce_correlationid", self.correlation_id.encode()),
+            ("content-type", b"application/avro"),
+        ]
+        if self.time is not None:
+            headers.append(("ce_time", rfc3339(self.time).encode()))
+        if self.causation_id is not None:
+            headers.append(("ce_causationid", self.causation_id.encode()))
+        if self.idempotency_key is not None:
+            headers.append(("ce_idempotencykey", self.idempotency_key.encode()))
+        if self.expiry_time is not None:
+            headers.append(("ce_expirytime", rfc3339(self.expiry_time).encode()))
+        if self.reverses is not None:
+            headers.append(("ce_reverses", self.reverses.encode()))
+        if self.traceparent is not None:
+            headers.append(("traceparent", self.traceparent.encode()))
+        if self.tracestate is not None:
+            headers.append(("tracestate", self.tracestate.encode()))
+        return headers
+
+
+def header_map(headers: Headers | None) -> dict[str, bytes]:
+    """Headers by name; of a repeated name the last one counts. Null values are left out."""
+    return {name: value for name, value in headers or () if value is not None}
+
+
+def transaction_id_of(headers: Mapping[str, bytes]) -> str:
+    """The transaction that a record belongs to. Raises ``EnvelopeError`` if none or malformed.
+
+    The record's key is never a fallback: a key may be anything, and a wrong guess would change the wrong transaction.
+    """
+    raw = headers.get("ce_correlationid")
+    if raw is None:
+        raise EnvelopeError("no transaction id: the header ce_correlationid is missing")
+    text = raw.decode("utf-8", "replace")
+    if TRANSACTION_ID.fullmatch(text) is None:
+        raise EnvelopeError(f"malformed transaction id {text[:140]!r}: allowed is [A-Za-z0-9._:-]{{1,128}}")
+    return text
+
+
+def read(headers: Headers | Mapping[str, bytes] | None) -> Envelope:
+    """The envelope of a record. Raises ``EnvelopeError`` naming the attribute that is missing or malformed."""
+    found = headers if isinstance(headers, Mapping) else header_map(headers)
+    try:
+        text = {
+            name: value.decode() for name, value in found.items() if name[:3] == "ce_" or name[:5] == "trace"
+        }
+    except UnicodeDecodeError as error:
+        raise EnvelopeError(f"an attribute is no UTF-8: {error}") from error
+    for name in ("ce_id", "ce_source", "ce_type"):
+        if not text.get(name):
+            raise EnvelopeError(f"the header {name} is missing")
+    time, expiry = text.get("ce_time"), text.get("ce_expirytime")
+    return Envelope(
+        id=text["ce_id"],
+        source=text["ce_source"],
+        type=text["ce_type"],
+        correlation_id=transaction_id_of(found),
+        causation_id=text.get("ce_causationid"),
+        time=parse_rfc3339(time) if time else None,
+        idempotency_key=text.get("ce_idempotencykey"),
+        expiry_time=parse_rfc3339(expiry) if expiry else None,
+        reverses=text.get("ce_reverses"),
+        traceparent=text.get("traceparent"),
+        tracestate=text.get("tracestate"),
+    )

@@ -1,0 +1,88 @@
+"""Every error that Kantor raises on purpose.
+
+    KantorError
+    ├── ConfigError            a setting is missing or wrong: fix it and start again
+    ├── EnvelopeError          a message's CloudEvents attributes are missing or malformed
+    ├── CodecError             bytes and schema do not fit
+    │   ├── UndecodableError   these bytes will never be readable: dead letter or incident
+    │   ├── UnknownSchemaError no schema has this id (yet)
+    │   └── EncodingError      a value does not fit the schema that it is written with
+    ├── RegistryUnavailableError   the registry did not answer: wait and try again
+    ├── KafkaUnavailableError  the broker did not answer in time: wait and try again
+    ├── FencedError            another owner took over: stop, write nothing more
+    ├── DefinitionError        a saga definition can't work: message, place and remedy
+    ├── Retryable              raised by a handler: try again, the cause may pass
+    └── NotFoundError          what was asked for does not exist
+
+Third-party errors are translated once, at the edge (``kantor.kafka``, ``kantor.codec``), into these.
+"""
+
+from __future__ import annotations
+
+
+class KantorError(Exception):
+    """The root: whoever catches this catches all that Kantor raises on purpose."""
+
+
+class ConfigError(KantorError):
+    """A setting is missing or wrong. The message names it and the remedy; nothing was started."""
+
+
+class EnvelopeError(KantorError):
+    """A CloudEvents attribute is missing or malformed. The record can't be attributed; it is not retried."""
+
+
+class CodecError(KantorError):
+    """Bytes and schema do not fit."""
+
+
+class UndecodableError(CodecError):
+    """These bytes will never be readable. The caller sets the record aside with its original bytes."""
+
+
+class UnknownSchemaError(CodecError):
+    """No schema with this id is known. It may be published later: the caller may ask again for a while."""
+
+    def __init__(self, schema_id: int, where: str) -> None:
+        super().__init__(f"schema id {schema_id} is unknown to {where}; publish the schema, then redeliver")
+        self.schema_id = schema_id
+
+
+class EncodingError(CodecError):
+    """A value does not fit its schema. A bug of the writer: nothing was sent."""
+
+
+class RegistryUnavailableError(KantorError):
+    """The schema registry did not answer. The caller waits and tries again; nothing is skipped."""
+
+
+class KafkaUnavailableError(KantorError):
+    """The broker did not answer in time. The caller waits and tries again."""
+
+
+class FencedError(KantorError):
+    """Another owner took over this shard or group. The caller stops and writes nothing more."""
+
+
+class DefinitionError(KantorError):
+    """A saga definition can't work. ``problems`` has one line each: place, what is wrong, remedy."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Retryable(KantorError):  # noqa: N818 - reads as what a handler says: raise Retryable("carrier is down")
+    """Raised by a service's handler when the cause may pass (a dependency is down, a lock is taken).
+
+    A command's failure is reported as ``StepFailed{retryable: true}`` and the orchestrator retries it with
+    backoff; an event's handler is tried again for a bounded time, then reported.
+    """
+
+    def __init__(self, message: str, *, code: str = "unavailable") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class NotFoundError(KantorError):
+    """What was asked for does not exist. On the command line: exit code 4."""

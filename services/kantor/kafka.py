@@ -1,0 +1,515 @@
+"""Kafka clients: the only module of the kit that imports confluent_kafka.
+
+Facts that shape this file, each measured on a real broker (docs/decisions/0003-kafka-clients.md):
+
+* ``consume(n, t)`` waits the whole ``t`` unless ``n`` messages came; so: ``poll(t)``, then ``consume(n - 1, 0)``.
+* A Kafka transaction begun right after the last one's commit meets CONCURRENT_TRANSACTIONS, and librdkafka waits
+  ``retry.backoff.ms`` before it asks again; the default of 100 ms would rule the throughput.
+* ``flush`` and ``commit_transaction`` ignore ``linger.ms``: callers that flush get full batches and no delay.
+* A pattern subscription finds a new topic only when metadata is refreshed; the default is 5 minutes.
+* Clients do not survive ``fork``; a consumer has one owner thread; every client must be polled, idle producers too.
+
+Records are handed on as librdkafka's own message objects: they satisfy :class:`Record`, and a copy would cost more
+than the rest of the intake.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Protocol
+
+import confluent_kafka as ck
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewTopic
+
+from kantor.errors import ConfigError, FencedError, KafkaUnavailableError, KantorError
+
+log = logging.getLogger("kantor.kafka")
+
+ENV_BOOTSTRAP = "KANTOR_BOOTSTRAP_SERVERS"
+ENV_PREFIX = "KANTOR_KAFKA_"
+
+BEGINNING = ck.OFFSET_BEGINNING
+END = ck.OFFSET_END
+_EOF = ck.KafkaError._PARTITION_EOF
+
+#: (topic, partition)
+Partition = tuple[str, int]
+
+
+class Record(Protocol):
+    """One record as read from a topic."""
+
+    def topic(self) -> str: ...
+    def partition(self) -> int: ...
+    def offset(self) -> int: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+    def headers(self) -> list[tuple[str, bytes | None]] | None: ...
+    def timestamp(self) -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """Where the cluster is, and what else librdkafka shall know (SASL, TLS)."""
+
+    bootstrap_servers: str
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_env(cls, bootstrap_servers: str | None = None) -> KafkaSettings:
+        """Settings from ``KANTOR_BOOTSTRAP_SERVERS`` and every ``KANTOR_KAFKA_*`` (KANTOR_KAFKA_SASL_USERNAME is
+        librdkafka's ``sasl.username``). Raises ``ConfigError`` if no address is known."""
+        servers = bootstrap_servers or os.environ.get(ENV_BOOTSTRAP)
+        if not servers:
+            raise ConfigError(f"no Kafka address: set {ENV_BOOTSTRAP}, or start one with `kantor dev start`")
+        extra = {
+            name.removeprefix(ENV_PREFIX).lower().replace("_", "."): value
+            for name, value in os.environ.items()
+            if name.startswith(ENV_PREFIX)
+        }
+        return cls(servers, extra)
+
+    def _common(self, client_id: str) -> dict[str, Any]:
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": client_id,
+            "topic.metadata.refresh.interval.ms": 2_000,
+            "retry.backoff.ms": 5,
+            "reconnect.backoff.max.ms": 1_000,
+            "log.connection.close": False,
+            "logger": log,
+            **self.extra,
+        }
+
+
+class Batch:
+    """What one poll brought: records, and the partitions whose end was met (next offset there)."""
+
+    __slots__ = ("ends", "records")
+
+    def __init__(self, records: list[Record], ends: dict[Partition, int]) -> None:
+        self.records = records
+        self.ends = ends
+
+
+Listener = Callable[[list[Partition]], "Mapping[Partition, int] | None"]
+
+
+class Consumer:
+    """A group member, or a plain reader (``group=None``). One owner thread.
+
+    ``read_committed`` always. Offsets are never committed by themselves: callers commit the positions of what they
+    have finished.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        client_id: str,
+        *,
+        group: str | None = None,
+        ends: bool = False,
+        isolation: str = "read_committed",
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """``ends``: report the end of each partition when it is met (``Batch.ends``)."""
+        config = settings._common(client_id) | {
+            "group.id": group or f"{client_id}-reader",
+            "group.protocol": "classic",
+            "session.timeout.ms": 6_000,
+            "heartbeat.interval.ms": 1_500,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": isolation,
+            "enable.partition.eof": ends,
+            "fetch.queue.backoff.ms": 5,
+            "allow.auto.create.topics": False,
+        }
+        self._consumer = ck.Consumer(config | dict(extra or {}))
+        self._on_error = _raise_if_fatal
+
+    def subscribe(
+        self,
+        topics: Sequence[str],
+        *,
+        on_assign: Listener | None = None,
+        on_revoke: Listener | None = None,
+        on_lost: Listener | None = None,
+    ) -> None:
+        """Join the group. A topic that starts with ``^`` is a pattern.
+
+        ``on_assign`` gets the added partitions and may answer with positions to start from (else: the committed
+        ones); ``on_revoke`` must finish and commit, or abandon, before it returns; ``on_lost`` (another member may own
+        them by now) must abandon. They run inside :meth:`poll`.
+        """
+
+        def assigned(consumer: Any, partitions: list[Any]) -> None:
+            start = on_assign([(p.topic, p.partition) for p in partitions]) if on_assign else None
+            if start is not None:
+                for p in partitions:
+                    p.offset = start.get((p.topic, p.partition), p.offset)
+            consumer.incremental_assign(partitions)
+
+        def revoked(consumer: Any, partitions: list[Any]) -> None:
+            if on_revoke:
+                on_revoke([(p.topic, p.partition) for p in partitions])
+            consumer.incremental_unassign(partitions)
+
+        def lost(consumer: Any, partitions: list[Any]) -> None:
+            if on_lost:
+                on_lost([(p.topic, p.partition) for p in partitions])
+            consumer.incremental_unassign(partitions)
+
+        self._consumer.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=lost)
+
+    def assign(self, positions: Mapping[Partition, int]) -> None:
+        """Read exactly these, without a group, from these positions (or ``BEGINNING``, ``END``)."""
+        self._consumer.assign([ck.TopicPartition(t, p, offset) for (t, p), offset in positions.items()])
+
+    def poll(self, timeout: float, limit: int = 1000) -> Batch:
+        """Wait up to ``timeout`` seconds for a first record, then take what is there, at most ``limit``.
+
+        Raises ``FencedError`` or ``KafkaUnavailableError`` for errors that don't pass; passing ones are logged.
+        """
+        first = self._consumer.poll(timeout)
+        if first is None:
+            return Batch([], {})
+        messages = self._consumer.consume(limit - 1, 0) if limit > 1 else []
+        messages.insert(0, first)
+        ends: dict[Partition, int] = {}
+        for message in messages:
+            if message.error() is not None:
+                break
+        else:
+            return Batch(messages, ends)  # type: ignore[arg-type]
+        records = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                records.append(message)
+            elif error.code() == _EOF:
+                ends[message.topic() or "", message.partition() or 0] = message.offset() or 0
+            else:
+                self._on_error(error)
+        return Batch(records, ends)  # type: ignore[arg-type]
+
+    def commit(self, positions: Mapping[Partition, int], *, wait: bool = False) -> None:
+        """Commit these positions (next offset to read). Without ``wait``, a failure is only logged: the next commit
+        carries at least as much. With it, raises ``KafkaUnavailableError``."""
+        offsets = [ck.TopicPartition(t, p, offset) for (t, p), offset in positions.items()]
+        if not offsets:
+            return
+        try:
+            if wait:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+        except ck.KafkaException as error:
+            if wait:
+                _translate(error)
+            log.warning("offsets not committed: %s", error, extra={"action": "commit_failed"})
+
+    def committed(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
+        """The group's committed positions; partitions without one are left out."""
+        try:
+            found = self._consumer.committed([ck.TopicPartition(t, p) for t, p in partitions], timeout)
+        except ck.KafkaException as error:
+            _translate(error)
+        return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
+
+    def assignment(self) -> list[Partition]:
+        return [(p.topic, p.partition) for p in self._consumer.assignment()]
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        self._consumer.seek(ck.TopicPartition(*partition, offset))
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        self._consumer.pause([ck.TopicPartition(t, p) for t, p in partitions])
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        self._consumer.resume([ck.TopicPartition(t, p) for t, p in partitions])
+
+    def end(self, partition: Partition, timeout: float = 10.0) -> int:
+        """The partition's end now, asked of the broker: of what this consumer's isolation level lets it see."""
+        try:
+            return int(
+                self._consumer.get_watermark_offsets(ck.TopicPartition(*partition), timeout=timeout)[1]
+            )
+        except ck.KafkaException as error:
+            _translate(error)
+
+    def group_metadata(self) -> Any:
+        """What :meth:`Producer.send_offsets` wants: take it at a batch's begin (KIP-447)."""
+        return self._consumer.consumer_group_metadata()
+
+    def close(self) -> None:
+        """Leave the group (``on_revoke`` runs) and close."""
+        self._consumer.close()
+
+
+class Producer:
+    """An idempotent producer; with ``transactional_id`` a transactional one.
+
+    A delivery that fails for good is remembered and raised by the next :meth:`flush` (or makes the Kafka transaction
+    fail); there are no callbacks per record unless asked for.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        client_id: str,
+        *,
+        transactional_id: str | None = None,
+        linger_ms: float = 5,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        config = settings._common(client_id) | {
+            "enable.idempotence": True,
+            "linger.ms": linger_ms,
+            "queue.buffering.max.messages": 500_000,
+            "delivery.report.only.error": True,
+            "on_delivery": self._failed,
+        }
+        if transactional_id is not None:
+            config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 10_000}
+        self._failure: Any = None
+        self._producer = ck.Producer(config | dict(extra or {}))
+
+    def _failed(self, error: Any, record: Any) -> None:
+        if error is not None and self._failure is None:
+            self._failure = error
+            log.error("not delivered to %s: %s", record.topic(), error, extra={"action": "delivery_failed"})
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]] | None,
+        partition: int = -1,
+        on_delivery: Callable[[Any, Any], None] | None = None,
+    ) -> None:
+        """Hand one record to the client; waits while its queue is full. Raises ``KantorError`` if it is refused at
+        once (too large for this client, for example). ``on_delivery`` needs ``delivery.report.only.error=False``."""
+        options: dict[str, Any] = {"headers": headers}
+        if on_delivery is not None:
+            options["on_delivery"] = on_delivery
+        while True:
+            try:
+                self._producer.produce(topic, value, key, partition, **options)
+                return
+            except BufferError:
+                self._producer.poll(0.05)
+            except ck.KafkaException as error:
+                _translate(error)
+
+    def poll(self, timeout: float = 0) -> None:
+        self._producer.poll(timeout)
+
+    def flush(self, timeout: float = 30.0) -> None:
+        """Wait until everything handed over is delivered. Raises ``KafkaUnavailableError`` if that takes longer than
+        ``timeout`` (it stays queued: call again), ``KantorError`` if a record was refused for good."""
+        left = self._producer.flush(timeout)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise KantorError(f"a record was not delivered: {failure}")
+        if left:
+            raise KafkaUnavailableError(f"{left} records not delivered within {timeout:.0f} s")
+
+    def init_transactions(self, timeout: float = 60.0) -> None:
+        """Fence whoever used this ``transactional_id`` before and end its open Kafka transaction (KIP-98)."""
+        self._call(self._producer.init_transactions, timeout)
+
+    def begin(self) -> None:
+        self._failure = None
+        self._call(self._producer.begin_transaction)
+
+    def send_offsets(
+        self, positions: Mapping[Partition, int], group_metadata: Any, timeout: float = 10.0
+    ) -> None:
+        """Put the group's positions into the Kafka transaction (KIP-447: a fenced member is refused)."""
+        offsets = [ck.TopicPartition(t, p, offset) for (t, p), offset in positions.items()]
+        self._call(self._producer.send_offsets_to_transaction, offsets, group_metadata, timeout)
+
+    def commit(self, timeout: float = 10.0) -> None:
+        """Commit. Any error means: unknown or aborted. The caller abandons this producer and restores (rule 7a.5)."""
+        self._call(self._producer.commit_transaction, timeout)
+
+    def abort(self, timeout: float = 10.0) -> None:
+        self._call(self._producer.abort_transaction, timeout)
+
+    def purge(self) -> None:
+        """Forget what is queued: before abandoning this producer, so that its destruction does not wait."""
+        self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        self._producer.poll(0)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except ck.KafkaException as error:
+            _translate(error)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as it should be created; ``replication`` -1 takes the broker's default."""
+
+    name: str
+    partitions: int = -1
+    config: Mapping[str, str] = field(default_factory=dict)
+    replication: int = -1
+
+
+class Admin:
+    """Topics and offsets, without a group."""
+
+    def __init__(self, settings: KafkaSettings, client_id: str = "kantor-admin") -> None:
+        self._admin = AdminClient(settings._common(client_id))
+
+    def create_topics(self, specs: Sequence[TopicSpec], timeout: float = 30.0) -> list[str]:
+        """Create those that do not exist; the created names. Returns when all brokers' metadata shows them."""
+        existing = self.topics()
+        missing = [spec for spec in specs if spec.name not in existing]
+        if not missing:
+            return []
+        new = [NewTopic(s.name, s.partitions, s.replication, config=dict(s.config)) for s in missing]
+        created = []
+        for name, future in self._admin.create_topics(
+            new, operation_timeout=timeout, request_timeout=timeout
+        ).items():
+            try:
+                future.result(timeout + 5)
+                created.append(name)
+            except ck.KafkaException as error:
+                if error.args[0].code() != ck.KafkaError.TOPIC_ALREADY_EXISTS:
+                    _translate(error)
+        deadline = time.monotonic() + timeout
+        waiting = {spec.name for spec in missing}
+        while waiting - set(self.topics()):
+            if time.monotonic() > deadline:
+                raise KafkaUnavailableError(f"topics {sorted(waiting)} were created but do not show up")
+            self._admin.poll(0.02)
+        return created
+
+    def topics(self, timeout: float = 10.0) -> dict[str, int]:
+        """Partition counts by topic."""
+        try:
+            found = self._admin.list_topics(timeout=timeout).topics
+        except ck.KafkaException as error:
+            _translate(error)
+        return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
+
+    def topic_ids(self, names: Sequence[str], timeout: float = 10.0) -> dict[str, str]:
+        """Topic ids (KIP-516): a topic that is deleted and made again gets another one."""
+        if not names:
+            return {}
+        found = self._admin.describe_topics(ck.TopicCollection(list(names)), request_timeout=timeout)
+        result = {}
+        for name, future in found.items():
+            try:
+                result[name] = str(future.result(timeout + 5).topic_id)
+            except ck.KafkaException as error:
+                if error.args[0].code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    _translate(error)
+        return result
+
+    def ends(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
+        """The *read_uncommitted* end of each partition, asked of the brokers now: also what an open Kafka
+        transaction has written counts. Partitions of deleted topics are left out."""
+        if not partitions:
+            return {}
+        request = {
+            ck.TopicPartition(t, p): OffsetSpec.latest()  # type: ignore[no-untyped-call]
+            for t, p in partitions
+        }
+        found = self._admin.list_offsets(
+            request, isolation_level=ck.IsolationLevel.READ_UNCOMMITTED, request_timeout=timeout
+        )
+        result = {}
+        for partition, future in found.items():
+            try:
+                result[partition.topic, partition.partition] = int(future.result(timeout + 5).offset)
+            except ck.KafkaException as error:
+                if error.args[0].code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    _translate(error)
+        return result
+
+    def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]:
+        """A topic's settings in force."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        try:
+            entries = self._admin.describe_configs([resource], request_timeout=timeout)[resource].result(
+                timeout + 5
+            )
+        except ck.KafkaException as error:
+            _translate(error)
+        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
+
+    def set_config(self, topic: str, name: str, value: str, timeout: float = 10.0) -> None:
+        """Change one setting of a topic."""
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        try:
+            self._admin.incremental_alter_configs([resource], request_timeout=timeout)[resource].result(
+                timeout + 5
+            )
+        except ck.KafkaException as error:
+            _translate(error)
+
+    def group_offsets(self, group: str, timeout: float = 10.0) -> dict[Partition, int]:
+        """A group's committed positions."""
+        future = self._admin.list_consumer_group_offsets(
+            [ck.ConsumerGroupTopicPartitions(group)], request_timeout=timeout
+        )[group]
+        try:
+            found = future.result(timeout + 5).topic_partitions
+        except ck.KafkaException as error:
+            _translate(error)
+        return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
+
+    def group_members(self, group: str, timeout: float = 10.0) -> dict[str, list[Partition]]:
+        """Partitions by member (its client id and host) of a group; empty if there is no such group."""
+        future = self._admin.describe_consumer_groups([group], request_timeout=timeout)[group]
+        try:
+            members = future.result(timeout + 5).members
+        except ck.KafkaException as error:
+            if error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
+                return {}
+            _translate(error)
+        return {
+            f"{m.client_id}@{m.host}#{m.member_id[-6:]}": [
+                (p.topic, p.partition) for p in m.assignment.topic_partitions
+            ]
+            for m in members
+        }
+
+
+def _raise_if_fatal(error: Any) -> None:
+    if error.code() in (ck.KafkaError._FENCED, ck.KafkaError.FENCED_INSTANCE_ID):
+        raise FencedError(str(error))
+    if error.fatal():
+        raise KafkaUnavailableError(str(error))
+    log.info("passing trouble: %s", error, extra={"action": "consumer_error"})
+
+
+_FENCED = {ck.KafkaError._FENCED, ck.KafkaError.PRODUCER_FENCED, ck.KafkaError.INVALID_PRODUCER_EPOCH}
+
+
+def _translate(error: ck.KafkaException) -> NoReturn:
+    """librdkafka's error as one of ours (once, here, at the edge)."""
+    cause = error.args[0]
+    if cause.code() in _FENCED:
+        raise FencedError(str(cause)) from error
+    if cause.code() == ck.KafkaError.MSG_SIZE_TOO_LARGE:
+        raise KantorError(f"record too large: {cause.str()}") from error
+    raise KafkaUnavailableError(f"{cause.name()}: {cause.str()}") from error
