@@ -82,7 +82,9 @@ class Lock:
             )
             return cls(path, content["environment"]["title"], content["environment"]["version"], artifacts)
         except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
-            raise DevError(f"The lock file {path} can't be read ({error!r}). Install Kantor again.") from error
+            raise DevError(
+                f"The lock file {path} can't be read ({error!r}). Install Kantor again."
+            ) from error
 
 
 class Resolver(Protocol):
@@ -114,7 +116,10 @@ class ArtifactCache:
         if self._missing(lock):
             with writing(self.folder, "put the cache elsewhere (XDG_CACHE_HOME)"):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with locked(self.folder / "fetch.lock", lambda: progress.say("Another process is fetching; waiting for it.")):
+                with locked(
+                    self.folder / "fetch.lock",
+                    lambda: progress.say("Another process is fetching; waiting for it."),
+                ):
                     for leftover in self.folder.glob("staging-*"):
                         shutil.rmtree(leftover, ignore_errors=True)
                     self._fetch(lock, self._missing(lock), progress)
@@ -143,7 +148,10 @@ class ArtifactCache:
         executor = ThreadPoolExecutor(PARALLEL_FETCHES, thread_name_prefix="fetch")
         try:
             with progress.task(f"Fetching {lock.title} {lock.version}", len(missing), size) as task:
-                futures = [executor.submit(self._fetch_one, resolver, lock, a, staging, task.advance) for a in missing]
+                futures = [
+                    executor.submit(self._fetch_one, resolver, lock, a, staging, task.advance)
+                    for a in missing
+                ]
                 finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
                 for future in finished:
                     future.result()
@@ -160,7 +168,12 @@ class ArtifactCache:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _fetch_one(
-        self, resolver: Resolver, lock: Lock, artifact: Artifact, staging: Path, advance: Callable[[int], None]
+        self,
+        resolver: Resolver,
+        lock: Lock,
+        artifact: Artifact,
+        staging: Path,
+        advance: Callable[[int], None],
     ) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             own = Path(tempfile.mkdtemp(dir=staging))
@@ -170,7 +183,12 @@ class ArtifactCache:
             except OSError as error:
                 if attempt == ATTEMPTS or getattr(error, "filename", None):
                     raise
-        self._check(artifact, fetched, lock, "It was not kept. Try again; if it stays so, the source was tampered with")
+        self._check(
+            artifact,
+            fetched,
+            lock,
+            "It was not kept. Try again; if it stays so, the source was tampered with",
+        )
         final = self._path(artifact)
         final.parent.mkdir(parents=True, exist_ok=True)
         with fetched.open("rb+") as file:

@@ -41,9 +41,13 @@ def writing(place: Path, remedy: str) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DevError(f"The disk is full at {place}. Free some space, or {remedy}.") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise DevError(f"{place} can't be written ({error.strerror}). Fix its permissions, or {remedy}.") from error
+            raise DevError(
+                f"{place} can't be written ({error.strerror}). Fix its permissions, or {remedy}."
+            ) from error
         if error.errno in (errno.EEXIST, errno.ENOTDIR):
-            raise DevError(f"{error.filename or place} is a file where a folder is needed. Move it, or {remedy}.") from error
+            raise DevError(
+                f"{error.filename or place} is a file where a folder is needed. Move it, or {remedy}."
+            ) from error
         raise
 
 

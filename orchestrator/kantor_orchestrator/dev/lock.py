@@ -33,7 +33,9 @@ def make_lock(folder: Path, repository: Path) -> str:
         f'version = "{inputs[0].version}"',
     ]
     wanted = [*inputs, *(d for d in found if d.scope in ("compile", "runtime") and not d.optional)]
-    for artifact in sorted((dependency.artifact for dependency in wanted), key=lambda a: (a.groupId, a.artifactId)):
+    for artifact in sorted(
+        (dependency.artifact for dependency in wanted), key=lambda a: (a.groupId, a.artifactId)
+    ):
         content = artifact.resolve().read_bytes()
         lines += [
             "",

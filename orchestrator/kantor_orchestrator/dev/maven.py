@@ -30,7 +30,9 @@ def maven_context(folder: Path, progress_callback: Any = None) -> MavenContext:
         raise DevError(MISSING.format(name="jgo")) from error
     logging.getLogger("jgo").setLevel(logging.ERROR)  # our sha256 says more than its warning about a sha1
     settings = GlobalSettings.load()
-    context = MavenContext(PythonResolver(progress_callback=progress_callback), repo_cache=folder, timeout=TIMEOUT_S)
+    context = MavenContext(
+        PythonResolver(progress_callback=progress_callback), repo_cache=folder, timeout=TIMEOUT_S
+    )
     context.remote_repos.update(settings.repositories)
     return context
 
@@ -43,7 +45,9 @@ class MavenResolver:
         def report(_name: str, _size: int) -> Iterator[Callable[[int], None]]:
             yield advance
 
-        component = maven_context(folder, report).project(artifact.group, artifact.name).at_version(artifact.version)
+        component = (
+            maven_context(folder, report).project(artifact.group, artifact.name).at_version(artifact.version)
+        )
         try:
             return component.artifact(artifact.classifier, artifact.packaging).resolve()
         except RuntimeError as error:

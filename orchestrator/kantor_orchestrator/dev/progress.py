@@ -69,7 +69,7 @@ class BarProgress:
 
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with RichProgress(*columns, console=self._console) as bar:
-            yield BarTask(bar.advance, bar.add_task(title, total=size))
+            yield BarTask(bar.advance, bar.add_task(f"{title} ({files} files)", total=size))
 
 
 class BarTask:

@@ -1,0 +1,30 @@
+"""Real programs for the tests: Apache Kafka and Apicurio Registry, on loopback, stopped by pid when the tests end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kantor_orchestrator.dev.broker import DevBroker
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap servers of a Kafka that all tests share. Use topic names of your own; never stop it."""
+    broker = DevBroker(tmp_path_factory.mktemp("kafka"))
+    try:
+        yield broker.start()
+    finally:
+        broker.reset()
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[DevBroker]:
+    """A broker for one test, not started yet: the test may start, kill and stop it."""
+    broker = DevBroker(tmp_path / "own")
+    try:
+        yield broker
+    finally:
+        broker.reset()
