@@ -1,0 +1,57 @@
+"""Captured payload values as JSON text, and back without loss.
+
+Avro has values that JSON lacks: bytes, decimals, dates, times, UUIDs. They are written as ``{"$kind": text}``.
+Keys are sorted, so that equal values are equal text.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+_WRITERS: dict[type, tuple[str, Callable[[Any], str]]] = {
+    bytes: ("$bytes", lambda value: b64encode(value).decode()),
+    datetime: ("$datetime", lambda value: value.isoformat()),
+    date: ("$date", lambda value: value.isoformat()),
+    time: ("$time", lambda value: value.isoformat()),
+    Decimal: ("$decimal", str),
+    UUID: ("$uuid", str),
+}
+_READERS: dict[str, Callable[[str], Any]] = {
+    "$bytes": b64decode,
+    "$datetime": datetime.fromisoformat,
+    "$date": date.fromisoformat,
+    "$time": time.fromisoformat,
+    "$decimal": Decimal,
+    "$uuid": UUID,
+}
+
+
+def _write(value: Any) -> dict[str, str]:
+    found = _WRITERS.get(type(value))
+    if found is None:
+        raise TypeError(f"a {type(value).__name__} can't be captured: {value!r:.100}")
+    name, write = found
+    return {name: write(value)}
+
+
+def _read(value: dict[str, Any]) -> Any:
+    if len(value) == 1:
+        (name,) = value
+        reader = _READERS.get(name)
+        if reader is not None:
+            return reader(value[name])
+    return value
+
+
+#: Value to JSON text. Raises ``TypeError`` for what Avro does not have.
+dump: Callable[[Any], str] = json.JSONEncoder(
+    separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=_write
+).encode
+#: JSON text back to the value.
+load: Callable[[str], Any] = json.JSONDecoder(object_hook=_read).decode
