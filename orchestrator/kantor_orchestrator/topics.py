@@ -1,0 +1,89 @@
+"""The platform's topics: names, keys and settings (DESIGN section 5)."""
+
+from __future__ import annotations
+
+from kantor.errors import ConfigError
+from kantor.kafka import Admin, TopicSpec
+
+JOURNAL = "sys.kantor.journal"
+HISTORY = "sys.kantor.history"
+STATE = "sys.kantor.state"
+DEFINITIONS = "sys.kantor.definitions"
+SCHEMAS = "sys.kantor.schemas"
+QUARANTINE = "sys.kantor.quarantine"
+#: Where every end is announced.
+ENDED = "evt.kantor.transaction.v1"
+#: Commands to Kantor itself: the one ``cmd.`` topic whose records by Kantor are journaled.
+OWN_COMMANDS = "cmd.kantor.v1"
+
+#: Reserved keys in the state topic: no transaction id starts with a zero byte.
+SHARD_KEY = b"\0shard"
+MARK_PREFIX = b"\0mark/"
+
+_DAY = 86_400_000
+_MIB = 1 << 20
+
+
+def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
+    """Every topic that the platform needs. ``journal_limit``: the largest journal record, bytes."""
+    compacted = {"cleanup.policy": "compact"}
+    return [
+        TopicSpec(
+            JOURNAL,
+            shards,
+            {
+                "cleanup.policy": "delete",
+                "retention.ms": str(30 * _DAY),
+                "message.timestamp.type": "LogAppendTime",
+                "max.message.bytes": str(journal_limit),
+            },
+        ),
+        TopicSpec(HISTORY, shards, {"cleanup.policy": "delete", "retention.ms": str(365 * _DAY)}),
+        TopicSpec(
+            STATE,
+            shards,
+            compacted
+            | {
+                # Stay near the live transactions: small segments, compacted soon.
+                "segment.bytes": str(16 * _MIB),
+                "segment.ms": "600000",
+                "max.compaction.lag.ms": "600000",
+                "min.cleanable.dirty.ratio": "0.05",
+                "delete.retention.ms": str(_DAY),
+            },
+        ),
+        TopicSpec(DEFINITIONS, 1, compacted),
+        TopicSpec(SCHEMAS, 1, compacted),
+        TopicSpec(QUARANTINE, shards, {"cleanup.policy": "delete", "retention.ms": str(90 * _DAY)}),
+        TopicSpec(ENDED, shards),
+        TopicSpec(OWN_COMMANDS, shards),
+    ]
+
+
+def ensure(admin: Admin, shards: int) -> int:
+    """Create what is missing; the number of shards in force.
+
+    Raises ``ConfigError`` if journal, history and state have another number of partitions than ``shards`` (0: take
+    what is there): a transaction's shard would change, and with it its order.
+    """
+    existing = admin.topics()
+    counts = {name: existing[name] for name in (JOURNAL, HISTORY, STATE) if name in existing}
+    if counts and len(set(counts.values())) > 1:
+        raise ConfigError(f"{JOURNAL}, {HISTORY} and {STATE} must have the same number of partitions, found {counts}")
+    recorded = next(iter(counts.values()), 0)
+    if recorded and shards and recorded != shards:
+        raise ConfigError(
+            f"{JOURNAL} has {recorded} partitions, KANTOR_SHARDS is {shards}: set it to {recorded}, or leave it out"
+        )
+    wanted = recorded or shards
+    if not wanted:
+        raise ConfigError(f"{JOURNAL} does not exist and no number of shards is set: set KANTOR_SHARDS")
+    admin.create_topics(specs(wanted, journal_limit(admin, list(existing))))
+    return wanted
+
+
+def journal_limit(admin: Admin, topics: list[str]) -> int:
+    """Twice the largest record that any of ``topics`` accepts (headers and original together must fit)."""
+    sources = [name for name in topics if not name.startswith(("sys.", "__"))]
+    largest = max((int(c.get("max.message.bytes", 0)) for c in map(admin.config, sources)), default=0)
+    return 2 * max(largest, _MIB)
