@@ -244,10 +244,10 @@ class _Decision:
             self._ignore("failure_of_no_step", f"{message.type} from {message.source} fits no open step")
             return
         state = self.txn.steps.get(step.path)
-        if state and state.command_id and self._is_own_command(message.causation_id):
-            if message.causation_id != state.command_id:
-                self._ignore("old_attempt", f"{step.path}: a failure counts for its attempt only", step.path)
-                return
+        cause = message.causation_id
+        if state and state.command_id and cause != state.command_id and self._is_own_command(cause):
+            self._ignore("old_attempt", f"{step.path}: a failure counts for its attempt only", step.path)
+            return
         status = state.status if state else StepStatus.PENDING
         if status not in (StepStatus.PENDING, StepStatus.ACTIVE, StepStatus.IN_DOUBT):
             self._ignore("failure_after_end", f"{step.path} is {status}", step.path)

@@ -1,0 +1,66 @@
+"""Settings of the orchestrator, from the environment; read once, passed in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from kantor.errors import ConfigError
+from kantor.kafka import ENV_BOOTSTRAP, KafkaSettings
+
+INTAKE_GROUP = "kantor-intake"
+ENGINE_GROUP = "kantor-engine"
+VIEW_GROUP = "kantor-view"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``home`` holds what one machine keeps: the local broker, the shards' stores, the view.
+
+    ``shards``: partitions of the journal, 0 = what the cluster has. ``view_url``: ``sqlite:///path``.
+    """
+
+    kafka: KafkaSettings
+    home: Path
+    view_url: str
+    shards: int = 0
+    registry_url: str = ""
+    http_port: int = 0
+
+    @classmethod
+    def from_env(cls, *, bootstrap_servers: str | None = None, home: Path | None = None) -> Settings:
+        """Raises ``ConfigError`` naming the variable and the remedy."""
+        home = home_folder() if home is None else home
+        servers = bootstrap_servers or os.environ.get(ENV_BOOTSTRAP) or _local_broker(home)
+        return cls(
+            kafka=KafkaSettings.from_env(servers),
+            home=home,
+            view_url=os.environ.get("KANTOR_VIEW_URL") or f"sqlite:///{home / 'view.db'}",
+            shards=_number("KANTOR_SHARDS", 0),
+            registry_url=os.environ.get("KANTOR_SCHEMA_REGISTRY_URL", ""),
+            http_port=_number("KANTOR_HTTP_PORT", 0),
+        )
+
+
+def home_folder() -> Path:
+    """``KANTOR_HOME``, or ``.kantor`` in the current folder."""
+    return Path(os.environ.get("KANTOR_HOME") or ".kantor").absolute()
+
+
+def _local_broker(home: Path) -> str | None:
+    """The address of the broker that ``kantor dev start`` runs here, if any."""
+    try:
+        from kantor_orchestrator.dev.broker import running_address
+    except ImportError:  # without the dev extra there is no local broker
+        return None
+    return running_address(home)
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name)
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise ConfigError(f"{name} is {text!r}; give it a whole number")
+    return int(text)

@@ -1,0 +1,100 @@
+"""The journal's format: what intake, timers and acts append, and the engine and the view read.
+
+An entry keeps the source record's bytes and headers and adds (DESIGN sections 5 and 5a):
+
+=====================  ===========================================================================================
+``kantor_entry``       what it is: event, command, timer, watermark (later also act, answer, release, breaker)
+``kantor_origin``      ``topic/partition/offset`` of the source record
+``kantor_topicid``     that topic's id (KIP-516): one made again under the same name starts over
+``kantor_key``         the source record's key, if it had one
+``kantor_timestamp``   the source record's timestamp, ms since the epoch
+=====================  ===========================================================================================
+
+The record's key is the transaction id, its partition the shard, its timestamp the broker's (LogAppendTime). Control
+entries (watermark) have no key and an explicit partition.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+ENTRY = "kantor_entry"
+ORIGIN = "kantor_origin"
+TOPIC_ID = "kantor_topicid"
+KEY = "kantor_key"
+TIMESTAMP = "kantor_timestamp"
+
+EVENT, COMMAND, TIMER, WATERMARK = b"event", b"command", b"timer", b"watermark"
+
+TIMER_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, TIMER)]
+WATERMARK_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, WATERMARK)]
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A timer that went off. What it was set for tells whether it is stale by the time it is read."""
+
+    timer: str
+    step: str
+    round: int
+    attempt: int
+    due: int
+
+    def dump(self) -> bytes:
+        return json.dumps([self.timer, self.step, self.round, self.attempt, self.due]).encode()
+
+    @classmethod
+    def load(cls, value: bytes) -> Timer:
+        timer, step, round_, attempt, due = json.loads(value)
+        return cls(str(timer), str(step), int(round_), int(attempt), int(due))
+
+
+@dataclass(frozen=True, slots=True)
+class Uncorrelated:
+    """What intake could not attribute, of one topic, since this intake process started."""
+
+    count: int
+    reason: str
+    sample: str  # topic/partition/offset of the latest
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Everything that was in ``partitions`` at ``clock`` (intake's clock, ms) is in the journal.
+
+    ``topics``: every source topic that exists, whoever reads it; what is not among them holds up nobody any more.
+    ``uncorrelated`` is there when it has changed.
+    """
+
+    intake: str  # which intake process
+    clock: int
+    partitions: list[str]  # topic/partition
+    topics: list[str]
+    uncorrelated: dict[str, Uncorrelated] = field(default_factory=dict)
+
+    def dump(self) -> bytes:
+        found: dict[str, Any] = {
+            "intake": self.intake,
+            "clock": self.clock,
+            "partitions": self.partitions,
+            "topics": self.topics,
+        }
+        if self.uncorrelated:
+            found["uncorrelated"] = {
+                topic: {"count": u.count, "reason": u.reason, "sample": u.sample}
+                for topic, u in self.uncorrelated.items()
+            }
+        return json.dumps(found, separators=(",", ":")).encode()
+
+    @classmethod
+    def load(cls, value: bytes) -> Watermark:
+        found = json.loads(value)
+        return cls(
+            str(found["intake"]),
+            int(found["clock"]),
+            list(found["partitions"]),
+            list(found["topics"]),
+            {topic: Uncorrelated(**u) for topic, u in found.get("uncorrelated", {}).items()},
+        )
