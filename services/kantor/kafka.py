@@ -277,11 +277,11 @@ class Producer:
             "enable.idempotence": True,
             "linger.ms": linger_ms,
             "queue.buffering.max.messages": 500_000,
-            "delivery.report.only.error": True,
-            "on_delivery": self._failed,
         }
-        if transactional_id is not None:
+        if transactional_id is not None:  # a lost record fails the Kafka transaction: no reports are needed
             config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 10_000}
+        else:
+            config |= {"delivery.report.only.error": True, "on_delivery": self._failed}
         self._failure: Any = None
         self._producer = ck.Producer(config | dict(extra or {}))
 
@@ -300,7 +300,7 @@ class Producer:
         on_delivery: Callable[[Any, Any], None] | None = None,
     ) -> None:
         """Hand one record to the client; waits while its queue is full. Raises ``KantorError`` if it is refused at
-        once (too large for this client, for example). ``on_delivery`` needs ``delivery.report.only.error=False``."""
+        once (too large for this client, for example). ``on_delivery`` (transactional producers only) gets the broker's word on this record."""
         options: dict[str, Any] = {"headers": headers}
         if on_delivery is not None:
             options["on_delivery"] = on_delivery

@@ -1,0 +1,198 @@
+"""What a service declared: its handlers, read from their annotations and checked before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kantor import envelope
+from kantor.errors import ConfigError
+from kantor.messages import Message
+
+if typing.TYPE_CHECKING:
+    import sqlite3
+
+MessageType = type[Message]
+#: What a handler may return.
+Answers = Message | Sequence[Message] | None
+
+_COMPOUND: tuple[Any, ...] = (types.UnionType, typing.Union, list, tuple, Sequence)
+
+
+class Context:
+    """What is known about the message being handled, besides its payload."""
+
+    __slots__ = ("_db", "_headers", "message_id", "service", "transaction_id")
+
+    def __init__(
+        self,
+        service: str,
+        transaction_id: str,
+        message_id: str,
+        headers: Mapping[str, bytes | None],
+        db: sqlite3.Connection | None = None,
+    ) -> None:
+        self.service = service
+        self.transaction_id = transaction_id
+        #: The ``ce_id`` of the message: another one for every attempt of a command.
+        self.message_id = message_id
+        self._headers = headers
+        self._db = db
+
+    @property
+    def headers(self) -> Mapping[str, bytes | None]:
+        """The Kafka headers by name; of a repeated name the last one."""
+        return self._headers
+
+    @property
+    def envelope(self) -> envelope.Envelope:
+        """All CloudEvents attributes. Raises ``EnvelopeError`` if an optional one is malformed."""
+        return envelope.read({name: value for name, value in self._headers.items() if value is not None})
+
+    @property
+    def time(self) -> int | None:
+        """When the message's sender says it happened: milliseconds since the epoch."""
+        return self.envelope.time
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every delivery and every attempt of one action: hand it to systems that accept such a key."""
+        key = self._headers.get("ce_idempotencykey")
+        return key.decode() if key else self.message_id
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The store's connection, inside the SQL transaction that also holds the inbox: what is written here and the
+        answer happen together or not at all. Never commit it yourself. Raises ``ConfigError`` without a store."""
+        if self._db is None:
+            raise ConfigError(
+                f"service {self.service} has no store: Service(..., store=SqliteStore('file.db'))"
+            )
+        return self._db
+
+
+@dataclass(eq=False, slots=True)
+class Handler:
+    """One declared handler. ``answers`` are all message types that it can return."""
+
+    function: Callable[..., Any]
+    message: MessageType
+    topic: str
+    is_command: bool
+    wants_context: bool
+    answers: tuple[MessageType, ...]
+    declines: frozenset[MessageType]
+    reverses: Handler | None = None
+    #: Builds the confirmation of a compensation whose action never took effect.
+    confirm: Callable[[Any], Message] | None = None
+    #: The compensations that name this handler in ``reverses``.
+    reversed_by: list[Handler] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+
+def read(
+    function: Callable[..., Any],
+    message: MessageType,
+    *,
+    is_command: bool,
+    topic: str | None,
+    declines: Sequence[MessageType],
+) -> Handler:
+    """A handler from a function and its annotations. Raises ``ConfigError`` that names function and remedy."""
+    name = function.__name__
+    if inspect.iscoroutinefunction(function):
+        raise ConfigError(f"{name} is async; a handler is a plain function")
+    for attribute in ("TYPE", "TOPIC", "SCHEMA", "to_avro", "from_avro"):
+        if not hasattr(message, attribute):
+            raise ConfigError(f"{message!r} is no message class: generate one with `python -m kantor.models`")
+    where = topic or message.TOPIC
+    if topic is None and where.startswith("evt." if is_command else "cmd."):
+        kind, use = ("an event", "on") if is_command else ("a command", "handles")
+        raise ConfigError(f"{name}: {message.TYPE} is {kind} (topic {where}); declare it with .{use}(...)")
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError as error:
+        raise ConfigError(
+            f"{name}: an annotation can't be read ({error}); import that name in its module"
+        ) from error
+    parameters = list(inspect.signature(function).parameters)
+    if len(parameters) not in (1, 2):
+        raise ConfigError(
+            f"{name} takes {len(parameters)} parameters; a handler takes (message) or (message, context)"
+        )
+    if hints.get(parameters[0], message) is not message:
+        raise ConfigError(
+            f"{name} is declared for {message.TYPE}, but its first parameter is {hints[parameters[0]]}"
+        )
+    if "return" not in hints:
+        raise ConfigError(f"{name} has no return annotation; name the messages that it answers with, or None")
+    answers = tuple(dict.fromkeys(_answers(name, hints["return"])))
+    unknown = [type_.TYPE for type_ in declines if type_ not in answers]
+    if unknown:
+        raise ConfigError(
+            f"{name} declines with {', '.join(unknown)}, but its return annotation doesn't name that"
+        )
+    return Handler(
+        function=function,
+        message=message,
+        topic=where,
+        is_command=is_command,
+        wants_context=len(parameters) == 2,
+        answers=answers,
+        declines=frozenset(declines),
+    )
+
+
+def _answers(name: str, annotation: Any) -> list[MessageType]:
+    if annotation is type(None):
+        return []
+    origin = typing.get_origin(annotation)
+    if origin in _COMPOUND:
+        parts = [part for part in typing.get_args(annotation) if part is not Ellipsis]
+        return [type_ for part in parts for type_ in _answers(name, part)]
+    if hasattr(annotation, "SCHEMA") and hasattr(annotation, "TOPIC"):
+        return [annotation]
+    raise ConfigError(
+        f"{name} can return {annotation!r}, which is no message; return messages, a list of them, or None"
+    )
+
+
+def confirmation(handler: Handler, confirm: Callable[[Any], Message] | None) -> Callable[[Any], Message]:
+    """How to confirm the compensation ``handler`` without calling it: its answer, filled from the command by name.
+
+    Raises ``ConfigError`` if that can't be done and no ``confirm`` was given.
+    """
+    if confirm is not None:
+        return confirm
+    remedy = f"give {handler.name} confirm=lambda command: ..."
+    final = [type_ for type_ in handler.answers if type_ not in handler.declines]
+    if len(final) != 1:
+        raise ConfigError(
+            f"{handler.name} confirms with {' or '.join(type_.TYPE for type_ in final) or 'nothing'}; {remedy}"
+        )
+    answer = final[0]
+    if not dataclasses.is_dataclass(answer) or not dataclasses.is_dataclass(handler.message):
+        raise ConfigError(f"{answer.TYPE} or {handler.message.TYPE} is no dataclass; {remedy}")
+    given = {f.name: f.type for f in dataclasses.fields(handler.message)}
+    shared = []
+    for wanted in dataclasses.fields(answer):
+        if given.get(wanted.name) == wanted.type:
+            shared.append(wanted.name)
+        elif wanted.default is dataclasses.MISSING and wanted.default_factory is dataclasses.MISSING:
+            raise ConfigError(
+                f"{handler.message.TYPE} has no field for {answer.TYPE}.{wanted.name}; {remedy}"
+            )
+
+    def build(command: Any) -> Message:
+        filled: Any = answer(**{name: getattr(command, name) for name in shared})
+        return typing.cast("Message", filled)
+
+    return build

@@ -1,0 +1,219 @@
+"""The inbox: what a service has finally answered, in the same SQL transaction as the effects.
+
+Rules:
+
+1. One SQL transaction for a batch, a savepoint for each message. An answer and the effect it speaks of are committed
+   together, then the answer is produced, then the offset is committed. A crash between any two of these redelivers the
+   message, and the stored answer goes out again with the same ids.
+2. Only final answers are stored (success, final failure). A retryable failure leaves no trace, nor does an expired
+   command.
+3. An *action* is what a compensation can name in ``ce_reverses``: a command's idempotency key, or
+   ``choreographed_action(transaction, type)``. For each it counts effects and reversals:
+   a compensation that finds an effect not yet reversed is carried out; any other is confirmed without being carried out;
+   once there was a compensation, the action is refused for ever (the fence).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Literal, NamedTuple
+
+from kantor.errors import ConfigError, KantorError
+from kantor.writing import Payload
+
+#: How long final answers are kept, in days: as long as the orchestrator can still ask (a compensated transaction's
+#: stub lives 30 days), and a duplicate can still come.
+KEEP_DAYS = 45
+#: Rows removed at once, so that no batch waits for it.
+_PRUNE_ROWS = 500
+#: Milliseconds to wait for another process that writes to the same file.
+_BUSY_MS = 5_000
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS kantor_inbox (
+    key TEXT NOT NULL UNIQUE,      -- a command's idempotency key, or source and id of an event
+    handled_at INTEGER NOT NULL,   -- milliseconds since the epoch
+    answers TEXT NOT NULL          -- JSON: [[type, topic, base64 of the bytes, time], ...]
+);
+CREATE TABLE IF NOT EXISTS kantor_actions (
+    action TEXT NOT NULL UNIQUE,   -- what ce_reverses names
+    handled_at INTEGER NOT NULL,
+    effects INTEGER NOT NULL,      -- how often it took effect
+    reversals INTEGER NOT NULL,    -- how often that was reversed
+    fenced INTEGER NOT NULL,       -- 1: a compensation was answered; the action is refused from now on
+    confirmation TEXT              -- JSON: what that compensation was answered with
+);
+"""
+
+
+class StoreError(KantorError):
+    """The store did not take the batch (locked, disk full). Nothing of it happened; the caller tries it again."""
+
+
+class Action(NamedTuple):
+    """What is known about an action."""
+
+    effects: int = 0
+    reversals: int = 0
+    fenced: bool = False
+    confirmation: list[Payload] | None = None
+
+
+class _Connection(sqlite3.Connection):
+    """Keeps handlers from ending the SQL transaction, which belongs to the batch.
+
+    ``with context.db:`` does nothing; an error that leaves the handler rolls back to the message's savepoint.
+    """
+
+    def commit(self) -> None:
+        raise ConfigError("the kit commits: effects and answer together; remove commit() from the handler")
+
+    def rollback(self) -> None:
+        raise ConfigError("the kit rolls back when the handler raises; raise instead of rollback()")
+
+    def executescript(self, sql_script: str, /) -> sqlite3.Cursor:  # noqa: ARG002
+        raise ConfigError(
+            "executescript() would commit; use execute(), or SqliteStore(schema=...) for tables"
+        )
+
+    def __enter__(self) -> _Connection:  # noqa: PYI034 - as in the base class
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> Literal[False]:
+        return False
+
+
+class SqliteStore:
+    """Where a service keeps its data: one SQLite file, for one replica of the service.
+
+    ``schema`` is SQL that makes the service's own tables (``CREATE TABLE IF NOT EXISTS ...``).
+    """
+
+    def __init__(self, path: str, *, schema: str = "", durable: bool = True) -> None:
+        """``durable``: a committed batch survives a power cut (``synchronous=FULL``). Without, it survives a crash of the
+        process only, and is faster. Opens nothing yet."""
+        self.path = path
+        self.schema = schema
+        self.durable = durable
+
+    def open(self) -> Inbox:
+        """The inbox, for the calling thread. Raises ``StoreError``."""
+        try:
+            return Inbox(self)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from error
+
+
+class Inbox:
+    """An open store. One thread."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        # No implicit transactions: the batch's are explicit, and DDL in a handler is part of them.
+        self.db = sqlite3.connect(
+            store.path, timeout=_BUSY_MS / 1000, isolation_level=None, factory=_Connection
+        )
+        # The rollback journal, not WAL: Python may link an SQLite whose WAL can corrupt (before 3.51.3).
+        self.db.execute("PRAGMA journal_mode=DELETE")
+        self.db.execute(f"PRAGMA synchronous={'FULL' if store.durable else 'OFF'}")
+        sqlite3.Connection.executescript(self.db, _TABLES + store.schema)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """The SQL transaction of a batch. Raises ``StoreError``: then nothing of it happened."""
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise StoreError(f"can't begin: {error}") from error
+        try:
+            yield
+            self.db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(f"can't commit: {error}") from error
+        finally:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+
+    def savepoint(self) -> None:
+        self.db.execute("SAVEPOINT kantor")
+
+    def keep(self) -> None:
+        """The message's effects stay. Raises ``StoreError`` if the handler ended the SQL transaction."""
+        try:
+            self.db.execute("RELEASE kantor")
+        except sqlite3.Error as error:
+            raise StoreError(f"the handler ended the SQL transaction: {error}") from error
+
+    def undo(self) -> None:
+        """The message's effects go. Raises ``StoreError`` if the whole batch is gone (disk full, a COMMIT)."""
+        try:
+            self.db.execute("ROLLBACK TO kantor")
+            self.db.execute("RELEASE kantor")
+        except sqlite3.Error as error:
+            raise StoreError(f"the SQL transaction is gone: {error}") from error
+
+    def answers(self, key: str) -> list[Payload] | None:
+        """The final answers stored under this key; None if it was never finally answered."""
+        row = self.db.execute("SELECT answers FROM kantor_inbox WHERE key = ?", (key,)).fetchone()
+        return None if row is None else _load(row[0])
+
+    def store(self, key: str, answers: Iterable[Payload], now: int) -> None:
+        self.db.execute("INSERT INTO kantor_inbox VALUES (?, ?, ?)", (key, now, _dump(answers)))
+
+    def action(self, action: str) -> Action:
+        row = self.db.execute(
+            "SELECT effects, reversals, fenced, confirmation FROM kantor_actions WHERE action = ?", (action,)
+        ).fetchone()
+        if row is None:
+            return Action()
+        return Action(row[0], row[1], bool(row[2]), None if row[3] is None else _load(row[3]))
+
+    def took_effect(self, action: str, now: int) -> None:
+        self.db.execute(
+            "INSERT INTO kantor_actions VALUES (?, ?, 1, 0, 0, NULL) "
+            "ON CONFLICT (action) DO UPDATE SET effects = effects + 1",
+            (action, now),
+        )
+
+    def fence(self, action: str, confirmation: Iterable[Payload], now: int, *, reversed_: bool) -> None:
+        """A compensation of ``action`` was answered; ``reversed_``: by reversing an effect."""
+        text = _dump(confirmation)
+        self.db.execute(
+            "INSERT INTO kantor_actions VALUES (?1, ?2, 0, ?3, 1, ?4) ON CONFLICT (action) "
+            "DO UPDATE SET reversals = reversals + ?3, fenced = 1, confirmation = ?4",
+            (action, now, int(reversed_), text),
+        )
+
+    def prune(self, now: int) -> int:
+        """Remove some of what is older than ``KEEP_DAYS``; how many rows went. Call it now and then."""
+        before = now - KEEP_DAYS * 86_400_000
+        count = 0
+        for table in ("kantor_inbox", "kantor_actions"):
+            # Row ids grow with time, so the oldest rows are found without an index on it.
+            count += self.db.execute(
+                f"DELETE FROM {table} WHERE handled_at < ? AND rowid IN "  # noqa: S608 - our own names
+                f"(SELECT rowid FROM {table} ORDER BY rowid LIMIT ?)",
+                (before, _PRUNE_ROWS),
+            ).rowcount
+        return count
+
+    def close(self) -> None:
+        self.db.close()
+
+
+def _dump(payloads: Iterable[Payload]) -> str:
+    return json.dumps(
+        [[p.type, p.topic, base64.b64encode(p.value).decode(), p.time] for p in payloads],
+        separators=(",", ":"),
+    )
+
+
+def _load(text: str) -> list[Payload]:
+    rows: list[list[Any]] = json.loads(text)
+    return [Payload(type_, topic, base64.b64decode(value), time) for type_, topic, value, time in rows]

@@ -1,0 +1,168 @@
+"""A service as its author writes it: declarations first, then ``run()``."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from kantor import handlers
+from kantor.errors import ConfigError
+from kantor.handlers import Handler, MessageType
+from kantor.inbox import SqliteStore
+from kantor.kafka import KafkaSettings
+from kantor.messages import Message
+from kantor.publisher import Publisher
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class Service:
+    """One service: its handlers and how they are run.
+
+    >>> payment = Service("payment", store=SqliteStore("payment.db"))
+    >>> @payment.on(StockReserved, declines=[PaymentDeclined])
+    ... def charge(event: StockReserved) -> PaymentCaptured | PaymentDeclined: ...
+
+    A handler takes the message, or the message and a :class:`Context`; it returns None, a message, or a list of them.
+    It may raise ``Retryable``. Its return annotation names every type that it can answer with.
+
+    Without a store a batch's answers and offsets are one Kafka transaction; a message that is sent twice by its sender
+    is then handled twice, so handlers must be idempotent. With a store, duplicates are answered with the stored answer.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: SqliteStore | None = None,
+        publishes: Sequence[MessageType] = (),
+        retry_events_for: float = 5.0,
+    ) -> None:
+        """``publishes``: what it sends besides answers (a starter's types). ``retry_events_for``: seconds that an event
+        whose handler raises ``Retryable`` is tried again before it is reported as failed."""
+        if _NAME.fullmatch(name) is None or name == "kantor":
+            raise ConfigError(
+                f"{name!r} is no service name: lower-case letters, digits, '.', '_', '-', at most 64"
+            )
+        self.name = name
+        self.store = store
+        self.publishes = tuple(publishes)
+        self.retry_events_for = retry_events_for
+        self.handlers: list[Handler] = []
+        self._publisher: Publisher | None = None
+        self._lock = threading.Lock()
+        self._settings: KafkaSettings | None = None
+
+    def on(
+        self, event: MessageType, *, declines: Sequence[MessageType] = (), topic: str | None = None
+    ) -> Callable[[Function], Function]:
+        """React to an event (choreography).
+
+        ``declines`` names answers that mean "nothing was done": a compensation that comes later is then confirmed
+        without calling its handler. ``topic``: read it from there instead of the type's own topic.
+        Raises ``ConfigError`` if the declaration can't work.
+        """
+
+        def declare(function: Function) -> Function:
+            self._add(handlers.read(function, event, is_command=False, topic=topic, declines=declines))
+            return function
+
+        return declare
+
+    def handles(
+        self,
+        command: MessageType,
+        *,
+        reverses: Callable[..., Any] | None = None,
+        declines: Sequence[MessageType] = (),
+        confirm: Callable[[Any], Message] | None = None,
+        topic: str | None = None,
+    ) -> Callable[[Function], Function]:
+        """Carry out a command of the orchestrator.
+
+        ``reverses`` names the handler whose effect this compensation reverses (needs a store): where that never took
+        effect, the compensation is confirmed without being called, and the action is refused should it come later.
+        ``confirm`` builds that confirmation where it can't be filled from the command's fields by name.
+        Raises ``ConfigError`` if the declaration can't work.
+        """
+
+        def declare(function: Function) -> Function:
+            handler = handlers.read(function, command, is_command=True, topic=topic, declines=declines)
+            if reverses is not None:
+                self._reverse(handler, reverses, confirm)
+            self._add(handler)
+            return function
+
+        return declare
+
+    def _reverse(
+        self, handler: Handler, reverses: Callable[..., Any], confirm: Callable[[Any], Message] | None
+    ) -> None:
+        if self.store is None:
+            raise ConfigError(
+                f"{handler.name} reverses {reverses.__name__}, but service {self.name} has no store to remember what "
+                f"took effect: Service({self.name!r}, store=SqliteStore('{self.name}.db'))"
+            )
+        action = next((known for known in self.handlers if known.function is reverses), None)
+        if action is None:
+            raise ConfigError(
+                f"{handler.name} reverses {reverses.__name__}, which is no handler declared above it"
+            )
+        handler.reverses = action
+        handler.confirm = handlers.confirmation(handler, confirm)
+        action.reversed_by.append(handler)
+
+    def _add(self, handler: Handler) -> None:
+        for known in self.handlers:
+            if known.message.TYPE == handler.message.TYPE:
+                raise ConfigError(
+                    f"{known.name} and {handler.name} both take {handler.message.TYPE}; a message has one handler, "
+                    f"call both from it"
+                )
+        self.handlers.append(handler)
+
+    @contextmanager
+    def publisher(self, settings: KafkaSettings | None = None) -> Iterator[Publisher]:
+        """For scripts: ``with service.publisher() as publish: publish(OrderPlaced(...))``.
+
+        Publishing does not wait; leaving the block waits until all is delivered, and raises ``KantorError`` if something
+        was not.
+        """
+        publisher = Publisher(
+            self.name, settings or self._settings or KafkaSettings.from_env(), self.publishes
+        )
+        try:
+            yield publisher
+            publisher.flush()
+        finally:
+            publisher.close()
+
+    def publish(self, message: Message, *, transaction_id: str | None = None, index: int = 0) -> str:
+        """Start a transaction: send ``message`` and wait until the broker has it. Any thread may call it.
+
+        Returns the transaction id (a new one unless given). The same id, type and ``index`` give the same event id:
+        sending again is a duplicate and harmless. Raises ``KafkaUnavailableError`` (unknown whether sent: call again with
+        the same id).
+        """
+        if self._publisher is None:
+            with self._lock:
+                if self._publisher is None:
+                    settings = self._settings or KafkaSettings.from_env()
+                    self._publisher = Publisher(self.name, settings, self.publishes, wait=True)
+        return self._publisher(message, transaction_id=transaction_id, index=index)
+
+    def run(self, settings: KafkaSettings | None = None) -> None:
+        """Run until SIGTERM or SIGINT; then finish what is in hand and return. Settings come from the environment
+        (``KANTOR_BOOTSTRAP_SERVERS``, ``KANTOR_HTTP_PORT``, ``KANTOR_LOG``, ...) unless given.
+
+        Exits with a message if the service can't start as declared; outages of the broker are waited out.
+        """
+        from kantor.runner import run
+
+        self._settings = settings or KafkaSettings.from_env()
+        run(self, self._settings)

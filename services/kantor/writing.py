@@ -1,0 +1,111 @@
+"""Messages as records: encoded payload, envelope as headers, key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from kantor.codec import Codec, Encoder
+from kantor.envelope import CONTENT_TYPE, event_id, rfc3339
+from kantor.errors import KantorError
+from kantor.handlers import MessageType
+from kantor.messages import Message
+from kantor.records import StepFailed
+
+Header = tuple[str, bytes | None]
+
+
+class Outgoing(NamedTuple):
+    """One record to produce."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    headers: list[Header]
+
+
+class Payload(NamedTuple):
+    """One encoded message, before it has an envelope: what the inbox stores. ``time`` is in milliseconds."""
+
+    type: str
+    topic: str
+    value: bytes
+    time: int
+
+
+def failure_topic(service: str) -> str:
+    """Where a service's ``StepFailed`` go."""
+    return f"evt.{service}.failure.v1"
+
+
+class Writer:
+    """Encodes a service's messages and puts envelopes around them. Not thread-safe: one per thread."""
+
+    def __init__(self, service: str, codec: Codec, types: Iterable[MessageType] = ()) -> None:
+        """Makes the schemas of ``types`` known to readers. Raises what ``SchemaStore.id_of`` raises."""
+        self._codec = codec
+        self._failures = failure_topic(service)
+        self._source: Header = ("ce_source", service.encode())
+        self._encoders: dict[MessageType, tuple[Encoder, str, str]] = {}
+        self._headers: dict[str, Header] = {}
+        for type_ in types:
+            self.learn(type_)
+
+    def learn(self, type_: MessageType) -> None:
+        """Prepare for a type. Raises what ``SchemaStore.id_of`` raises."""
+        topic = self._failures if type_ is StepFailed else type_.TOPIC
+        self._encoders[type_] = (self._codec.encoder(type_.SCHEMA, topic), type_.TYPE, topic)
+
+    def encode(self, message: Message, now: int) -> Payload:
+        """Raises ``EncodingError`` if the message does not fit its schema, ``KantorError`` if its type is unknown."""
+        found = self._encoders.get(type(message))
+        if found is None:
+            raise KantorError(f"{type(message).__name__} was not declared")
+        encode, type_, topic = found
+        return Payload(type_, topic, encode(message.to_avro()), now)
+
+    def answers(self, payloads: Iterable[Payload], headers: Mapping[str, bytes | None]) -> list[Outgoing]:
+        """Payloads as answers to the message with these headers: its transaction, caused by it, in its trace.
+
+        The n-th answer of a type to one message always gets the same id.
+        """
+        cause, transaction = headers["ce_id"], headers["ce_correlationid"]
+        assert cause is not None
+        counts: dict[str, int] = {}
+        found = []
+        for payload in payloads:
+            index = counts[payload.type] = counts.get(payload.type, -1) + 1
+            out = self._envelope(payload, event_id(cause.decode(), payload.type, index), transaction)
+            out.append(("ce_causationid", cause))
+            trace = headers.get("traceparent")
+            if trace is not None:
+                out.append(("traceparent", trace))
+                state = headers.get("tracestate")
+                if state is not None:
+                    out.append(("tracestate", state))
+            found.append(Outgoing(payload.topic, payload.value, transaction, out))
+        return found
+
+    def start(self, payload: Payload, transaction_id: str, index: int) -> Outgoing:
+        """A payload as a message that nothing caused."""
+        key = transaction_id.encode()
+        headers = self._envelope(payload, event_id(transaction_id, payload.type, index), key)
+        return Outgoing(payload.topic, payload.value, key, headers)
+
+    def _envelope(self, payload: Payload, id_: str, transaction: bytes | None) -> list[Header]:
+        type_ = self._headers.get(payload.type)
+        if type_ is None:
+            type_ = self._headers[payload.type] = ("ce_type", payload.type.encode())
+        return [
+            _VERSION,
+            ("ce_id", id_.encode()),
+            self._source,
+            type_,
+            ("ce_correlationid", transaction),
+            _CONTENT_TYPE,
+            ("ce_time", rfc3339(payload.time).encode()),
+        ]
+
+
+_VERSION: Header = ("ce_specversion", b"1.0")
+_CONTENT_TYPE: Header = ("content-type", CONTENT_TYPE.encode())
