@@ -1,0 +1,133 @@
+"""The deployed definitions, as every role sees them: what to run, what to keep, what to decode.
+
+:class:`Definitions` is pure and takes bundles from anywhere; :class:`DeployedDefinitions` feeds it from the topic.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from kantor.codec import Codec
+from kantor.errors import KafkaUnavailableError
+from kantor.kafka import BEGINNING, Batch, Consumer, KafkaSettings, Partition
+from kantor_orchestrator import topics
+from kantor_orchestrator.core.saga import Saga
+from kantor_orchestrator.definitions import bundle as bundles
+from kantor_orchestrator.definitions.bundle import Bundle
+from kantor_schemas import Schema
+
+
+class Definitions:
+    """Every deployed definition, compiled. Read the attributes afresh when ``generation`` has grown."""
+
+    def __init__(self, deployed: Iterable[Bundle] = ()) -> None:
+        #: Grows when something changed.
+        self.generation = 0
+        #: By event type: the fields that some saga captures. Other types need not be decoded.
+        self.captures: Mapping[str, frozenset[str]] = {}
+        #: Every message type that means something to some saga, with the earliest deployment (ms) of those sagas.
+        self.named: Mapping[str, int] = {}
+        self._bundles: dict[str, Bundle] = {}
+        self._sagas: dict[str, Saga] = {}
+        self._starting: Mapping[str, Saga] = {}
+        self._messages: Mapping[str, bundles.Message] = {}
+        self.update(deployed)
+
+    def update(self, deployed: Iterable[Bundle], removed: Iterable[str] = ()) -> None:
+        """Take in what was deployed, and drop ``removed`` (keys ``saga/version``)."""
+        changed = False
+        for bundle in deployed:
+            if self._bundles.get(bundle.key) != bundle:
+                self._bundles[bundle.key] = bundle
+                self._sagas[bundle.key] = bundles.compile_definition(bundle)
+                changed = True
+        for key in removed:
+            changed = self._bundles.pop(key, None) is not None or changed
+            self._sagas.pop(key, None)
+        if changed:
+            self._derive()
+            self.generation += 1
+
+    def saga(self, name: str, version: int) -> Saga | None:
+        return self._sagas.get(bundles.key_of(name, version))
+
+    def starting_with(self, type_: str) -> Saga | None:
+        """The saga that an event of this type starts: of each saga only the latest version starts anything."""
+        return self._starting.get(type_)
+
+    def bundle(self, name: str, version: int) -> Bundle | None:
+        return self._bundles.get(bundles.key_of(name, version))
+
+    def bundles(self) -> list[Bundle]:
+        """All of them, by saga and version."""
+        return sorted(self._bundles.values(), key=lambda found: (found.model.saga, found.model.version))
+
+    def latest(self) -> list[Bundle]:
+        """The latest version of each saga."""
+        return list({found.model.saga: found for found in self.bundles()}.values())
+
+    def schema(self, type_: str) -> Schema | None:
+        """The schema that a message type was last deployed with."""
+        message = self._messages.get(type_)
+        return message.schema if message else None
+
+    def topic(self, type_: str) -> str:
+        """The topic of a message type; empty if none is known."""
+        message = self._messages.get(type_)
+        return message.topic if message else ""
+
+    def _derive(self) -> None:
+        captures: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+        named: dict[str, int] = {}
+        for saga in self._sagas.values():
+            for type_, names in saga.captures.items():
+                captures[type_] |= names
+            for type_ in saga.types:
+                named[type_] = min(named.get(type_, saga.deployed_at), saga.deployed_at)
+        self.captures, self.named = dict(captures), named
+        self._starting = {found.model.starts_on: self._sagas[found.key] for found in self.latest()}
+        by_time = sorted(self.bundles(), key=lambda found: found.deployed_at)
+        self._messages = {type_: message for found in by_time for type_, message in found.messages.items()}
+
+
+class DeployedDefinitions:
+    """Keeps ``definitions`` up to date from the topic. One owner thread."""
+
+    _PARTITION: Partition = (topics.DEFINITIONS, 0)
+
+    def __init__(self, settings: KafkaSettings, codec: Codec, client_id: str) -> None:
+        self.definitions = Definitions()
+        self._codec = codec
+        self._consumer = Consumer(settings, client_id, ends=True)
+        self._consumer.assign({self._PARTITION: BEGINNING})
+
+    def load(self, timeout: float = 30.0) -> Definitions:
+        """Read the topic to its end. Raises ``KafkaUnavailableError`` if that takes longer than ``timeout`` seconds,
+        ``DefinitionError`` or ``CodecError`` for a definition that can't be read (see ``bundle.decode``)."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            batch = self._consumer.poll(0.1)
+            self._take(batch)
+            if self._PARTITION in batch.ends:
+                return self.definitions
+        raise KafkaUnavailableError(
+            f"{topics.DEFINITIONS} could not be read to its end within {timeout:.0f} s"
+        )
+
+    def refresh(self) -> bool:
+        """Take in what came since; waits for nothing. Whether something changed. Raises as :meth:`load`."""
+        before = self.definitions.generation
+        self._take(self._consumer.poll(0))
+        return self.definitions.generation != before
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _take(self, batch: Batch) -> None:
+        latest = {(record.key() or b"").decode(): record.value() for record in batch.records}
+        self.definitions.update(
+            [bundles.decode(value, self._codec) for value in latest.values() if value is not None],
+            [key for key, value in latest.items() if value is None],
+        )
