@@ -69,7 +69,9 @@ def ensure(admin: Admin, shards: int) -> int:
     existing = admin.topics()
     counts = {name: existing[name] for name in (JOURNAL, HISTORY, STATE) if name in existing}
     if counts and len(set(counts.values())) > 1:
-        raise ConfigError(f"{JOURNAL}, {HISTORY} and {STATE} must have the same number of partitions, found {counts}")
+        raise ConfigError(
+            f"{JOURNAL}, {HISTORY} and {STATE} must have the same number of partitions, found {counts}"
+        )
     recorded = next(iter(counts.values()), 0)
     if recorded and shards and recorded != shards:
         raise ConfigError(

@@ -110,7 +110,10 @@ class _Decision:
     def run(self) -> list[Transition]:
         entry = self.entry
         if entry.kind == "timer":
-            self._timer()
+            if not entry.error:
+                self._timer()
+            elif all(i.step != entry.step for i in self.txn.incidents):
+                self.emit(Kind.INCIDENT_OPENED, code="timer_failed", step=entry.step, reason=entry.error)
             return self.out
         self.fingerprint = fingerprint(entry.source, entry.id)
         if self.fingerprint in self.txn.fingerprints:
@@ -178,6 +181,9 @@ class _Decision:
 
     def _poison(self) -> None:
         status = None if self.txn.saga else Status.PARKED
+        if len(self.txn.incidents) >= _MOST_INCIDENTS:
+            self._ignore("poison", self.entry.error)
+            return
         reason = f"{self.entry.type or 'message'} at {self.entry.origin}: {self.entry.error}"
         self.emit(Kind.INCIDENT_OPENED, code="poison", reason=reason, status=status)
 
@@ -572,6 +578,8 @@ class _Decision:
 
 #: How many attempts of an earlier round are looked through, to know an old answer again.
 _MOST_ATTEMPTS = 20
+#: A transaction that gets nothing but poison must not grow for ever.
+_MOST_INCIDENTS = 20
 _DONE = (StepStatus.SUCCEEDED, StepStatus.SKIPPED)
 _LATE = (
     StepStatus.IN_DOUBT,

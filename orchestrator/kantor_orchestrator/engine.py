@@ -1,0 +1,344 @@
+"""The engine: reads the journal, decides, writes commands, history and state in one Kafka transaction per batch.
+
+One thread does all the work on transactions; each shard's commit (which waits for the broker) runs in a thread of its
+own, so that the commits of some shards hide behind the work on others. A shard has at most one batch under way.
+
+``shard.py`` opens with the rules that keep this from losing, doubling or resurrecting anything; ``core/decide.py`` says
+what an entry means.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+from kantor.codec import Codec, SchemaStore
+from kantor.errors import CodecError, FencedError, KafkaUnavailableError, KantorError
+from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Producer, Record
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.config import ENGINE_GROUP
+from kantor_orchestrator.core.decide import Entry, decide
+from kantor_orchestrator.core.saga import Saga
+from kantor_orchestrator.core.transaction import Transaction, Transition, evolve
+from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.entries import (
+    UNKNOWN_SCHEMA_GRACE,
+    NotYet,
+    PayloadReader,
+    headers_of,
+    mark_of,
+    message_entry,
+    timer_entry,
+)
+from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.outgoing import Outgoing
+from kantor_orchestrator.shard import Shard
+
+log = logging.getLogger("kantor.engine")
+
+#: Entries in one Kafka transaction: enough to spread the commit's cost, few enough to keep latency low.
+BATCH = 500
+#: A shard with more entries waiting than this is not read further for now.
+BACKLOG = 5_000
+#: Seconds between attempts while a schema, a definition or the registry is missing.
+WAIT = 0.5
+
+
+class Engine:
+    """One member of the engine group. One thread calls :meth:`run`."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        shards: int,
+        folder: Path,
+        schemas: SchemaStore,
+        definitions: Definitions,
+        metrics: EngineMetrics,
+        *,
+        schema_grace: float = UNKNOWN_SCHEMA_GRACE,
+    ) -> None:
+        """``folder`` holds the shards' stores; ``schema_grace``: see ``UNKNOWN_SCHEMA_GRACE``."""
+        self._settings = settings
+        self._count = shards
+        self._folder = folder
+        self._codec = Codec(schemas)
+        self._definitions = definitions
+        self._metrics = metrics
+        self._admin = Admin(settings, "kantor-engine-admin")
+        self._consumer = Consumer(settings, "kantor-engine", group=ENGINE_GROUP)
+        self._timers = Producer(settings, "kantor-engine-timers", linger_ms=0)
+        self._payloads = PayloadReader(self._codec, definitions, schema_grace)
+        self._outgoing = Outgoing(self._codec, definitions, metrics)
+        outcome = metrics.entries.labels
+        self._applied, self._unchanged = outcome("applied"), outcome("unchanged")
+        self._replays, self._unnamed = outcome("replay"), outcome("unnamed")
+        self._shards: dict[int, Shard] = {}
+        self._paused: set[int] = set()
+        self._commits = ThreadPoolExecutor(max(1, shards), "commit")
+        self._stop = Event()
+
+    # -- the loop
+
+    def run(self, stop: Event, ready: Callable[[], None]) -> None:
+        """Work until ``stop``. Raises ``KantorError`` if Kafka refuses for good: the caller starts a new engine."""
+        self._stop = stop
+
+        def assigned(partitions: list[Partition]) -> dict[Partition, int]:
+            positions = {p: self._take(p[1]).position for p in partitions}
+            ready()
+            return positions
+
+        self._consumer.subscribe(
+            [topics.JOURNAL], on_assign=assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+        try:
+            while not stop.is_set():
+                self._turn()
+        finally:
+            self._consumer.close()  # gives the shards back
+            self._commits.shutdown()
+
+    def _turn(self) -> None:
+        busy = any(shard.committing is not None for shard in self._shards.values())
+        waiting = any(shard.pending and not shard.not_before for shard in self._shards.values())
+        batch = self._consumer.poll(0 if waiting and not busy else 0.002 if busy else self._idle(), 2_000)
+        for record in batch.records:
+            shard = self._shards.get(record.partition())
+            if shard is not None:
+                shard.pending.append(record)
+        self._definitions.refresh()
+        now = time.monotonic()
+        for shard in list(self._shards.values()):
+            if shard.committing is not None:
+                if not shard.committing.done():
+                    continue
+                self._finish(shard)
+            elif shard.pending and now >= shard.not_before:
+                self._start(shard)
+        for shard in list(self._shards.values()):  # those whose commit has just ended go on at once
+            if shard.committing is None and shard.pending and now >= shard.not_before:
+                self._start(shard)
+            self._fire_timers(shard)
+        self._balance()
+        self._timers.poll()
+
+    def _idle(self) -> float:
+        """How long nothing needs to be done, unless an entry comes (s)."""
+        now = time.time() * 1000
+        due = [shard.first_timer() for shard in self._shards.values()]
+        first = min((moment for moment in due if moment), default=now + 100)
+        return min(0.1, max(0.002, (first - now) / 1000))
+
+    def _balance(self) -> None:
+        for number, shard in self._shards.items():
+            if len(shard.pending) > BACKLOG and number not in self._paused:
+                self._consumer.pause([(topics.JOURNAL, number)])
+                self._paused.add(number)
+            elif len(shard.pending) < BACKLOG // 2 and number in self._paused:
+                self._consumer.resume([(topics.JOURNAL, number)])
+                self._paused.discard(number)
+
+    # -- a batch: begin, decide, write, commit
+
+    def _start(self, shard: Shard) -> None:
+        """Process what waits for this shard, at most ``BATCH`` entries, and have it committed."""
+        group_metadata = self._consumer.group_metadata()  # of the batch's begin (rule 7a.4)
+        shard.not_before = 0.0
+        try:
+            shard.producer.begin()
+            done = self._process(shard)
+            shard.committing = self._commits.submit(shard.commit, group_metadata)
+        except (FencedError, KafkaUnavailableError) as error:
+            self._take_anew(shard, error)
+            return
+        self._metrics.batch.observe(done)
+
+    def _process(self, shard: Shard) -> int:
+        changed: dict[str, Transaction] = {}
+        marks: set[str] = set()
+        pending = shard.pending
+        done = 0
+        while pending and done < BATCH:
+            record = pending[0]
+            try:
+                self._apply(shard, record, changed, marks)
+            except NotYet as reason:
+                shard.not_before = time.monotonic() + WAIT
+                log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
+                break
+            pending.popleft()
+            shard.position = record.offset() + 1
+            done += 1
+        shard.drop_expired()
+        shard.write(changed, marks)
+        return done
+
+    def _apply(self, shard: Shard, record: Record, changed: dict[str, Transaction], marks: set[str]) -> None:
+        """One entry of the journal. Raises ``NotYet`` before anything was changed."""
+        headers = headers_of(record)
+        kind, key = headers.get(journal.ENTRY), record.key()
+        shard.clock = max(shard.clock, record.timestamp()[1])
+        if kind == journal.WATERMARK:
+            shard.watermark(journal.Watermark.load(record.value() or b"{}"))
+            return
+        assert key is not None, "only control entries have no key"
+        id_ = key.decode()
+        if kind == journal.TIMER:
+            txn = changed.get(id_) or shard.get(id_)
+            if txn is None:
+                return
+            entry, saga = timer_entry(record), self._saga_of(txn)
+        else:
+            mark, offset = mark_of(headers)
+            if offset <= shard.marks.get(mark, -1):
+                self._replays.inc()
+                return
+            type_ = headers.get("ce_type", b"").decode("utf-8", "replace")
+            sent_at, since = int(headers[journal.TIMESTAMP]), self._definitions.named.get(type_)
+            if since is None or sent_at < since:
+                self._unnamed.inc()
+                return
+            txn = changed.get(id_) or shard.get(id_) or Transaction(id_)
+            saga = self._saga_of(txn) if txn.saga else self._definitions.starting_with(type_)
+            entry = message_entry(record, headers, type_, sent_at)
+            self._payloads.read(entry, record, headers, shard, txn)
+            shard.marks[mark] = offset
+            marks.add(mark)
+        transitions, payloads = self._decide(saga, txn, entry)
+        if not transitions:
+            self._unchanged.inc()
+            return
+        self._applied.inc()
+        for transition in transitions:
+            evolve(txn, transition)
+            self._outgoing.write(shard, txn, transition, entry, record.offset(), headers, payloads)
+        changed[id_] = txn
+
+    def _decide(
+        self, saga: Saga | None, txn: Transaction, entry: Entry
+    ) -> tuple[list[Transition], dict[str, bytes]]:
+        """The transitions, and the payloads of their commands. What can't be decided or sent is an incident of this
+        one transaction, never the shard's end."""
+        now = int(time.time() * 1000)
+        try:
+            transitions = decide(saga, txn, entry, now)
+            return transitions, self._outgoing.encode_commands(transitions)
+        except CodecError as error:
+            entry.error = f"a command can't be built: {error}"
+        except Exception as error:
+            facts = {"action": "decide_failed", "transaction": txn.id}
+            log.exception("can't decide on %s of %s", entry.origin or entry.timer, txn.id, extra=facts)
+            entry.error = f"the engine failed on it: {type(error).__name__}: {error}"
+        return decide(saga, txn, entry, now), {}
+
+    def _saga_of(self, txn: Transaction) -> Saga | None:
+        if not txn.saga:
+            return None
+        saga = self._definitions.saga(txn.saga, txn.version)
+        if saga is None:
+            raise NotYet(
+                f"transaction {txn.id} runs on {txn.saga} version {txn.version}, which is not deployed"
+            )
+        return saga
+
+    # -- a batch's end
+
+    def _finish(self, shard: Shard) -> None:
+        assert shard.committing is not None
+        commit, shard.committing = shard.committing, None
+        try:
+            self._metrics.commit.observe(commit.result())
+        except KantorError as error:
+            self._take_anew(shard, error)
+            return
+        shard.keep()
+
+    def _take_anew(self, shard: Shard, error: KantorError) -> None:
+        """No clear verdict on a Kafka transaction: forget all and restore (rule 7a.5)."""
+        number = shard.number
+        log.warning(
+            "shard %d is restored: %s", number, error, extra={"action": "shard_retaken", "shard": number}
+        )
+        self._metrics.retaken.inc()
+        self._shards.pop(number).close(clean=False)
+        if (topics.JOURNAL, number) not in self._consumer.assignment():
+            return
+        shard = self._take(number)
+        self._consumer.seek((topics.JOURNAL, number), shard.position)
+
+    # -- shards come and go
+
+    def _take(self, number: int) -> Shard:
+        """Take a shard, however long Kafka is away."""
+        while True:
+            try:
+                shard = Shard(number, self._settings, self._admin, self._codec, self._folder)
+            except KantorError as error:
+                log.warning("shard %d can't be taken yet: %s", number, error, extra={"action": "take_failed"})
+                if self._stop.wait(1.0):
+                    raise
+                continue
+            self._shards[number] = shard
+            self._paused.discard(number)
+            self._metrics.shards.set(len(self._shards))
+            return shard
+
+    def _revoked(self, partitions: list[Partition]) -> None:
+        for _, number in partitions:
+            shard = self._shards.pop(number, None)
+            if shard is None:
+                continue
+            clean = True
+            if shard.committing is not None:
+                try:
+                    shard.committing.result()
+                    shard.keep()
+                except KantorError as error:
+                    clean = False
+                    log.warning(
+                        "shard %d's last batch is open: %s", number, error, extra={"action": "revoke"}
+                    )
+            shard.close(clean=clean)
+            log.info("shard %d given back", number, extra={"action": "shard_revoked", "shard": number})
+        self._metrics.shards.set(len(self._shards))
+
+    def _lost(self, partitions: list[Partition]) -> None:
+        for _, number in partitions:
+            shard = self._shards.pop(number, None)
+            if shard is not None:
+                shard.close(clean=False)
+                log.warning("shard %d was lost", number, extra={"action": "shard_lost", "shard": number})
+        self._metrics.shards.set(len(self._shards))
+
+    # -- timers
+
+    def _fire_timers(self, shard: Shard) -> None:
+        """Append an entry for each timer that is due, once everything that came before it has been processed.
+
+        Two conditions, besides the wall clock: intake's lowest watermark has passed the due time, and the shard has
+        processed the journal up to an end that was sampled after it was due. So lag never compensates.
+        """
+        now = int(time.time() * 1000)
+        if shard.committing is not None:
+            return  # what is not committed yet is not in the store
+        shard.load_timers(now)
+        first = shard.first_timer()
+        if not first or first > now or first > shard.low_watermark():
+            return
+        if shard.fence is None:
+            shard.fence = now, self._consumer.end((topics.JOURNAL, shard.number))
+        sampled, end = shard.fence
+        if shard.position < end:
+            return
+        shard.fence = None
+        for due, id_, kind, step, round_, attempt in shard.due_timers(min(sampled, shard.low_watermark())):
+            fired = journal.Timer(kind, step, round_, attempt, due)
+            self._timers.produce(
+                topics.JOURNAL, fired.dump(), id_.encode(), journal.TIMER_HEADERS, shard.number
+            )
+            self._metrics.timer_lateness.observe((now - due) / 1000)

@@ -1,0 +1,102 @@
+"""From a record of the journal to an :class:`Entry` that the core understands.
+
+Decodes only what some saga wants of a payload; says in the entry what could not be decoded, and why.
+"""
+
+from __future__ import annotations
+
+import time
+
+from kantor.codec import Codec
+from kantor.errors import RegistryUnavailableError, UndecodableError, UnknownSchemaError
+from kantor.kafka import Record
+from kantor_orchestrator import journal
+from kantor_orchestrator.core.decide import Entry
+from kantor_orchestrator.core.transaction import Transaction
+from kantor_orchestrator.core.values import dump
+from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.shard import Shard
+
+#: A transaction's snapshot and number of entries are bounded: no state grows for ever (section 7, rule 2).
+MAX_SNAPSHOT, MAX_ENTRIES = 256 * 1024, 10_000
+#: For how long (s) a reachable registry may not know a schema id before its entry becomes an incident.
+UNKNOWN_SCHEMA_GRACE = 30.0
+
+Headers = dict[str, bytes]
+
+
+class NotYet(Exception):  # noqa: N818 - control flow, not a failure
+    """This entry can't be processed now: its shard keeps it and all that follow, and tries again soon."""
+
+
+def headers_of(record: Record) -> Headers:
+    return {name: value for name, value in record.headers() or () if value is not None}
+
+
+def mark_of(headers: Headers) -> tuple[str, int]:
+    """The source partition (by topic id: a topic made again starts over) and the offset in it."""
+    _, partition, offset = headers[journal.ORIGIN].decode().rsplit("/", 2)
+    return f"{headers[journal.TOPIC_ID].decode()}/{partition}", int(offset)
+
+
+def timer_entry(record: Record) -> Entry:
+    fired = journal.Timer.load(record.value() or b"")
+    at = record.timestamp()[1]
+    return Entry("timer", at, timer=fired.timer, step=fired.step, round=fired.round, attempt=fired.attempt)
+
+
+def message_entry(record: Record, headers: Headers, type_: str, sent_at: int) -> Entry:
+    """The envelope only; :class:`PayloadReader` adds the payload."""
+    return Entry(
+        headers[journal.ENTRY].decode(),
+        record.timestamp()[1],
+        type=type_,
+        id=headers.get("ce_id", b"").decode("utf-8", "replace"),
+        source=headers.get("ce_source", b"").decode("utf-8", "replace"),
+        causation_id=headers.get("ce_causationid", b"").decode("utf-8", "replace"),
+        origin=headers[journal.ORIGIN].decode(),
+        sent_at=sent_at,
+    )
+
+
+class PayloadReader:
+    """Adds to an entry what some saga wants of its payload."""
+
+    def __init__(self, codec: Codec, definitions: Definitions, schema_grace: float) -> None:
+        self._codec = codec
+        self._definitions = definitions
+        self._grace = schema_grace
+        self._unknown: dict[int, float] = {}
+
+    def read(self, entry: Entry, record: Record, headers: Headers, shard: Shard, txn: Transaction) -> None:
+        """Sets ``entry.payload`` or ``entry.error``. Raises ``NotYet`` while the schema or the registry is missing."""
+        if not entry.id or not entry.source:
+            entry.error = f"the header {'ce_source' if entry.id else 'ce_id'} is missing"
+            entry.id = entry.id or entry.origin
+            return
+        wanted = self._definitions.captures.get(entry.type)
+        if not wanted:
+            return
+        value = record.value()
+        try:
+            payload = self._codec.decode(value, headers)
+        except UndecodableError as error:
+            entry.error = str(error)
+            return
+        except UnknownSchemaError as error:
+            first = self._unknown.setdefault(error.schema_id, time.monotonic())
+            if time.monotonic() - first < self._grace:
+                raise NotYet(str(error)) from error
+            entry.error = str(error)
+            return
+        except RegistryUnavailableError as error:
+            raise NotYet(str(error)) from error
+        entry.payload = {name: payload[name] for name in wanted if name in payload}
+        if txn.entries >= MAX_ENTRIES:
+            entry.error = f"the transaction has {MAX_ENTRIES} entries already"
+        elif value is not None and (len(value) > MAX_SNAPSHOT // 8 or txn.entries % 50 == 49):
+            size = len(dump(entry.payload)) + shard.size_of(txn)
+            if size > MAX_SNAPSHOT:
+                entry.error = (
+                    f"the transaction's state would grow to {size} bytes, the limit is {MAX_SNAPSHOT}"
+                )

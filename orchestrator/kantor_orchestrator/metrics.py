@@ -1,0 +1,92 @@
+"""The orchestrator's metrics: every name, its meaning and its unit, in one place (DESIGN section 10).
+
+``kantor_`` prefix, base units, no ids as labels. Each role gets its own class over the registry that it is handed.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SAGA = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400)
+
+
+class IntakeMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._read = Counter("kantor_intake_records", "Records read from source topics", registry=registry)
+        self._journaled = Counter(
+            "kantor_intake_journaled", "Records appended to the journal", registry=registry
+        )
+        self._uncorrelated = Counter(
+            "kantor_intake_uncorrelated",
+            "Records that belong to no transaction",
+            ["topic"],
+            registry=registry,
+        )
+        self._watermark = Gauge(
+            "kantor_intake_watermark_timestamp_seconds",
+            "Everything up to this time is in the journal",
+            registry=registry,
+        )
+
+    def journaled(self, journaled: int, read: int) -> None:
+        self._read.inc(read)
+        self._journaled.inc(journaled)
+
+    def uncorrelated(self, topic: str) -> None:
+        self._uncorrelated.labels(topic).inc()
+
+    def watermark(self, seconds: float) -> None:
+        self._watermark.set(seconds)
+
+
+class EngineMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.entries = Counter(
+            "kantor_engine_entries",
+            "Journal entries processed, by what became of them",
+            ["outcome"],
+            registry=registry,
+        )
+        self.started = Counter(
+            "kantor_transactions_started", "Transactions started", ["saga"], registry=registry
+        )
+        self.finished = Counter(
+            "kantor_transactions_finished", "Transactions ended", ["saga", "status"], registry=registry
+        )
+        self.duration = Histogram(
+            "kantor_transaction_duration_seconds",
+            "From start to end",
+            ["saga", "status"],
+            buckets=_SAGA,
+            registry=registry,
+        )
+        self.transitions = Counter(
+            "kantor_transitions", "Transitions written to the history", ["kind"], registry=registry
+        )
+        self.commands = Counter("kantor_commands_sent", "Commands sent", ["type"], registry=registry)
+        self.incidents = Counter("kantor_incidents_opened", "Incidents opened", ["saga"], registry=registry)
+        self.commit = Histogram(
+            "kantor_engine_commit_seconds",
+            "Duration of a shard's Kafka commit",
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.batch = Histogram(
+            "kantor_engine_batch_entries",
+            "Entries in one Kafka transaction",
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+            registry=registry,
+        )
+        self.timer_lateness = Histogram(
+            "kantor_timer_lateness_seconds", "How late a timer fired", buckets=_FAST, registry=registry
+        )
+        self.retaken = Counter(
+            "kantor_shards_retaken",
+            "Shards restored after a commit without a clear verdict",
+            registry=registry,
+        )
+        self.shards = Gauge("kantor_engine_shards", "Shards that this engine owns", registry=registry)
+        self.live = Gauge(
+            "kantor_engine_cached_transactions", "Transactions in memory", ["shard"], registry=registry
+        )

@@ -1,0 +1,127 @@
+"""What goes out with a transition: its history record, its command, the announcement of an end, its timer."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from kantor import envelope
+from kantor.codec import Codec, Encoder
+from kantor.envelope import Envelope
+from kantor_orchestrator import topics
+from kantor_orchestrator.core.decide import DEADLINE, EXPIRY, Entry
+from kantor_orchestrator.core.transaction import Kind, SentCommand, Transaction, Transition
+from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.entries import Headers
+from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.shard import Shard
+from kantor_orchestrator.snapshots import transition_record
+from kantor_schemas import system
+
+log = logging.getLogger("kantor.engine")
+
+_END_HEADERS: list[tuple[str, bytes | None]] = [("ce_type", envelope.TRANSACTION_ENDED.encode())]
+
+
+class Outgoing:
+    """Writes into a shard's open Kafka transaction."""
+
+    def __init__(self, codec: Codec, definitions: Definitions, metrics: EngineMetrics) -> None:
+        self._codec = codec
+        self._definitions = definitions
+        self._metrics = metrics
+        self._encode_history = codec.encoder(system("Transition"), topics.HISTORY)
+        self._encode_end = codec.encoder(system("TransactionEnded"), topics.ENDED)
+        self._encoders: dict[tuple[int, str], Encoder] = {}
+        self._counts = {kind: metrics.transitions.labels(kind) for kind in Kind}
+
+    def encode_commands(self, transitions: list[Transition]) -> dict[str, bytes]:
+        """The payloads of all commands, by id, before anything is changed. Raises ``EncodingError`` if captured values
+        do not fit: the entry becomes an incident."""
+        return {t.command.id: self._encoder(t.command)(t.command.fields) for t in transitions if t.command}
+
+    def write(
+        self,
+        shard: Shard,
+        txn: Transaction,
+        transition: Transition,
+        entry: Entry,
+        journal_offset: int,
+        headers: Headers,
+        payloads: dict[str, bytes],
+    ) -> None:
+        """One transition, just applied to ``txn``."""
+        kind, key = transition.kind, txn.id.encode()
+        history = self._encode_history(transition_record(transition, txn, entry, journal_offset))
+        ended = kind is Kind.ENDED
+        shard.producer.produce(topics.HISTORY, history, key, _END_HEADERS if ended else None, shard.number)
+        self._counts[kind].inc()
+        if transition.command is not None:
+            self._send(shard, txn, transition.command, payloads[transition.command.id], headers)
+        if transition.timer:
+            # An activation starts the step's first round; its (choreographed) action has no attempts to count.
+            counts = (1, 0) if kind is Kind.ACTIVATED else (transition.round, transition.attempt)
+            shard.set_timer(transition.due, txn.id, transition.timer, transition.step, *counts)
+        if kind is Kind.STARTED:
+            self._metrics.started.labels(txn.saga).inc()
+            if transition.due:
+                shard.set_timer(transition.due, txn.id, DEADLINE, "", 0, 0)
+        elif kind is Kind.KEPT:
+            shard.set_timer(transition.due, txn.id, EXPIRY, "", 0, 0)
+        elif kind in (Kind.INCIDENT_OPENED, Kind.COMPENSATION_FAILED):
+            self._metrics.incidents.labels(txn.saga).inc()
+            facts = {"action": "incident_opened", "transaction": txn.id}
+            log.error("incident in %s: %s", txn.id, transition.reason, extra=facts)
+        elif ended:
+            self._announce_end(shard, txn, key)
+
+    def _send(
+        self, shard: Shard, txn: Transaction, command: SentCommand, value: bytes, headers: Headers
+    ) -> None:
+        trace, state = headers.get("traceparent"), headers.get("tracestate")
+        attributes = Envelope(
+            id=command.id,
+            source=envelope.KANTOR_SOURCE,
+            type=command.type,
+            correlation_id=txn.id,
+            causation_id=command.causation_id or None,
+            time=int(time.time() * 1000),
+            idempotency_key=command.idempotency_key,
+            expiry_time=command.expires_at or None,
+            reverses=command.reverses or None,
+            traceparent=trace.decode("latin-1") if trace else None,
+            tracestate=state.decode("latin-1") if state else None,
+        )
+        shard.producer.produce(command.topic, value, txn.id.encode(), attributes.headers())
+        self._metrics.commands.labels(command.type).inc()
+
+    def _encoder(self, command: SentCommand) -> Encoder:
+        key = (self._definitions.generation, command.type)
+        encoder = self._encoders.get(key)
+        if encoder is None:
+            schema = self._definitions.schema(command.type)
+            encoder = self._encoders[key] = self._codec.encoder(schema, command.topic)
+        return encoder
+
+    def _announce_end(self, shard: Shard, txn: Transaction, key: bytes) -> None:
+        attributes = Envelope(
+            id=envelope.event_id(txn.id, envelope.TRANSACTION_ENDED, txn.endings),
+            source=envelope.KANTOR_SOURCE,
+            type=envelope.TRANSACTION_ENDED,
+            correlation_id=txn.id,
+            time=txn.ended_at,
+        )
+        value = self._encode_end(
+            {
+                "transaction_id": txn.id,
+                "saga": txn.saga,
+                "version": txn.version,
+                "status": txn.status,
+                "started_at": txn.started_at,
+                "ended_at": txn.ended_at,
+                "reason": txn.reason or None,
+            }
+        )
+        shard.producer.produce(topics.ENDED, value, key, attributes.headers())
+        self._metrics.finished.labels(txn.saga, txn.status).inc()
+        self._metrics.duration.labels(txn.saga, txn.status).observe((txn.ended_at - txn.started_at) / 1000)

@@ -1,0 +1,300 @@
+"""A shard: one journal partition with the transactions in it. Never lose, double or resurrect (DESIGN section 7a).
+
+The numbers are that section's rules. This file holds what a shard *is* (taking it, its transactions, its position, its
+timers); ``engine.py`` moves it.
+
+1. One producer per shard with a stable ``transactional.id``: whoever takes the shard fences the last owner.
+2. Taking: ``init_transactions`` (ends the old owner's open Kafka transaction), then the state partition's
+   *read_uncommitted* end, then read ``read_committed`` until the end-of-partition event is at or past it, then the shard
+   record, then seek the journal. What is visible at once may lack the old owner's last batch.
+3. The shard record is the only truth for the position.
+4. Memory changes first and is kept only if the Kafka transaction commits; otherwise the shard is taken anew.
+7. The store is a cache, flushed after the commit; ahead of the changelog or too old: wiped.
+8. The clock is the highest entry time seen. Timers live in the state until *applied*; a firing may come twice.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+from collections import deque
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from kantor.codec import Codec
+from kantor.errors import KafkaUnavailableError
+from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Producer, Record
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.core.decide import timers_of
+from kantor_orchestrator.core.transaction import ENDED, Status, Transaction
+from kantor_orchestrator.snapshots import transaction_from, transaction_record
+from kantor_orchestrator.store.sqlite import Row, Store
+from kantor_schemas import system
+
+log = logging.getLogger("kantor.shard")
+
+#: Timers due later than this (ms) are left in the store until then: waiting costs disk, not memory.
+HORIZON = 60_000
+#: A firing that was not applied after this long (ms) is fired again.
+REFIRE = 2_000
+#: Half of the state topic's delete.retention.ms (24 h), in seconds: rule 7.
+STORE_MAX_AGE = 12 * 3600.0
+#: Flush the store when this many snapshots have changed, or this many seconds have passed.
+FLUSH_ROWS, FLUSH_INTERVAL = 2_000, 1.0
+#: Transactions kept in memory per shard.
+CACHED = 20_000
+RESTORE_TIMEOUT = 120.0
+
+#: (due, transaction id, kind, step, round, attempt)
+TimerKey = tuple[int, str, str, str, int, int]
+
+
+class Shard:
+    """One shard, taken. Owned by the engine's thread; only :meth:`commit` runs in another one."""
+
+    def __init__(
+        self, number: int, settings: KafkaSettings, admin: Admin, codec: Codec, folder: Path
+    ) -> None:
+        """Take the shard. Raises ``KafkaUnavailableError``: try again, nothing was changed."""
+        self.number = number
+        self.key = str(number).encode()
+        self.position = 0  # next journal offset
+        self.clock = 0
+        self.watermarks: dict[str, int] = {}
+        self.marks: dict[str, int] = {}
+        self.pending: deque[Record] = deque()
+        self.committing: Future[float] | None = None
+        self.not_before = 0.0  # monotonic: waiting for a schema or a definition until then
+        self.fence: tuple[int, int] | None = None  # (sampled at ms, journal end): see the engine's timers
+        self._codec = codec
+        self._encode_state = codec.encoder(system("TransactionState"), topics.STATE)
+        self._encode_shard = codec.encoder(system("ShardRecord"), topics.STATE)
+        self._encode_mark = codec.encoder(system("SourceMark"), topics.STATE)
+        self._cache: dict[str, Transaction] = {}
+        self._dirty: dict[str, Row | None] = {}  # committed, not yet in the store
+        self._batch: dict[str, Row | None] = {}  # written, not yet committed
+        self._timers: list[TimerKey] = []
+        self._horizon = 0
+        self._changelog = 0
+        self._last_flush = time.monotonic()
+        self.producer = Producer(
+            settings, f"kantor-engine-{number}", transactional_id=f"kantor-engine-{number}", linger_ms=1
+        )
+        self.producer.init_transactions()
+        state: Partition = (topics.STATE, number)
+        topic_id = admin.topic_ids([topics.STATE])[topics.STATE]
+        self._store = Store(folder / f"shard-{number}.db", f"{topic_id}/{number}", STORE_MAX_AGE)
+        self._restore(settings, state, admin.ends([state])[state])
+        self.load_timers(int(time.time() * 1000))
+
+    # -- taking
+
+    def _restore(self, settings: KafkaSettings, state: Partition, end: int) -> None:
+        start = self._store.position
+        if start > end:
+            self._store.wipe(f"it is ahead of the changelog ({start} > {end})")
+            start = 0
+        began, records = time.monotonic(), 0
+        # The shard's own records are not in the store: they are read from the whole changelog, which compaction keeps
+        # near the live transactions; snapshots that the store has are passed over.
+        reader = Consumer(settings, f"kantor-restore-{self.number}", ends=True)
+        try:
+            reader.assign({state: 0})
+            reached = 0
+            rows: dict[str, Row | None] = {}
+            while reached < end:
+                batch = reader.poll(0.1, 5_000)
+                for record in batch.records:
+                    key = record.key() or b""
+                    if key[:1] == b"\0":
+                        self._restore_own(key, record.value())
+                    elif record.offset() >= start:
+                        value = record.value()
+                        rows[key.decode()] = None if value is None else self._row(value)
+                    records += 1
+                reached = max(reached, batch.ends.get(state, 0))
+                if len(rows) >= FLUSH_ROWS and reached < end:
+                    self._store.flush(rows, 0)
+                    rows = {}
+                if time.monotonic() - began > RESTORE_TIMEOUT and not batch.records:
+                    raise KafkaUnavailableError(
+                        f"shard {self.number} was not restored up to {end}, only to {reached}"
+                    )
+            self._store.flush(rows, end)
+        finally:
+            reader.close()
+        self._changelog = end
+        log.info(
+            "shard %d taken: %d records in %.2f s, journal position %d",
+            self.number,
+            records,
+            time.monotonic() - began,
+            self.position,
+            extra={"action": "shard_taken", "shard": self.number},
+        )
+
+    def _restore_own(self, key: bytes, value: bytes | None) -> None:
+        if key == topics.SHARD_KEY:
+            found = self._codec.decode(value)
+            self.position, self.clock = found["position"], found["clock"]
+            self.watermarks = dict(found["watermarks"])
+        elif key.startswith(topics.MARK_PREFIX) and value is not None:
+            self.marks[key[len(topics.MARK_PREFIX) :].decode()] = self._codec.decode(value)["offset"]
+
+    def _row(self, snapshot: bytes) -> Row:
+        txn = transaction_from(self._codec.decode(snapshot))
+        return snapshot, _next_due(txn), _expiry(txn)
+
+    # -- transactions
+
+    def get(self, id_: str) -> Transaction | None:
+        """The transaction as the last entry left it."""
+        txn = self._cache.get(id_)
+        if txn is not None:
+            return txn
+        if id_ in self._dirty:
+            row = self._dirty[id_]
+            snapshot = row[0] if row else None
+        else:
+            snapshot = self._store.load(id_)
+        if snapshot is None:
+            return None
+        txn = self._cache[id_] = transaction_from(self._codec.decode(snapshot))
+        return txn
+
+    def size_of(self, txn: Transaction) -> int:
+        """Bytes of its snapshot."""
+        return len(self._encode_state(transaction_record(txn)))
+
+    def write(self, changed: dict[str, Transaction], marks: set[str]) -> None:
+        """Put snapshots, marks and the shard record into the open Kafka transaction."""
+        produce, number = self.producer.produce, self.number
+        for id_, txn in changed.items():
+            if _is_gone(txn):
+                self._batch[id_] = None
+                produce(topics.STATE, None, id_.encode(), None, number)
+                continue
+            snapshot = self._encode_state(transaction_record(txn))
+            self._batch[id_] = (snapshot, _next_due(txn), _expiry(txn))
+            produce(topics.STATE, snapshot, id_.encode(), None, number)
+            self._cache[id_] = txn
+        for mark in marks:
+            value = self._encode_mark({"offset": self.marks[mark], "index": 0})
+            produce(topics.STATE, value, topics.MARK_PREFIX + mark.encode(), None, number)
+        own = {"position": self.position, "clock": self.clock, "watermarks": self.watermarks}
+        produce(
+            topics.STATE, self._encode_shard(own), topics.SHARD_KEY, None, number, on_delivery=self._written
+        )
+
+    def _written(self, error: Any, record: Any) -> None:
+        if error is None:
+            self._changelog = record.offset() + 1
+
+    def drop_expired(self) -> None:
+        """Put tombstones for stubs that have expired into the open Kafka transaction."""
+        for id_ in self._store.expired(self.clock, 500):
+            txn = self.get(id_)
+            if txn is not None and 0 < txn.expires_at < self.clock and id_ not in self._batch:
+                self._batch[id_] = None
+                self._cache.pop(id_, None)
+                self.producer.produce(topics.STATE, None, id_.encode(), None, self.number)
+
+    def commit(self, group_metadata: Any) -> float:
+        """Commit the batch; how long it took (s). Runs in a thread of its own. Any error: take the shard anew."""
+        began = time.monotonic()
+        self.producer.send_offsets({(topics.JOURNAL, self.number): self.position}, group_metadata)
+        self.producer.commit()
+        return time.monotonic() - began
+
+    def keep(self) -> None:
+        """The batch is committed: what memory holds is the truth now."""
+        for id_, row in self._batch.items():
+            if row is None or row[2] is not None:  # gone, or ended: its stub is rarely asked for
+                self._cache.pop(id_, None)
+        self._dirty.update(self._batch)
+        self._batch.clear()
+        if len(self._dirty) >= FLUSH_ROWS or time.monotonic() - self._last_flush > FLUSH_INTERVAL:
+            self.flush()
+
+    def flush(self) -> None:
+        """Bring the store up to the last commit."""
+        self._last_flush = time.monotonic()
+        if self._dirty:
+            self._store.flush(self._dirty, self._changelog)
+            self._dirty = {}
+            surplus = len(self._cache) - CACHED
+            if surplus > 0:
+                for id_ in list(self._cache)[:surplus]:
+                    del self._cache[id_]
+
+    def close(self, *, clean: bool) -> None:
+        """Give the shard up. ``clean``: everything is committed; else what is open dies with the producer."""
+        if clean:
+            self.flush()
+        else:
+            self.producer.purge()
+        self._store.close()
+
+    # -- time
+
+    def low_watermark(self) -> int:
+        """Everything up to this time (ms) has been processed; 0 if that is not known."""
+        return min(self.watermarks.values(), default=0)
+
+    def watermark(self, found: journal.Watermark) -> None:
+        existing = set(found.topics)
+        for partition in [p for p in self.watermarks if p.rpartition("/")[0] not in existing]:
+            del self.watermarks[partition]
+        for partition in found.partitions:
+            if found.clock > self.watermarks.get(partition, 0):
+                self.watermarks[partition] = found.clock
+
+    def set_timer(self, due: int, id_: str, kind: str, step: str, round_: int, attempt: int) -> None:
+        if due < self._horizon:
+            heapq.heappush(self._timers, (due, id_, kind, step, round_, attempt))
+
+    def load_timers(self, now: int) -> None:
+        """Bring timers that are due soon from the store into memory."""
+        if now < self._horizon - HORIZON // 2:
+            return
+        self.flush()
+        before, self._horizon = self._horizon, now + HORIZON
+        for snapshot in self._store.due_before(self._horizon):
+            txn = transaction_from(self._codec.decode(snapshot))
+            for due, kind, step, round_, attempt in timers_of(txn):
+                if before <= due or before == 0:
+                    self.set_timer(due, txn.id, kind, step, round_, attempt)
+
+    def first_timer(self) -> int:
+        """When the first timer in memory is due (ms); 0 if there is none."""
+        return self._timers[0][0] if self._timers else 0
+
+    def due_timers(self, until: int) -> list[TimerKey]:
+        """Timers due up to ``until`` (ms) that are still set. They stay set until their entry is applied: each comes
+        again after ``REFIRE``, in case its entry was lost."""
+        found = []
+        timers, now = self._timers, int(time.time() * 1000)
+        while timers and timers[0][0] <= until:
+            _, id_, *identity = heapq.heappop(timers)
+            txn = self.get(id_)
+            for due, kind, step, round_, attempt in timers_of(txn) if txn else ():
+                if [kind, step, round_, attempt] == identity and due <= until:
+                    found.append((due, id_, kind, step, round_, attempt))
+        for _, id_, kind, step, round_, attempt in found:
+            heapq.heappush(timers, (now + REFIRE, id_, kind, step, round_, attempt))
+        return found
+
+
+def _next_due(txn: Transaction) -> int | None:
+    return min((due for due, *_ in timers_of(txn)), default=None)
+
+
+def _expiry(txn: Transaction) -> int | None:
+    return txn.expires_at if txn.status in ENDED else None
+
+
+def _is_gone(txn: Transaction) -> bool:
+    """Nothing is left that anybody would ask for: no saga started, nothing waits."""
+    return txn.status is Status.OBSERVED and not txn.early and not txn.incidents

@@ -1,0 +1,150 @@
+"""Transactions and transitions as the platform's Avro records, and back."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+from kantor_orchestrator.core.decide import Entry
+from kantor_orchestrator.core.transaction import (
+    Early,
+    Incident,
+    SentCommand,
+    Status,
+    StepState,
+    StepStatus,
+    Transaction,
+    Transition,
+)
+from kantor_orchestrator.core.values import dump, load
+
+
+def transaction_record(t: Transaction) -> dict[str, Any]:
+    """A ``kantor.TransactionState``. Equal transactions give equal bytes: sets and maps are sorted."""
+    prints = sorted(t.fingerprints)
+    return {
+        "transaction_id": t.id,
+        "saga": t.saga,
+        "version": t.version,
+        "status": t.status,
+        "started_at": t.started_at,
+        "updated_at": t.updated_at,
+        "ended_at": t.ended_at,
+        "expires_at": t.expires_at,
+        "deadline": t.deadline,
+        "reason": t.reason,
+        "entries": t.entries,
+        "endings": t.endings,
+        "steps": [
+            {
+                "path": path,
+                "status": s.status,
+                "round": s.round,
+                "attempt": s.attempt,
+                "doubtful": s.doubtful,
+                "command_id": s.command_id,
+                "compensation_round": s.compensation_round,
+                "compensation_attempt": s.compensation_attempt,
+                "compensation_id": s.compensation_id,
+                "again": s.again,
+                "timer": s.timer,
+                "due": s.due,
+                "started_at": s.started_at,
+                "ended_at": s.ended_at,
+                "code": s.code,
+                "reason": s.reason,
+            }
+            for path, s in t.steps.items()
+        ],
+        "captured": dump(t.captured),
+        "early": [_dump_early(early) for early in t.early],
+        "fingerprints": struct.pack(f">{len(prints)}q", *prints),
+        "incidents": [
+            {"kind": i.kind, "step": i.step, "reason": i.reason, "opened_at": i.opened_at}
+            for i in t.incidents
+        ],
+    }
+
+
+def transaction_from(record: dict[str, Any]) -> Transaction:
+    """The inverse of :func:`transaction_record`."""
+    prints = record["fingerprints"]
+    steps = {}
+    for found in record["steps"]:
+        facts = dict(found)
+        path = facts.pop("path")
+        facts["status"] = StepStatus(facts["status"])
+        steps[path] = StepState(**facts)
+    return Transaction(
+        id=record["transaction_id"],
+        saga=record["saga"],
+        version=record["version"],
+        status=Status(record["status"]),
+        started_at=record["started_at"],
+        updated_at=record["updated_at"],
+        ended_at=record["ended_at"],
+        expires_at=record["expires_at"],
+        deadline=record["deadline"],
+        reason=record["reason"],
+        entries=record["entries"],
+        endings=record["endings"],
+        steps=steps,
+        captured=load(record["captured"]),
+        early=[_load_early(text) for text in record["early"]],
+        fingerprints=set(struct.unpack(f">{len(prints) // 8}q", prints)),
+        incidents=[Incident(**incident) for incident in record["incidents"]],
+    )
+
+
+def transition_record(t: Transition, txn: Transaction, entry: Entry, journal_offset: int) -> dict[str, Any]:
+    """A ``kantor.Transition``: ``t`` as just applied to ``txn`` because of ``entry``."""
+    step = txn.steps.get(t.step) if t.step else None
+    return {
+        "transaction_id": txn.id,
+        "saga": txn.saga or t.saga,
+        "version": txn.version or t.version,
+        "kind": t.kind,
+        "at": t.at,
+        "status": txn.status,
+        "step": t.step,
+        "step_status": step.status if step else "",
+        "round": t.round,
+        "attempt": t.attempt,
+        "due": t.due,
+        "timer": t.timer,
+        "code": t.code,
+        "reason": t.reason,
+        "scope": t.scope,
+        "captured": "" if t.captured is None else dump(t.captured),
+        "fingerprint": t.fingerprint,
+        "journal_offset": journal_offset,
+        "entry_kind": entry.kind,
+        "message_id": entry.id,
+        "message_type": entry.type,
+        "origin": entry.origin,
+        "commands": [] if t.command is None else [_command_record(t.command)],
+        "early": "" if t.early is None else _dump_early(t.early),
+    }
+
+
+def _command_record(c: SentCommand) -> dict[str, Any]:
+    return {
+        "id": c.id,
+        "type": c.type,
+        "topic": c.topic,
+        "kind": c.kind,
+        "idempotency_key": c.idempotency_key,
+        "causation_id": c.causation_id,
+        "reverses": c.reverses,
+        "expires_at": c.expires_at,
+        "fields": dump(c.fields),
+    }
+
+
+def _dump_early(e: Early) -> str:
+    return dump([e.kind, e.type, e.id, e.source, e.causation_id, e.at, e.origin, json.loads(dump(e.payload))])
+
+
+def _load_early(text: str) -> Early:
+    return Early(*load(text))

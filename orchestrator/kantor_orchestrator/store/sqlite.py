@@ -1,0 +1,113 @@
+"""A shard's store: one SQLite file that holds the snapshots of its transactions.
+
+It is a cache of the state topic (rule 7a.7): the changelog position is in the same SQL transaction, flushed *after* the
+Kafka commit, so it is never ahead of what is committed, and at most a little behind. It can always be rebuilt from
+Kafka, so nothing is synced: a torn file after a power cut is found by SQLite or by the checks of :meth:`open` and wiped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+log = logging.getLogger("kantor.store")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS snapshots (
+    id TEXT PRIMARY KEY, snapshot BLOB NOT NULL, due INTEGER, expires INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS snapshots_due ON snapshots (due) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS snapshots_expires ON snapshots (expires) WHERE expires IS NOT NULL;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID;
+"""
+
+#: (snapshot, when its next timer is due, when its stub expires); None: forget the transaction.
+Row = tuple[bytes, int | None, int | None]
+
+
+class Store:
+    """Snapshots by transaction id, with the changelog position that they are of."""
+
+    def __init__(self, path: Path, changelog: str, max_age: float) -> None:
+        """``changelog`` names the state topic and partition, ids included: a store of another cluster is wiped. So is
+        one that was last flushed more than ``max_age`` seconds ago: its tombstones may be gone (rule 7a.7)."""
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._open()
+            if self._fact("changelog") not in (None, changelog):
+                self.wipe("it belongs to another changelog")
+            elif not self.position and self._db.execute("SELECT 1 FROM snapshots LIMIT 1").fetchone():
+                self.wipe("its restoring was not finished")
+            elif self.position and time.time() - float(self._fact("flushed_at") or 0) > max_age:
+                self.wipe("it is too old")
+        except apsw.Error as error:
+            self.wipe(f"it can't be read: {error}")
+        self._set("changelog", changelog)
+
+    def _open(self) -> None:
+        self._db = apsw.Connection(str(self._path))
+        self._db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536")
+        self._db.execute(_SCHEMA)
+
+    def wipe(self, why: str) -> None:
+        """Start over, empty: the changelog has everything."""
+        log.warning(
+            "the store %s is restored from Kafka: %s", self._path, why, extra={"action": "store_wiped"}
+        )
+        self._db.close()
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        self._open()
+
+    @property
+    def position(self) -> int:
+        """Next changelog offset to read; 0 if nothing was stored."""
+        return int(self._fact("position") or 0)
+
+    def load(self, id_: str) -> bytes | None:
+        """A transaction's snapshot, if there is one."""
+        for (snapshot,) in self._db.execute("SELECT snapshot FROM snapshots WHERE id = ?", (id_,)):
+            return bytes(snapshot)
+        return None
+
+    def flush(self, rows: Mapping[str, Row | None], position: int) -> None:
+        """Store these, and that the changelog is applied up to ``position``: all or nothing."""
+        with self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)",
+                ((id_, *row) for id_, row in rows.items() if row is not None),
+            )
+            self._db.executemany(
+                "DELETE FROM snapshots WHERE id = ?", ((id_,) for id_, row in rows.items() if row is None)
+            )
+            self._set("position", position)
+            self._set("flushed_at", time.time())
+
+    def due_before(self, moment: int) -> Iterator[bytes]:
+        """Snapshots of transactions with a timer due before ``moment`` (ms)."""
+        for (snapshot,) in self._db.execute("SELECT snapshot FROM snapshots WHERE due < ?", (moment,)):
+            yield bytes(snapshot)
+
+    def expired(self, moment: int, limit: int) -> Iterable[str]:
+        """Ids of stubs that expired before ``moment`` (ms), the oldest first."""
+        found = self._db.execute(
+            "SELECT id FROM snapshots WHERE expires < ? ORDER BY expires LIMIT ?", (moment, limit)
+        )
+        return [str(id_) for (id_,) in found]
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _fact(self, name: str) -> Any:
+        for (value,) in self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)):
+            return value
+        return None
+
+    def _set(self, name: str, value: str | float) -> None:
+        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
