@@ -13,18 +13,22 @@ INTAKE_GROUP = "kantor-intake"
 ENGINE_GROUP = "kantor-engine"
 VIEW_GROUP = "kantor-view"
 
+#: Partitions of the journal when it is made: the most engines that can share the work. Fewer on a local broker.
+SHARDS, LOCAL_SHARDS = 24, 4
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """``home`` holds what one machine keeps: the local broker, the shards' stores, the view.
 
-    ``shards``: partitions of the journal, 0 = what the cluster has. ``view_url``: ``sqlite:///path``.
+    ``shards``: partitions of the journal, 0 = what the cluster has, else ``default_shards``. ``view_url``: ``sqlite:///path``.
     """
 
     kafka: KafkaSettings
     home: Path
     view_url: str
     shards: int = 0
+    default_shards: int = SHARDS
     registry_url: str = ""
     http_port: int = 0
 
@@ -32,12 +36,14 @@ class Settings:
     def from_env(cls, *, bootstrap_servers: str | None = None, home: Path | None = None) -> Settings:
         """Raises ``ConfigError`` naming the variable and the remedy."""
         home = home_folder() if home is None else home
-        servers = bootstrap_servers or os.environ.get(ENV_BOOTSTRAP) or _local_broker(home)
+        local = _local_broker(home)
+        servers = bootstrap_servers or os.environ.get(ENV_BOOTSTRAP) or local
         return cls(
             kafka=KafkaSettings.from_env(servers),
             home=home,
             view_url=os.environ.get("KANTOR_VIEW_URL") or f"sqlite:///{home / 'view.db'}",
             shards=_number("KANTOR_SHARDS", 0),
+            default_shards=LOCAL_SHARDS if servers == local else SHARDS,
             registry_url=os.environ.get("KANTOR_SCHEMA_REGISTRY_URL", ""),
             http_port=_number("KANTOR_HTTP_PORT", 0),
         )

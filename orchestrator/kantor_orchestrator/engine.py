@@ -24,7 +24,7 @@ from kantor_orchestrator.config import ENGINE_GROUP
 from kantor_orchestrator.core.decide import Entry, decide
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import Transaction, Transition, evolve
-from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.definitions.catalogue import DeployedDefinitions
 from kantor_orchestrator.entries import (
     UNKNOWN_SCHEMA_GRACE,
     NotYet,
@@ -57,7 +57,7 @@ class Engine:
         shards: int,
         folder: Path,
         schemas: SchemaStore,
-        definitions: Definitions,
+        definitions: DeployedDefinitions,
         metrics: EngineMetrics,
         *,
         schema_grace: float = UNKNOWN_SCHEMA_GRACE,
@@ -67,13 +67,14 @@ class Engine:
         self._count = shards
         self._folder = folder
         self._codec = Codec(schemas)
-        self._definitions = definitions
+        self._deployed = definitions
+        self._definitions = definitions.definitions
         self._metrics = metrics
         self._admin = Admin(settings, "kantor-engine-admin")
         self._consumer = Consumer(settings, "kantor-engine", group=ENGINE_GROUP)
         self._timers = Producer(settings, "kantor-engine-timers", linger_ms=0)
-        self._payloads = PayloadReader(self._codec, definitions, schema_grace)
-        self._outgoing = Outgoing(self._codec, definitions, metrics)
+        self._payloads = PayloadReader(self._codec, self._definitions, schema_grace)
+        self._outgoing = Outgoing(self._codec, self._definitions, metrics)
         outcome = metrics.entries.labels
         self._applied, self._unchanged = outcome("applied"), outcome("unchanged")
         self._replays, self._unnamed = outcome("replay"), outcome("unnamed")
@@ -111,7 +112,7 @@ class Engine:
             shard = self._shards.get(record.partition())
             if shard is not None:
                 shard.pending.append(record)
-        self._definitions.refresh()
+        self._deployed.refresh()
         now = time.monotonic()
         for shard in list(self._shards.values()):
             if shard.committing is not None:

@@ -100,6 +100,7 @@ class Outgoing:
         encoder = self._encoders.get(key)
         if encoder is None:
             schema = self._definitions.schema(command.type)
+            assert schema is not None, "a definition brings the schemas of its commands"
             encoder = self._encoders[key] = self._codec.encoder(schema, command.topic)
         return encoder
 

@@ -60,11 +60,11 @@ def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
     ]
 
 
-def ensure(admin: Admin, shards: int) -> int:
-    """Create what is missing; the number of shards in force.
+def ensure(admin: Admin, shards: int, default: int = 0) -> int:
+    """Create what is missing; the number of shards in force: ``shards``, else what is there, else ``default``.
 
-    Raises ``ConfigError`` if journal, history and state have another number of partitions than ``shards`` (0: take
-    what is there): a transaction's shard would change, and with it its order.
+    Raises ``ConfigError`` if journal, history and state have another number of partitions than ``shards``
+    says: a transaction's shard would change, and with it its order.
     """
     existing = admin.topics()
     counts = {name: existing[name] for name in (JOURNAL, HISTORY, STATE) if name in existing}
@@ -77,7 +77,7 @@ def ensure(admin: Admin, shards: int) -> int:
         raise ConfigError(
             f"{JOURNAL} has {recorded} partitions, KANTOR_SHARDS is {shards}: set it to {recorded}, or leave it out"
         )
-    wanted = recorded or shards
+    wanted = recorded or shards or default
     if not wanted:
         raise ConfigError(f"{JOURNAL} does not exist and no number of shards is set: set KANTOR_SHARDS")
     admin.create_topics(specs(wanted, journal_limit(admin, list(existing))))
