@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from integration.apicurio import Registry
 from kantor_orchestrator.dev.broker import DevBroker
 
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Bootstrap servers of a Kafka that all tests share. Use topic names of your own; never stop it."""
+    """Bootstrap servers of a Kafka that all tests share. Use topics and groups of your own; never stop it."""
     broker = DevBroker(tmp_path_factory.mktemp("kafka"))
     try:
         yield broker.start()
@@ -28,3 +29,13 @@ def own_kafka(tmp_path: Path) -> Iterator[DevBroker]:
         yield broker
     finally:
         broker.reset()
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a schema registry's Confluent-compatible API that all tests share. Use subjects of your own."""
+    registry = Registry(tmp_path_factory.mktemp("registry"))
+    try:
+        yield registry.start()
+    finally:
+        registry.stop()

@@ -1,12 +1,331 @@
-"""`kantor dev` against a real Kafka."""
+"""`kantor dev` against a real Kafka: start, stop, what survives, and what people are told when it can't work."""
 
 from __future__ import annotations
 
-from kantor_orchestrator.dev.broker import DevBroker, running_address
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from kantor_orchestrator.dev import broker as broker_module
+from kantor_orchestrator.dev import config, probe
+from kantor_orchestrator.dev.artifacts import ArtifactCache, Lock
+from kantor_orchestrator.dev.broker import DevBroker, PortTakenError, running_address
+from kantor_orchestrator.dev.errors import DevError
+from kantor_orchestrator.dev.process import OwnProcess, start_detached
+from kantor_orchestrator.dev.progress import PlainProgress
+from kantor_orchestrator.dev.record import Record
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_a_started_broker_answers_and_its_home_knows_the_address(own_kafka: DevBroker) -> None:
-    """start() returns an address that answers, and running_address finds it again."""
+@pytest.fixture
+def kantor_dev(tmp_path: Path) -> Iterator[Run]:
+    """Runs `kantor dev ARGUMENTS` as a user would, in a home of its own."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("KANTOR_")}
+    environment["KANTOR_HOME"] = str(tmp_path / "home")
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "kantor_orchestrator.cli.dev", *arguments]
+        return subprocess.run(
+            command,
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    yield run
+    run("reset", "--yes")
+
+
+def write(address: str, topic: str, value: bytes) -> None:
+    admin = AdminClient({"bootstrap.servers": address})
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+    producer = Producer({"bootstrap.servers": address, "acks": "all"})
+    producer.produce(topic, value)
+    assert producer.flush(10) == 0
+
+
+def read(address: str, topic: str) -> bytes | None:
+    settings = {"bootstrap.servers": address, "group.id": "reader", "auto.offset.reset": "earliest"}
+    consumer = Consumer(settings)
+    try:
+        consumer.subscribe([topic])
+        message = consumer.poll(20)
+        return message.value() if message and not message.error() else None
+    finally:
+        consumer.close()
+
+
+def record_of(broker: DevBroker) -> Record:
+    record = Record.read(broker.folder / "broker.json")
+    assert record
+    return record
+
+
+def test_start_gives_an_address_that_answers(own_kafka: DevBroker) -> None:
+    """What start returns can be used at once, and the home knows it until the broker is stopped."""
     address = own_kafka.start()
-    assert own_kafka.status().state == "running"
-    assert running_address(own_kafka.folder.parent) == address
+    write(address, "t", b"hello")
+    home = own_kafka.folder.parent
+    assert running_address(home) == address
+    own_kafka.stop()
+    assert running_address(home) is None
+
+
+def test_starting_twice_starts_one(own_kafka: DevBroker) -> None:
+    """A second start finds the first one's broker."""
+    said: list[str] = []
+    first = own_kafka.start()
+    pid = record_of(own_kafka).pid
+    again = DevBroker(own_kafka.folder.parent, progress=PlainProgress(said.append))
+    assert (again.start(), record_of(own_kafka).pid) == (first, pid)
+    assert said == [f"Apache Kafka {record_of(own_kafka).version} already runs (pid {pid})."]
+
+
+def test_a_stop_ends_the_process_and_keeps_data_and_address(own_kafka: DevBroker) -> None:
+    """After stop the process is gone; the next start has the same address and everything that was written."""
+    address = own_kafka.start()
+    write(address, "kept", b"still here")
+    pid = record_of(own_kafka).pid
+    assert own_kafka.stop() == "stopped"
+    assert not psutil.pid_exists(pid or 0) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert own_kafka.start() == address
+    assert read(address, "kept") == b"still here"
+
+
+def test_a_killed_broker_recovers_at_the_next_start(own_kafka: DevBroker) -> None:
+    """After kill -9 the status says so, and a start brings back what was acknowledged."""
+    address = own_kafka.start()
+    write(address, "kept", b"acknowledged")
+    own_kafka.kill()
+    assert own_kafka.status().state == "died"
+    assert own_kafka.start() == address
+    assert read(address, "kept") == b"acknowledged"
+
+
+def test_a_remembered_port_that_is_taken_is_replaced(own_kafka: DevBroker) -> None:
+    """When somebody took last time's port, the broker moves to another and keeps its data."""
+    address = own_kafka.start()
+    write(address, "kept", b"moved along")
+    own_kafka.stop()
+    with socket.create_server(("127.0.0.1", record_of(own_kafka).port)):
+        moved = own_kafka.start()
+    assert moved != address
+    assert read(moved, "kept") == b"moved along"
+
+
+def test_a_chosen_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
+    """When the port that was asked for is taken, nothing is started and the message names it and the remedy."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTakenError, match=rf"Port {port} on 127\.0\.0\.1 is taken\..*--port"):
+            DevBroker(tmp_path, port=port).start()
+
+
+def test_a_port_taken_in_the_last_moment_is_replaced(
+    own_kafka: DevBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When somebody takes the port between our choice and Kafka's start, another one is tried."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = iter([taken.getsockname()[1], *(probe.free_port() for _ in range(4))])
+        monkeypatch.setattr(probe, "free_port", lambda *_unwanted: next(ports))
+        assert own_kafka.start() != f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def test_a_broker_that_dies_at_start_shows_its_last_words(own_kafka: DevBroker) -> None:
+    """When Kafka dies at start, the message has the end of its log without stack frames, and the log's path."""
+    own_kafka.start()
+    own_kafka.stop()
+    (own_kafka.data / "meta.properties").write_text("version=1\nnode.id=77\ncluster.id=x\n")
+    with pytest.raises(DevError, match="Kafka died at start") as caught:
+        own_kafka.start()
+    assert str(own_kafka.log) in str(caught.value)
+    assert "node" in str(caught.value)
+    assert "\tat " not in str(caught.value)
+    assert own_kafka.status().state == "stopped"
+
+
+def test_a_disk_with_too_little_room_is_refused(
+    own_kafka: DevBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With too little room Kafka isn't started; the message says how much is free, where, and the remedy."""
+    monkeypatch.setattr(broker_module, "FREE_BYTES", 10**18)
+    with pytest.raises(DevError, match=r"MB are free at .*own/kafka; Kafka needs .*KANTOR_HOME"):
+        own_kafka.start()
+
+
+def test_a_home_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
+    """When the home can't hold a folder, the message names it and the remedy."""
+    (tmp_path / "home").write_text("")
+    with pytest.raises(DevError, match=r"home.* is a file where a folder is needed.*KANTOR_HOME"):
+        DevBroker(tmp_path / "home").start()
+
+
+def test_a_home_may_have_any_letters(tmp_path: Path) -> None:
+    """Spaces, dollar signs and letters beyond ASCII in the home's path are fine."""
+    broker = DevBroker(tmp_path / "ho me $x é")
+    try:
+        broker.start()
+    finally:
+        broker.reset()
+    assert broker.folder.exists()
+
+
+def test_a_reset_leaves_nothing(own_kafka: DevBroker) -> None:
+    """After reset no process and no data are left, and the next start knows no topic."""
+    write(own_kafka.start(), "gone", b"x")
+    own_kafka.reset()
+    assert [path.name for path in own_kafka.folder.iterdir()] == ["lock"]
+    assert "gone" not in AdminClient({"bootstrap.servers": own_kafka.start()}).list_topics(timeout=10).topics
+
+
+def test_a_foreign_process_with_our_pid_is_left_alone(tmp_path: Path) -> None:
+    """After a reboot our pid may be somebody else's: without our token it is neither seen nor stopped."""
+    process = start_detached(["sleep", "60"], "", tmp_path, tmp_path / "console")
+    foreign = OwnProcess(process.pid, "another-token")
+    assert not foreign.is_alive()
+    assert foreign.stop(1) == "not running"
+    assert psutil.pid_exists(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+
+
+def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    """What doesn't end in time after SIGTERM is ended by SIGKILL, and stop says so."""
+    command = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done", "my-token"]
+    process = start_detached(command, "my-token", tmp_path, tmp_path / "console")
+    deadline = time.monotonic() + 10
+    while "ready" not in (tmp_path / "console").read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.stop(0.3) == "killed"
+    assert not process.is_alive()
+
+
+def test_an_external_cluster_is_used_and_never_touched(kafka: str, tmp_path: Path) -> None:
+    """With an external cluster, start and status only look, stop does nothing and reset is refused."""
+    broker = DevBroker(tmp_path, external=kafka)
+    assert broker.start() == kafka
+    assert (broker.status().state, broker.status().external) == ("running", True)
+    assert broker.stop() == "not running"
+    with pytest.raises(DevError, match="not ours to empty"):
+        broker.reset()
+    assert list(tmp_path.iterdir()) == []
+    assert probe.answers(kafka, 5)
+
+
+def test_a_users_topic_is_not_made_by_a_typo(kafka: str) -> None:
+    """A consumer of a topic that doesn't exist makes none."""
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "typo", "allow.auto.create.topics": True})
+    consumer.subscribe(["evt.tpyo.v1"])
+    consumer.poll(2)
+    consumer.close()
+    assert "evt.tpyo.v1" not in AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics
+
+
+def test_nothing_listens_beyond_loopback(own_kafka: DevBroker) -> None:
+    """Broker and controller listen on 127.0.0.1 only."""
+    own_kafka.start()
+    listening = [
+        c.laddr.ip for c in psutil.Process(record_of(own_kafka).pid).net_connections() if c.status == "LISTEN"
+    ]
+    assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
+def test_the_commands_speak_to_scripts_and_people(kantor_dev: Run, tmp_path: Path) -> None:
+    """Data go to stdout and words to stderr; exit codes tell running, stopped and wrong usage apart."""
+    assert kantor_dev("status").returncode == 4
+    started = kantor_dev("start")
+    assert started.returncode == 0, started.stderr
+    status = json.loads(kantor_dev("status", "--json").stdout)
+    assert status["state"] == "running"
+    assert status["bootstrap_servers"] == started.stdout.strip()
+    assert status["data"] == str(tmp_path / "home" / "kafka" / "data")
+    assert status["disk_bytes"] > 0
+    assert f"address  {started.stdout.strip()}" in kantor_dev("status").stdout
+    assert "already runs" in kantor_dev("start").stderr
+    assert kantor_dev("start", "--port", "1").returncode == 1
+    assert kantor_dev("reset").returncode == 1  # nobody is there to say yes
+    assert "Kafka is stopped." in kantor_dev("stop").stderr
+    assert "nothing to stop" in kantor_dev("stop").stderr
+    assert kantor_dev("start", "--port", "no").returncode == 2
+
+
+def test_the_command_honours_the_external_cluster(kantor_dev: Run, kafka: str) -> None:
+    """KANTOR_BOOTSTRAP_SERVERS is used, named in the messages, and checked."""
+    used = kantor_dev("start", KANTOR_BOOTSTRAP_SERVERS=kafka)
+    assert (used.returncode, used.stdout.strip()) == (0, kafka)
+    assert "nothing is started" in used.stderr
+    assert (
+        json.loads(kantor_dev("status", "--json", KANTOR_BOOTSTRAP_SERVERS=kafka).stdout)["external"] is True
+    )
+    wrong = kantor_dev("start", KANTOR_BOOTSTRAP_SERVERS=f"127.0.0.1:{probe.free_port()}")
+    assert wrong.returncode == 1
+    assert "doesn't answer" in wrong.stderr
+
+
+def test_a_first_start_without_a_network_says_so(kantor_dev: Run, tmp_path: Path) -> None:
+    """Without a network and an empty cache the start ends with one message, not with a traceback."""
+    nowhere = f"http://127.0.0.1:{probe.free_port()}"
+    result = kantor_dev(
+        "start", XDG_CACHE_HOME=str(tmp_path / "cache"), HTTPS_PROXY=nowhere, https_proxy=nowhere
+    )
+    assert result.returncode == 1
+    assert "Apache Kafka" in result.stderr
+    assert "Connect to the network for this first start" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_interrupted_start_leaves_nothing_running(tmp_path: Path) -> None:
+    """Ctrl-C while Kafka comes up stops it."""
+    environment = {**os.environ, "KANTOR_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "kantor_orchestrator.cli.dev", "start"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as starting:
+        state = tmp_path / "kafka" / "broker.json"
+        while not state.exists() and starting.poll() is None:
+            time.sleep(0.05)
+        record = Record.read(state)
+        starting.send_signal(signal.SIGINT)
+        assert starting.wait(60) == 1
+    assert record
+    assert record.process
+    assert not record.process.is_alive()
+
+
+def test_a_started_broker_outlives_the_terminal(own_kafka: DevBroker) -> None:
+    """The broker is in a session of its own, where a terminal's signals don't reach it."""
+    own_kafka.start()
+    assert os.getsid(record_of(own_kafka).pid or 0) != os.getsid(0)
+
+
+def test_the_cache_is_checked_before_a_start(own_kafka: DevBroker, tmp_path: Path) -> None:
+    """A start with a tampered jar in the cache is refused before any of it runs."""
+    real = own_kafka._cache
+    lock = Lock.read(config.deploy_folder() / "jgo.lock.toml")
+    copy = ArtifactCache(tmp_path / "cache", real.resolver)
+    for path in real.ensure(lock, PlainProgress(print)):
+        (copy.folder / "artifacts" / path.parent.name).mkdir(parents=True)
+        (copy.folder / "artifacts" / path.parent.name / path.name).write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(DevError, match=r"is not the file that jgo\.lock\.toml promises"):
+        DevBroker(tmp_path / "other", cache=copy).start()
+
+
+def test_the_registry_answers_like_confluents(registry: str) -> None:
+    """The registry for tests speaks the Confluent API and starts empty."""
+    with urllib.request.urlopen(f"{registry}/subjects", timeout=10) as response:
+        assert json.load(response) == []

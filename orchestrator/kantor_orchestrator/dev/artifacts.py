@@ -14,15 +14,16 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 import tomllib
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from .errors import DevError
-from .files import locked, megabytes, writing
+from .files import hold, is_of_disk, megabytes, writing
 from .progress import Progress
 
 PARALLEL_FETCHES = 6  # Kafka is 46 files, most of them small: the time goes into round trips
@@ -116,10 +117,8 @@ class ArtifactCache:
         if self._missing(lock):
             with writing(self.folder, "put the cache elsewhere (XDG_CACHE_HOME)"):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with locked(
-                    self.folder / "fetch.lock",
-                    lambda: progress.say("Another process is fetching; waiting for it."),
-                ):
+                with (self.folder / "fetch.lock").open("a") as file:
+                    hold(file, lambda: progress.say("Another process is fetching; waiting for it."))
                     for leftover in self.folder.glob("staging-*"):
                         shutil.rmtree(leftover, ignore_errors=True)
                     self._fetch(lock, self._missing(lock), progress)
@@ -138,32 +137,39 @@ class ArtifactCache:
             return
         size = sum(artifact.size for artifact in missing)
         free = shutil.disk_usage(self.folder).free
-        if free < 2 * size:
+        if free < size:
             raise DevError(
                 f"Only {megabytes(free)} are free at {self.folder}; {lock.title} takes {megabytes(size)}. "
                 "Free some space, or put the cache elsewhere (XDG_CACHE_HOME)."
             )
         resolver = self.resolver()
         staging = Path(tempfile.mkdtemp(prefix="staging-", dir=self.folder))
+        over = threading.Event()
         executor = ThreadPoolExecutor(PARALLEL_FETCHES, thread_name_prefix="fetch")
         try:
             with progress.task(f"Fetching {lock.title} {lock.version}", len(missing), size) as task:
+
+                def advance(size: int) -> None:
+                    if over.is_set():
+                        raise CancelledError  # a Ctrl-C or another file's failure: don't finish a long download
+                    task.advance(size)
+
                 futures = [
-                    executor.submit(self._fetch_one, resolver, lock, a, staging, task.advance)
-                    for a in missing
+                    executor.submit(self._fetch_one, resolver, lock, a, staging, advance) for a in missing
                 ]
                 finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
                 for future in finished:
                     future.result()
         except OSError as error:
-            if error.errno is not None and getattr(error, "filename", None):
-                raise  # our own disk: `writing` explains it
+            if is_of_disk(error):
+                raise
             raise DevError(
                 f"{lock.title} {lock.version} is not in {self.folder} yet and could not be fetched: {error}\n"
                 "Connect to the network for this first start; a mirror is set under [repositories] in jgo's "
                 "settings file. Later starts need no network."
             ) from error
         finally:
+            over.set()
             executor.shutdown(wait=True, cancel_futures=True)
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -181,7 +187,7 @@ class ArtifactCache:
                 fetched = resolver.fetch(artifact, own, advance)
                 break
             except OSError as error:
-                if attempt == ATTEMPTS or getattr(error, "filename", None):
+                if attempt == ATTEMPTS or is_of_disk(error):
                     raise
         self._check(
             artifact,

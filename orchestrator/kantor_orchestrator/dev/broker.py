@@ -11,7 +11,6 @@ bears the token written there.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -19,21 +18,21 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from . import config, probe
 from .artifacts import ArtifactCache, Lock, cache_folder
 from .errors import DevError
-from .files import disk_use, locked, megabytes, write_atomically, writing
+from .files import disk_use, hold, megabytes, tail, write_atomically, writing
 from .maven import MavenResolver, java
-from .process import Ending, OwnProcess, start_detached
+from .process import Ending, java_environment, start_detached
 from .progress import PlainProgress, Progress
+from .record import Record, State, Status
 
-READY_S = 60.0  # measured: 2 s; a machine under load takes several times that
+READY_S = 60.0  # measured: 4 s; a machine under load takes several times that
 STOP_S = 30.0  # measured: 1 s
+EXTERNAL_S = 10.0  # for a cluster that should be up already
 FREE_BYTES = 200_000_000  # below this Kafka would soon die of a full disk
 LOG_LINES = 12  # of Kafka's log, shown when it dies at start
 STARTS = 3  # with new ports each, when somebody takes the ones we chose
@@ -44,44 +43,14 @@ JVM = ("-Xmx1g", "-XX:+UseSerialGC", "-Djava.awt.headless=true", "--enable-nativ
 ELSEWHERE = f"set {config.HOME} to a folder elsewhere"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What `broker.json` says. ``pid`` is None after an orderly stop; the ports are kept for the next start."""
-
-    bootstrap_servers: str
-    port: int
-    controller_port: int
-    version: str
-    pid: int | None
-    token: str
-    started_at: str  # RFC 3339, UTC
-
-    @property
-    def process(self) -> OwnProcess | None:
-        return None if self.pid is None else OwnProcess(self.pid, self.token)
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """``died``: it was started and never stopped, and is gone. ``unreachable``: it is there and doesn't answer."""
-
-    state: Literal["running", "unreachable", "stopped", "died"]
-    external: bool  # named by KANTOR_BOOTSTRAP_SERVERS: none of ours
-    bootstrap_servers: str | None
-    pid: int | None
-    version: str | None
-    started_at: str | None
-    data: str | None
-    disk_bytes: int | None
-    log: str | None
+class PortTakenError(DevError):
+    """The port is somebody else's. Choose another."""
 
 
 def running_address(home: Path) -> str | None:
     """The bootstrap servers of the broker that runs for this home, or None. Asks the system, not the broker."""
-    record = _read(home / "kafka" / "broker.json")
-    if record is None or record.process is None or not record.process.is_alive():
-        return None
-    return record.bootstrap_servers
+    record = Record.read(home / "kafka" / "broker.json")
+    return record.bootstrap_servers if record and record.is_alive else None
 
 
 class DevBroker:
@@ -96,15 +65,18 @@ class DevBroker:
         *,
         external: str | None = None,
         port: int | None = None,
+        first_port: int | None = None,
         progress: Progress | None = None,
         cache: ArtifactCache | None = None,
     ) -> None:
-        """``port``: this one or an error; without it, the last start's port if it is free, else another."""
+        """``port``: this one or an error. Without it the last start's if it is free, or ``first_port``, or any."""
         self.folder = home.absolute() / "kafka"
         self.data = self.folder / "data"
         self.logs = self.folder / "logs"
-        self._external = external or None
-        self._port = port
+        self.log = self.logs / "server.log"
+        self._state = self.folder / "broker.json"
+        self._external = external
+        self._port, self._first_port = port, first_port
         self._progress = progress or PlainProgress(lambda _message: None)
         self._cache = cache or ArtifactCache(cache_folder(os.environ), MavenResolver)
 
@@ -115,33 +87,31 @@ class DevBroker:
         deploy = config.deploy_folder()
         lock = Lock.read(deploy / "jgo.lock.toml")
         with self._alone():
-            record = self._record()
-            if record and record.process and record.process.is_alive():
-                self._say(
-                    f"{lock.title} is already running at {record.bootstrap_servers} (pid {record.pid})."
-                )
-                self._await_ready(record, 0)
-                return record.bootstrap_servers
-            if record and record.pid is not None:
-                self._say(
-                    f"{lock.title} was not stopped (pid {record.pid} is gone); it recovers its data now."
-                )
-            classpath = os.pathsep.join(str(path) for path in self._cache.ensure(lock, self._progress))
+            record = Record.read(self._state)
+            if record and record.is_alive:
+                return self._join(record)
+            if record and record.pid:
+                self._say(f"{lock.title} (pid {record.pid}) ended without a stop; it recovers its data now.")
+            ports = self._choose_ports(record)
+            java_command = self._java(deploy, lock)
             self._check_space()
+            if not self.data.exists():
+                self._format(java_command, deploy, *ports)
             for attempt in range(1, STARTS + 1):
-                port, controller_port = self._choose_ports(record)
+                self._say(f"Starting {lock.title} {lock.version}.")
                 try:
-                    return self._start(deploy, lock.version, classpath, port, controller_port)
+                    return self._launch(java_command, deploy, lock.version, *ports)
                 except PortTakenError:
-                    if attempt == STARTS or self._port is not None:
+                    if self._port or attempt == STARTS:
                         raise
-                    record = None
+                    ports = self._choose_ports(record)
         raise AssertionError("unreachable")
 
     def stop(self) -> Ending:
-        """Stops the broker, if it runs. Its data stay."""
+        """Stops the broker, if it runs. Its data stay. An external cluster is left alone."""
         if self._external:
-            raise DevError(f"The cluster {self._external} ({config.BOOTSTRAP_SERVERS}) is not ours to stop.")
+            self._say(f"The cluster {self._external} ({config.BOOTSTRAP_SERVERS}) is not ours to stop.")
+            return "not running"
         if not self.folder.exists():
             return "not running"
         with self._alone():
@@ -149,29 +119,25 @@ class DevBroker:
 
     def status(self) -> Status:
         if self._external:
-            state: Literal["running", "unreachable"] = (
-                "running" if probe.answers(self._external, 5) else "unreachable"
-            )
-            return Status(state, True, self._external, None, None, None, None, None, None)
-        record = self._record()
-        used = disk_use(self.data)
+            answers = probe.answers(self._external, EXTERNAL_S)
+            return Status("running" if answers else "unreachable", True, self._external)
+        data, used = str(self.data), disk_use(self.data)
+        record = Record.read(self._state)
         if record is None:
-            return Status("stopped", False, None, None, None, None, str(self.data), used, None)
-        log = str(self.logs / "server.log")
-        if record.process is None:
-            return Status("stopped", False, None, None, record.version, None, str(self.data), used, log)
-        if not record.process.is_alive():
-            return Status("died", False, None, None, record.version, None, str(self.data), used, log)
+            return Status("stopped", False, data=data, disk_bytes=used)
+        if not record.is_alive:
+            ended: State = "died" if record.pid else "stopped"
+            return Status(ended, False, version=record.version, data=data, disk_bytes=used, log=str(self.log))
         return Status(
-            "running" if probe.answers(record.bootstrap_servers, 5) else "unreachable",
+            "running" if probe.answers(record.bootstrap_servers, EXTERNAL_S) else "unreachable",
             False,
             record.bootstrap_servers,
             record.pid,
             record.version,
             record.started_at,
-            str(self.data),
+            data,
             used,
-            log,
+            str(self.log),
         )
 
     def reset(self) -> Ending:
@@ -182,7 +148,7 @@ class DevBroker:
             return "not running"
         with self._alone():
             ending = self._stop()
-            with writing(self.folder, "delete it yourself"):
+            with writing(self.folder, "delete it by hand"):
                 for path in self.folder.iterdir():
                     if path.is_dir():
                         shutil.rmtree(path)
@@ -192,89 +158,110 @@ class DevBroker:
 
     def kill(self) -> None:
         """Ends the broker as a power cut would, for tests. The next `start` recovers."""
-        record = self._record()
+        record = Record.read(self._state)
         if record and record.process:
             record.process.kill()
 
-    # -- the parts of start and stop, under the lock
+    # -- the parts, called with the lock held
 
-    def _start(self, deploy: Path, version: str, classpath: str, port: int, controller_port: int) -> str:
-        if not self.data.exists():
-            self._format(deploy, classpath)
-        properties = self.folder / "server.properties"
-        with writing(self.folder, ELSEWHERE):
-            text = config.server_properties(deploy / "server.properties", self.data, port, controller_port)
-            write_atomically(properties, text)
+    def _join(self, record: Record) -> str:
+        if self._port and self._port != record.port:
+            raise DevError(
+                f"Kafka already runs at {record.bootstrap_servers}. For port {self._port}, `kantor dev stop` it first."
+            )
+        self._say(f"Apache Kafka {record.version} already runs (pid {record.pid}).")
+        self._await_ready(record, log_start=0)
+        return record.bootstrap_servers
+
+    def _launch(
+        self, java_command: list[str], deploy: Path, version: str, port: int, controller_port: int
+    ) -> str:
         token = uuid.uuid4().hex
-        log = self.logs / "server.log"
-        log_start = log.stat().st_size if log.exists() else 0
-        command = [*self._java(deploy, classpath), f"-Dkantor.token={token}", "kafka.Kafka", str(properties)]
+        log_start = self.log.stat().st_size if self.log.exists() else 0
+        properties = self.folder / "server.properties"
+        text = config.server_properties(deploy / "server.properties", self.data, port, controller_port)
+        command = [*java_command, f"-Dkantor.token={token}", "kafka.Kafka", str(properties)]
         with writing(self.folder, ELSEWHERE):
+            write_atomically(properties, text)
             process = start_detached(command, token, self.folder, self.logs / "console.log")
             now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             record = Record(f"127.0.0.1:{port}", port, controller_port, version, process.pid, token, now)
-            self._write(record)
+            record.write(self._state)
         try:
             self._await_ready(record, log_start)
         except BaseException:  # a Ctrl-C too: nothing half-started stays behind
             process.stop(STOP_S)
-            self._write_stopped(record)
+            record.stopped().write(self._state)
             raise
         return record.bootstrap_servers
 
     def _await_ready(self, record: Record, log_start: int) -> None:
         deadline = time.monotonic() + READY_S
         while not probe.answers(record.bootstrap_servers, 0.5):
-            if record.process is None or not record.process.is_alive():
+            if not record.is_alive:
                 raise self._death(record, log_start)
             if time.monotonic() > deadline:
                 raise DevError(
                     f"Kafka (pid {record.pid}) doesn't answer at {record.bootstrap_servers} after {READY_S:.0f} s. "
-                    f"Its log: {self.logs / 'server.log'}. `kantor dev stop`, then start again."
+                    f"Look into {self.log}; `kantor dev stop`, then start again."
                 )
 
+    def _death(self, record: Record, log_start: int) -> DevError:
+        lines = tail(self.log, log_start) + tail(self.logs / "console.log", 0)
+        text = "\n".join(lines)
+        if "Address already in use" in text:
+            return PortTakenError(
+                f"Port {record.port} or {record.controller_port} was taken just now. Start again."
+            )
+        said = [line for line in lines if not line.startswith(("\tat ", "\t... ", "WARNING: "))]
+        last = "\n".join(f"  {line}" for line in said[-LOG_LINES:])
+        reason = "The disk is full. " if "No space left on device" in text else ""
+        return DevError(f"Kafka died at start. {reason}The last lines of {self.log}:\n{last}")
+
     def _stop(self) -> Ending:
-        record = self._record()
+        record = Record.read(self._state)
         if record is None or record.process is None:
             return "not running"
         ending = record.process.stop(STOP_S)
-        self._write_stopped(record)
+        record.stopped().write(self._state)
         return ending
 
-    def _format(self, deploy: Path, classpath: str) -> None:
-        fresh = self.folder / "data.new"
-        properties = self.folder / "format.properties"
+    def _format(self, java_command: list[str], deploy: Path, port: int, controller_port: int) -> None:
+        fresh, properties = self.folder / "data.new", self.folder / "format.properties"
+        self._say(f"Preparing {self.data}.")
+        text = config.server_properties(deploy / "server.properties", fresh, port, controller_port)
+        command = [*java_command, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format"]
+        command += ["--cluster-id", config.new_cluster_id(), "--config", str(properties)]
         with writing(self.folder, ELSEWHERE):
             shutil.rmtree(fresh, ignore_errors=True)
-            write_atomically(
-                properties, config.server_properties(deploy / "server.properties", fresh, 9092, 9093)
+            write_atomically(properties, text)
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, env=java_environment()
             )
-            command = [*self._java(deploy, classpath), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
-            command += ["format", "--cluster-id", config.new_cluster_id(), "--config", str(properties)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder)
             if done.returncode != 0:
                 raise DevError(f"Kafka could not prepare {fresh}:\n{(done.stdout + done.stderr).strip()}")
-            fresh.rename(self.data)
             properties.unlink()
+            fresh.rename(self.data)
 
-    def _java(self, deploy: Path, classpath: str) -> list[str]:
+    def _java(self, deploy: Path, lock: Lock) -> list[str]:
+        classpath = os.pathsep.join(str(path) for path in self._cache.ensure(lock, self._progress))
         logging = [f"-Dlog4j2.configurationFile={deploy / 'log4j2.properties'}", f"-Dkantor.logs={self.logs}"]
         return [str(java()), *JVM, *logging, "-cp", classpath]
 
     def _choose_ports(self, record: Record | None) -> tuple[int, int]:
-        if self._port is not None:
-            if not probe.is_free(self._port):
+        """For clients and for the controller: last time's where that is possible."""
+        if self._port:
+            port = self._port
+            if not probe.is_free(port):
                 raise PortTakenError(
-                    f"Port {self._port} on 127.0.0.1 is taken. Stop what listens there, or start with another --port, "
+                    f"Port {port} on 127.0.0.1 is taken. Stop what listens there, or start with another --port, "
                     "or with none: then a free one is found."
                 )
-            port = self._port
-        elif record and probe.is_free(record.port):
-            port = record.port
         else:
-            port = probe.free_port()
-            if record:
-                self._say(f"Port {record.port}, used last time, is taken; using {port}.")
+            wanted = record.port if record else self._first_port
+            port = wanted if wanted and probe.is_free(wanted) else probe.free_port()
+            if record and port != wanted:
+                self._say(f"Port {wanted}, used last time, is taken; using {port}.")
         if record and record.controller_port != port and probe.is_free(record.controller_port):
             return port, record.controller_port
         return port, probe.free_port(port)
@@ -289,71 +276,21 @@ class DevBroker:
 
     def _use_external(self, address: str) -> str:
         self._say(f"Using the cluster {address} ({config.BOOTSTRAP_SERVERS}); nothing is started.")
-        if not probe.answers(address, 10):
+        if not probe.answers(address, EXTERNAL_S):
             raise DevError(
                 f"The cluster {address} ({config.BOOTSTRAP_SERVERS}) doesn't answer. Check the address, or unset the "
                 "variable to use a broker of Kantor's own."
             )
         return address
 
-    def _death(self, record: Record, log_start: int) -> DevError:
-        log, console = self.logs / "server.log", self.logs / "console.log"
-        lines = _tail(log, log_start) or _tail(console, 0)
-        text = "\n".join(lines)
-        if "Address already in use" in text:
-            return PortTakenError(
-                f"Somebody took port {record.port} or {record.controller_port} just now. Start again."
-            )
-        shown = "\n".join(f"  {line}" for line in lines[-LOG_LINES:])
-        reason = "The disk is full. " if "No space left on device" in text else ""
-        return DevError(f"Kafka died at start. {reason}Its last words, from {log}:\n{shown}")
-
     @contextmanager
     def _alone(self) -> Iterator[None]:
         with writing(self.folder, ELSEWHERE):
             self.logs.mkdir(parents=True, exist_ok=True)
-            lock = locked(
-                self.folder / "lock",
-                lambda: self._say("Another `kantor dev` is at work here; waiting for it."),
-            )
-            lock.__enter__()
-        try:
+            lock = (self.folder / "lock").open("a")
+        with lock:
+            hold(lock, lambda: self._say("Another `kantor dev` is at work here; waiting for it."))
             yield
-        finally:
-            lock.__exit__(None, None, None)
-
-    def _record(self) -> Record | None:
-        return _read(self.folder / "broker.json")
-
-    def _write(self, record: Record) -> None:
-        write_atomically(self.folder / "broker.json", json.dumps(asdict(record), indent=2) + "\n")
-
-    def _write_stopped(self, record: Record) -> None:
-        self._write(Record(**{**asdict(record), "pid": None}))
 
     def _say(self, message: str) -> None:
         self._progress.say(message)
-
-
-class PortTakenError(DevError):
-    """The port is somebody else's."""
-
-
-def _read(path: Path) -> Record | None:
-    try:
-        return Record(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (TypeError, ValueError) as error:
-        raise DevError(
-            f"{path} can't be read ({error}). Stop its broker if one runs, delete the file, start again."
-        ) from error
-
-
-def _tail(path: Path, start: int) -> list[str]:
-    """The lines from byte ``start``; all of them, if the file was rolled over since."""
-    if not path.exists():
-        return []
-    with path.open("rb") as file:
-        file.seek(start if start <= path.stat().st_size else 0)
-        return file.read().decode("utf-8", "replace").splitlines()

@@ -9,13 +9,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from .errors import DevError
 
 
-@contextmanager
-def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Holds an exclusive lock on ``path`` between processes; the kernel frees it if this one dies.
+def hold(lock: IO[str], waiting: Callable[[], None]) -> None:
+    """Takes an exclusive lock between processes on an open file. It ends when the file is closed or this process dies.
 
     ``waiting`` is called once when somebody else has the lock, before this call blocks.
     """
@@ -23,13 +23,21 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         raise DevError("`kantor dev` needs Linux or macOS. On Windows run it in WSL 2.")
     import fcntl
 
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waiting()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR)
+
+
+def is_of_disk(error: OSError) -> bool:
+    """Whether the error is one that `writing` explains. Network errors are `OSError` too."""
+    return error.errno in (*FULL, *REFUSED, *IN_THE_WAY)
 
 
 @contextmanager
@@ -38,13 +46,13 @@ def writing(place: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise DevError(f"The disk is full at {place}. Free some space, or {remedy}.") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in REFUSED:
             raise DevError(
                 f"{place} can't be written ({error.strerror}). Fix its permissions, or {remedy}."
             ) from error
-        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        if error.errno in IN_THE_WAY:
             raise DevError(
                 f"{error.filename or place} is a file where a folder is needed. Move it, or {remedy}."
             ) from error
@@ -77,3 +85,12 @@ def disk_use(folder: Path) -> int:
 
 def megabytes(size: int) -> str:
     return f"{size / 1_000_000:.0f} MB"
+
+
+def tail(path: Path, start: int) -> list[str]:
+    """The lines from byte ``start`` on; all of them if the file was begun anew since, none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        file.seek(start if start <= path.stat().st_size else 0)
+        return file.read().decode("utf-8", "replace").splitlines()

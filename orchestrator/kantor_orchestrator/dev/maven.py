@@ -14,7 +14,7 @@ from .errors import DevError
 if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
-TIMEOUT_S = 30  # for a connection, and between two packets
+TIMEOUT_S = 15  # for a connection, and between two packets
 MISSING = "`kantor dev` needs {name}, which is not installed. Install it with: pip install 'kantor[dev]'"
 
 

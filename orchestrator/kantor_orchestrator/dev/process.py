@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 Ending = Literal["stopped", "killed", "not running"]
 
+LAUNCH = 'console=$1; shift; "$@" >"$console" 2>&1 & echo $!'
+KILL_S = 10.0  # a process that survives SIGKILL for longer hangs in the kernel, on a dead disk for example
+LOOK_S = 0.05  # how often a process that ended is looked for: a zombie that nobody reaps sends no signal
+
 
 @dataclass(frozen=True, slots=True)
 class OwnProcess:
@@ -34,29 +39,40 @@ class OwnProcess:
 
     def stop(self, grace_s: float) -> Ending:
         """SIGTERM, and SIGKILL if it is still there after ``grace_s`` seconds. Returns once it is gone."""
+        if not self._signal(signal.SIGTERM):
+            return "not running"
+        if self._gone_within(grace_s):
+            return "stopped"
+        self.kill()
+        return "killed"
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would do it. Returns once it is gone."""
+        if self._signal(signal.SIGKILL) and not self._gone_within(KILL_S):
+            raise DevError(
+                f"Process {self.pid} doesn't end, not even by kill -9. Look at the disk it writes to."
+            )
+
+    def _signal(self, number: signal.Signals) -> bool:
         import psutil
 
         process = self._process()
         if process is None:
-            return "not running"
+            return False
         with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(grace_s)
-        except psutil.TimeoutExpired:
-            self.kill()
-            return "killed"
-        return "stopped"
+            process.send_signal(number)
+        return True
 
-    def kill(self) -> None:
-        """SIGKILL, as a power cut would do it. Returns once it is gone."""
+    def _gone_within(self, timeout_s: float) -> bool:
         import psutil
 
-        process = self._process()
-        if process is not None:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-                process.wait()
+        deadline = time.monotonic() + timeout_s
+        while (process := self._process()) is not None:
+            if time.monotonic() > deadline:
+                return False
+            with suppress(psutil.TimeoutExpired):
+                process.wait(LOOK_S)
+        return True
 
     def _process(self) -> psutil.Process | None:
         try:
@@ -72,23 +88,23 @@ class OwnProcess:
             return None  # gone, or somebody else's
 
 
-def start_detached(command: Sequence[str | Path], token: str, folder: Path, console: Path) -> OwnProcess:
+def java_environment() -> Mapping[str, str]:
+    # without a locale, Java can't open a path with letters beyond ASCII
+    return {**os.environ, "LC_ALL": "C.UTF-8"}
+
+
+def start_detached(command: Sequence[str], token: str, folder: Path, console: Path) -> OwnProcess:
     """Starts ``command`` (it must contain ``token``) in ``folder``; what it prints goes to the file ``console``.
 
     It is in a session of its own, where a terminal's Ctrl-C doesn't reach it, and a child of init, not of ours: nobody
     has to wait for it.
     """
-    # C.UTF-8: without a locale, Java can't open a path with letters beyond ASCII
-    environment = {
-        k: v for k, v in os.environ.items() if k not in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "LANG")
-    }
-    environment["LC_ALL"] = "C.UTF-8"
     launched = subprocess.run(
-        ["/bin/sh", "-c", 'console=$1; shift; "$@" <&- >"$console" 2>&1 & echo $!', "sh", console, *command],
+        ["/bin/sh", "-c", LAUNCH, "sh", str(console), *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         cwd=folder,
-        env=environment,
+        env=java_environment(),
         start_new_session=True,
         check=True,
     )
