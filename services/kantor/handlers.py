@@ -91,7 +91,7 @@ class Handler:
     #: Builds the confirmation of a compensation whose action never took effect.
     confirm: Callable[[Any], Message] | None = None
     #: The compensations that name this handler in ``reverses``.
-    reversed_by: list[Handler] = field(default_factory=list)
+    reversed_by: list[Handler] = field(default_factory=list, repr=False)
 
     @property
     def name(self) -> str:
@@ -178,10 +178,11 @@ def confirmation(handler: Handler, confirm: Callable[[Any], Message] | None) -> 
         raise ConfigError(
             f"{handler.name} confirms with {' or '.join(type_.TYPE for type_ in final) or 'nothing'}; {remedy}"
         )
-    answer = final[0]
-    if not dataclasses.is_dataclass(answer) or not dataclasses.is_dataclass(handler.message):
-        raise ConfigError(f"{answer.TYPE} or {handler.message.TYPE} is no dataclass; {remedy}")
-    given = {f.name: f.type for f in dataclasses.fields(handler.message)}
+    answer: Any = final[0]
+    command: Any = handler.message
+    if not all(map(dataclasses.is_dataclass, (answer, command))):
+        raise ConfigError(f"{final[0].TYPE} or {handler.message.TYPE} is no dataclass; {remedy}")
+    given = {f.name: f.type for f in dataclasses.fields(command)}
     shared = []
     for wanted in dataclasses.fields(answer):
         if given.get(wanted.name) == wanted.type:

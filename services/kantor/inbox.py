@@ -29,8 +29,6 @@ from kantor.writing import Payload
 #: How long final answers are kept, in days: as long as the orchestrator can still ask (a compensated transaction's
 #: stub lives 30 days), and a duplicate can still come.
 KEEP_DAYS = 45
-#: Rows removed at once, so that no batch waits for it.
-_PRUNE_ROWS = 500
 #: Milliseconds to wait for another process that writes to the same file.
 _BUSY_MS = 5_000
 
@@ -190,17 +188,19 @@ class Inbox:
             (action, now, int(reversed_), text),
         )
 
-    def prune(self, now: int) -> int:
-        """Remove some of what is older than ``KEEP_DAYS``; how many rows went. Call it now and then."""
+    def prune(self, now: int, limit: int) -> int:
+        """Remove up to ``limit`` rows of each table that are older than ``KEEP_DAYS``; how many went.
+
+        Cheap when there is nothing to remove: row ids grow with time, so the oldest row is the first.
+        """
         before = now - KEEP_DAYS * 86_400_000
         count = 0
         for table in ("kantor_inbox", "kantor_actions"):
-            # Row ids grow with time, so the oldest rows are found without an index on it.
-            count += self.db.execute(
-                f"DELETE FROM {table} WHERE handled_at < ? AND rowid IN "  # noqa: S608 - our own names
-                f"(SELECT rowid FROM {table} ORDER BY rowid LIMIT ?)",
-                (before, _PRUNE_ROWS),
-            ).rowcount
+            oldest = f"FROM {table} ORDER BY rowid LIMIT"
+            row = self.db.execute(f"SELECT handled_at {oldest} 1").fetchone()
+            if row is not None and row[0] < before:
+                delete = f"DELETE FROM {table} WHERE handled_at < ? AND rowid IN (SELECT rowid {oldest} ?)"  # noqa: S608
+                count += self.db.execute(delete, (before, limit)).rowcount
         return count
 
     def close(self) -> None:

@@ -231,7 +231,11 @@ class Consumer:
         return [(p.topic, p.partition) for p in self._consumer.assignment()]
 
     def seek(self, partition: Partition, offset: int) -> None:
-        self._consumer.seek(ck.TopicPartition(*partition, offset))
+        """Read on from ``offset``. Raises ``KafkaUnavailableError`` if the partition is not (any more) ours."""
+        try:
+            self._consumer.seek(ck.TopicPartition(*partition, offset))
+        except ck.KafkaException as error:
+            _translate(error)
 
     def pause(self, partitions: Sequence[Partition]) -> None:
         self._consumer.pause([ck.TopicPartition(t, p) for t, p in partitions])

@@ -1,15 +1,160 @@
-"""A service's process: clients, the loop, the drain."""
+"""A service's process: clients, the loop, the drain. How batches are delivered: docs/decisions/0004-kit-delivery.md."""
 
 from __future__ import annotations
 
+import logging
+import signal
+import threading
+import time
+import uuid
 from typing import TYPE_CHECKING
 
-from kantor.kafka import KafkaSettings
+from kantor import logs, topics
+from kantor.codec import Codec, SchemaStore
+from kantor.delivery import Delivery, InboxDelivery, TransactionalDelivery
+from kantor.errors import (
+    CodecError,
+    ConfigError,
+    FencedError,
+    KantorError,
+)
+from kantor.health import HealthServer
+from kantor.inbox import Inbox
+from kantor.instance import Instance
+from kantor.kafka import Admin, Consumer, KafkaSettings, Partition
+from kantor.metrics import Metrics
+from kantor.processing import Processor
+from kantor.schemas import schema_store
+from kantor.writing import failure_topic
 
 if TYPE_CHECKING:
     from kantor.service import Service
 
+log = logging.getLogger("kantor.service")
+
+#: Seconds after which an idle loop looks whether it shall stop.
+_POLL = 0.2
+#: Records at most in one batch: one Kafka or SQL transaction, and what a crash makes to be done again.
+_BATCH = 500
+#: Seconds to wait after something did not answer.
+_PAUSE = 1.0
+
 
 def run(service: Service, settings: KafkaSettings) -> None:
     """See ``Service.run``."""
-    raise NotImplementedError
+    logs.configure(service.name)
+    runner = Runner(service, settings)
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: runner.stop())
+    try:
+        runner.run()
+    except (ConfigError, CodecError) as error:
+        raise SystemExit(f"{service.name}: {error}") from error
+
+
+class Runner:
+    """Runs one service until :meth:`stop`. The thread that calls :meth:`run` owns everything."""
+
+    def __init__(self, service: Service, settings: KafkaSettings, *, http_port: int | None = None) -> None:
+        self.metrics = Metrics()
+        self._service = service
+        self._settings = settings
+        self._http_port = http_port
+        self._port = 0
+        self._stop = threading.Event()
+        self._ready = threading.Event()
+
+    def stop(self) -> None:
+        """Finish the batch in hand, then return from :meth:`run`. Any thread, and signal handlers, may call it."""
+        self._stop.set()
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Whether the service was given its partitions within ``timeout`` seconds."""
+        return self._ready.wait(timeout)
+
+    def is_ready(self) -> bool:
+        """It has joined its group, and is not draining."""
+        return self._ready.is_set() and not self._stop.is_set()
+
+    def run(self) -> None:
+        """Raises ``ConfigError`` or ``CodecError`` (a schema is refused) if the service can't work as declared."""
+        if not self._service.handlers:
+            raise ConfigError(f"service {self._service.name} has no handlers, so there is nothing to run")
+        server = HealthServer(
+            self.metrics, lambda: self._ready.is_set() and not self._stop.is_set(), self._http_port
+        )
+        log.info("starting", extra={"action": "start", "port": server.port})
+        self._port = server.port
+        instance = Instance(self._service.name)
+        inbox = None if self._service.store is None else self._service.store.open()
+        schemas = schema_store(self._settings)
+        suffix = ""
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._session(schemas, inbox, instance.name + suffix)
+                except FencedError as error:
+                    # Someone else uses our transactional.id. It has ended what we had open: take an id of our own.
+                    suffix = f"-{uuid.uuid4().hex[:8]}"
+                    log.warning("fenced: %s", error, extra={"action": "fenced"})
+                except (ConfigError, CodecError):
+                    raise
+                except KantorError as error:
+                    # Broker, registry or store are not there, or did not take a batch: from the committed positions again.
+                    log.warning("waiting: %s", error, extra={"action": "unavailable"})
+                    self._stop.wait(_PAUSE)
+        finally:
+            if inbox is not None:
+                inbox.close()
+            instance.close()
+            server.close()
+            log.info("stopped", extra={"action": "stop"})
+
+    def _session(self, schemas: SchemaStore, inbox: Inbox | None, instance: str) -> None:
+        """From joining the group to leaving it. Raises when everything has to be set up anew."""
+        service = self._service
+        read = sorted({handler.topic for handler in service.handlers})
+        written = {type_.TOPIC for handler in service.handlers for type_ in handler.answers}
+        written |= {failure_topic(service.name), f"dlq.{service.name}"}
+        written |= {type_.TOPIC for type_ in service.publishes}
+        topics.ensure(Admin(self._settings, f"kantor-kit-{service.name}"), [*read, *written])
+        processor = Processor(service, Codec(schemas), self.metrics, inbox)
+        consumer = Consumer(self._settings, f"kantor-kit-{service.name}", group=service.name)
+        delivery: Delivery
+        if inbox is None:
+            delivery = TransactionalDelivery(
+                self._settings, consumer, f"kantor-kit-{service.name}-{instance}", self.metrics
+            )
+        else:
+            delivery = InboxDelivery(self._settings, consumer, f"kantor-kit-{service.name}", self._stop)
+        try:
+            delivery.start()
+            consumer.subscribe(
+                read, on_assign=self._assigned, on_revoke=delivery.revoked, on_lost=delivery.lost
+            )
+            self._loop(processor, delivery)
+        finally:
+            consumer.close()
+            delivery.close()
+
+    def _loop(self, processor: Processor, delivery: Delivery) -> None:
+        in_flight, commits = self.metrics.in_flight, self.metrics.commits
+        while not self._stop.is_set():
+            records = delivery.poll(_POLL, _BATCH)
+            if not records:
+                delivery.idle()
+                self._service.serve()
+                continue
+            in_flight.set(len(records))
+            answers = processor.batch(records)
+            started = time.perf_counter()
+            delivery.finish(records, answers)
+            commits.observe(time.perf_counter() - started)
+            in_flight.set(0)
+
+    def _assigned(self, partitions: list[Partition]) -> None:
+        if not self._ready.is_set():
+            self._ready.set()
+            log.info("ready", extra={"action": "ready", "port": self._port})
+        log.info("got partitions %s", partitions, extra={"action": "assigned", "partitions": len(partitions)})

@@ -156,6 +156,11 @@ class Service:
                     self._publisher = Publisher(self.name, settings, self.publishes, wait=True)
         return self._publisher(message, transaction_id=transaction_id, index=index)
 
+    def serve(self) -> None:
+        """Let the client of :meth:`publish` do its housekeeping; the runner calls it."""
+        if self._publisher is not None:
+            self._publisher.poll()
+
     def run(self, settings: KafkaSettings | None = None) -> None:
         """Run until SIGTERM or SIGINT; then finish what is in hand and return. Settings come from the environment
         (``KANTOR_BOOTSTRAP_SERVERS``, ``KANTOR_HTTP_PORT``, ``KANTOR_LOG``, ...) unless given.

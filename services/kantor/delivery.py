@@ -1,0 +1,240 @@
+"""Two ways to deliver a batch: in one Kafka transaction, or after the inbox committed it.
+
+Why, and what a crash at each point does: docs/decisions/0004-kit-delivery.md. In both, a position is committed only after
+everything before it was answered, and always explicitly.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from kantor.errors import FencedError, KafkaUnavailableError, KantorError
+from kantor.kafka import Batch, Consumer, KafkaSettings, Partition, Producer, Record
+from kantor.metrics import Metrics
+from kantor.writing import Outgoing
+
+log = logging.getLogger("kantor.service")
+
+#: Seconds that positions of skipped records may wait for an answer to go with.
+_SKIPPED_FOR = 1.0
+#: Bytes: dead letters are as large as the largest record that some topic took. Our own answers are kept smaller.
+MAX_RECORD = 10_485_760
+
+
+class Delivery(Protocol):
+    """How answers go out and positions move on. One thread."""
+
+    def start(self) -> None:
+        """Before the group is joined. Raises ``KafkaUnavailableError``."""
+
+    def poll(self, timeout: float, limit: int) -> Sequence[Record]:
+        """The next batch; nothing of it is sent or committed before :meth:`finish`."""
+
+    def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> None:
+        """Send a batch's answers and commit its positions; or give it up and let it be read again.
+
+        Raises ``KantorError`` (also ``FencedError``): join the group anew, and read from what is committed.
+        """
+
+    def idle(self) -> None:
+        """There was nothing to read: serve the clients."""
+
+    def revoked(self, partitions: list[Partition]) -> None:
+        """These go to another member in good order: commit what is known of them. Raises nothing."""
+
+    def lost(self, partitions: list[Partition]) -> None:
+        """Another member may own these already: forget them."""
+
+    def close(self) -> None:
+        """After the group was left."""
+
+
+def _ends(records: Sequence[Record]) -> dict[Partition, int]:
+    """The position after these records. Within a partition they come in order."""
+    return {(record.topic(), record.partition()): record.offset() + 1 for record in records}
+
+
+def _starts(records: Sequence[Record]) -> dict[Partition, int]:
+    return {(record.topic(), record.partition()): record.offset() for record in reversed(records)}
+
+
+class TransactionalDelivery:
+    """Answers and positions in one Kafka transaction (KIP-98, KIP-447), which is short: handlers ran before it began.
+
+    Positions are committed in Kafka transactions only: a plain commit on its way could land behind one, and set the
+    group back.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, consumer: Consumer, transactional_id: str, metrics: Metrics
+    ) -> None:
+        self._consumer = consumer
+        self._metrics = metrics
+        self._producer = Producer(
+            settings,
+            transactional_id,
+            transactional_id=transactional_id,
+            extra={"message.max.bytes": MAX_RECORD},
+        )
+        self._group: Any = None
+        #: Of skipped records, by partition: where they begin, and the position after them.
+        self._skipped_from: dict[Partition, int] = {}
+        self._skipped: dict[Partition, int] = {}
+        self._skipped_since = 0.0
+
+    def start(self) -> None:
+        # Before joining: what a dead predecessor left open ends here, so that the committed positions are final.
+        self._producer.init_transactions()
+
+    def poll(self, timeout: float, limit: int) -> Sequence[Record]:
+        # Taken before the records are: whatever happens to our membership from here on makes the commit fail. Taken
+        # later it might be that of a member who lost the group, which the broker does not check at all.
+        self._group = self._consumer.group_metadata()
+        return self._consumer.poll(timeout, limit).records
+
+    def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> None:
+        if not answers:
+            self._skip(records)
+            return
+        starts = _starts(records) | self._skipped_from
+        positions = self._skipped | _ends(records)
+        self._forget_skipped()
+        try:
+            self._write(answers, positions)
+        except FencedError:
+            raise
+        except KantorError as error:
+            self._give_up(starts, error)
+            return
+        # If this fails nobody knows whether it happened: a new producer's init_transactions settles it.
+        self._producer.commit()
+
+    def _write(self, answers: Sequence[Outgoing], positions: Mapping[Partition, int]) -> None:
+        self._producer.begin()
+        produce = self._producer.produce
+        for topic, value, key, headers in answers:
+            produce(topic, value, key, headers)
+        self._producer.send_offsets(positions, self._group)
+
+    def _give_up(self, starts: Mapping[Partition, int], error: KantorError) -> None:
+        """Abort and read the batch again: mostly the group was rebalanced meanwhile, and a part is another's now.
+
+        Raises ``KantorError`` if even that fails: set everything up anew.
+        """
+        log.info("batch given up: %s", error, extra={"action": "batch_aborted"})
+        self._metrics.resets.inc()
+        self._producer.abort()
+        mine = set(self._consumer.assignment())
+        for partition, offset in starts.items():
+            if partition in mine:
+                self._consumer.seek(partition, offset)
+
+    def _skip(self, records: Sequence[Record]) -> None:
+        if not self._skipped:
+            self._skipped_since = time.monotonic()
+        self._skipped |= _ends(records)
+        self._skipped_from = _starts(records) | self._skipped_from
+        if time.monotonic() - self._skipped_since > _SKIPPED_FOR:
+            self._commit_skipped()
+
+    def _commit_skipped(self) -> None:
+        starts, positions = self._skipped_from, self._skipped
+        self._forget_skipped()
+        try:
+            self._write((), positions)
+        except FencedError:
+            raise
+        except KantorError as error:
+            self._give_up(starts, error)
+            return
+        self._producer.commit()
+
+    def _forget_skipped(self) -> None:
+        self._skipped_from, self._skipped = {}, {}
+
+    def idle(self) -> None:
+        self._producer.poll()
+        if self._skipped and time.monotonic() - self._skipped_since > _SKIPPED_FOR:
+            self._commit_skipped()
+
+    def revoked(self, partitions: list[Partition]) -> None:
+        positions = {p: self._skipped[p] for p in partitions if p in self._skipped}
+        self.lost(partitions)
+        if not positions:
+            return
+        try:
+            self._group = self._consumer.group_metadata()
+            self._write((), positions)
+            self._producer.commit()
+        except KantorError as error:
+            # They will be skipped again; if the producer is broken, the next batch finds out.
+            log.info("positions not committed: %s", error, extra={"action": "commit_failed"})
+
+    def lost(self, partitions: list[Partition]) -> None:
+        for partition in partitions:
+            self._skipped.pop(partition, None)
+            self._skipped_from.pop(partition, None)
+
+    def close(self) -> None:
+        self._producer.purge()
+
+
+class InboxDelivery:
+    """Answers after the SQL commit, positions after the answers: at least once, made whole by the inbox."""
+
+    def __init__(
+        self, settings: KafkaSettings, consumer: Consumer, client_id: str, stop: threading.Event
+    ) -> None:
+        self._consumer = consumer
+        self._stop = stop
+        self._producer = Producer(
+            settings,
+            client_id,
+            # No time limit for a delivery: an outage is waited out, and nothing after it is committed before.
+            extra={"message.timeout.ms": 0, "message.max.bytes": MAX_RECORD},
+        )
+        #: Answered, and their commit was asked for.
+        self._done: dict[Partition, int] = {}
+
+    def start(self) -> None:
+        pass
+
+    def poll(self, timeout: float, limit: int) -> Sequence[Record]:
+        batch: Batch = self._consumer.poll(timeout, limit)
+        return batch.records
+
+    def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> None:
+        for topic, value, key, headers in answers:
+            self._producer.produce(topic, value, key, headers)
+        while answers:
+            try:
+                self._producer.flush(1.0)
+                break
+            except KafkaUnavailableError:
+                if self._stop.is_set():
+                    raise
+        ends = _ends(records)
+        self._done |= ends
+        self._consumer.commit(ends)
+
+    def idle(self) -> None:
+        self._producer.poll()
+
+    def revoked(self, partitions: list[Partition]) -> None:
+        known = {p: self._done.pop(p) for p in partitions if p in self._done}
+        try:
+            self._consumer.commit(known, wait=True)
+        except KantorError as error:
+            # The next owner reads some of it again, and its inbox knows the answers.
+            log.info("positions not committed: %s", error, extra={"action": "commit_failed"})
+
+    def lost(self, partitions: list[Partition]) -> None:
+        for partition in partitions:
+            self._done.pop(partition, None)
+
+    def close(self) -> None:
+        self._producer.purge()

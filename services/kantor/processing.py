@@ -1,0 +1,354 @@
+"""From a batch of records to the records that answer it. No Kafka here: the runner delivers.
+
+For each record, in this order:
+
+1. No handler for its type: skipped, by one header.
+2. Unreadable (payload, transaction id, envelope): a dead letter; nothing waits for it.
+3. Answered before (inbox): the stored answer again, caused by this attempt.
+4. A compensation with nothing to reverse: confirmed without its handler, and the fence is up.
+5. An action behind a fence: refused. A command past its expiry: refused.
+6. The handler runs; its answer and effects are kept together, or it failed and nothing is kept.
+
+A command's failure is reported at once, as retryable: retries are the orchestrator's and durable. Nobody retries an
+event for us: the handler that raises ``Retryable`` is tried again here, in rounds over what is left of the batch, so that
+500 events whose dependency is down wait together and not one after the other; what still fails is reported as final.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
+
+from kantor.codec import Codec
+from kantor.envelope import choreographed_action, parse_rfc3339, transaction_id_of
+from kantor.errors import CodecError, EnvelopeError, KantorError, Retryable, UndecodableError
+from kantor.handlers import Context, Handler, MessageType
+from kantor.inbox import Inbox
+from kantor.kafka import Record
+from kantor.metrics import Metrics
+from kantor.records import StepFailed
+from kantor.writing import Header, Outgoing, Payload, Writer
+
+if TYPE_CHECKING:
+    from kantor.service import Service
+
+log = logging.getLogger("kantor.service")
+
+#: Seconds before an event's second try; doubles up to the longest pause.
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 1.0
+#: Characters of an exception that a StepFailed carries.
+_MESSAGE_LENGTH = 500
+
+
+class UndeclaredAnswerError(KantorError):
+    """A handler returned what its annotation does not name. A bug: nothing was sent."""
+
+
+class _Again(Exception):  # noqa: N818 - no error: this record's turn comes again
+    pass
+
+
+class _Incoming:
+    """One readable record with its handler."""
+
+    __slots__ = ("expiry", "handler", "headers", "message", "message_id", "transaction_id")
+
+    def __init__(
+        self, handler: Handler, headers: Mapping[str, bytes | None], payload: Mapping[str, Any]
+    ) -> None:
+        """Raises ``EnvelopeError`` or ``UndecodableError``."""
+        present = cast("Mapping[str, bytes]", headers)
+        self.handler = handler
+        self.headers = headers
+        self.transaction_id = transaction_id_of(present)
+        id_ = headers.get("ce_id")
+        if not id_ or not headers.get("ce_source"):
+            raise EnvelopeError("the header ce_id or ce_source is missing")
+        try:
+            self.message_id = id_.decode()
+            expiry = headers.get("ce_expirytime") if handler.is_command else None
+            self.expiry = parse_rfc3339(expiry.decode()) if expiry else None
+        except UnicodeDecodeError as error:
+            raise EnvelopeError(f"an attribute is no UTF-8: {error}") from error
+        try:
+            self.message = handler.message.from_avro(payload)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UndecodableError(
+                f"the payload does not fit {handler.message.TYPE}: {type(error).__name__}: {error}"
+            ) from error
+
+    @property
+    def key(self) -> str:
+        """What the inbox knows it by: the same for whatever asks for the same thing."""
+        key = self.headers.get("ce_idempotencykey") if self.handler.is_command else None
+        if key:
+            return key.decode("utf-8", "replace")
+        source = self.headers["ce_source"]
+        assert source is not None
+        return f"{source.decode('utf-8', 'replace')}\n{self.message_id}"
+
+    def actions(self) -> list[str]:
+        """What a compensation may call this action in ``ce_reverses``."""
+        if self.handler.is_command:
+            return [self.key]
+        return [choreographed_action(self.transaction_id, type_.TYPE) for type_ in self.handler.answers]
+
+
+class Processor:
+    """Handles batches for one service. One thread."""
+
+    def __init__(
+        self,
+        service: Service,
+        codec: Codec,
+        metrics: Metrics,
+        inbox: Inbox | None = None,
+        *,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """``clock``: milliseconds since the epoch. Makes the schemas of all answers known to readers first: raises what
+        ``SchemaStore.id_of`` raises."""
+        self._service = service
+        self._codec = codec
+        self._metrics = metrics
+        self._inbox = inbox
+        self._clock = clock
+        self._sleep = sleep
+        self._handlers = {handler.message.TYPE.encode(): handler for handler in service.handlers}
+        answers: set[MessageType] = {type_ for handler in service.handlers for type_ in handler.answers}
+        self._writer = Writer(
+            service.name, codec, [StepFailed, *sorted(answers, key=lambda type_: type_.TYPE)]
+        )
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._observe = {h: metrics.seconds.labels(h.message.TYPE).observe for h in service.handlers}
+        self._dead_letters = f"dlq.{service.name}"
+
+    def batch(self, records: Sequence[Record]) -> list[Outgoing]:
+        """The records to produce, in the order of those that they answer. With a store, effects are committed when this
+        returns.
+
+        Raises ``StoreError`` or ``RegistryUnavailableError``: give it the same records again later; answers that were
+        committed come out again.
+        """
+        answers: list[Sequence[Outgoing]] = [()] * len(records)
+        waiting = list(enumerate(records))
+        deadline, pause, final = 0.0, _FIRST_PAUSE, False
+        try:
+            while True:
+                # Committed after each round: other writers of the store need not wait for our pauses.
+                with self._transaction():
+                    waiting = self._round(waiting, answers, final)
+                    if self._inbox is not None:
+                        # Twice what came in, so that it shrinks after KEEP_DAYS was made shorter.
+                        self._inbox.prune(self._clock(), 2 * len(records))
+                if not waiting:
+                    break
+                now = time.monotonic()
+                deadline = deadline or now + self._service.retry_events_for
+                self._sleep(max(0.0, min(pause, deadline - now)))
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                final = time.monotonic() >= deadline
+        finally:
+            self._count()
+        return [record for some in answers for record in some]
+
+    def _transaction(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._inbox is None else self._inbox.transaction()
+
+    def _round(
+        self, records: list[tuple[int, Record]], answers: list[Sequence[Outgoing]], final: bool
+    ) -> list[tuple[int, Record]]:
+        """Handle these; those that shall be tried again, and those of the same transactions behind them."""
+        again: list[tuple[int, Record]] = []
+        held: set[bytes | None] = set()
+        for index, record in records:
+            headers = dict(record.headers() or ())
+            if held and headers.get("ce_correlationid") in held:
+                again.append((index, record))
+                continue
+            try:
+                answers[index] = self._one(record, headers, final)
+            except _Again:
+                held.add(headers.get("ce_correlationid"))
+                again.append((index, record))
+        return again
+
+    def _one(self, record: Record, headers: dict[str, bytes | None], final: bool) -> Sequence[Outgoing]:
+        handler = self._handlers.get(headers.get("ce_type") or b"")
+        if handler is None:
+            self._outcomes["", "skipped"] += 1
+            return ()
+        try:
+            payload = self._codec.decode(record.value(), cast("dict[str, bytes]", headers))
+            incoming = _Incoming(handler, headers, payload)
+        except (CodecError, EnvelopeError) as error:
+            return [self._dead_letter(record, handler, error)]
+        outcome, payloads = self._answer(incoming, final)
+        self._outcomes[handler.message.TYPE, outcome] += 1
+        return self._writer.answers(payloads, headers) if payloads else ()
+
+    def _answer(self, incoming: _Incoming, final: bool) -> tuple[str, list[Payload]]:
+        """What happened, and the answers."""
+        handler, inbox = incoming.handler, self._inbox
+        now = self._clock()
+        key = reverses = ""
+        actions: list[str] = []
+        if inbox is not None:
+            key = incoming.key
+            stored = inbox.answers(key)
+            if stored is not None:
+                return "repeated", stored
+            if handler.reverses is not None:
+                reverses = (incoming.headers.get("ce_reverses") or b"").decode("utf-8", "replace")
+                action = inbox.action(reverses)
+                if reverses and action.effects <= action.reversals:
+                    return self._confirm(incoming, key, reverses, action.confirmation, now)
+            elif handler.reversed_by:
+                actions = incoming.actions()
+                if any(inbox.action(action).fenced for action in actions):
+                    text = "its compensation came first"
+                    return "fenced", self._failure(incoming, "fenced", text, retryable=False)
+        if incoming.expiry is not None and incoming.expiry < now:
+            text = f"it expired {now - incoming.expiry} ms ago"
+            return "expired", self._failure(incoming, "expired", text, retryable=False)
+        if inbox is not None:
+            inbox.savepoint()
+        try:
+            declined, payloads = self._call(incoming)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is reported
+            if inbox is not None:
+                inbox.undo()
+            payloads = self._failed(incoming, error, final)
+            if not handler.is_command and inbox is not None:
+                inbox.store(key, payloads, now)
+            return ("retryable" if handler.is_command else "failed"), payloads
+        if inbox is not None:
+            inbox.keep()
+            inbox.store(key, payloads, now)
+            if not declined:
+                for action_key in actions:
+                    inbox.took_effect(action_key, now)
+                if reverses:
+                    inbox.fence(reverses, payloads, now, reversed_=True)
+        return ("declined" if declined else "answered"), payloads
+
+    def _confirm(
+        self, incoming: _Incoming, key: str, reverses: str, confirmation: list[Payload] | None, now: int
+    ) -> tuple[str, list[Payload]]:
+        """There is nothing (left) to reverse: confirm, and let the action never happen."""
+        handler, inbox = incoming.handler, self._inbox
+        assert inbox is not None
+        assert handler.confirm is not None
+        payloads = confirmation
+        if payloads is None:
+            try:
+                payloads = self._encode(handler, handler.confirm(incoming.message))
+            except Exception as error:  # noqa: BLE001 - the author's code
+                return "retryable", self._failed(incoming, error, final=True)
+        inbox.fence(reverses, payloads, now, reversed_=False)
+        inbox.store(key, payloads, now)
+        return "confirmed", payloads
+
+    def _call(self, incoming: _Incoming) -> tuple[bool, list[Payload]]:
+        """Run the handler: whether it declined, and its answers."""
+        handler = incoming.handler
+        started = time.perf_counter()
+        if handler.wants_context:
+            db = None if self._inbox is None else self._inbox.db
+            context = Context(
+                self._service.name, incoming.transaction_id, incoming.message_id, incoming.headers, db
+            )
+            answer = handler.function(incoming.message, context)
+        else:
+            answer = handler.function(incoming.message)
+        self._observe[handler](time.perf_counter() - started)
+        if answer is None:
+            return False, []
+        declined = False
+        for message in answer if isinstance(answer, list | tuple) else (answer,):
+            if type(message) in handler.declines:
+                declined = True
+        return declined, self._encode(handler, answer)
+
+    def _encode(self, handler: Handler, answer: Any) -> list[Payload]:
+        now = self._clock()
+        messages = answer if isinstance(answer, list | tuple) else (answer,)
+        for message in messages:
+            if type(message) not in handler.answers:
+                declared = " | ".join(type_.TYPE for type_ in handler.answers) or "None"
+                raise UndeclaredAnswerError(
+                    f"{handler.name} returned {type(message).__name__}, but its annotation says {declared}; add it there"
+                )
+        return [self._writer.encode(message, now) for message in messages]
+
+    def _failed(self, incoming: _Incoming, error: Exception, final: bool) -> list[Payload]:
+        """What to answer when the handler raised ``error``. Raises ``_Again`` for an event that has time left."""
+        is_command = incoming.handler.is_command
+        code, text = "error", f"{type(error).__name__}: {error}"
+        if isinstance(error, Retryable):
+            if not is_command and not final:
+                self._outcomes[incoming.handler.message.TYPE, "again"] += 1
+                raise _Again
+            code, text = error.code, str(error)
+        log.warning(
+            "%s failed: %s",
+            incoming.handler.name,
+            text,
+            exc_info=None if isinstance(error, Retryable) else error,
+            extra={
+                "action": "handler_failed",
+                "type": incoming.handler.message.TYPE,
+                "transaction_id": incoming.transaction_id,
+                "message_id": incoming.message_id,
+            },
+        )
+        return self._failure(incoming, code, text, retryable=is_command)
+
+    def _failure(self, incoming: _Incoming, code: str, text: str, *, retryable: bool) -> list[Payload]:
+        failure = StepFailed(
+            code=code,
+            message=text[:_MESSAGE_LENGTH],
+            retryable=retryable,
+            handling=incoming.handler.message.TYPE,
+        )
+        return [self._writer.encode(failure, self._clock())]
+
+    def _dead_letter(self, record: Record, handler: Handler, error: KantorError) -> Outgoing:
+        where = f"{record.topic()}/{record.partition()}/{record.offset()}"
+        log.error(
+            "dead letter %s: %s", where, error, extra={"action": "dead_letter", "type": handler.message.TYPE}
+        )
+        self._outcomes[handler.message.TYPE, "dead"] += 1
+        self._metrics.dead_letters.labels(record.topic()).inc()
+        added: dict[str, object] = {
+            "topic": record.topic(),
+            "partition": record.partition(),
+            "offset": record.offset(),
+            "group": self._service.name,
+            "delivery.count": 1,
+            "message": error,
+        }
+        headers: list[Header] = list(record.headers() or ())
+        headers += [(f"__dlq.errors.{name}", str(value).encode()) for name, value in added.items()]
+        return Outgoing(self._dead_letters, record.value(), record.key(), headers)
+
+    def _count(self) -> None:
+        """Into the metrics, once a batch: a labelled counter costs as much as decoding a header."""
+        metrics = self._metrics
+        special = {"again": metrics.retries, "repeated": metrics.inbox_hits}
+        special |= {"fenced": metrics.fenced, "expired": metrics.expired}
+        for (type_, outcome), count in self._outcomes.items():
+            if outcome == "skipped":
+                metrics.skipped.inc(count)
+                continue
+            if outcome in special:
+                special[outcome].labels(type_).inc(count)
+            if outcome != "again":
+                metrics.messages.labels(type_, outcome).inc(count)
+        self._outcomes.clear()
