@@ -26,6 +26,10 @@ ENV_REGISTRY = "KANTOR_SCHEMA_REGISTRY_URL"
 _PARTITION = (SCHEMAS_TOPIC, 0)
 #: Seconds to wait for the end of the topic: it is small.
 _READ_TIMEOUT = 15.0
+#: An empty fetch, which brings the end, would wait 500 ms.
+_CONSUMER = {"fetch.wait.max.ms": 10}
+#: A schema that is there twice does no harm, and an idempotent producer's first record takes 500 ms.
+_PRODUCER = {"enable.idempotence": False, "acks": "all"}
 
 
 def schema_store(settings: KafkaSettings, url: str | None = None) -> SchemaStore:
@@ -75,7 +79,7 @@ class KafkaSchemas:
             raise UnknownSchemaError(id_, f"topic {SCHEMAS_TOPIC}") from None
 
     def _publish(self, id_: int, schema: Schema) -> None:
-        producer = Producer(self._settings, "kantor-schemas", linger_ms=0)
+        producer = Producer(self._settings, "kantor-schemas", linger_ms=0, extra=_PRODUCER)
         producer.produce(
             SCHEMAS_TOPIC,
             canonical_json(schema).encode(),
@@ -96,16 +100,18 @@ class KafkaSchemas:
         end = admin.ends([_PARTITION])[_PARTITION]
         if end <= max(self._position, 0):
             return
-        consumer = Consumer(self._settings, "kantor-schemas", ends=True)
+        consumer = Consumer(self._settings, "kantor-schemas", ends=True, extra=_CONSUMER)
         try:
+            # Asking for the end first makes it find the leader at once: 10 ms instead of 500.
+            consumer.end(_PARTITION)
             consumer.assign({_PARTITION: self._position})
             for _ in range(int(_READ_TIMEOUT / 0.1)):
                 batch = consumer.poll(0.1)
                 for record in batch.records:
                     self._learn(record.key(), record.value())
                     self._position = record.offset() + 1
-                if batch.ends.get(_PARTITION, -1) >= end:
-                    self._position = batch.ends[_PARTITION]
+                self._position = max(self._position, batch.ends.get(_PARTITION, BEGINNING))
+                if self._position >= end:
                     return
         finally:
             consumer.close()
