@@ -1,6 +1,6 @@
 """The deployed definitions, as every role sees them: what to run, what to keep, what to decode.
 
-:class:`Definitions` is pure and takes bundles from anywhere; :class:`DeployedDefinitions` feeds it from the topic.
+:class:`Definitions` is pure and takes bundles from anywhere; :class:`DefinitionsTopic` feeds it from Kafka.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError
@@ -18,17 +19,28 @@ from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_schemas import Schema
 
+#: What was deployed, and the keys (``saga/version``) of what was removed.
+Changes = tuple[list[Bundle], list[str]]
+
+
+class Source(Protocol):
+    def fresh(self) -> Changes:
+        """What changed since it was last asked; waits for nothing."""
+
+    def close(self) -> None: ...
+
 
 class Definitions:
     """Every deployed definition, compiled. Read the attributes afresh when ``generation`` has grown."""
 
-    def __init__(self, deployed: Iterable[Bundle] = ()) -> None:
+    def __init__(self, deployed: Iterable[Bundle] = (), source: Source | None = None) -> None:
         #: Grows when something changed.
         self.generation = 0
         #: By event type: the fields that some saga captures. Other types need not be decoded.
         self.captures: Mapping[str, frozenset[str]] = {}
         #: Every message type that means something to some saga, with the earliest deployment (ms) of those sagas.
         self.named: Mapping[str, int] = {}
+        self._source = source
         self._bundles: dict[str, Bundle] = {}
         self._sagas: dict[str, Saga] = {}
         self._starting: Mapping[str, Saga] = {}
@@ -49,6 +61,21 @@ class Definitions:
         if changed:
             self._derive()
             self.generation += 1
+
+    def refresh(self) -> bool:
+        """Take in what came since; waits for nothing. Whether something changed. Raises as ``DefinitionsTopic.load``."""
+        if self._source is None:
+            return False
+        before = self.generation
+        deployed, removed = self._source.fresh()
+        if deployed or removed:
+            self.update(deployed, removed)
+        return self.generation != before
+
+    def close(self) -> None:
+        """Let go of the source."""
+        if self._source is not None:
+            self._source.close()
 
     def saga(self, name: str, version: int) -> Saga | None:
         return self._sagas.get(bundles.key_of(name, version))
@@ -92,42 +119,42 @@ class Definitions:
         self._messages = {type_: message for found in by_time for type_, message in found.messages.items()}
 
 
-class DeployedDefinitions:
-    """Keeps ``definitions`` up to date from the topic. One owner thread."""
+class DefinitionsTopic:
+    """Reads ``sys.kantor.definitions``. One owner thread."""
 
     _PARTITION: Partition = (topics.DEFINITIONS, 0)
 
     def __init__(self, settings: KafkaSettings, codec: Codec, client_id: str) -> None:
-        self.definitions = Definitions()
         self._codec = codec
         self._consumer = Consumer(settings, client_id, ends=True)
         self._consumer.assign({self._PARTITION: BEGINNING})
 
     def load(self, timeout: float = 30.0) -> Definitions:
-        """Read the topic to its end. Raises ``KafkaUnavailableError`` if that takes longer than ``timeout`` seconds,
-        ``DefinitionError`` or ``CodecError`` for a definition that can't be read (see ``bundle.decode``)."""
+        """Everything that is deployed now; what comes later with ``Definitions.refresh``.
+
+        Raises ``KafkaUnavailableError`` if the end is not met within ``timeout`` seconds (the topic may not exist),
+        ``DefinitionError`` or ``CodecError`` for a definition that can't be read (see ``bundle.decode``).
+        """
+        definitions = Definitions(source=self)
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             batch = self._consumer.poll(0.1)
-            self._take(batch)
+            definitions.update(*self._read(batch))
             if self._PARTITION in batch.ends:
-                return self.definitions
+                return definitions
         raise KafkaUnavailableError(
             f"{topics.DEFINITIONS} could not be read to its end within {timeout:.0f} s"
         )
 
-    def refresh(self) -> bool:
-        """Take in what came since; waits for nothing. Whether something changed. Raises as :meth:`load`."""
-        before = self.definitions.generation
-        self._take(self._consumer.poll(0))
-        return self.definitions.generation != before
+    def fresh(self) -> Changes:
+        return self._read(self._consumer.poll(0))
 
     def close(self) -> None:
         self._consumer.close()
 
-    def _take(self, batch: Batch) -> None:
+    def _read(self, batch: Batch) -> Changes:
         latest = {(record.key() or b"").decode(): record.value() for record in batch.records}
-        self.definitions.update(
+        return (
             [bundles.decode(value, self._codec) for value in latest.values() if value is not None],
             [key for key, value in latest.items() if value is None],
         )

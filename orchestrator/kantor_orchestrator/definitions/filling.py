@@ -50,6 +50,9 @@ class Scopes:
         self._schemas = schemas
         self._graph = {name: step.after for name, step in saga.steps.items()}
 
+    def is_step(self, scope: str) -> bool:
+        return scope in self._saga.steps
+
     def event(self, scope: str) -> str:
         """The type of the event whose fields ``scope`` names."""
         return self._saga.starts_on if scope == START else self._saga.steps[scope].succeeds_on or ""

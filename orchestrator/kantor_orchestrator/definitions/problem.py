@@ -77,6 +77,18 @@ class Places:
         return self._values.get(path, self._words[path])
 
 
+class Findings:
+    """The problems of one definition, as they are found."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self.problems: list[Problem] = []
+
+    def add(self, what: str, remedy: str, *paths: Path) -> None:
+        """At the first of ``paths`` that is written."""
+        self.problems.append(Problem(self._places.at(*paths), what, remedy))
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that ``word`` was probably meant to be; empty if none is near."""
     candidates = sorted(known)

@@ -1,0 +1,163 @@
+"""`kantor deploy`, `kantor lint`, `kantor definitions`. Data on stdout, messages on stderr.
+
+Exit codes: 0 done, 1 failed (problems were found, Kafka did not answer), 2 wrong usage or setting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kantor.codec import Codec
+from kantor.envelope import rfc3339
+from kantor.errors import ConfigError, KantorError
+from kantor.kafka import Admin, KafkaSettings
+from kantor.schemas import schema_store
+from kantor_orchestrator import topics
+from kantor_orchestrator.config import Settings
+from kantor_orchestrator.definitions import deploy as deploying
+from kantor_orchestrator.definitions import files as definition_files
+from kantor_orchestrator.definitions.bundle import Bundle
+from kantor_orchestrator.definitions.check import check
+from kantor_orchestrator.definitions.reading import Reading
+from kantor_schemas import Catalog, SchemaFileError
+
+ENV_SCHEMAS = "KANTOR_SCHEMAS"
+
+_files = click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+_schemas = click.option(
+    "--schemas",
+    "folders",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help=f"A folder with .avsc files; may be repeated. Default: ${ENV_SCHEMAS}, else ./schemas.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+
+
+@click.command()
+@_files
+@_schemas
+@_as_json
+def lint(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) -> None:
+    """Check definitions against the schemas of their messages; deploy nothing."""
+    with _plain_errors():
+        reading = definition_files.read(files)
+        problems = sorted(reading.problems + check(reading.written, _catalog(folders)))
+    if as_json:
+        _print_json([problem.as_json() for problem in problems])
+    else:
+        for problem in problems:
+            click.echo(str(problem))
+    click.echo(_count(len(problems), "problem") if problems else _passed(reading), err=True)
+    if problems:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@_files
+@_schemas
+@_as_json
+def deploy(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) -> None:
+    """Check definitions and put them into force, all or none of them.
+
+    A deployed version never changes: another content needs a higher version.
+    """
+    with _plain_errors():
+        reading = definition_files.read(files)
+        catalog = _catalog(folders)
+        if reading.problems:  # tell those of all files at once
+            reading.problems += check(reading.written, catalog)
+        written = reading.models()
+        kafka = Settings.from_env().kafka
+        done = deploying.deploy(written, catalog, kafka, schema_store(kafka))
+    for topic in done.topics:
+        click.echo(f"created topic {topic}", err=True)
+    if as_json:
+        _print_json([_shown(outcome.bundle) | {"changed": outcome.changed} for outcome in done.outcomes])
+        return
+    for outcome in done.outcomes:
+        model = outcome.bundle.model
+        since = f"unchanged since {rfc3339(outcome.bundle.deployed_at)}"
+        click.echo(f"{model.saga} version {model.version}: {'deployed' if outcome.changed else since}")
+
+
+@click.command()
+@_as_json
+def definitions(as_json: bool) -> None:
+    """List what is deployed."""
+    with _plain_errors():
+        found = _deployed(Settings.from_env().kafka)
+    if as_json:
+        _print_json([_shown(bundle) for bundle in found])
+        return
+    for bundle in found:
+        model = bundle.model
+        click.echo(
+            f"{model.saga} version {model.version}: starts on {model.starts_on}, "
+            f"{_count(len(model.steps), 'step')}, deployed {rfc3339(bundle.deployed_at)}"
+        )
+    if not found:
+        click.echo("nothing is deployed; `kantor deploy FILE` does it", err=True)
+
+
+def _deployed(kafka: KafkaSettings) -> list[Bundle]:
+    if topics.DEFINITIONS not in Admin(kafka).topics():
+        return []
+    return deploying.read(kafka, Codec(schema_store(kafka))).bundles()
+
+
+def _catalog(folders: tuple[Path, ...]) -> Catalog:
+    """The schemas in ``--schemas``, else in $KANTOR_SCHEMAS, else in ./schemas."""
+    named = os.environ.get(ENV_SCHEMAS, "")
+    chosen = list(folders) or [Path(folder) for folder in named.split(os.pathsep) if folder]
+    if not chosen and Path("schemas").is_dir():
+        chosen = [Path("schemas")]
+    if not chosen:
+        raise click.UsageError(
+            f"no schemas: name their folder with --schemas or ${ENV_SCHEMAS}, or keep them in ./schemas"
+        )
+    return Catalog.load(*chosen)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What Kantor raises on purpose ends with its message and an exit code, without a traceback."""
+    try:
+        yield
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    except (KantorError, SchemaFileError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _shown(bundle: Bundle) -> dict[str, Any]:
+    model = bundle.model
+    return {
+        "saga": model.saga,
+        "version": model.version,
+        "starts_on": model.starts_on,
+        "steps": list(model.steps),
+        "keys": list(model.keys),
+        "deployed_at": rfc3339(bundle.deployed_at),
+    }
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _passed(reading: Reading) -> str:
+    return f"{_count(len(reading.written), 'saga')}, no problems"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

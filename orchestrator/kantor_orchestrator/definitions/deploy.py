@@ -1,0 +1,156 @@
+"""Putting definitions on the topic from which every role reads them.
+
+A deployed version never changes: transactions run on it. Deploying the same again changes nothing (and makes topics and
+schemas that are missing); another content needs a higher version. Deployments are one after the other: each takes the
+transactional id of the last one, which fences it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kantor import topics as kit_topics
+from kantor.codec import Codec, SchemaStore
+from kantor.errors import DefinitionError
+from kantor.kafka import Admin, KafkaSettings, Producer, TopicSpec
+from kantor_orchestrator import topics
+from kantor_orchestrator.definitions import bundle as bundles
+from kantor_orchestrator.definitions.bundle import Bundle
+from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
+from kantor_orchestrator.definitions.check import check, same_start
+from kantor_orchestrator.definitions.problem import Problem
+from kantor_orchestrator.definitions.reading import Written
+from kantor_schemas import Schema
+
+#: Whoever deploys owns it: a deployment that is still under way can't write any more.
+_TRANSACTIONAL_ID = "kantor-deploy"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one definition. Unchanged: it was deployed already, at ``bundle.deployed_at``."""
+
+    bundle: Bundle
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What was done. ``topics``: those that were created."""
+
+    outcomes: list[Outcome]
+    topics: list[str]
+
+
+def plan(
+    written: Sequence[Written], catalog: Mapping[str, Schema], deployed: Definitions, now: int
+) -> list[Outcome]:
+    """What deploying would do at ``now`` (ms). Raises ``DefinitionError`` with every problem."""
+    problems = check(written, catalog)
+    if problems:
+        raise DefinitionError([str(problem) for problem in problems])
+    ordered = sorted(written, key=lambda one: (one.model.saga, one.model.version))
+    latest = {found.model.saga: found.model for found in deployed.latest()}
+    outcomes = []
+    for one in ordered:
+        wanted = bundles.bundle(one.model, catalog, now)
+        there = deployed.bundle(one.model.saga, one.model.version)
+        highest = latest.get(one.model.saga)
+        if there is not None and there.says_the_same(wanted):
+            outcomes.append(Outcome(there, changed=False))
+        elif there is not None or (highest is not None and highest.version > one.model.version):
+            assert highest is not None
+            problems.append(_taken(one, there, wanted, highest.version))
+        else:
+            outcomes.append(Outcome(wanted, changed=True))
+            latest[one.model.saga] = one.model
+    for one in ordered:
+        if latest.get(one.model.saga) == one.model:
+            problems += [
+                same_start(one, other.saga)
+                for other in latest.values()
+                if other.starts_on == one.model.starts_on and other.saga != one.model.saga
+            ]
+    if problems:
+        raise DefinitionError([str(problem) for problem in sorted(problems)])
+    return outcomes
+
+
+def _taken(one: Written, there: Bundle | None, wanted: Bundle, highest: int) -> Problem:
+    name = f"{one.model.saga} version {one.model.version}"
+    if there is None:
+        what = f"{name} is older than version {highest}, which is deployed"
+    elif there.model != one.model:
+        what = f"{name} is deployed with another content, and a deployed version never changes"
+    else:
+        changed = [
+            type_
+            for type_ in wanted.messages
+            if not there.says_the_same(
+                Bundle(there.model, 0, {**there.messages, type_: wanted.messages[type_]})
+            )
+        ]
+        what = f"{name} is deployed with other schemas ({', '.join(changed)}), and a deployed version never changes"
+    return Problem(one.places.at(("version",)), what, f"make it version {highest + 1}")
+
+
+def deploy(
+    written: Sequence[Written],
+    catalog: Mapping[str, Schema],
+    settings: KafkaSettings,
+    schemas: SchemaStore,
+    *,
+    now: int | None = None,
+) -> Deployment:
+    """Check, create missing topics, register schemas, write the definitions. All or none of them are deployed.
+
+    Raises ``DefinitionError`` with every problem (nothing was done), ``KafkaUnavailableError`` or
+    ``RegistryUnavailableError`` (nothing is deployed: deploy again), ``FencedError`` (somebody else deployed meanwhile).
+    """
+    now = int(time.time() * 1000) if now is None else now
+    plan(written, catalog, Definitions(), now)  # what is wrong anyway is told before Kafka is asked
+    admin = Admin(settings, "kantor-deploy")
+    admin.create_topics([spec for spec in topics.specs(1, 0) if spec.name == topics.DEFINITIONS])
+    codec = Codec(schemas)
+    producer = Producer(settings, "kantor-deploy", transactional_id=_TRANSACTIONAL_ID, linger_ms=0)
+    producer.init_transactions()
+    deployed = read(settings, codec)
+    outcomes = plan(written, catalog, deployed, now)
+    created = admin.create_topics(_specs([outcome.bundle for outcome in outcomes]))
+    for outcome in outcomes:
+        for message in outcome.bundle.messages.values():
+            if message.topic:
+                schemas.id_of(message.schema, message.topic)
+    changed = [outcome.bundle for outcome in outcomes if outcome.changed]
+    if changed:
+        producer.begin()
+        for bundle in changed:
+            value = bundles.encode(bundle, codec)
+            headers = [("content-type", b"application/avro")]
+            producer.produce(topics.DEFINITIONS, value, bundle.key.encode(), headers, 0)
+        producer.commit()
+    return Deployment(outcomes, sorted(created))
+
+
+def read(settings: KafkaSettings, codec: Codec, timeout: float = 30.0) -> Definitions:
+    """What is deployed now. Raises as ``DefinitionsTopic.load``."""
+    reader = DefinitionsTopic(settings, codec, "kantor-definitions")
+    try:
+        return reader.load(timeout)
+    finally:
+        reader.close()
+
+
+def _specs(found: Sequence[Bundle]) -> list[TopicSpec]:
+    """The topics of all messages, and those where the services involved say that they failed."""
+    names = {message.topic for bundle in found for message in bundle.messages.values() if message.topic}
+    names |= {f"evt.{service}.failure.v1" for bundle in found for service in _services(bundle)}
+    return [TopicSpec(name, kit_topics.partitions()) for name in sorted(names)]
+
+
+def _services(bundle: Bundle) -> set[str]:
+    """Who acts in a saga: the namespaces of what they are asked and of what they answer."""
+    types = [*bundles.commands_of(bundle.model), *(s.succeeds_on or "" for s in bundle.model.steps.values())]
+    return {type_.rpartition(".")[0] for type_ in types} - {""}
