@@ -1,0 +1,57 @@
+# Every habit of the project on one screen. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint format bench lock clean
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## Make .venv with everything in it (uv if present, else venv and pip)
+
+demo: setup ## Real Kafka, platform, services, 200 orders with faults; ONCE=1 stops at the end and says if all adds up
+	@exec $(BIN)/python -m kantor_orchestrator.demo
+
+test: lint ## Everything: lint, types, all tiers of tests (starts a real Kafka)
+	$(BIN)/python -m pytest
+
+test-fast: lint ## Seconds: lint, types, unit tests; no sockets
+	$(BIN)/python -m pytest tests/unit
+
+lint: setup ## Style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: setup ## Put the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: setup ## Measure; prints a table, writes .bench/latest.json
+	@exec $(BIN)/python tests/bench/run.py
+
+lock: ## Resolve the newest allowed versions into requirements.lock (needs uv)
+	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --upgrade --quiet --output-file requirements.lock.new
+	@{ head -n 1 requirements.lock; cat requirements.lock.new; } > requirements.lock.tmp
+	@mv requirements.lock.tmp requirements.lock && rm requirements.lock.new
+
+clean: ## Remove what the commands above made, but for .venv (stop `kantor dev` first)
+	rm -rf .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	find schemas services orchestrator tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Kantor needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Setting up .venv ..." >&2
+	@if command -v uv >/dev/null 2>&1; then \
+		{ [ -x $(BIN)/python ] || uv venv --quiet --python "$(PYTHON)" .venv; } && \
+		uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
+		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
+	else \
+		{ [ -x $(BIN)/python ] || $(PYTHON) -m venv .venv; } && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	fi
+	@touch $@
