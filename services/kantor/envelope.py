@@ -10,13 +10,13 @@ collide. Test vectors: ``tests/unit/test_envelope.py``.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b, sha1
+from json.encoder import encode_basestring
 from uuid import UUID
 
 from kantor.errors import EnvelopeError
@@ -36,12 +36,13 @@ STEP_FAILED = "kantor.StepFailed"
 TRANSACTION_ENDED = "kantor.TransactionEnded"
 
 _NAMESPACE_BYTES = NAMESPACE.bytes
-_encode_array = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def derived_id(*parts: str | int) -> str:
     """uuid5 over the canonical JSON array of ``parts``, as lower-case text with dashes."""
-    digest = sha1(_NAMESPACE_BYTES + _encode_array(parts).encode(), usedforsecurity=False).hexdigest()
+    # As json.dumps(parts, separators=(",", ":"), ensure_ascii=False), which costs four times as much.
+    array = ",".join([encode_basestring(part) if type(part) is str else str(part) for part in parts])
+    digest = sha1(_NAMESPACE_BYTES + f"[{array}]".encode(), usedforsecurity=False).hexdigest()
     # RFC 9562: version 5 in the 13th digit, variant 10xx in the 17th.
     variant = "89ab"[int(digest[16], 16) & 3]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -87,6 +87,8 @@ class Handler:
     wants_context: bool
     answers: tuple[MessageType, ...]
     declines: frozenset[MessageType]
+    #: It acts on something that a rollback of the store does not reach.
+    outside: bool = False
     reverses: Handler | None = None
     #: Builds the confirmation of a compensation whose action never took effect.
     confirm: Callable[[Any], Message] | None = None
@@ -105,6 +107,7 @@ def read(
     is_command: bool,
     topic: str | None,
     declines: Sequence[MessageType],
+    outside: bool,
 ) -> Handler:
     """A handler from a function and its annotations. Raises ``ConfigError`` that names function and remedy."""
     name = function.__name__
@@ -148,6 +151,7 @@ def read(
         wants_context=len(parameters) == 2,
         answers=answers,
         declines=frozenset(declines),
+        outside=outside,
     )
 
 

@@ -11,6 +11,9 @@ Rules:
    ``choreographed_action(transaction, type)``. For each it counts effects and reversals:
    a compensation that finds an effect not yet reversed is carried out; any other is confirmed without being carried out;
    once there was a compensation, the action is refused for ever (the fence).
+4. A handler declared ``outside=True`` acts on something that no rollback here reaches (another system). That it is about to
+   is committed first, as an effect; only a decline takes it back. So an attempt that failed or crashed counts as an effect
+   that may have happened, and its compensation is carried out.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
@@ -36,15 +39,14 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS kantor_inbox (
     key TEXT NOT NULL UNIQUE,      -- a command's idempotency key, or source and id of an event
     handled_at INTEGER NOT NULL,   -- milliseconds since the epoch
-    answers TEXT NOT NULL          -- JSON: [[type, topic, base64 of the bytes, time], ...]
+    answers TEXT                   -- JSON: [[type, topic, base64 of the bytes, time], ...]; NULL: begun, see rule 4
 );
 CREATE TABLE IF NOT EXISTS kantor_actions (
     action TEXT NOT NULL UNIQUE,   -- what ce_reverses names
     handled_at INTEGER NOT NULL,
     effects INTEGER NOT NULL,      -- how often it took effect
     reversals INTEGER NOT NULL,    -- how often that was reversed
-    fenced INTEGER NOT NULL,       -- 1: a compensation was answered; the action is refused from now on
-    confirmation TEXT              -- JSON: what that compensation was answered with
+    confirmation TEXT              -- JSON: what a compensation was answered with; from then on it is fenced
 );
 """
 
@@ -58,7 +60,6 @@ class Action(NamedTuple):
 
     effects: int = 0
     reversals: int = 0
-    fenced: bool = False
     confirmation: list[Payload] | None = None
 
 
@@ -159,33 +160,55 @@ class Inbox:
     def answers(self, key: str) -> list[Payload] | None:
         """The final answers stored under this key; None if it was never finally answered."""
         row = self.db.execute("SELECT answers FROM kantor_inbox WHERE key = ?", (key,)).fetchone()
-        return None if row is None else _load(row[0])
+        return None if row is None or row[0] is None else _load(row[0])
 
     def store(self, key: str, answers: Iterable[Payload], now: int) -> None:
-        self.db.execute("INSERT INTO kantor_inbox VALUES (?, ?, ?)", (key, now, _dump(answers)))
+        self.db.execute(
+            "INSERT INTO kantor_inbox VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET answers = excluded.answers",
+            (key, now, _dump(answers)),
+        )
 
     def action(self, action: str) -> Action:
         row = self.db.execute(
-            "SELECT effects, reversals, fenced, confirmation FROM kantor_actions WHERE action = ?", (action,)
+            "SELECT effects, reversals, confirmation FROM kantor_actions WHERE action = ?", (action,)
         ).fetchone()
         if row is None:
             return Action()
-        return Action(row[0], row[1], bool(row[2]), None if row[3] is None else _load(row[3]))
+        return Action(row[0], row[1], None if row[2] is None else _load(row[2]))
 
-    def took_effect(self, action: str, now: int) -> None:
-        self.db.execute(
-            "INSERT INTO kantor_actions VALUES (?, ?, 1, 0, 0, NULL) "
-            "ON CONFLICT (action) DO UPDATE SET effects = effects + 1",
-            (action, now),
+    def fenced(self, actions: Sequence[str]) -> bool:
+        """Whether a compensation of any of them was answered."""
+        marks = ",".join("?" * len(actions))
+        query = f"SELECT 1 FROM kantor_actions WHERE action IN ({marks}) AND confirmation IS NOT NULL"  # noqa: S608
+        return self.db.execute(query, actions).fetchone() is not None
+
+    def count_effect(self, actions: Iterable[str], now: int, by: int) -> None:
+        self.db.executemany(
+            "INSERT INTO kantor_actions VALUES (?1, ?2, max(?3, 0), 0, NULL) "
+            "ON CONFLICT (action) DO UPDATE SET effects = effects + ?3",
+            [(action, now, by) for action in actions],
         )
+
+    def begin_outside(self, key: str, actions: Iterable[str], now: int) -> None:
+        """Commit that the message ``key`` may be taking effect now (rule 4). Ends the savepoints before it, for good.
+
+        Raises ``StoreError``.
+        """
+        try:
+            cursor = self.db.execute("INSERT OR IGNORE INTO kantor_inbox VALUES (?, ?, NULL)", (key, now))
+            if cursor.rowcount:
+                self.count_effect(actions, now, 1)
+                self.db.execute("COMMIT")
+                self.db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise StoreError(f"can't note an attempt: {error}") from error
 
     def fence(self, action: str, confirmation: Iterable[Payload], now: int, *, reversed_: bool) -> None:
         """A compensation of ``action`` was answered; ``reversed_``: by reversing an effect."""
-        text = _dump(confirmation)
         self.db.execute(
-            "INSERT INTO kantor_actions VALUES (?1, ?2, 0, ?3, 1, ?4) ON CONFLICT (action) "
-            "DO UPDATE SET reversals = reversals + ?3, fenced = 1, confirmation = ?4",
-            (action, now, int(reversed_), text),
+            "INSERT INTO kantor_actions VALUES (?1, ?2, 0, ?3, ?4) ON CONFLICT (action) "
+            "DO UPDATE SET reversals = reversals + ?3, confirmation = ?4",
+            (action, now, int(reversed_), _dump(confirmation)),
         )
 
     def prune(self, now: int, limit: int) -> int:

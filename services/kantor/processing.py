@@ -19,15 +19,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 from kantor.codec import Codec
-from kantor.envelope import choreographed_action, parse_rfc3339, transaction_id_of
-from kantor.errors import CodecError, EnvelopeError, KantorError, Retryable, UndecodableError
+from kantor.errors import CodecError, EnvelopeError, KantorError, Retryable
 from kantor.handlers import Context, Handler, MessageType
 from kantor.inbox import Inbox
+from kantor.incoming import Incoming
 from kantor.kafka import Record
 from kantor.metrics import Metrics
 from kantor.records import StepFailed
@@ -51,52 +51,6 @@ class UndeclaredAnswerError(KantorError):
 
 class _Again(Exception):  # noqa: N818 - no error: this record's turn comes again
     pass
-
-
-class _Incoming:
-    """One readable record with its handler."""
-
-    __slots__ = ("expiry", "handler", "headers", "message", "message_id", "transaction_id")
-
-    def __init__(
-        self, handler: Handler, headers: Mapping[str, bytes | None], payload: Mapping[str, Any]
-    ) -> None:
-        """Raises ``EnvelopeError`` or ``UndecodableError``."""
-        present = cast("Mapping[str, bytes]", headers)
-        self.handler = handler
-        self.headers = headers
-        self.transaction_id = transaction_id_of(present)
-        id_ = headers.get("ce_id")
-        if not id_ or not headers.get("ce_source"):
-            raise EnvelopeError("the header ce_id or ce_source is missing")
-        try:
-            self.message_id = id_.decode()
-            expiry = headers.get("ce_expirytime") if handler.is_command else None
-            self.expiry = parse_rfc3339(expiry.decode()) if expiry else None
-        except UnicodeDecodeError as error:
-            raise EnvelopeError(f"an attribute is no UTF-8: {error}") from error
-        try:
-            self.message = handler.message.from_avro(payload)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UndecodableError(
-                f"the payload does not fit {handler.message.TYPE}: {type(error).__name__}: {error}"
-            ) from error
-
-    @property
-    def key(self) -> str:
-        """What the inbox knows it by: the same for whatever asks for the same thing."""
-        key = self.headers.get("ce_idempotencykey") if self.handler.is_command else None
-        if key:
-            return key.decode("utf-8", "replace")
-        source = self.headers["ce_source"]
-        assert source is not None
-        return f"{source.decode('utf-8', 'replace')}\n{self.message_id}"
-
-    def actions(self) -> list[str]:
-        """What a compensation may call this action in ``ce_reverses``."""
-        if self.handler.is_command:
-            return [self.key]
-        return [choreographed_action(self.transaction_id, type_.TYPE) for type_ in self.handler.answers]
 
 
 class Processor:
@@ -186,99 +140,109 @@ class Processor:
             return ()
         try:
             payload = self._codec.decode(record.value(), cast("dict[str, bytes]", headers))
-            incoming = _Incoming(handler, headers, payload)
+            incoming = Incoming(handler, headers, payload)
         except (CodecError, EnvelopeError) as error:
             return [self._dead_letter(record, handler, error)]
         outcome, payloads = self._answer(incoming, final)
         self._outcomes[handler.message.TYPE, outcome] += 1
         return self._writer.answers(payloads, headers) if payloads else ()
 
-    def _answer(self, incoming: _Incoming, final: bool) -> tuple[str, list[Payload]]:
+    def _answer(self, incoming: Incoming, final: bool) -> tuple[str, list[Payload]]:
         """What happened, and the answers."""
-        handler, inbox = incoming.handler, self._inbox
         now = self._clock()
-        key = reverses = ""
-        actions: list[str] = []
-        if inbox is not None:
-            key = incoming.key
-            stored = inbox.answers(key)
-            if stored is not None:
-                return "repeated", stored
-            if handler.reverses is not None:
-                reverses = (incoming.headers.get("ce_reverses") or b"").decode("utf-8", "replace")
-                action = inbox.action(reverses)
-                if reverses and action.effects <= action.reversals:
-                    return self._confirm(incoming, key, reverses, action.confirmation, now)
-            elif handler.reversed_by:
-                actions = incoming.actions()
-                if any(inbox.action(action).fenced for action in actions):
-                    text = "its compensation came first"
-                    return "fenced", self._failure(incoming, "fenced", text, retryable=False)
+        if self._inbox is not None:
+            return self._answer_once(self._inbox, incoming, final, now)
         if incoming.expiry is not None and incoming.expiry < now:
-            text = f"it expired {now - incoming.expiry} ms ago"
-            return "expired", self._failure(incoming, "expired", text, retryable=False)
-        if inbox is not None:
-            inbox.savepoint()
+            return self._expired(incoming, now)
         try:
-            declined, payloads = self._call(incoming)
+            return self._call(incoming)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is reported
-            if inbox is not None:
-                inbox.undo()
-            payloads = self._failed(incoming, error, final)
-            if not handler.is_command and inbox is not None:
+            return self._failed(incoming, error, final)
+
+    def _answer_once(
+        self, inbox: Inbox, incoming: Incoming, final: bool, now: int
+    ) -> tuple[str, list[Payload]]:
+        handler, key = incoming.handler, incoming.key
+        stored = inbox.answers(key)
+        if stored is not None:
+            return "repeated", stored
+        reverses = ""
+        actions: list[str] = []
+        if handler.reverses is not None:
+            reverses = (incoming.headers.get("ce_reverses") or b"").decode("utf-8", "replace")
+            if reverses:
+                action = inbox.action(reverses)
+                if action.effects <= action.reversals:
+                    return self._confirm(inbox, incoming, reverses, action.confirmation, now)
+        elif handler.reversed_by:
+            actions = incoming.actions()
+            if inbox.fenced(actions):
+                return "fenced", self._failure(
+                    incoming, "fenced", "its compensation came first", retryable=False
+                )
+        if incoming.expiry is not None and incoming.expiry < now:
+            return self._expired(incoming, now)
+        if handler.outside and actions:
+            inbox.begin_outside(key, actions, now)
+        inbox.savepoint()
+        try:
+            outcome, payloads = self._call(incoming)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is reported
+            inbox.undo()
+            outcome, payloads = self._failed(incoming, error, final)
+            if outcome == "failed":
                 inbox.store(key, payloads, now)
-            return ("retryable" if handler.is_command else "failed"), payloads
-        if inbox is not None:
-            inbox.keep()
-            inbox.store(key, payloads, now)
-            if not declined:
-                for action_key in actions:
-                    inbox.took_effect(action_key, now)
-                if reverses:
-                    inbox.fence(reverses, payloads, now, reversed_=True)
-        return ("declined" if declined else "answered"), payloads
+            return outcome, payloads
+        inbox.keep()
+        inbox.store(key, payloads, now)
+        effect = outcome == "answered"
+        if actions and effect != handler.outside:
+            inbox.count_effect(actions, now, 1 if effect else -1)
+        if reverses and effect:
+            inbox.fence(reverses, payloads, now, reversed_=True)
+        return outcome, payloads
 
     def _confirm(
-        self, incoming: _Incoming, key: str, reverses: str, confirmation: list[Payload] | None, now: int
+        self, inbox: Inbox, incoming: Incoming, reverses: str, confirmation: list[Payload] | None, now: int
     ) -> tuple[str, list[Payload]]:
         """There is nothing (left) to reverse: confirm, and let the action never happen."""
-        handler, inbox = incoming.handler, self._inbox
-        assert inbox is not None
-        assert handler.confirm is not None
+        handler = incoming.handler
         payloads = confirmation
         if payloads is None:
+            assert handler.confirm is not None
             try:
-                payloads = self._encode(handler, handler.confirm(incoming.message))
+                payloads = self._encode(handler, [handler.confirm(incoming.message)])
             except Exception as error:  # noqa: BLE001 - the author's code
-                return "retryable", self._failed(incoming, error, final=True)
+                return self._failed(incoming, error, final=True)
         inbox.fence(reverses, payloads, now, reversed_=False)
-        inbox.store(key, payloads, now)
+        inbox.store(incoming.key, payloads, now)
         return "confirmed", payloads
 
-    def _call(self, incoming: _Incoming) -> tuple[bool, list[Payload]]:
-        """Run the handler: whether it declined, and its answers."""
+    def _expired(self, incoming: Incoming, now: int) -> tuple[str, list[Payload]]:
+        text = f"it expired {now - (incoming.expiry or 0)} ms ago"
+        return "expired", self._failure(incoming, "expired", text, retryable=False)
+
+    def _call(self, incoming: Incoming) -> tuple[str, list[Payload]]:
+        """Run the handler: ``answered`` or ``declined``, and its answers. Raises whatever the handler raises."""
         handler = incoming.handler
         started = time.perf_counter()
         if handler.wants_context:
-            db = None if self._inbox is None else self._inbox.db
-            context = Context(
-                self._service.name, incoming.transaction_id, incoming.message_id, incoming.headers, db
-            )
-            answer = handler.function(incoming.message, context)
+            answer = handler.function(incoming.message, self._context(incoming))
         else:
             answer = handler.function(incoming.message)
         self._observe[handler](time.perf_counter() - started)
         if answer is None:
-            return False, []
-        declined = False
-        for message in answer if isinstance(answer, list | tuple) else (answer,):
-            if type(message) in handler.declines:
-                declined = True
-        return declined, self._encode(handler, answer)
+            return "answered", []
+        messages = answer if isinstance(answer, list | tuple) else [answer]
+        declined = handler.declines and any(type(message) in handler.declines for message in messages)
+        return "declined" if declined else "answered", self._encode(handler, messages)
 
-    def _encode(self, handler: Handler, answer: Any) -> list[Payload]:
+    def _context(self, incoming: Incoming) -> Context:
+        db = None if self._inbox is None else self._inbox.db
+        return Context(self._service.name, incoming.transaction_id, incoming.message_id, incoming.headers, db)
+
+    def _encode(self, handler: Handler, messages: Sequence[Any]) -> list[Payload]:
         now = self._clock()
-        messages = answer if isinstance(answer, list | tuple) else (answer,)
         for message in messages:
             if type(message) not in handler.answers:
                 declared = " | ".join(type_.TYPE for type_ in handler.answers) or "None"
@@ -287,8 +251,8 @@ class Processor:
                 )
         return [self._writer.encode(message, now) for message in messages]
 
-    def _failed(self, incoming: _Incoming, error: Exception, final: bool) -> list[Payload]:
-        """What to answer when the handler raised ``error``. Raises ``_Again`` for an event that has time left."""
+    def _failed(self, incoming: Incoming, error: Exception, final: bool) -> tuple[str, list[Payload]]:
+        """``retryable`` or ``failed``, and what to answer. Raises ``_Again`` for an event that has time left."""
         is_command = incoming.handler.is_command
         code, text = "error", f"{type(error).__name__}: {error}"
         if isinstance(error, Retryable):
@@ -308,9 +272,10 @@ class Processor:
                 "message_id": incoming.message_id,
             },
         )
-        return self._failure(incoming, code, text, retryable=is_command)
+        outcome = "retryable" if is_command else "failed"
+        return outcome, self._failure(incoming, code, text, retryable=is_command)
 
-    def _failure(self, incoming: _Incoming, code: str, text: str, *, retryable: bool) -> list[Payload]:
+    def _failure(self, incoming: Incoming, code: str, text: str, *, retryable: bool) -> list[Payload]:
         failure = StepFailed(
             code=code,
             message=text[:_MESSAGE_LENGTH],

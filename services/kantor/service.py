@@ -59,17 +59,27 @@ class Service:
         self._settings: KafkaSettings | None = None
 
     def on(
-        self, event: MessageType, *, declines: Sequence[MessageType] = (), topic: str | None = None
+        self,
+        event: MessageType,
+        *,
+        declines: Sequence[MessageType] = (),
+        outside: bool = False,
+        topic: str | None = None,
     ) -> Callable[[Function], Function]:
         """React to an event (choreography).
 
         ``declines`` names answers that mean "nothing was done": a compensation that comes later is then confirmed
-        without calling its handler. ``topic``: read it from there instead of the type's own topic.
+        without calling its handler. ``outside``: the handler acts on another system, which no rollback of the store
+        reaches; an attempt that failed or crashed then counts as one that may have taken effect. ``topic``: read it from there instead of the type's own topic.
         Raises ``ConfigError`` if the declaration can't work.
         """
 
         def declare(function: Function) -> Function:
-            self._add(handlers.read(function, event, is_command=False, topic=topic, declines=declines))
+            self._add(
+                handlers.read(
+                    function, event, is_command=False, topic=topic, declines=declines, outside=outside
+                )
+            )
             return function
 
         return declare
@@ -81,18 +91,22 @@ class Service:
         reverses: Callable[..., Any] | None = None,
         declines: Sequence[MessageType] = (),
         confirm: Callable[[Any], Message] | None = None,
+        outside: bool = False,
         topic: str | None = None,
     ) -> Callable[[Function], Function]:
         """Carry out a command of the orchestrator.
 
         ``reverses`` names the handler whose effect this compensation reverses (needs a store): where that never took
         effect, the compensation is confirmed without being called, and the action is refused should it come later.
-        ``confirm`` builds that confirmation where it can't be filled from the command's fields by name.
+        ``confirm`` builds that confirmation where it can't be filled from the command's fields by name. ``declines``,
+        ``outside`` and ``topic``: as for :meth:`on`.
         Raises ``ConfigError`` if the declaration can't work.
         """
 
         def declare(function: Function) -> Function:
-            handler = handlers.read(function, command, is_command=True, topic=topic, declines=declines)
+            handler = handlers.read(
+                function, command, is_command=True, topic=topic, declines=declines, outside=outside
+            )
             if reverses is not None:
                 self._reverse(handler, reverses, confirm)
             self._add(handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from kantor.codec import Codec, Encoder
@@ -103,9 +104,14 @@ class Writer:
             type_,
             ("ce_correlationid", transaction),
             _CONTENT_TYPE,
-            ("ce_time", rfc3339(payload.time).encode()),
+            ("ce_time", _time(payload.time)),
         ]
 
 
 _VERSION: Header = ("ce_specversion", b"1.0")
 _CONTENT_TYPE: Header = ("content-type", CONTENT_TYPE.encode())
+
+
+@lru_cache(maxsize=8)  # a batch's answers are made within few milliseconds
+def _time(milliseconds: int) -> bytes:
+    return rfc3339(milliseconds).encode()

@@ -1,0 +1,61 @@
+"""One record with the handler that it is for, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from kantor.envelope import choreographed_action, parse_rfc3339, transaction_id_of
+from kantor.errors import EnvelopeError, UndecodableError
+from kantor.handlers import Handler
+
+
+class Incoming:
+    """One readable record with its handler."""
+
+    __slots__ = ("expiry", "handler", "headers", "message", "message_id", "transaction_id")
+
+    def __init__(
+        self, handler: Handler, headers: Mapping[str, bytes | None], payload: Mapping[str, Any]
+    ) -> None:
+        """Raises ``EnvelopeError`` or ``UndecodableError``."""
+        present = cast("Mapping[str, bytes]", headers)
+        self.handler = handler
+        self.headers = headers
+        self.transaction_id = transaction_id_of(present)
+        id_ = headers.get("ce_id")
+        if not id_ or not headers.get("ce_source"):
+            raise EnvelopeError("the header ce_id or ce_source is missing")
+        try:
+            self.message_id = id_.decode()
+            expiry = headers.get("ce_expirytime") if handler.is_command else None
+            self.expiry = parse_rfc3339(expiry.decode()) if expiry else None
+        except UnicodeDecodeError as error:
+            raise EnvelopeError(f"an attribute is no UTF-8: {error}") from error
+        try:
+            self.message = handler.message.from_avro(payload)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UndecodableError(
+                f"the payload does not fit {handler.message.TYPE}: {type(error).__name__}: {error}"
+            ) from error
+
+    @property
+    def key(self) -> str:
+        """What the inbox knows it by: the same for whatever asks for the same thing."""
+        key = self.headers.get("ce_idempotencykey") if self.handler.is_command else None
+        if key:
+            return key.decode("utf-8", "replace")
+        source = self.headers["ce_source"]
+        assert source is not None
+        return f"{source.decode('utf-8', 'replace')}\n{self.message_id}"
+
+    def actions(self) -> list[str]:
+        """What a compensation may call this action in ``ce_reverses``: of a choreographed one, the orchestrator knows the
+        event that confirms it (a step's ``succeeds_on``), which may be any answer that does not decline."""
+        if self.handler.is_command:
+            return [self.key]
+        return [
+            choreographed_action(self.transaction_id, type_.TYPE)
+            for type_ in self.handler.answers
+            if type_ not in self.handler.declines
+        ]
