@@ -24,19 +24,24 @@ from kantor_orchestrator.config import ENGINE_GROUP
 from kantor_orchestrator.core.decide import Entry, decide
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import Transaction, Transition, evolve
-from kantor_orchestrator.definitions.catalogue import DeployedDefinitions
+from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.entries import (
     UNKNOWN_SCHEMA_GRACE,
+    MalformedEntry,
     NotYet,
     PayloadReader,
     headers_of,
     mark_of,
     message_entry,
+    sent_at,
     timer_entry,
+    transaction_of,
+    watermark,
 )
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.outgoing import Outgoing
 from kantor_orchestrator.shard import Shard
+from kantor_orchestrator.timers import Timers
 
 log = logging.getLogger("kantor.engine")
 
@@ -44,6 +49,8 @@ log = logging.getLogger("kantor.engine")
 BATCH = 500
 #: A shard with more entries waiting than this is not read further for now.
 BACKLOG = 5_000
+#: Seconds after which a position that only watermarks have moved is committed.
+SAVE_INTERVAL = 5.0
 #: Seconds between attempts while a schema, a definition or the registry is missing.
 WAIT = 0.5
 
@@ -57,7 +64,7 @@ class Engine:
         shards: int,
         folder: Path,
         schemas: SchemaStore,
-        definitions: DeployedDefinitions,
+        definitions: Definitions,
         metrics: EngineMetrics,
         *,
         schema_grace: float = UNKNOWN_SCHEMA_GRACE,
@@ -67,8 +74,7 @@ class Engine:
         self._count = shards
         self._folder = folder
         self._codec = Codec(schemas)
-        self._deployed = definitions
-        self._definitions = definitions.definitions
+        self._definitions = definitions
         self._metrics = metrics
         self._admin = Admin(settings, "kantor-engine-admin")
         self._consumer = Consumer(settings, "kantor-engine", group=ENGINE_GROUP)
@@ -78,6 +84,7 @@ class Engine:
         outcome = metrics.entries.labels
         self._applied, self._unchanged = outcome("applied"), outcome("unchanged")
         self._replays, self._unnamed = outcome("replay"), outcome("unnamed")
+        self._malformed = outcome("malformed")
         self._shards: dict[int, Shard] = {}
         self._paused: set[int] = set()
         self._commits = ThreadPoolExecutor(max(1, shards), "commit")
@@ -112,18 +119,15 @@ class Engine:
             shard = self._shards.get(record.partition())
             if shard is not None:
                 shard.pending.append(record)
-        self._deployed.refresh()
+        self._definitions.refresh()
+        for shard in list(self._shards.values()):
+            if shard.committing is not None and shard.committing.done():
+                self._finish(shard)
         now = time.monotonic()
         for shard in list(self._shards.values()):
-            if shard.committing is not None:
-                if not shard.committing.done():
-                    continue
-                self._finish(shard)
-            elif shard.pending and now >= shard.not_before:
-                self._start(shard)
-        for shard in list(self._shards.values()):  # those whose commit has just ended go on at once
             if shard.committing is None and shard.pending and now >= shard.not_before:
                 self._start(shard)
+        for shard in self._shards.values():
             self._fire_timers(shard)
         self._balance()
         self._timers.poll()
@@ -131,8 +135,8 @@ class Engine:
     def _idle(self) -> float:
         """How long nothing needs to be done, unless an entry comes (s)."""
         now = time.time() * 1000
-        due = [shard.first_timer() for shard in self._shards.values()]
-        first = min((moment for moment in due if moment), default=now + 100)
+        due = [moment for shard in self._shards.values() if (moment := shard.pauses.first())]
+        first = min(due, default=now + 100)
         return min(0.1, max(0.002, (first - now) / 1000))
 
     def _balance(self) -> None:
@@ -148,8 +152,11 @@ class Engine:
 
     def _start(self, shard: Shard) -> None:
         """Process what waits for this shard, at most ``BATCH`` entries, and have it committed."""
-        group_metadata = self._consumer.group_metadata()  # of the batch's begin (rule 7a.4)
         shard.not_before = 0.0
+        self._pass_watermarks(shard)
+        if not shard.pending and not shard.is_unsaved_for(SAVE_INTERVAL):
+            return
+        group_metadata = self._consumer.group_metadata()  # of the batch's begin (rule 7a.4)
         try:
             shard.producer.begin()
             done = self._process(shard)
@@ -158,6 +165,24 @@ class Engine:
             self._take_anew(shard, error)
             return
         self._metrics.batch.observe(done)
+
+    def _pass_watermarks(self, shard: Shard) -> None:
+        """Take in watermarks at the head of the queue without a Kafka transaction: they change nothing but what the
+        shard knows of time, and may be read again. So a platform at rest does not commit for each of them."""
+        pending = shard.pending
+        while (
+            pending
+            and pending[0].key() is None
+            and (journal.ENTRY, journal.WATERMARK) in (pending[0].headers() or ())
+        ):
+            record = pending[0]
+            try:
+                shard.watermark(watermark(record))
+            except MalformedEntry:
+                return  # the batch says so
+            pending.popleft()
+            shard.clock = max(shard.clock, record.timestamp()[1])
+            shard.position = record.offset() + 1
 
     def _process(self, shard: Shard) -> int:
         changed: dict[str, Transaction] = {}
@@ -172,6 +197,10 @@ class Engine:
                 shard.not_before = time.monotonic() + WAIT
                 log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
                 break
+            except MalformedEntry as reason:
+                place = f"{topics.JOURNAL}/{shard.number}/{record.offset()}"
+                log.error("%s is no entry: %s", place, reason, extra={"action": "malformed_entry"})
+                self._malformed.inc()
             pending.popleft()
             shard.position = record.offset() + 1
             done += 1
@@ -182,34 +211,35 @@ class Engine:
     def _apply(self, shard: Shard, record: Record, changed: dict[str, Transaction], marks: set[str]) -> None:
         """One entry of the journal. Raises ``NotYet`` before anything was changed."""
         headers = headers_of(record)
-        kind, key = headers.get(journal.ENTRY), record.key()
+        kind = headers.get(journal.ENTRY)
         shard.clock = max(shard.clock, record.timestamp()[1])
         if kind == journal.WATERMARK:
-            shard.watermark(journal.Watermark.load(record.value() or b"{}"))
+            shard.watermark(watermark(record))
             return
-        assert key is not None, "only control entries have no key"
-        id_ = key.decode()
+        id_ = transaction_of(record)
         if kind == journal.TIMER:
             txn = changed.get(id_) or shard.get(id_)
             if txn is None:
                 return
             entry, saga = timer_entry(record), self._saga_of(txn)
-        else:
+        elif kind in (journal.EVENT, journal.COMMAND):
             mark, offset = mark_of(headers)
             if offset <= shard.marks.get(mark, -1):
                 self._replays.inc()
                 return
             type_ = headers.get("ce_type", b"").decode("utf-8", "replace")
-            sent_at, since = int(headers[journal.TIMESTAMP]), self._definitions.named.get(type_)
-            if since is None or sent_at < since:
+            sent, since = sent_at(headers), self._definitions.named.get(type_)
+            if since is None or sent < since:
                 self._unnamed.inc()
                 return
             txn = changed.get(id_) or shard.get(id_) or Transaction(id_)
             saga = self._saga_of(txn) if txn.saga else self._definitions.starting_with(type_)
-            entry = message_entry(record, headers, type_, sent_at)
+            entry = message_entry(record, headers, type_, sent)
             self._payloads.read(entry, record, headers, shard, txn)
             shard.marks[mark] = offset
             marks.add(mark)
+        else:
+            raise MalformedEntry(f"{journal.ENTRY} is {kind!r}")
         transitions, payloads = self._decide(saga, txn, entry)
         if not transitions:
             self._unchanged.inc()
@@ -319,25 +349,33 @@ class Engine:
     # -- timers
 
     def _fire_timers(self, shard: Shard) -> None:
-        """Append an entry for each timer that is due, once everything that came before it has been processed.
+        """Append an entry for each timer that is due.
 
-        Two conditions, besides the wall clock: intake's lowest watermark has passed the due time, and the shard has
-        processed the journal up to an end that was sampled after it was due. So lag never compensates.
+        One that ends in a verdict (a timeout, a deadline) has two conditions more than the clock: intake's lowest
+        watermark has passed the due time, and the shard has processed the journal up to an end that was sampled after
+        it was due. So lag never compensates. A pause between two attempts needs neither.
         """
-        now = int(time.time() * 1000)
         if shard.committing is not None:
             return  # what is not committed yet is not in the store
+        now = int(time.time() * 1000)
         shard.load_timers(now)
-        first = shard.first_timer()
-        if not first or first > now or first > shard.low_watermark():
+        self._fire(shard, shard.pauses, now, now)
+        first = shard.verdicts.first()
+        if not first or first > min(now, shard.low_watermark()):
             return
         if shard.fence is None:
-            shard.fence = now, self._consumer.end((topics.JOURNAL, shard.number))
+            try:
+                shard.fence = now, self._consumer.end((topics.JOURNAL, shard.number), timeout=1.0)
+            except KafkaUnavailableError as error:
+                log.warning("timers wait: %s", error, extra={"action": "timers_wait"})
+                return
         sampled, end = shard.fence
-        if shard.position < end:
-            return
-        shard.fence = None
-        for due, id_, kind, step, round_, attempt in shard.due_timers(min(sampled, shard.low_watermark())):
+        if shard.position >= end:
+            shard.fence = None
+            self._fire(shard, shard.verdicts, min(sampled, shard.low_watermark()), now)
+
+    def _fire(self, shard: Shard, timers: Timers, until: int, now: int) -> None:
+        for due, id_, kind, step, round_, attempt in timers.due(until, now, shard.get):
             fired = journal.Timer(kind, step, round_, attempt, due)
             self._timers.produce(
                 topics.JOURNAL, fired.dump(), id_.encode(), journal.TIMER_HEADERS, shard.number

@@ -29,33 +29,65 @@ class NotYet(Exception):  # noqa: N818 - control flow, not a failure
     """This entry can't be processed now: its shard keeps it and all that follow, and tries again soon."""
 
 
+class MalformedEntry(Exception):  # noqa: N818 - the name says what it is
+    """No entry of intake, a timer or an act: somebody else wrote into the journal. It is logged and passed over."""
+
+
 def headers_of(record: Record) -> Headers:
     return {name: value for name, value in record.headers() or () if value is not None}
 
 
+def transaction_of(record: Record) -> str:
+    key = record.key()
+    if not key:
+        raise MalformedEntry("no key")
+    return key.decode("utf-8", "replace")
+
+
 def mark_of(headers: Headers) -> tuple[str, int]:
     """The source partition (by topic id: a topic made again starts over) and the offset in it."""
-    _, partition, offset = headers[journal.ORIGIN].decode().rsplit("/", 2)
-    return f"{headers[journal.TOPIC_ID].decode()}/{partition}", int(offset)
+    try:
+        _, partition, offset = headers[journal.ORIGIN].decode().rsplit("/", 2)
+        return f"{headers[journal.TOPIC_ID].decode()}/{partition}", int(offset)
+    except (KeyError, ValueError) as error:
+        raise MalformedEntry(f"no valid {journal.ORIGIN} or {journal.TOPIC_ID}") from error
+
+
+def sent_at(headers: Headers) -> int:
+    """The source record's own time, ms."""
+    try:
+        return int(headers[journal.TIMESTAMP])
+    except (KeyError, ValueError) as error:
+        raise MalformedEntry(f"no valid {journal.TIMESTAMP}") from error
+
+
+def watermark(record: Record) -> journal.Watermark:
+    try:
+        return journal.Watermark.load(record.value() or b"")
+    except (KeyError, ValueError, TypeError) as error:
+        raise MalformedEntry(f"no watermark: {error}") from error
 
 
 def timer_entry(record: Record) -> Entry:
-    fired = journal.Timer.load(record.value() or b"")
+    try:
+        fired = journal.Timer.load(record.value() or b"")
+    except (ValueError, TypeError) as error:
+        raise MalformedEntry(f"no timer: {error}") from error
     at = record.timestamp()[1]
     return Entry("timer", at, timer=fired.timer, step=fired.step, round=fired.round, attempt=fired.attempt)
 
 
-def message_entry(record: Record, headers: Headers, type_: str, sent_at: int) -> Entry:
+def message_entry(record: Record, headers: Headers, type_: str, sent: int) -> Entry:
     """The envelope only; :class:`PayloadReader` adds the payload."""
     return Entry(
-        headers[journal.ENTRY].decode(),
+        headers[journal.ENTRY].decode("utf-8", "replace"),
         record.timestamp()[1],
         type=type_,
         id=headers.get("ce_id", b"").decode("utf-8", "replace"),
         source=headers.get("ce_source", b"").decode("utf-8", "replace"),
         causation_id=headers.get("ce_causationid", b"").decode("utf-8", "replace"),
-        origin=headers[journal.ORIGIN].decode(),
-        sent_at=sent_at,
+        origin=headers[journal.ORIGIN].decode("utf-8", "replace"),
+        sent_at=sent,
     )
 
 

@@ -29,8 +29,8 @@ log = logging.getLogger("kantor.intake")
 #: Kantor's conventions (section 5): events and commands.
 PATTERN = r"^(evt|cmd)\..*"
 BATCH = 2_000
-#: Seconds between watermarks: timers are late by up to about this much.
-WATERMARK_INTERVAL = 0.25
+#: Seconds between watermarks: timeouts are late by up to about this much; the journal grows by one record a shard.
+WATERMARK_INTERVAL = 1.0
 #: Seconds between commits: replays after a crash are at most this much, and change nothing.
 COMMIT_INTERVAL = 0.25
 

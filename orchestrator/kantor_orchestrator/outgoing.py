@@ -60,14 +60,14 @@ class Outgoing:
             self._send(shard, txn, transition.command, payloads[transition.command.id], headers)
         if transition.timer:
             # An activation starts the step's first round; its (choreographed) action has no attempts to count.
-            counts = (1, 0) if kind is Kind.ACTIVATED else (transition.round, transition.attempt)
-            shard.set_timer(transition.due, txn.id, transition.timer, transition.step, *counts)
+            round_, attempt = (1, 0) if kind is Kind.ACTIVATED else (transition.round, transition.attempt)
+            shard.set_timer((transition.due, txn.id, transition.timer, transition.step, round_, attempt))
         if kind is Kind.STARTED:
             self._metrics.started.labels(txn.saga).inc()
             if transition.due:
-                shard.set_timer(transition.due, txn.id, DEADLINE, "", 0, 0)
+                shard.set_timer((transition.due, txn.id, DEADLINE, "", 0, 0))
         elif kind is Kind.KEPT:
-            shard.set_timer(transition.due, txn.id, EXPIRY, "", 0, 0)
+            shard.set_timer((transition.due, txn.id, EXPIRY, "", 0, 0))
         elif kind in (Kind.INCIDENT_OPENED, Kind.COMPENSATION_FAILED):
             self._metrics.incidents.labels(txn.saga).inc()
             facts = {"action": "incident_opened", "transaction": txn.id}

@@ -19,7 +19,7 @@ from kantor.kafka import Admin
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
-from kantor_orchestrator.definitions.catalogue import DeployedDefinitions
+from kantor_orchestrator.definitions.catalogue import DefinitionsTopic
 from kantor_orchestrator.engine import Engine
 from kantor_orchestrator.entries import UNKNOWN_SCHEMA_GRACE
 from kantor_orchestrator.intake import Intake
@@ -55,18 +55,18 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry) -> Life
 
     def live(stop: Event, ready: Callable[[], None]) -> None:
         schemas = schema_store(settings.kafka, settings.registry_url)
-        definitions = DeployedDefinitions(settings.kafka, Codec(schemas), "kantor-engine-definitions")
+        topic = DefinitionsTopic(settings.kafka, Codec(schemas), "kantor-engine-definitions")
         # Without a registry, an id that the schemas' topic lacks when read to its end was never published: no waiting.
         grace = UNKNOWN_SCHEMA_GRACE if settings.registry_url else 0.0
         try:
-            definitions.load()
+            definitions = topic.load()
             folder = settings.home / "store"
             running = Engine(
                 settings.kafka, shards, folder, schemas, definitions, metrics, schema_grace=grace
             )
             running.run(stop, ready)
         finally:
-            definitions.close()
+            topic.close()
 
     return live
 

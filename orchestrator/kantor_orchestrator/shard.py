@@ -15,7 +15,6 @@ timers); ``engine.py`` moves it.
 
 from __future__ import annotations
 
-import heapq
 import logging
 import time
 from collections import deque
@@ -27,18 +26,17 @@ from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError
 from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Producer, Record
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.core.decide import timers_of
+from kantor_orchestrator.core.decide import COMPENSATION_RETRY, EXPIRY, RETRY, timers_of
 from kantor_orchestrator.core.transaction import ENDED, Status, Transaction
 from kantor_orchestrator.snapshots import transaction_from, transaction_record
 from kantor_orchestrator.store.sqlite import Row, Store
+from kantor_orchestrator.timers import Timer, Timers
 from kantor_schemas import system
 
 log = logging.getLogger("kantor.shard")
 
 #: Timers due later than this (ms) are left in the store until then: waiting costs disk, not memory.
 HORIZON = 60_000
-#: A firing that was not applied after this long (ms) is fired again.
-REFIRE = 2_000
 #: Half of the state topic's delete.retention.ms (24 h), in seconds: rule 7.
 STORE_MAX_AGE = 12 * 3600.0
 #: Flush the store when this many snapshots have changed, or this many seconds have passed.
@@ -47,8 +45,8 @@ FLUSH_ROWS, FLUSH_INTERVAL = 2_000, 1.0
 CACHED = 20_000
 RESTORE_TIMEOUT = 120.0
 
-#: (due, transaction id, kind, step, round, attempt)
-TimerKey = tuple[int, str, str, str, int, int]
+#: Timers that only pause between two attempts; the others end in a verdict, which lag must not hasten.
+_PAUSES = frozenset({RETRY, COMPENSATION_RETRY, EXPIRY})
 
 
 class Shard:
@@ -75,10 +73,11 @@ class Shard:
         self._cache: dict[str, Transaction] = {}
         self._dirty: dict[str, Row | None] = {}  # committed, not yet in the store
         self._batch: dict[str, Row | None] = {}  # written, not yet committed
-        self._timers: list[TimerKey] = []
+        self.verdicts, self.pauses = Timers(), Timers()
         self._horizon = 0
         self._changelog = 0
-        self._last_flush = time.monotonic()
+        self._last_flush = self._saved_at = time.monotonic()
+        self._saved_position = 0
         self.producer = Producer(
             settings, f"kantor-engine-{number}", transactional_id=f"kantor-engine-{number}", linger_ms=1
         )
@@ -87,6 +86,7 @@ class Shard:
         topic_id = admin.topic_ids([topics.STATE])[topics.STATE]
         self._store = Store(folder / f"shard-{number}.db", f"{topic_id}/{number}", STORE_MAX_AGE)
         self._restore(settings, state, admin.ends([state])[state])
+        self._saved_position = self.position
         self.load_timers(int(time.time() * 1000))
 
     # -- taking
@@ -213,6 +213,7 @@ class Shard:
         for id_, row in self._batch.items():
             if row is None or row[2] is not None:  # gone, or ended: its stub is rarely asked for
                 self._cache.pop(id_, None)
+        self._saved_position, self._saved_at = self.position, time.monotonic()
         self._dirty.update(self._batch)
         self._batch.clear()
         if len(self._dirty) >= FLUSH_ROWS or time.monotonic() - self._last_flush > FLUSH_INTERVAL:
@@ -251,9 +252,10 @@ class Shard:
             if found.clock > self.watermarks.get(partition, 0):
                 self.watermarks[partition] = found.clock
 
-    def set_timer(self, due: int, id_: str, kind: str, step: str, round_: int, attempt: int) -> None:
-        if due < self._horizon:
-            heapq.heappush(self._timers, (due, id_, kind, step, round_, attempt))
+    def set_timer(self, timer: Timer) -> None:
+        """Keep a timer in memory if it is due soon; else the store has it."""
+        if timer[0] < self._horizon:
+            (self.pauses if timer[2] in _PAUSES else self.verdicts).add(timer)
 
     def load_timers(self, now: int) -> None:
         """Bring timers that are due soon from the store into memory."""
@@ -265,26 +267,11 @@ class Shard:
             txn = transaction_from(self._codec.decode(snapshot))
             for due, kind, step, round_, attempt in timers_of(txn):
                 if before <= due or before == 0:
-                    self.set_timer(due, txn.id, kind, step, round_, attempt)
+                    self.set_timer((due, txn.id, kind, step, round_, attempt))
 
-    def first_timer(self) -> int:
-        """When the first timer in memory is due (ms); 0 if there is none."""
-        return self._timers[0][0] if self._timers else 0
-
-    def due_timers(self, until: int) -> list[TimerKey]:
-        """Timers due up to ``until`` (ms) that are still set. They stay set until their entry is applied: each comes
-        again after ``REFIRE``, in case its entry was lost."""
-        found = []
-        timers, now = self._timers, int(time.time() * 1000)
-        while timers and timers[0][0] <= until:
-            _, id_, *identity = heapq.heappop(timers)
-            txn = self.get(id_)
-            for due, kind, step, round_, attempt in timers_of(txn) if txn else ():
-                if [kind, step, round_, attempt] == identity and due <= until:
-                    found.append((due, id_, kind, step, round_, attempt))
-        for _, id_, kind, step, round_, attempt in found:
-            heapq.heappush(timers, (now + REFIRE, id_, kind, step, round_, attempt))
-        return found
+    def is_unsaved_for(self, seconds: float) -> bool:
+        """Whether the position has moved and was last committed longer ago than this."""
+        return self.position > self._saved_position and time.monotonic() - self._saved_at > seconds
 
 
 def _next_due(txn: Transaction) -> int | None:
