@@ -64,6 +64,8 @@ class _Check:
         self._found = Findings(written.places)
         self._scopes = Scopes(written.model, catalog)
         self._fields = FieldCheck(self._found, self._scopes, catalog)
+        #: Steps whose place in the order is known: only of them can be said what is known when they begin.
+        self._placed = set(graph.ordered({name: step.after for name, step in self._steps.items()}))
 
     def run(self) -> list[Problem]:
         self._type(self._model.starts_on, ("starts_on",))
@@ -102,7 +104,7 @@ class _Check:
         for field in step.fields.keys() & step.command.fields.keys():
             what = f"step {name}: `{field}` is filled twice"
             self._found.add(what, "say it beside the command or in it", (*path, "fields", field))
-        if self._type(step.command.type, (*at, "type"), (*at, "command"), at):
+        if self._type(step.command.type, (*at, "type"), (*at, "command"), at) and name in self._placed:
             places = ((*path, "fields"), (*at, "fields"))
             self._fields.action(name, step.command.type, step.command_fields(), places, at)
 
@@ -118,7 +120,7 @@ class _Check:
             self._found.add(what, "name the event that confirms the compensation", at)
         else:
             self._type(step.compensated_on, (*path, "compensated_on"))
-        if self._type(reverse.command, (*at, "command"), at):
+        if self._type(reverse.command, (*at, "command"), at) and name in self._placed:
             self._fields.compensation(name, reverse.command, reverse.fields, (*at, "fields"), at)
 
     def _type(self, type_: str, *paths: Path) -> bool:

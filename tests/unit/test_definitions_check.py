@@ -1,0 +1,442 @@
+"""A definition against the schemas: each problem with its place and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import kantor_schemas
+from kantor_orchestrator.definitions import yaml_source
+from kantor_orchestrator.definitions.check import check
+from kantor_orchestrator.definitions.reading import Reading
+from unit.definitions_kit import ORDER, order, problems, record
+
+EXAMPLES = Path(__file__).parents[2] / "services" / "kantor_examples"
+
+
+def test_checkout_example() -> None:
+    """The checkout example passes."""
+    reading = Reading()
+    yaml_source.load(EXAMPLES / "checkout" / "checkout.yaml", reading)
+    assert reading.problems == []
+    assert check(reading.written, kantor_schemas.example("checkout")) == []
+
+
+# -- messages
+
+
+def test_unknown_type() -> None:
+    """A message type without a schema is refused with the nearest known one."""
+    assert problems(order(line_15="    succeeds_on: parcel.Boked")) == [
+        "order.yaml:15:18: no schema for parcel.Boked; did you mean parcel.Booked?"
+    ]
+
+
+def test_unknown_type_in_another_namespace() -> None:
+    """The right name in the wrong namespace is recognised."""
+    assert problems(order(line_15="    succeeds_on: shipping.Booked")) == [
+        "order.yaml:15:18: no schema for shipping.Booked; did you mean parcel.Booked?"
+    ]
+
+
+def test_unknown_type_like_nothing() -> None:
+    """Where nothing is near, the remedy is the missing file."""
+    assert problems(order(line_9="    fails_on: [stock.Rejected, weather.Rained]")) == [
+        "order.yaml:9:32: no schema for weather.Rained; add its .avsc file to a folder that --schemas names"
+    ]
+
+
+def test_unknown_types_of_commands() -> None:
+    """Commands and compensations are looked up too."""
+    changed = order(line_14="    command: {type: parcel.Buk}", line_17="    compensate_with: parcel.Cancle")
+    assert problems(changed) == [
+        "order.yaml:14:21: no schema for parcel.Buk; did you mean parcel.Book?",
+        "order.yaml:17:22: no schema for parcel.Cancle; did you mean parcel.Cancel?",
+    ]
+
+
+def test_step_failed_is_implicit() -> None:
+    """kantor.StepFailed is in every step's fails_on; to write it is a misunderstanding."""
+    assert problems(order(line_9="    fails_on: kantor.StepFailed")) == [
+        "order.yaml:9:15: step stock: kantor.StepFailed is a failure of every step already; leave it out"
+    ]
+
+
+# -- steps
+
+
+def test_step_without_success() -> None:
+    """A step must be able to end."""
+    assert problems(order(line_15="")) == [
+        "order.yaml:12:3: step parcel never succeeds; add `succeeds_on:`, the event that says it is done"
+    ]
+
+
+def test_step_that_waits_for_ever() -> None:
+    """Without a deadline of the saga every step needs a timeout."""
+    assert problems(order(line_4="", line_16="    timeout: 10s")) == [
+        "order.yaml:7:3: step stock may wait for ever; give it a `timeout`, or the saga a `deadline`"
+    ]
+
+
+def test_retry_without_command() -> None:
+    """What is not sent can't be sent again."""
+    assert problems(order(line_9="    retry: {attempts: 3}")) == [
+        (
+            "order.yaml:9:5: step stock sends no command, so there is nothing for `retry`; "
+            "remove it, or add `command:`"
+        )
+    ]
+
+
+def test_fields_without_command() -> None:
+    """Without a command there are no fields to fill."""
+    assert problems(order(line_9="    fields: {sku: start.sku}")) == [
+        (
+            "order.yaml:9:5: step stock sends no command, so there is nothing for `fields`; "
+            "remove it, or add `command:`"
+        )
+    ]
+
+
+def test_compensation_without_confirmation() -> None:
+    """A compensation that nobody confirms would never end."""
+    assert problems(order(line_11="")) == [
+        (
+            "order.yaml:10:22: step stock has `compensate_with` but no `compensated_on`; "
+            "name the event that confirms the compensation"
+        )
+    ]
+
+
+def test_confirmation_without_compensation() -> None:
+    """A confirmation of nothing is a forgotten compensation."""
+    assert problems(order(line_10="")) == [
+        (
+            "order.yaml:11:21: step stock has `compensated_on` but no `compensate_with`; "
+            "name the command that reverses it"
+        )
+    ]
+
+
+# -- order
+
+
+def test_after_unknown_step() -> None:
+    """`after` names steps of this saga."""
+    assert problems(order(line_13="    after: stok")) == [
+        "order.yaml:13:12: step parcel comes after stok, which is no step; did you mean stock?"
+    ]
+
+
+def test_after_unknown_step_in_a_list() -> None:
+    """Of several, the wrong one is pointed at."""
+    assert problems(order(line_13="    after: [stock, shop]")) == [
+        "order.yaml:13:20: step parcel comes after shop, which is no step; the steps are stock, parcel"
+    ]
+
+
+def test_cycle() -> None:
+    """Steps that wait for each other never start."""
+    assert problems(order(line_9="    after: parcel")) == [
+        "order.yaml:9:12: the steps wait for each other: stock -> parcel -> stock; remove one `after`"
+    ]
+
+
+def test_step_after_itself() -> None:
+    """A step can't wait for itself."""
+    assert problems(order(line_13="    after: parcel")) == [
+        "order.yaml:13:12: the steps wait for each other: parcel -> parcel; remove one `after`"
+    ]
+
+
+# -- fields
+
+
+def test_field_that_nothing_fills() -> None:
+    """A command's field without a source and without a default can't be sent."""
+    book = record("parcel.Book", order_id="string", weight="int")
+    assert problems(order(), book) == [
+        (
+            "order.yaml:14:14: nothing fills the field weight: no such field in stock.Reserved, shop.Ordered; "
+            "fill it under `fields`, or give it a default in its schema"
+        )
+    ]
+
+
+def test_field_with_default() -> None:
+    """A default is enough."""
+    assert problems(order(), record("parcel.Book", order_id="string", weight=("int", 1))) == []
+
+
+def test_field_that_the_command_lacks() -> None:
+    """`fields` names fields of the command."""
+    assert problems(order(line_14="    command: {type: parcel.Book, fields: {skus: start.sku}}")) == [
+        "order.yaml:14:49: parcel.Book has no field skus; did you mean sku?"
+    ]
+
+
+def test_field_beside_the_command() -> None:
+    """`fields` may stand beside the command."""
+    assert problems(order(line_16="    fields: {sku: start.not}")) == [
+        "order.yaml:16:19: start.not: shop.Ordered has no field not; did you mean start.note?"
+    ]
+
+
+def test_field_filled_twice() -> None:
+    """What is said twice may contradict itself."""
+    said = "    command: {type: parcel.Book, fields: {sku: start.note}}"
+    assert problems(order(line_14=said, line_16="    fields: {sku: start.sku}")) == [
+        "order.yaml:16:19: step parcel: `sku` is filled twice; say it beside the command or in it"
+    ]
+
+
+def test_field_of_unknown_step() -> None:
+    """A scope is start or a step."""
+    assert problems(order(line_16="    fields: {sku: stok.shelf}")) == [
+        "order.yaml:16:19: stok.shelf: there is no step stok; did you mean stock.shelf?"
+    ]
+
+
+def test_field_of_a_later_step() -> None:
+    """What has not happened yet fills nothing."""
+    said = "    compensate_with: {command: stock.Release, fields: {order_id: parcel.order_id}}"
+    assert problems(order(line_10=said)) == [
+        (
+            "order.yaml:10:66: parcel.order_id: parcel has not succeeded by the time when stock's command is sent; "
+            "known by then: stock, start"
+        )
+    ]
+
+
+def test_field_of_the_step_itself() -> None:
+    """A step's own success can't fill the command that asks for it."""
+    assert problems(order(line_16="    fields: {order_id: parcel.order_id}")) == [
+        (
+            "order.yaml:16:24: parcel.order_id: parcel has not succeeded by the time when parcel's command is sent; "
+            "known by then: stock, start"
+        )
+    ]
+
+
+def test_scope_of_later_versions() -> None:
+    """A scope that a later version will have is refused as such."""
+    assert problems(order(line_16="    fields: {sku: item.sku}")) == [
+        (
+            "order.yaml:16:19: the scope `item` is not supported by this version of Kantor; "
+            "known by then: stock, start"
+        )
+    ]
+
+
+def test_literal() -> None:
+    """A literal must fit the field."""
+    assert problems(order(line_16="    fields: {sku: 12}")) == [
+        (
+            "order.yaml:16:19: the literal 12 does not fit: parcel.Book.sku wants string; "
+            "write another one, or take it from an event"
+        )
+    ]
+
+
+def test_text_literal() -> None:
+    """A text in quotes of its own is a literal."""
+    assert problems(order(line_16="""    fields: {sku: "'none'"}""")) == []
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "shown"),
+    [
+        ("string", "long", "stock.shelf is string, but parcel.Book.shelf wants long"),
+        ("long", "int", "stock.shelf is long, but parcel.Book.shelf wants int"),
+        (["null", "string"], "string", "stock.shelf is null or string, but parcel.Book.shelf wants string"),
+        (
+            {"type": "string", "logicalType": "uuid"},
+            "string",
+            "stock.shelf is string (uuid), but parcel.Book.shelf wants string",
+        ),
+        (
+            {"type": "long", "logicalType": "timestamp-millis"},
+            {"type": "long", "logicalType": "timestamp-micros"},
+            "stock.shelf is long (timestamp-millis), but parcel.Book.shelf wants long (timestamp-micros)",
+        ),
+        (
+            {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
+            {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 3},
+            "stock.shelf is bytes (decimal 9.2), but parcel.Book.shelf wants bytes (decimal 9.3)",
+        ),
+    ],
+)  # fmt: skip
+def test_type_mismatch(ours: object, theirs: object, shown: str) -> None:
+    """A value that can't be written into the field is refused, logical types included."""
+    reserved = record("stock.Reserved", order_id="string", shelf=ours)
+    book = record("parcel.Book", order_id="string", shelf=theirs)
+    assert problems(order(), reserved, book) == [
+        f"order.yaml:14:14: {shown}; fill it from another field under `fields`, or change one of the schemas"
+    ]
+
+
+def test_compensation_known_only_after_success() -> None:
+    """A compensation must be sendable while nobody knows whether its step happened."""
+    assert problems(order(), record("parcel.Cancel", order_id="string", tracking="string")) == [
+        (
+            "order.yaml:17:22: parcel.Cancel.tracking is known only once parcel has succeeded, "
+            "but parcel is also compensated while nobody knows whether it happened; "
+            "fill it from start or an earlier step under `fields`, or give it a default in its schema"
+        )
+    ]
+
+
+def test_compensation_named_from_its_own_success() -> None:
+    """The same holds when `fields` names the step's own event."""
+    said = "    compensate_with: {command: parcel.Cancel, fields: {order_id: parcel.order_id}}"
+    assert problems(order(line_17=said)) == [
+        (
+            "order.yaml:17:66: parcel.Cancel.order_id is known only once parcel has succeeded, "
+            "but parcel is also compensated while nobody knows whether it happened; "
+            "fill it from start or an earlier step under `fields`, or give it a default in its schema"
+        )
+    ]
+
+
+def test_compensation_with_a_default_may_use_its_own_success() -> None:
+    """A field with a default may come from the step's own success: in doubt the default is sent."""
+    assert problems(order(), record("parcel.Cancel", order_id="string", tracking=("string", ""))) == []
+
+
+# -- replies
+
+
+AMBIGUOUS = (
+    ORDER
+    + """\
+  extra:
+    after: parcel
+    succeeds_on: {succeeds_on}
+    fails_on: {fails_on}
+"""
+)
+
+
+def test_ambiguous_success() -> None:
+    """Two steps can't end on the same event when one of them sends no command that an answer could name."""
+    assert problems(AMBIGUOUS.format(succeeds_on="parcel.Booked", fails_on="[]")) == [
+        (
+            "order.yaml:21:18: parcel.Booked may mean parcel or extra: extra sends no command that an answer could "
+            "name; use an event type of its own for each of them"
+        )
+    ]
+
+
+def test_ambiguous_failure() -> None:
+    """The same holds for failures: the wrong step would count as not happened."""
+    more = record("extra.Done", order_id="string")
+    assert problems(AMBIGUOUS.format(succeeds_on="extra.Done", fails_on="stock.Rejected"), more) == [
+        (
+            "order.yaml:22:15: stock.Rejected may mean stock or extra: stock sends no command that an answer could "
+            "name; use an event type of its own for each of them"
+        )
+    ]
+
+
+def test_start_as_success() -> None:
+    """The start event can't also end a step."""
+    assert problems(
+        order(
+            line_8="    succeeds_on: shop.Ordered",
+            line_14="    command: {type: parcel.Book, fields: {shelf: start.sku}}",
+        )
+    ) == [
+        (
+            "order.yaml:8:18: shop.Ordered starts the saga, so it can't be what step stock waits for; "
+            "use another event"
+        )
+    ]
+
+
+def test_success_and_failure() -> None:
+    """One event can't be good and bad news."""
+    assert problems(order(line_9="    fails_on: stock.Reserved")) == [
+        (
+            "order.yaml:9:15: stock.Reserved is a failure of stock, but also in stock's `succeeds_on`; "
+            "use an event type of its own for each of the two meanings"
+        )
+    ]
+
+
+def test_failure_and_confirmation() -> None:
+    """One event can't be a failure and a confirmation."""
+    assert problems(order(line_16="    fails_on: stock.Released")) == [
+        (
+            "order.yaml:16:15: stock.Released is a failure of parcel, but also in stock's `compensated_on`; "
+            "use an event type of its own for each of the two meanings"
+        )
+    ]
+
+
+def test_success_and_own_confirmation() -> None:
+    """One event can't say of one step that it has happened and that it is reversed."""
+    assert problems(order(line_11="    compensated_on: stock.Reserved")) == [
+        (
+            "order.yaml:11:21: stock.Reserved says both that stock has succeeded and that it is compensated; "
+            "use an event type of its own for each of the two meanings"
+        )
+    ]
+
+
+# -- keys, and several sagas together
+
+
+def test_unknown_key() -> None:
+    """People search by fields that the saga's events have."""
+    assert problems(order(line_5="keys: [order_id, customer]")) == [
+        (
+            "order.yaml:5:18: the key customer is a field of neither shop.Ordered nor any step's success; "
+            "name a field that people search by, such as order_id"
+        )
+    ]
+
+
+def test_key_of_a_success() -> None:
+    """A key may be a field of a step's success."""
+    assert problems(order(line_5="keys: [tracking]")) == []
+
+
+def test_same_start() -> None:
+    """Two sagas can't start on the same event: a transaction runs one."""
+    other = ORDER.replace("saga: order", "saga: other")
+    assert problems(f"{ORDER}---\n{other}") == [
+        (
+            "order.yaml:22:12: shop.Ordered also starts the saga order, and a transaction runs one saga; "
+            "let one of them start on another event"
+        )
+    ]
+
+
+def test_two_versions_may_start_alike() -> None:
+    """Two versions of one saga may start on the same event: the later one does."""
+    assert problems(f"{ORDER}---\n{ORDER.replace('version: 1', 'version: 2')}") == []
+
+
+def test_same_version_twice() -> None:
+    """A version is defined once."""
+    assert problems(f"{ORDER}---\n{ORDER}") == [
+        "order.yaml:21:10: order version 1 is also defined at order.yaml:1:1; keep one, or raise the version"
+    ]
+
+
+def test_all_problems_at_once() -> None:
+    """Problems of several kinds are told together, in the order of lines."""
+    changed = order(
+        line_5="keys: [colour]",
+        line_11="",
+        line_13="    after: shop",
+        line_16="    fails_on: parcel.Unavailabel",
+    )
+    assert [problem.split(": ")[0] for problem in problems(changed)] == [
+        "order.yaml:5:8",
+        "order.yaml:10:22",
+        "order.yaml:13:12",
+        "order.yaml:16:15",
+    ]
