@@ -14,7 +14,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b, sha1
 from json.encoder import encode_basestring
 from uuid import UUID
@@ -36,6 +36,8 @@ STEP_FAILED = "kantor.StepFailed"
 TRANSACTION_ENDED = "kantor.TransactionEnded"
 
 _NAMESPACE_BYTES = NAMESPACE.bytes
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def derived_id(*parts: str | int) -> str:
@@ -96,7 +98,7 @@ def parse_rfc3339(text: str) -> int:
         raise EnvelopeError(f"{text!r} is no RFC 3339 time") from error
     if moment.tzinfo is None:
         raise EnvelopeError(f"{text!r} has no offset from UTC")
-    return int(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // _MILLISECOND  # whole numbers: timestamp() is a float, and loses some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,162 @@
+"""The envelope on the wire, and the ids derived from it. Other languages' clients test against these vectors."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kantor import envelope
+from kantor.envelope import NAMESPACE, Envelope
+from kantor.errors import EnvelopeError
+
+FULL = Envelope(
+    id="e1",
+    source="payment",
+    type="payment.PaymentCaptured",
+    correlation_id="order-4711",
+    causation_id="c1",
+    time=1_769_860_800_123,
+    idempotency_key="k1",
+    expiry_time=1_769_860_900_000,
+    reverses="r1",
+    traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    tracestate="a=b",
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (envelope.derived_id("a"), "3cab8354-5fdc-5e31-b566-63acabc3e697"),
+        (envelope.derived_id("a", 1), "6a114e93-ab02-53ff-8e36-0b74aa2f6c96"),
+        (envelope.derived_id('ü"\\\n', 0), "2ee990f4-4ba9-5397-a043-1de6b9678f10"),
+        (
+            envelope.command_id("order-4711", "shipping", "action", 1, 1),
+            "b17cb896-ec63-59da-b9a5-c7fda5cd9215",
+        ),
+        (
+            envelope.command_id("order-4711", "shipping", "action", 1, 2),
+            "d0237a80-f46f-5a67-8a44-8ee50b786da1",
+        ),
+        (
+            envelope.command_id("order-4711", "payment", "compensation", 1, 1),
+            "04e47d7d-cf2c-5524-ab48-06176366c8d6",
+        ),
+        (
+            envelope.idempotency_key("order-4711", "shipping", "action", 1),
+            "73ed3e57-35f4-54b2-aca5-41b223046976",
+        ),
+        (
+            envelope.event_id("5b7f3d52-6d0f-5c0e-8f7e-0d1c7d8f1a11", "payment.PaymentCaptured", 0),
+            "f0beca10-6c75-5e13-828a-368ff6a95f0a",
+        ),
+        (
+            envelope.choreographed_action("order-4711", "payment.PaymentCaptured"),
+            "ab2f8d7d-ea8e-5f64-8163-28deabeb1a00",
+        ),
+        (
+            envelope.choreographed_action("order-4711", "payment.PaymentCaptured", "2"),
+            "4e9aa0aa-345b-53f9-b4b3-b626afc96a5a",
+        ),
+        (envelope.shard_of("order-4711", 24), 7),
+        (envelope.shard_of("order-4711", 4), 3),
+        (envelope.fingerprint("shop", "1"), -790964329359944056),
+    ],
+)
+def test_published_vectors(found: object, expected: object) -> None:
+    """Derived ids never change: these vectors are published."""
+    assert found == expected
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.integers(), max_size=5))
+def test_an_id_is_a_uuid5_of_a_json_array(parts: list[str | int]) -> None:
+    """Any language can derive the same ids with its uuid5 and a JSON encoder."""
+    text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
+    assert envelope.derived_id(*parts) == str(uuid.uuid5(NAMESPACE, text))
+
+
+def test_headers_round_trip() -> None:
+    """What is written as headers is read back."""
+    assert envelope.read(FULL.headers()) == FULL
+
+
+def test_header_names() -> None:
+    """The headers are CloudEvents' Kafka binding in binary mode, and W3C's trace context."""
+    assert envelope.header_map(FULL.headers()) == {
+        "ce_specversion": b"1.0",
+        "ce_id": b"e1",
+        "ce_source": b"payment",
+        "ce_type": b"payment.PaymentCaptured",
+        "ce_correlationid": b"order-4711",
+        "content-type": b"application/avro",
+        "ce_time": b"2026-01-31T12:00:00.123Z",
+        "ce_causationid": b"c1",
+        "ce_idempotencykey": b"k1",
+        "ce_expirytime": b"2026-01-31T12:01:40.000Z",
+        "ce_reverses": b"r1",
+        "traceparent": b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "tracestate": b"a=b",
+    }
+
+
+def test_optional_attributes_are_left_out() -> None:
+    """An attribute that is not set makes no header."""
+    minimal = Envelope(id="e1", source="s", type="t", correlation_id="c")
+    assert len(minimal.headers()) == 6
+    assert [f.name for f in fields(minimal) if getattr(envelope.read(minimal.headers()), f.name)] == [
+        "id",
+        "source",
+        "type",
+        "correlation_id",
+    ]
+
+
+@pytest.mark.parametrize("name", ["ce_id", "ce_source", "ce_type", "ce_correlationid"])
+def test_a_missing_attribute_is_named(name: str) -> None:
+    """A record without a required attribute is refused, and the header is named."""
+    with pytest.raises(EnvelopeError, match=name):
+        envelope.read([header for header in FULL.headers() if header[0] != name])
+
+
+@pytest.mark.parametrize("id_", [b"", b"a b", b"a/b", b"x" * 129, b"\xff", "ü".encode()])
+def test_a_malformed_transaction_id_is_refused(id_: bytes) -> None:
+    """A transaction id is 1 to 128 of ``[A-Za-z0-9._:-]``."""
+    with pytest.raises(EnvelopeError, match="malformed transaction id"):
+        envelope.transaction_id_of({"ce_correlationid": id_})
+
+
+def test_the_last_of_repeated_headers_counts() -> None:
+    """Kafka allows a header twice; the last one wins, and null is none."""
+    assert envelope.header_map([("a", b"1"), ("a", b"2"), ("b", None)]) == {"a": b"2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("2026-01-31T12:00:00.123Z", 1_769_860_800_123),
+        ("2026-01-31T13:00:00.123+01:00", 1_769_860_800_123),
+        ("2026-01-31T12:00:00.123456Z", 1_769_860_800_123),
+    ],
+)
+def test_times_are_read(text: str, milliseconds: int) -> None:
+    """RFC 3339 with any offset and fraction becomes milliseconds since the epoch."""
+    assert envelope.parse_rfc3339(text) == milliseconds
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-01-31", "2026-01-31T12:00:00"])
+def test_times_without_offset_are_refused(text: str) -> None:
+    """A time that names no moment is refused, never guessed."""
+    with pytest.raises(EnvelopeError):
+        envelope.parse_rfc3339(text)
+
+
+@given(st.integers(0, 253_402_300_799_999))
+def test_times_round_trip(milliseconds: int) -> None:
+    """Every millisecond until the year 9999 is written and read back exactly."""
+    assert envelope.parse_rfc3339(envelope.rfc3339(milliseconds)) == milliseconds
