@@ -75,7 +75,9 @@ def test_the_kit_does_not_know_the_orchestrator() -> None:
 @pytest.mark.parametrize("module", ["envelope", "errors"])
 def test_envelope_and_errors_are_pure(module: str) -> None:
     """The core may use them, so they import the standard library only."""
-    found = [name for name in imports(PACKAGES["kantor"] / "kantor" / f"{module}.py") if top(name) not in STDLIB]
+    found = [
+        name for name in imports(PACKAGES["kantor"] / "kantor" / f"{module}.py") if top(name) not in STDLIB
+    ]
     assert [name for name in found if name != "kantor.errors"] == []
 
 

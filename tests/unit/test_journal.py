@@ -1,0 +1,84 @@
+"""The journal's own entries, and what is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from kantor_orchestrator import entries, journal
+
+
+class FakeRecord:
+    """A record as librdkafka hands it over."""
+
+    def __init__(self, value: bytes | None, key: bytes | None = b"t") -> None:
+        self._value, self._key = value, key
+
+    def topic(self) -> str:
+        return "sys.kantor.journal"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return 5
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        return []
+
+    def timestamp(self) -> tuple[int, int]:
+        return 2, 1_000
+
+
+def test_a_timer_comes_back_as_it_was() -> None:
+    """What it was set for survives the journal."""
+    fired = journal.Timer("timeout", "payment", 2, 3, 1_700_000_000_000)
+    assert journal.Timer.load(fired.dump()) == fired
+
+
+def test_a_watermark_comes_back_as_it_was() -> None:
+    """Partitions, existing topics and what could not be correlated survive the journal."""
+    mark = journal.Watermark(
+        "intake-1", 5, ["evt.a/0"], ["evt.a"], {"evt.b": journal.Uncorrelated(3, "no id", "evt.b/0/1")}
+    )
+    assert journal.Watermark.load(mark.dump()) == mark
+
+
+@pytest.mark.parametrize("value", [None, b"", b"[]", b"{}", b"\xff", b"[1,2]", b'["a","b","c","d","e"]'])
+def test_a_foreign_timer_is_named_malformed(value: bytes | None) -> None:
+    """Somebody else's record in the journal must not stop a shard."""
+    with pytest.raises(entries.MalformedEntry):
+        entries.timer_entry(FakeRecord(value))
+
+
+@pytest.mark.parametrize("value", [None, b"", b"[]", b"{}", b"\xff", b'{"intake":1,"clock":"x"}'])
+def test_a_foreign_watermark_is_named_malformed(value: bytes | None) -> None:
+    """Somebody else's record in the journal must not stop a shard."""
+    with pytest.raises(entries.MalformedEntry):
+        entries.watermark(FakeRecord(value))
+
+
+def test_an_entry_without_a_key_is_named_malformed() -> None:
+    """No key, no transaction."""
+    with pytest.raises(entries.MalformedEntry):
+        entries.transaction_of(FakeRecord(b"", key=None))
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"kantor_origin": b"x", "kantor_topicid": b"id"}, {"kantor_origin": b"a/0/1"}]
+)
+def test_an_entry_without_provenance_is_named_malformed(headers: dict[str, bytes]) -> None:
+    """Replays are recognised by their origin: an entry without one can't be from intake."""
+    with pytest.raises(entries.MalformedEntry):
+        entries.mark_of(headers)
+
+
+def test_a_mark_names_the_topic_by_its_id() -> None:
+    """A topic that was deleted and made again under the same name starts over."""
+    headers = {"kantor_origin": b"evt.a/b/3/17", "kantor_topicid": b"ID"}
+    assert entries.mark_of(headers) == ("ID/3", 17)
