@@ -11,7 +11,7 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-from kantor_orchestrator.dev import probe
+from kantor_orchestrator.dev import ports
 from kantor_orchestrator.dev.artifacts import ArtifactCache, Lock, cache_folder
 from kantor_orchestrator.dev.files import hold, tail
 from kantor_orchestrator.dev.maven import MavenResolver, java
@@ -33,7 +33,7 @@ class Registry:
 
     def start(self) -> str:
         """Returns ``url`` once the registry answers there."""
-        port, token = probe.free_port(), uuid.uuid4().hex
+        port, token = ports.free_port(), uuid.uuid4().hex
         self.url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
         command = [
             str(java()),
@@ -44,7 +44,7 @@ class Registry:
             "-Dquarkus.http.host=127.0.0.1",
             f"-Dquarkus.http.port={port}",
             "-Dquarkus.management.host=127.0.0.1",
-            f"-Dquarkus.management.port={probe.free_port(port)}",
+            f"-Dquarkus.management.port={ports.free_port(port)}",
             "-jar",
             str(unpacked() / "quarkus-run.jar"),
         ]

@@ -20,9 +20,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from kantor_orchestrator.dev import broker as broker_module
-from kantor_orchestrator.dev import config, probe
+from kantor_orchestrator.dev import config, ports, probe
 from kantor_orchestrator.dev.artifacts import ArtifactCache, Lock
-from kantor_orchestrator.dev.broker import DevBroker, PortTakenError, running_address
+from kantor_orchestrator.dev.broker import DevBroker, running_address
 from kantor_orchestrator.dev.errors import DevError
 from kantor_orchestrator.dev.process import OwnProcess, start_detached
 from kantor_orchestrator.dev.progress import PlainProgress
@@ -133,7 +133,7 @@ def test_a_chosen_port_that_is_taken_is_an_error(tmp_path: Path) -> None:
     """When the port that was asked for is taken, nothing is started and the message names it and the remedy."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PortTakenError, match=rf"Port {port} on 127\.0\.0\.1 is taken\..*--port"):
+        with pytest.raises(ports.PortTakenError, match=rf"Port {port} on 127\.0\.0\.1 is taken\..*--port"):
             DevBroker(tmp_path, port=port).start()
 
 
@@ -142,8 +142,8 @@ def test_a_port_taken_in_the_last_moment_is_replaced(
 ) -> None:
     """When somebody takes the port between our choice and Kafka's start, another one is tried."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        ports = iter([taken.getsockname()[1], *(probe.free_port() for _ in range(4))])
-        monkeypatch.setattr(probe, "free_port", lambda *_unwanted: next(ports))
+        chosen = iter([taken.getsockname()[1], *(ports.free_port() for _ in range(4))])
+        monkeypatch.setattr(ports, "free_port", lambda *_unwanted: next(chosen))
         assert own_kafka.start() != f"127.0.0.1:{taken.getsockname()[1]}"
 
 
@@ -272,14 +272,14 @@ def test_the_command_honours_the_external_cluster(kantor_dev: Run, kafka: str) -
     assert (
         json.loads(kantor_dev("status", "--json", KANTOR_BOOTSTRAP_SERVERS=kafka).stdout)["external"] is True
     )
-    wrong = kantor_dev("start", KANTOR_BOOTSTRAP_SERVERS=f"127.0.0.1:{probe.free_port()}")
+    wrong = kantor_dev("start", KANTOR_BOOTSTRAP_SERVERS=f"127.0.0.1:{ports.free_port()}")
     assert wrong.returncode == 1
     assert "doesn't answer" in wrong.stderr
 
 
 def test_a_first_start_without_a_network_says_so(kantor_dev: Run, tmp_path: Path) -> None:
     """Without a network and an empty cache the start ends with one message, not with a traceback."""
-    nowhere = f"http://127.0.0.1:{probe.free_port()}"
+    nowhere = f"http://127.0.0.1:{ports.free_port()}"
     result = kantor_dev(
         "start", XDG_CACHE_HOME=str(tmp_path / "cache"), HTTPS_PROXY=nowhere, https_proxy=nowhere
     )

@@ -21,10 +21,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import config, probe
+from . import config, ports, probe
 from .artifacts import ArtifactCache, Lock, cache_folder
 from .errors import DevError
 from .files import disk_use, hold, megabytes, tail, write_atomically, writing
+from .jvm import KafkaJava, drop_class_cache, keep_class_cache
 from .maven import MavenResolver, java
 from .process import Ending, java_environment, start_detached
 from .progress import PlainProgress, Progress
@@ -37,14 +38,7 @@ FREE_BYTES = 200_000_000  # below this Kafka would soon die of a full disk
 LOG_LINES = 12  # of Kafka's log, shown when it dies at start
 STARTS = 3  # with new ports each, when somebody takes the ones we chose
 
-# Serial: on two cores other collectors' threads take more than they give (docs/decisions/0002).
-JVM = ("-Xmx1g", "-XX:+UseSerialGC", "-Djava.awt.headless=true", "--enable-native-access=ALL-UNNAMED")
-
 ELSEWHERE = f"set {config.HOME} to a folder elsewhere"
-
-
-class PortTakenError(DevError):
-    """The port is somebody else's. Choose another."""
 
 
 def running_address(home: Path) -> str | None:
@@ -90,21 +84,22 @@ class DevBroker:
             record = Record.read(self._state)
             if record and record.is_alive:
                 return self._join(record)
-            if record and record.pid:
+            if record and record.process:
+                record.process.await_end()
                 self._say(f"{lock.title} (pid {record.pid}) ended without a stop; it recovers its data now.")
-            ports = self._choose_ports(record)
-            java_command = self._java(deploy, lock)
+            chosen = self._choose_ports(record)
+            kafka = self._java(deploy, lock)
             self._check_space()
             if not self.data.exists():
-                self._format(java_command, deploy, *ports)
+                self._format(kafka, deploy, *chosen)
             for attempt in range(1, STARTS + 1):
                 self._say(f"Starting {lock.title} {lock.version}.")
                 try:
-                    return self._launch(java_command, deploy, lock.version, *ports)
-                except PortTakenError:
+                    return self._launch(kafka, deploy, lock.version, *chosen)
+                except ports.PortTakenError:
                     if self._port or attempt == STARTS:
                         raise
-                    ports = self._choose_ports(record)
+                    chosen = self._choose_ports(record)
         raise AssertionError("unreachable")
 
     def stop(self) -> Ending:
@@ -173,24 +168,28 @@ class DevBroker:
         self._await_ready(record, log_start=0)
         return record.bootstrap_servers
 
-    def _launch(
-        self, java_command: list[str], deploy: Path, version: str, port: int, controller_port: int
-    ) -> str:
+    def _launch(self, kafka: KafkaJava, deploy: Path, version: str, port: int, controller_port: int) -> str:
         token = uuid.uuid4().hex
         log_start = self.log.stat().st_size if self.log.exists() else 0
         properties = self.folder / "server.properties"
         text = config.server_properties(deploy / "server.properties", self.data, port, controller_port)
-        command = [*java_command, f"-Dkantor.token={token}", "kafka.Kafka", str(properties)]
+        cache = kafka.class_cache
+        trains = None if cache.exists() else str(cache)
         with writing(self.folder, ELSEWHERE):
             write_atomically(properties, text)
+            cache.parent.mkdir(exist_ok=True)
+            command = kafka.server(properties, token)
             process = start_detached(command, token, self.folder, self.logs / "console.log")
             now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            record = Record(f"127.0.0.1:{port}", port, controller_port, version, process.pid, token, now)
+            record = Record(
+                f"127.0.0.1:{port}", port, controller_port, version, process.pid, token, now, trains
+            )
             record.write(self._state)
         try:
             self._await_ready(record, log_start)
         except BaseException:  # a Ctrl-C too: nothing half-started stays behind
             process.stop(STOP_S)
+            drop_class_cache(cache, token)
             record.stopped().write(self._state)
             raise
         return record.bootstrap_servers
@@ -210,7 +209,7 @@ class DevBroker:
         lines = tail(self.log, log_start) + tail(self.logs / "console.log", 0)
         text = "\n".join(lines)
         if "Address already in use" in text:
-            return PortTakenError(
+            return ports.PortTakenError(
                 f"Port {record.port} or {record.controller_port} was taken just now. Start again."
             )
         said = [line for line in lines if not line.startswith(("\tat ", "\t... ", "WARNING: "))]
@@ -222,19 +221,22 @@ class DevBroker:
         record = Record.read(self._state)
         if record is None or record.process is None:
             return "not running"
+        if record.trains:
+            self._say("Stopping. This once it takes some seconds: Java keeps what makes later starts quick.")
         ending = record.process.stop(STOP_S)
+        if record.trains:
+            keep_class_cache(Path(record.trains), record.token)
         record.stopped().write(self._state)
         return ending
 
-    def _format(self, java_command: list[str], deploy: Path, port: int, controller_port: int) -> None:
+    def _format(self, kafka: KafkaJava, deploy: Path, port: int, controller_port: int) -> None:
         fresh, properties = self.folder / "data.new", self.folder / "format.properties"
         self._say(f"Preparing {self.data}.")
         text = config.server_properties(deploy / "server.properties", fresh, port, controller_port)
-        command = [*java_command, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format"]
-        command += ["--cluster-id", config.new_cluster_id(), "--config", str(properties)]
         with writing(self.folder, ELSEWHERE):
             shutil.rmtree(fresh, ignore_errors=True)
             write_atomically(properties, text)
+            command = kafka.format(properties, config.new_cluster_id())
             done = subprocess.run(
                 command, capture_output=True, text=True, check=False, env=java_environment()
             )
@@ -243,28 +245,12 @@ class DevBroker:
             properties.unlink()
             fresh.rename(self.data)
 
-    def _java(self, deploy: Path, lock: Lock) -> list[str]:
-        classpath = os.pathsep.join(str(path) for path in self._cache.ensure(lock, self._progress))
-        logging = [f"-Dlog4j2.configurationFile={deploy / 'log4j2.properties'}", f"-Dkantor.logs={self.logs}"]
-        return [str(java()), *JVM, *logging, "-cp", classpath]
+    def _java(self, deploy: Path, lock: Lock) -> KafkaJava:
+        jars = tuple(self._cache.ensure(lock, self._progress))
+        return KafkaJava(java(), jars, deploy / "log4j2.properties", self.logs, self._cache.folder / "java")
 
     def _choose_ports(self, record: Record | None) -> tuple[int, int]:
-        """For clients and for the controller: last time's where that is possible."""
-        if self._port:
-            port = self._port
-            if not probe.is_free(port):
-                raise PortTakenError(
-                    f"Port {port} on 127.0.0.1 is taken. Stop what listens there, or start with another --port, "
-                    "or with none: then a free one is found."
-                )
-        else:
-            wanted = record.port if record else self._first_port
-            port = wanted if wanted and probe.is_free(wanted) else probe.free_port()
-            if record and port != wanted:
-                self._say(f"Port {wanted}, used last time, is taken; using {port}.")
-        if record and record.controller_port != port and probe.is_free(record.controller_port):
-            return port, record.controller_port
-        return port, probe.free_port(port)
+        return ports.choose(self._port, self._first_port, record, self._say)
 
     def _check_space(self) -> None:
         free = shutil.disk_usage(self.folder).free

@@ -1,15 +1,8 @@
-"""Whether a Kafka cluster answers, and which loopback ports are free."""
+"""Whether a Kafka cluster answers."""
 
 from __future__ import annotations
 
-import errno
 import logging
-import random
-import socket
-
-# Below the ports that Linux (32768) and macOS (49152) hand out by themselves: a client that keeps trying to reach a
-# stopped broker on such a port can end up connected to itself, and then the broker can't have it back.
-PORTS = range(20_000, 32_000)
 
 
 def answers(address: str, timeout_s: float) -> bool:
@@ -35,26 +28,3 @@ def answers(address: str, timeout_s: float) -> bool:
         return bool(client.list_topics(timeout=timeout_s).brokers)
     except KafkaException:
         return False
-
-
-def is_free(port: int) -> bool:
-    """Whether a server may listen on this loopback port now."""
-    with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as Java does: old connections don't count
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            if error.errno in (errno.EADDRINUSE, errno.EACCES):
-                return False
-            raise
-    return True
-
-
-def free_port(*unwanted: int) -> int:
-    """A free loopback port outside ``unwanted``. Somebody may take it before it is used: be ready to ask again."""
-    while True:
-        port = random.choice(PORTS)
-        if port not in unwanted and is_free(port):
-            return port

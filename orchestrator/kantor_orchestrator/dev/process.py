@@ -39,40 +39,35 @@ class OwnProcess:
 
     def stop(self, grace_s: float) -> Ending:
         """SIGTERM, and SIGKILL if it is still there after ``grace_s`` seconds. Returns once it is gone."""
-        if not self._signal(signal.SIGTERM):
+        process = self._process()
+        if process is None:
             return "not running"
-        if self._gone_within(grace_s):
+        if _ended(process, signal.SIGTERM, grace_s):
             return "stopped"
         self.kill()
         return "killed"
 
     def kill(self) -> None:
         """SIGKILL, as a power cut would do it. Returns once it is gone."""
-        if self._signal(signal.SIGKILL) and not self._gone_within(KILL_S):
+        process = self._process()
+        if process is not None and not _ended(process, signal.SIGKILL, KILL_S):
             raise DevError(
                 f"Process {self.pid} doesn't end, not even by kill -9. Look at the disk it writes to."
             )
 
-    def _signal(self, number: signal.Signals) -> bool:
+    def await_end(self) -> None:
+        """If somebody else has just killed it: returns when its last thread, and with it its port, is gone."""
         import psutil
 
-        process = self._process()
-        if process is None:
-            return False
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
-        return True
-
-    def _gone_within(self, timeout_s: float) -> bool:
-        import psutil
-
-        deadline = time.monotonic() + timeout_s
-        while (process := self._process()) is not None:
-            if time.monotonic() > deadline:
-                return False
-            with suppress(psutil.TimeoutExpired):
-                process.wait(LOOK_S)
-        return True
+        with suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            deadline = time.monotonic() + KILL_S
+            while (
+                process.status() == psutil.STATUS_ZOMBIE
+                and not _is_dead(process)
+                and time.monotonic() < deadline
+            ):
+                time.sleep(LOOK_S)
 
     def _process(self) -> psutil.Process | None:
         try:
@@ -81,11 +76,37 @@ class OwnProcess:
             raise DevError(MISSING.format(name="psutil")) from error
         try:
             process = psutil.Process(self.pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return None
             return process if any(self.token in argument for argument in process.cmdline()) else None
         except psutil.Error:
             return None  # gone, or somebody else's
+
+
+def _ended(process: psutil.Process, number: signal.Signals, timeout_s: float) -> bool:
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            process.wait(LOOK_S)
+        except psutil.TimeoutExpired:
+            if _is_dead(process):
+                return True
+            if time.monotonic() > deadline:
+                return False
+        else:
+            return True
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    """Gone, or a zombie that nobody reaps (many containers have no init). Its threads may outlive the first one."""
+    import psutil
+
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1)
+    except psutil.Error:
+        return True
 
 
 def java_environment() -> Mapping[str, str]:
