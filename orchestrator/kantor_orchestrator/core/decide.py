@@ -53,6 +53,8 @@ TIMEOUT, RETRY, CONFIRMATION, COMPENSATION_RETRY, DEADLINE, EXPIRY = (
     "expiry",
 )
 
+#: The code with which a service refuses a command that came too late (the kit does).
+EXPIRED = "expired"
 #: How long a message waits for its saga's start (ms).
 EARLY_TTL = 3_600_000
 #: How long the stub of an ended transaction stays (ms): a later effect reopens compensation.
@@ -241,7 +243,9 @@ class _Decision:
                 self._compensation_failed(compensated[0], message)
                 return
             step = self._failed_step(message)
-            code, retryable = str(payload.get("code", "")), bool(payload.get("retryable"))
+            code = str(payload.get("code", ""))
+            # The service did not act on an expired command: for it that is final, for the step only this attempt is.
+            retryable = bool(payload.get("retryable")) or code == EXPIRED
             reason = str(payload.get("message", ""))
         else:
             step = self._addressed(message, saga.by_failure[message.type])
