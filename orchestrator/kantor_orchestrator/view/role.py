@@ -1,0 +1,176 @@
+"""The view's process: reads journal, history and the commands' topics, and keeps the database behind them by moments.
+
+It reads all partitions by itself, without a group's rebalances: one process per database. The positions in the database
+are the truth; the group ``kantor-view`` gets them too, for lag tools.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from threading import Event
+
+from prometheus_client import CollectorRegistry
+
+from kantor.codec import Codec
+from kantor.errors import ConfigError, KafkaUnavailableError, KantorError, UnknownSchemaError
+from kantor.kafka import BEGINNING, Admin, Consumer, Partition, Record
+from kantor.schemas import schema_store
+from kantor_orchestrator import topics
+from kantor_orchestrator.config import VIEW_GROUP, Settings
+from kantor_orchestrator.view.database import Writer, path_of
+from kantor_orchestrator.view.metrics import ViewMetrics
+from kantor_orchestrator.view.projector import Projector
+from kantor_orchestrator.view.sagas import DeployedSagas
+
+log = logging.getLogger("kantor.view")
+
+#: Records in one SQL transaction: more cost less each, and hold readers' picture back longer.
+BATCH = 4_000
+#: Seconds that records gather before they are taken: how old the picture is at most, while the view keeps up.
+GATHER = 0.1
+#: Seconds between looks for new topics; between signs of life; between commits for lag tools.
+LOOK, ALIVE, COMMIT = 2.0, 2.0, 1.0
+#: Seconds until the projection is started anew after trouble; until history of an unknown schema is given up.
+AGAIN, PATIENCE = 1.0, 30.0
+
+
+def run_view(settings: Settings, stop: Event, ready: Callable[[], None], registry: CollectorRegistry) -> None:
+    """Project until ``stop``. Kafka or the registry not answering is waited for. Raises ``ConfigError`` for what no
+    retry can mend (another process writes to the database, for example)."""
+    metrics = ViewMetrics(registry)
+    database = Writer(path_of(settings.view_url))
+    unknown: dict[int, float] = {}  # schema ids, since when
+    try:
+        while not stop.is_set():
+            given_up = frozenset(id_ for id_, since in unknown.items() if time.monotonic() - since > PATIENCE)
+            try:
+                _Projection(settings, database, metrics).run(stop, ready, given_up)
+            except ConfigError:
+                raise
+            except KantorError as error:
+                if isinstance(error, UnknownSchemaError):
+                    unknown.setdefault(error.schema_id, time.monotonic())
+                metrics.restarted()
+                log.warning("projecting anew: %s", error, extra={"action": "view_restarted"})
+                stop.wait(AGAIN)
+    finally:
+        database.close()
+
+
+class _Projection:
+    """One life: from the database's positions to the first trouble."""
+
+    def __init__(self, settings: Settings, database: Writer, metrics: ViewMetrics) -> None:
+        self._settings = settings
+        self._database = database
+        self._metrics = metrics
+        self._admin = Admin(settings.kafka, "kantor-view-admin")
+        self._consumer = Consumer(settings.kafka, "kantor-view", group=VIEW_GROUP, ends=True)
+        self._topic_ids: dict[str, str] = {}
+        self._positions: dict[Partition, int] = {}
+        self._uncommitted: dict[Partition, int] = {}
+        self._is_full = False
+        self._next_look = self._next_sign = self._next_commit = 0.0
+
+    def run(self, stop: Event, ready: Callable[[], None], given_up: frozenset[int]) -> None:
+        """Raises ``KantorError``: what was not stored is read again by the next life."""
+        try:
+            projector = self._open(given_up)
+            ready()
+            while not stop.is_set():
+                self._turn(projector, stop)
+            self._consumer.commit(self._uncommitted, wait=True)
+        finally:
+            self._consumer.close()
+
+    def _open(self, given_up: frozenset[int]) -> Projector:
+        found = self._admin.topics()
+        for name in (topics.JOURNAL, topics.HISTORY):
+            if name not in found:
+                raise KafkaUnavailableError(f"{name} does not exist yet")
+        self._topic_ids = self._admin.topic_ids([name for name in found if _is_ours(name)])
+        stored = self._database.positions()
+        for name in {topic for (topic, _), (_, id_) in stored.items() if self._topic_ids.get(topic) != id_}:
+            log.warning("%s was made again: read from its start", name, extra={"action": "topic_made_again"})
+            if name in (topics.JOURNAL, topics.HISTORY):
+                self._database.wipe()  # of another life of the cluster
+            else:
+                self._database.forget_positions(name)
+        self._positions = {
+            partition: position for partition, (position, _) in self._database.positions().items()
+        }
+        self._assign(found)
+        schemas = schema_store(self._settings.kafka, self._settings.registry_url)
+        codec = Codec(schemas)
+        sagas = DeployedSagas(self._settings.kafka, codec)
+        database = self._database
+        return Projector(codec, schemas, sagas, database.find, database.next_no(), self._positions, given_up)
+
+    def _assign(self, found: Mapping[str, int]) -> None:
+        """Read every partition of our topics from its position, or its start."""
+        partitions = [(name, p) for name, count in found.items() if _is_ours(name) for p in range(count)]
+        self._positions = {partition: self._positions.get(partition, BEGINNING) for partition in partitions}
+        self._consumer.assign(self._positions)
+
+    def _turn(self, projector: Projector, stop: Event) -> None:
+        batch = self._consumer.poll(0.2, 1)
+        if batch.records:
+            if not self._is_full:
+                stop.wait(GATHER)
+            more = self._consumer.poll(0, BATCH)
+            self._is_full = len(more.records) > BATCH // 2
+            self._project(projector, batch.records + more.records)
+            self._reached(more.ends)
+        else:
+            self._metrics.idle()
+        self._reached(batch.ends)
+        self._now_and_then()
+
+    def _project(self, projector: Projector, records: list[Record]) -> None:
+        start = time.monotonic()
+        changes = projector.project(records)
+        self._database.store(changes, self._topic_ids)
+        self._reached(changes.positions)
+        self._next_sign = start + ALIVE
+        age = max(0.0, time.time() - records[-1].timestamp()[1] / 1000)
+        self._metrics.projected(changes.records, changes.unreadable, time.monotonic() - start, age)
+
+    def _reached(self, positions: Mapping[Partition, int]) -> None:
+        """Ends count, too: what is before them is stored, or is no record (the marks of Kafka transactions)."""
+        self._positions.update(positions)
+        self._uncommitted.update(positions)
+
+    def _now_and_then(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_sign:
+            self._next_sign = now + ALIVE
+            self._database.alive()
+        if now >= self._next_commit:
+            self._next_commit = now + COMMIT
+            self._consumer.commit(self._uncommitted)
+            self._uncommitted = {}
+        if now >= self._next_look:
+            self._next_look = now + LOOK
+            try:
+                self._look()
+            except KafkaUnavailableError as error:
+                log.info("no look for new topics this time: %s", error, extra={"action": "look_failed"})
+
+    def _look(self) -> None:
+        """Are there topics, or partitions, that are not read yet? Are all still the same?"""
+        found = {name: count for name, count in self._admin.topics().items() if _is_ours(name)}
+        ids = self._admin.topic_ids(list(found))
+        for name, id_ in self._topic_ids.items():
+            if ids.get(name, id_) != id_:
+                raise KantorError(f"{name} was made again")
+        self._topic_ids = ids
+        if {(name, p) for name, count in found.items() for p in range(count)} != set(self._positions):
+            self._assign(found)
+
+
+def _is_ours(topic: str) -> bool:
+    return topic in (topics.JOURNAL, topics.HISTORY) or (
+        topic.startswith("cmd.") and topic != topics.OWN_COMMANDS
+    )

@@ -1,0 +1,215 @@
+"""Where a transaction stands, folded from its history; who has the ball; and what one batch of records changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from kantor.kafka import Partition
+from kantor_orchestrator.core.decide import COMPENSATION_RETRY, RETRY
+from kantor_orchestrator.core.transaction import ENDED, Kind, Status, StepStatus
+from kantor_orchestrator.view.facts import to_json
+from kantor_orchestrator.view.sagas import SagaFacts
+from kantor_schemas import Schema
+
+#: Who has the ball when no service has.
+PERSON, KANTOR = "a person", "kantor"
+
+# Plain text: comparing with members of an enumeration costs twice as much.
+_OBSERVED, _PARKED = Status.OBSERVED.value, Status.PARKED.value
+_OVER = frozenset(status.value for status in ENDED)
+_ACTIVE, _COMPENSATING = StepStatus.ACTIVE.value, StepStatus.COMPENSATING.value
+_IN_DOUBT, _INCIDENT = StepStatus.IN_DOUBT.value, StepStatus.INCIDENT.value
+_ACTIVATED, _COMMAND_SENT, _SUCCEEDED = Kind.ACTIVATED.value, Kind.COMMAND_SENT.value, Kind.SUCCEEDED.value
+_FAILED, _DOUBTED = Kind.FAILED.value, Kind.DOUBTED.value
+_COMPENSATION_SENT, _CONFIRMED = Kind.COMPENSATION_SENT.value, Kind.COMPENSATION_CONFIRMED.value
+_COMPENSATION_FAILED, _INCIDENT_OPENED = Kind.COMPENSATION_FAILED.value, Kind.INCIDENT_OPENED.value
+_STARTED, _ENDED, _REOPENED = Kind.STARTED.value, Kind.ENDED.value, Kind.REOPENED.value
+_COMPENSATION_STARTED, _IGNORED = Kind.COMPENSATION_STARTED.value, Kind.IGNORED.value
+_ERRORS = frozenset(
+    {
+        _FAILED,
+        _DOUBTED,
+        _COMPENSATION_FAILED,
+        _INCIDENT_OPENED,
+        Kind.RETRY_SCHEDULED.value,
+        Kind.COMPENSATION_RETRY_SCHEDULED.value,
+    }
+)
+
+
+@dataclass(slots=True)
+class StepRow:
+    """Where one step stands."""
+
+    path: str
+    kind: str  # event | command; empty: not known
+    owner: str  # the service that must answer
+    compensator: str  # the service that must confirm the compensation
+    status: str = StepStatus.PENDING.value
+    attempts: int = 0
+    started_at: int = 0
+    ended_at: int = 0
+    compensation_attempts: int = 0
+    compensation_started_at: int = 0
+    compensation_ended_at: int = 0
+    timer: str = ""
+    due: int = 0
+    code: str = ""
+    reason: str = ""
+
+
+class TransactionRow:
+    """One transaction, as far as the view knows. ``stored``: its saga and status in the database, None if not there."""
+
+    __slots__ = (
+        "ended_at", "id", "incidents", "last_error", "messages", "moves", "no", "parts", "reason", "saga", "shard",
+        "started_at", "status", "steps", "stored", "touched", "updated_at", "version",
+    )  # fmt: skip
+
+    def __init__(self, no: int, id_: str, shard: int, at: int) -> None:
+        self.no = no
+        self.id = id_
+        self.shard = shard
+        self.saga = ""
+        self.version = 0
+        self.status = _OBSERVED
+        self.started_at = at
+        self.updated_at = at
+        self.ended_at = 0
+        self.reason = ""
+        self.last_error = ""
+        self.incidents: list[str] = []  # the steps of those that are open; "": of the whole transaction
+        self.steps: dict[str, StepRow] = {}
+        self.parts = 0
+        self.stored: tuple[str, str] | None = None
+        # Of the current batch:
+        self.touched = False
+        self.messages: list[tuple[Any, ...]] = []
+        self.moves: list[bytes] = []
+
+    def fold(self, head: tuple[Any, ...], saga: SagaFacts | None) -> None:
+        """Apply one move: what ``core.transaction.evolve`` does, as far as it is shown. ``head``: of a ``facts.Head``."""
+        _, name, version, kind, at, status, path, step_status, due, timer, code, reason, _ = head
+        self.status = status
+        if name and not self.saga:
+            self.saga, self.version = name, version
+        if path and kind != _INCIDENT_OPENED and kind != _IGNORED:
+            self._fold_step(path, kind, at, step_status, due, timer, code, reason, saga)
+        elif kind == _STARTED:
+            self.started_at = at
+        elif kind == _ENDED:
+            self.ended_at, self.reason = at, reason
+        elif kind == _REOPENED:
+            self.ended_at, self.reason = 0, reason
+        elif kind == _COMPENSATION_STARTED:
+            self.reason = reason
+        if kind in _ERRORS:
+            self.last_error = _error(path, code, reason)
+            if opens_incident(kind):
+                self.incidents.append(path)
+
+    def _fold_step(
+        self, path: str, kind: str, at: int, status: str, due: int, timer: str, code: str, reason: str,
+        saga: SagaFacts | None,
+    ) -> None:  # fmt: skip
+        step = self.steps.get(path)
+        if step is None:
+            known = saga.steps.get(path) if saga else None
+            step = (
+                StepRow(path, known.kind, known.owner, known.compensator)
+                if known
+                else StepRow(path, "", "", "")
+            )
+            self.steps[path] = step
+        step.status = status
+        if kind != _SUCCEEDED or status == _SUCCEEDED:  # else the compensation's timer goes on
+            step.timer, step.due = timer, due
+        if kind == _ACTIVATED:
+            step.started_at = at
+            step.attempts = 0 if step.kind == "command" else 1
+        elif kind == _COMMAND_SENT:
+            step.attempts += 1
+        elif kind == _SUCCEEDED:
+            step.started_at = step.started_at or at
+            step.ended_at = at
+            step.attempts = step.attempts or 1
+        elif kind in (_FAILED, _DOUBTED):
+            step.code, step.reason, step.ended_at = code, reason, at
+        elif kind == _COMPENSATION_SENT:
+            step.compensation_attempts += 1
+            step.compensation_started_at = step.compensation_started_at or at
+            step.compensation_ended_at = 0
+        elif kind == _CONFIRMED:
+            step.compensation_ended_at = at
+            if path in self.incidents:
+                self.incidents = [other for other in self.incidents if other != path]
+        elif kind == _COMPENSATION_FAILED:
+            step.code, step.reason = code, reason
+
+
+def opens_incident(kind: str) -> bool:
+    return kind in (_INCIDENT_OPENED, _COMPENSATION_FAILED)
+
+
+def _error(step: str, code: str, reason: str) -> str:
+    what = f"{code}: {reason}" if code and reason and reason != code else code or reason
+    return f"{step}: {what}" if step else what
+
+
+def who_has_the_ball(row: TransactionRow) -> tuple[str, str]:
+    """Services and people that the transaction waits for, and its open steps: JSON lists."""
+    status = row.status
+    if status in _OVER or (status == _OBSERVED and not row.incidents):
+        return "[]", "[]"
+    found: set[str] = set()
+    steps = []
+    for step in row.steps.values():
+        if step.status == _ACTIVE:
+            found.add(KANTOR if step.timer == RETRY else step.owner or step.path)
+        elif step.status == _COMPENSATING:
+            found.add(KANTOR if step.timer == COMPENSATION_RETRY else step.compensator or step.path)
+        elif step.status == _INCIDENT:
+            found.add(PERSON)
+        elif step.status != _IN_DOUBT:
+            continue
+        steps.append(step.path)
+    if row.incidents or status == _PARKED:
+        found.add(PERSON)
+    if not found:
+        found.add(KANTOR)
+    return _names(tuple(sorted(found))), _names(tuple(steps))
+
+
+@cache
+def _names(names: tuple[str, ...]) -> str:
+    return to_json(names)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one batch of records changes. Tuples are rows of the tables of the same names."""
+
+    transactions: list[TransactionRow] = field(default_factory=list)
+    keys: list[tuple[str, str, int]] = field(default_factory=list)
+    incidents_opened: list[tuple[Any, ...]] = field(default_factory=list)
+    incidents_closed: list[tuple[Any, ...]] = field(default_factory=list)
+    uncorrelated: list[tuple[Any, ...]] = field(default_factory=list)
+    sagas: list[SagaFacts] = field(default_factory=list)
+    schemas: list[tuple[int, Schema]] = field(default_factory=list)
+    positions: dict[Partition, int] = field(default_factory=dict)
+    seen_intake: int = 0
+    records: int = 0
+    unreadable: int = 0
+
+    def tallies(self) -> dict[tuple[str, str], int]:
+        """How many more, or fewer, there are by saga and status than were stored."""
+        found: dict[tuple[str, str], int] = {}
+        for row in self.transactions:
+            before, after = row.stored, (row.saga, row.status)
+            if before != after:
+                found[after] = found.get(after, 0) + 1
+                if before is not None:
+                    found[before] = found.get(before, 0) - 1
+        return found

@@ -1,0 +1,276 @@
+"""Records as the view reads them, made by the real core: what intake, the engine and the services would have written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kantor import envelope
+from kantor.codec import Codec, MemorySchemas
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.core.decide import Entry, decide
+from kantor_orchestrator.core.saga import Command, Compensation, FieldRule, Retry, Saga, Step
+from kantor_orchestrator.core.transaction import Transaction, evolve
+from kantor_orchestrator.snapshots import transition_record
+from kantor_orchestrator.view.sagas import SagaFacts
+from kantor_schemas import system
+
+SHARDS = 4
+T0 = 1_790_000_000_000  # ms: an instant in 2026
+
+_ORDER = (FieldRule("order_id", (("start", "order_id"),)),)
+
+
+def _reversal(command: str, confirmed_on: str) -> Compensation:
+    service = command.partition(".")[0]
+    return Compensation(command=Command(command, f"cmd.{service}.v1", _ORDER), confirmed_on=confirmed_on)
+
+
+CHECKOUT = Saga(
+    name="checkout",
+    version=1,
+    starts_on="shop.OrderPlaced",
+    keys=("order_id", "customer_id"),
+    deadline=900_000,
+    captures={
+        "shop.OrderPlaced": frozenset({"order_id", "customer_id", "amount_cents"}),
+        "payment.PaymentCaptured": frozenset({"payment_id"}),
+    },
+    steps={
+        "stock": Step(
+            path="stock",
+            succeeds_on="inventory.StockReserved",
+            fails_on=("inventory.StockRejected",),
+            timeout=30_000,
+            compensation=_reversal("inventory.ReleaseStock", "inventory.StockReleased"),
+        ),
+        "payment": Step(
+            path="payment",
+            after=("stock",),
+            succeeds_on="payment.PaymentCaptured",
+            fails_on=("payment.PaymentDeclined",),
+            timeout=30_000,
+            compensation=_reversal("payment.RefundPayment", "payment.PaymentRefunded"),
+        ),
+        "shipping": Step(
+            path="shipping",
+            after=("payment",),
+            command=Command("shipping.BookShipment", "cmd.shipping.v1", _ORDER),
+            succeeds_on="shipping.ShipmentBooked",
+            fails_on=("shipping.ShipmentUnavailable",),
+            timeout=10_000,
+            retry=Retry(attempts=2, backoff=200, jitter="none"),
+            compensation=_reversal("shipping.CancelShipment", "shipping.ShipmentCancelled"),
+        ),
+    },
+)
+
+
+class KnownSagas:
+    """Sagas without Kafka."""
+
+    def __init__(self, *sagas: Saga) -> None:
+        self._sagas = {(saga.name, saga.version): SagaFacts.of(saga) for saga in sagas}
+
+    def get(self, saga: str, version: int) -> SagaFacts | None:
+        return self._sagas.get((saga, version))
+
+
+class Written:
+    """A record, as the consumer would hand it over."""
+
+    __slots__ = ("_headers", "_key", "_offset", "_partition", "_time", "_topic", "_value")
+
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes | None]],
+        time: int,
+    ) -> None:
+        self._topic, self._partition, self._offset, self._time = topic, partition, offset, time
+        self._key, self._value, self._headers = key, value, headers
+
+    def topic(self) -> str:
+        return self._topic
+
+    def partition(self) -> int:
+        return self._partition
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        return self._headers
+
+    def timestamp(self) -> tuple[int, int]:
+        return 2, self._time
+
+
+class Traffic:
+    """Writes what would be in Kafka; ``records`` are in the order of writing, each message 10 ms after the last."""
+
+    def __init__(self, *sagas: Saga) -> None:
+        self.records: list[Written] = []
+        self.now = T0
+        self.schemas = MemorySchemas()
+        self.codec = Codec(self.schemas)
+        self._encode = self.codec.encoder(system("Transition"), topics.HISTORY)
+        self._sagas = sagas or (CHECKOUT,)
+        self._transactions: dict[str, Transaction] = {}
+        self._ends: dict[tuple[str, int], int] = {}
+
+    def event(
+        self, transaction: str, type_: str, payload: Mapping[str, Any] | None = None, *, cause: str = ""
+    ) -> str:
+        """A service's event. Answers with its id."""
+        self.now += 10
+        service = type_.partition(".")[0]
+        id_ = envelope.derived_id(transaction, type_, str(self.now))
+        headers = envelope.Envelope(
+            id=id_,
+            source=service,
+            type=type_,
+            correlation_id=transaction,
+            causation_id=cause or None,
+            time=self.now,
+        ).headers()
+        origin = f"evt.{service}.{service}.v1/0/{self._next(f'evt.{service}.{service}.v1', 0)}"
+        offset = self._journal(
+            transaction,
+            b"\0\0\0\0\1payload",
+            [
+                *headers,
+                (journal.ENTRY, journal.EVENT),
+                (journal.ORIGIN, origin.encode()),
+                (journal.TOPIC_ID, b"AAAAAAAAAAAAAAAAAAAAAA"),
+                (journal.TIMESTAMP, b"%d" % (self.now - 2)),
+                (journal.KEY, transaction.encode()),
+            ],
+        )
+        self._decide(
+            transaction,
+            offset,
+            Entry("event", self.now, type_, id_, service, cause, origin, payload=payload or {}),
+        )
+        return id_
+
+    def timer(self, transaction: str, timer: str, step: str) -> None:
+        """A step's timer goes off when it is due."""
+        state = self._transactions[transaction].steps[step]
+        compensating = bool(state.compensation_id)
+        round_ = state.compensation_round if compensating else state.round
+        attempt = state.compensation_attempt if compensating else state.attempt
+        self.now = max(self.now, state.due)
+        fired = journal.Timer(timer, step, round_, attempt, state.due)
+        offset = self._journal(transaction, fired.dump(), list(journal.TIMER_HEADERS))
+        self._decide(
+            transaction,
+            offset,
+            Entry("timer", self.now, timer=timer, step=step, round=round_, attempt=attempt),
+        )
+
+    def watermark(self, intake: str, uncorrelated: dict[str, journal.Uncorrelated]) -> None:
+        mark = journal.Watermark(intake, self.now, [], [], uncorrelated)
+        for shard in range(SHARDS):
+            self._write(topics.JOURNAL, shard, None, mark.dump(), list(journal.WATERMARK_HEADERS))
+
+    def command_id(self, transaction: str, step: str) -> str:
+        return self._transactions[transaction].steps[step].command_id
+
+    def compensation_id(self, transaction: str, step: str) -> str:
+        return self._transactions[transaction].steps[step].compensation_id
+
+    def order(self, transaction: str, number: int = 1042) -> str:
+        return self.event(
+            transaction,
+            "shop.OrderPlaced",
+            {"order_id": str(number), "customer_id": f"c-{number % 97}", "amount_cents": 4200},
+        )
+
+    def completed(self, transaction: str, number: int = 1042) -> None:
+        """A checkout that succeeds: 4 events, 1 command."""
+        cause = self.order(transaction, number)
+        cause = self.event(transaction, "inventory.StockReserved", cause=cause)
+        self.event(transaction, "payment.PaymentCaptured", {"payment_id": f"p-{number}"}, cause=cause)
+        self.event(transaction, "shipping.ShipmentBooked", cause=self.command_id(transaction, "shipping"))
+
+    def compensated(self, transaction: str, number: int = 1042) -> None:
+        """A checkout whose shipment is unavailable: payment and stock are compensated, in this order."""
+        cause = self.order(transaction, number)
+        cause = self.event(transaction, "inventory.StockReserved", cause=cause)
+        self.event(transaction, "payment.PaymentCaptured", {"payment_id": f"p-{number}"}, cause=cause)
+        self.event(
+            transaction,
+            "shipping.ShipmentUnavailable",
+            {"reason": "no truck"},
+            cause=self.command_id(transaction, "shipping"),
+        )
+        self.event(transaction, "payment.PaymentRefunded", cause=self.compensation_id(transaction, "payment"))
+        self.event(transaction, "inventory.StockReleased", cause=self.compensation_id(transaction, "stock"))
+
+    # -- what intake, the engine and the broker do
+
+    def _decide(self, transaction: str, offset: int, entry: Entry) -> None:
+        txn = self._transactions.setdefault(transaction, Transaction(transaction))
+        saga = next(
+            (s for s in self._sagas if s.name == txn.saga or (not txn.saga and s.starts_on == entry.type)),
+            None,
+        )
+        shard = envelope.shard_of(transaction, SHARDS)
+        for transition in decide(saga, txn, entry, self.now):
+            evolve(txn, transition)
+            value = self._encode(transition_record(transition, txn, entry, offset))
+            headers: list[tuple[str, bytes | None]] = []
+            if transition.kind == "ended":
+                headers.append(("ce_type", envelope.TRANSACTION_ENDED.encode()))
+            self._write(topics.HISTORY, shard, transaction.encode(), value, headers)
+            sent = transition.command
+            if sent is not None:
+                self._write(
+                    sent.topic,
+                    0,
+                    transaction.encode(),
+                    b"\0\0\0\0\2payload",
+                    list(
+                        envelope.Envelope(
+                            id=sent.id,
+                            source=envelope.KANTOR_SOURCE,
+                            type=sent.type,
+                            correlation_id=transaction,
+                            causation_id=sent.causation_id,
+                            idempotency_key=sent.idempotency_key,
+                            time=self.now,
+                        ).headers()
+                    ),
+                )
+
+    def _journal(self, transaction: str, value: bytes, headers: list[tuple[str, bytes | None]]) -> int:
+        shard = envelope.shard_of(transaction, SHARDS)
+        return self._write(topics.JOURNAL, shard, transaction.encode(), value, headers)
+
+    def _write(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes,
+        headers: list[tuple[str, bytes | None]],
+    ) -> int:
+        offset = self._next(topic, partition)
+        self.records.append(Written(topic, partition, offset, key, value, headers, self.now))
+        return offset
+
+    def _next(self, topic: str, partition: int) -> int:
+        offset = self._ends.get((topic, partition), 0)
+        self._ends[topic, partition] = offset + 1
+        return offset
