@@ -15,14 +15,15 @@ from typing import Any, Protocol
 from kantor.errors import FencedError, KafkaUnavailableError, KantorError
 from kantor.kafka import Batch, Consumer, KafkaSettings, Partition, Producer, Record
 from kantor.metrics import Metrics
+from kantor.topics import MAX_RECORD
 from kantor.writing import Outgoing
 
 log = logging.getLogger("kantor.service")
 
 #: Seconds that positions of skipped records may wait for an answer to go with.
 _SKIPPED_FOR = 1.0
-#: Bytes: dead letters are as large as the largest record that some topic took. Our own answers are kept smaller.
-MAX_RECORD = 10_485_760
+#: Seconds. Short, because a signal is only seen between calls; the caller tries again.
+_INIT_TIMEOUT = 10.0
 
 
 class Delivery(Protocol):
@@ -62,6 +63,20 @@ def _starts(records: Sequence[Record]) -> dict[Partition, int]:
     return {(record.topic(), record.partition()): record.offset() for record in reversed(records)}
 
 
+def transactional_producer(settings: KafkaSettings, transactional_id: str) -> Producer:
+    return Producer(
+        settings,
+        transactional_id,
+        transactional_id=transactional_id,
+        extra={"message.max.bytes": MAX_RECORD},
+    )
+
+
+def waiting_producer(settings: KafkaSettings, client_id: str) -> Producer:
+    """Without a time limit for a delivery: an outage is waited out, and nothing after it is committed before."""
+    return Producer(settings, client_id, extra={"message.timeout.ms": 0, "message.max.bytes": MAX_RECORD})
+
+
 class TransactionalDelivery:
     """Answers and positions in one Kafka transaction (KIP-98, KIP-447), which is short: handlers ran before it began.
 
@@ -69,17 +84,10 @@ class TransactionalDelivery:
     group back.
     """
 
-    def __init__(
-        self, settings: KafkaSettings, consumer: Consumer, transactional_id: str, metrics: Metrics
-    ) -> None:
+    def __init__(self, consumer: Consumer, producer: Producer, metrics: Metrics) -> None:
         self._consumer = consumer
+        self._producer = producer
         self._metrics = metrics
-        self._producer = Producer(
-            settings,
-            transactional_id,
-            transactional_id=transactional_id,
-            extra={"message.max.bytes": MAX_RECORD},
-        )
         self._group: Any = None
         #: Of skipped records, by partition: where they begin, and the position after them.
         self._skipped_from: dict[Partition, int] = {}
@@ -88,7 +96,7 @@ class TransactionalDelivery:
 
     def start(self) -> None:
         # Before joining: what a dead predecessor left open ends here, so that the committed positions are final.
-        self._producer.init_transactions()
+        self._producer.init_transactions(_INIT_TIMEOUT)
 
     def poll(self, timeout: float, limit: int) -> Sequence[Record]:
         # Taken before the records are: whatever happens to our membership from here on makes the commit fail. Taken
@@ -186,17 +194,11 @@ class TransactionalDelivery:
 class InboxDelivery:
     """Answers after the SQL commit, positions after the answers: at least once, made whole by the inbox."""
 
-    def __init__(
-        self, settings: KafkaSettings, consumer: Consumer, client_id: str, stop: threading.Event
-    ) -> None:
+    def __init__(self, consumer: Consumer, producer: Producer, stop: threading.Event) -> None:
+        """``stop``: set when an outage shall not be waited out any more."""
         self._consumer = consumer
+        self._producer = producer
         self._stop = stop
-        self._producer = Producer(
-            settings,
-            client_id,
-            # No time limit for a delivery: an outage is waited out, and nothing after it is committed before.
-            extra={"message.timeout.ms": 0, "message.max.bytes": MAX_RECORD},
-        )
         #: Answered, and their commit was asked for.
         self._done: dict[Partition, int] = {}
 

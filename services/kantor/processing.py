@@ -31,6 +31,7 @@ from kantor.incoming import Incoming
 from kantor.kafka import Record
 from kantor.metrics import Metrics
 from kantor.records import StepFailed
+from kantor.topics import dead_letters
 from kantor.writing import Header, Outgoing, Payload, Writer
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ class Processor:
         *,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         sleep: Callable[[float], None] = time.sleep,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``clock``: milliseconds since the epoch. Makes the schemas of all answers known to readers first: raises what
+        """``clock``: milliseconds since the epoch; ``timer``: seconds, as ``time.monotonic``. Makes the schemas of all answers known to readers first: raises what
         ``SchemaStore.id_of`` raises."""
         self._service = service
         self._codec = codec
@@ -74,6 +76,7 @@ class Processor:
         self._inbox = inbox
         self._clock = clock
         self._sleep = sleep
+        self._timer = timer
         self._handlers = {handler.message.TYPE.encode(): handler for handler in service.handlers}
         answers: set[MessageType] = {type_ for handler in service.handlers for type_ in handler.answers}
         self._writer = Writer(
@@ -81,7 +84,7 @@ class Processor:
         )
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._observe = {h: metrics.seconds.labels(h.message.TYPE).observe for h in service.handlers}
-        self._dead_letters = f"dlq.{service.name}"
+        self._dead_letters = dead_letters(service.name)
 
     def batch(self, records: Sequence[Record]) -> list[Outgoing]:
         """The records to produce, in the order of those that they answer. With a store, effects are committed when this
@@ -103,11 +106,11 @@ class Processor:
                         self._inbox.prune(self._clock(), 2 * len(records))
                 if not waiting:
                     break
-                now = time.monotonic()
+                now = self._timer()
                 deadline = deadline or now + self._service.retry_events_for
                 self._sleep(max(0.0, min(pause, deadline - now)))
                 pause = min(pause * 2, _LONGEST_PAUSE)
-                final = time.monotonic() >= deadline
+                final = self._timer() >= deadline
         finally:
             self._count()
         return [record for some in answers for record in some]

@@ -7,25 +7,33 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kantor import logs, topics
 from kantor.codec import Codec, SchemaStore
-from kantor.delivery import Delivery, InboxDelivery, TransactionalDelivery
+from kantor.delivery import (
+    Delivery,
+    InboxDelivery,
+    TransactionalDelivery,
+    transactional_producer,
+    waiting_producer,
+)
 from kantor.errors import (
     CodecError,
     ConfigError,
     FencedError,
     KantorError,
+    RegistryUnavailableError,
 )
 from kantor.health import HealthServer
-from kantor.inbox import Inbox
+from kantor.inbox import Inbox, StoreError
 from kantor.instance import Instance
-from kantor.kafka import Admin, Consumer, KafkaSettings, Partition
+from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Record
 from kantor.metrics import Metrics
 from kantor.processing import Processor
 from kantor.schemas import schema_store
-from kantor.writing import failure_topic
+from kantor.writing import Outgoing, failure_topic
 
 if TYPE_CHECKING:
     from kantor.service import Service
@@ -49,7 +57,7 @@ def run(service: Service, settings: KafkaSettings) -> None:
             signal.signal(number, lambda *_: runner.stop())
     try:
         runner.run()
-    except (ConfigError, CodecError) as error:
+    except (ConfigError, CodecError, StoreError) as error:
         raise SystemExit(f"{service.name}: {error}") from error
 
 
@@ -81,9 +89,7 @@ class Runner:
         """Raises ``ConfigError`` or ``CodecError`` (a schema is refused) if the service can't work as declared."""
         if not self._service.handlers:
             raise ConfigError(f"service {self._service.name} has no handlers, so there is nothing to run")
-        server = HealthServer(
-            self.metrics, lambda: self._ready.is_set() and not self._stop.is_set(), self._http_port
-        )
+        server = HealthServer(self.metrics, self.is_ready, self._http_port)
         log.info("starting", extra={"action": "start", "port": server.port})
         self._port = server.port
         instance = Instance(self._service.name)
@@ -101,7 +107,7 @@ class Runner:
                 except (ConfigError, CodecError):
                     raise
                 except KantorError as error:
-                    # Broker, registry or store are not there, or did not take a batch: from the committed positions again.
+                    # The broker is not there or did not take a batch: join again, from the committed positions.
                     log.warning("waiting: %s", error, extra={"action": "unavailable"})
                     self._stop.wait(_PAUSE)
         finally:
@@ -116,18 +122,19 @@ class Runner:
         service = self._service
         read = sorted({handler.topic for handler in service.handlers})
         written = {type_.TOPIC for handler in service.handlers for type_ in handler.answers}
-        written |= {failure_topic(service.name), f"dlq.{service.name}"}
+        written |= {failure_topic(service.name), topics.dead_letters(service.name)}
         written |= {type_.TOPIC for type_ in service.publishes}
         topics.ensure(Admin(self._settings, f"kantor-kit-{service.name}"), [*read, *written])
         processor = Processor(service, Codec(schemas), self.metrics, inbox)
-        consumer = Consumer(self._settings, f"kantor-kit-{service.name}", group=service.name)
+        client_id = f"kantor-kit-{service.name}"
+        consumer = Consumer(self._settings, client_id, group=service.name)
         delivery: Delivery
         if inbox is None:
-            delivery = TransactionalDelivery(
-                self._settings, consumer, f"kantor-kit-{service.name}-{instance}", self.metrics
-            )
+            producer = transactional_producer(self._settings, f"{client_id}-{instance}")
+            delivery = TransactionalDelivery(consumer, producer, self.metrics)
         else:
-            delivery = InboxDelivery(self._settings, consumer, f"kantor-kit-{service.name}", self._stop)
+            producer = waiting_producer(self._settings, client_id)
+            delivery = InboxDelivery(consumer, producer, self._stop)
         try:
             delivery.start()
             consumer.subscribe(
@@ -147,11 +154,23 @@ class Runner:
                 self._service.serve()
                 continue
             in_flight.set(len(records))
-            answers = processor.batch(records)
+            answers = self._answers(processor, records)
+            if answers is None:
+                return
             started = time.perf_counter()
             delivery.finish(records, answers)
             commits.observe(time.perf_counter() - started)
             in_flight.set(0)
+
+    def _answers(self, processor: Processor, records: Sequence[Record]) -> list[Outgoing] | None:
+        """The batch's answers; waits while store or registry are not there. None: stopped meanwhile, nothing is done."""
+        while True:
+            try:
+                return processor.batch(records)
+            except (RegistryUnavailableError, StoreError) as error:
+                log.warning("waiting: %s", error, extra={"action": "unavailable"})
+                if self._stop.wait(_PAUSE):
+                    return None
 
     def _assigned(self, partitions: list[Partition]) -> None:
         if not self._ready.is_set():

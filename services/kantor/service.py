@@ -132,6 +132,8 @@ class Service:
         action.reversed_by.append(handler)
 
     def _add(self, handler: Handler) -> None:
+        if handler.outside and self.store is None:
+            raise ConfigError(f"{handler.name}: outside=True needs a store that remembers attempts")
         for known in self.handlers:
             if known.message.TYPE == handler.message.TYPE:
                 raise ConfigError(

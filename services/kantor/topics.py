@@ -9,6 +9,16 @@ from kantor.errors import ConfigError
 from kantor.kafka import Admin, TopicSpec
 
 ENV_PARTITIONS = "KANTOR_TOPIC_PARTITIONS"
+#: Bytes: a dead letter may be as large as the largest record that some topic takes.
+MAX_RECORD = 10_485_760
+#: Bytes of an answer's payload: with its headers it must stay below what brokers and clients take unless told otherwise
+#: (1,048,588 and 1,000,000).
+MAX_ANSWER = 980_000
+
+
+def dead_letters(group: str) -> str:
+    """Where a group sets records aside."""
+    return f"dlq.{group}"
 
 
 def partitions() -> int:
@@ -22,4 +32,7 @@ def partitions() -> int:
 def ensure(admin: Admin, names: Iterable[str]) -> None:
     """Create those that are missing. Raises ``KafkaUnavailableError``."""
     count = partitions()
-    admin.create_topics([TopicSpec(name, count) for name in sorted(set(names))])
+    large = {"max.message.bytes": str(MAX_RECORD)}
+    admin.create_topics(
+        [TopicSpec(name, count, large if name.startswith("dlq.") else {}) for name in sorted(set(names))]
+    )

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from kantor.codec import Codec, Encoder
 from kantor.envelope import CONTENT_TYPE, event_id, rfc3339
-from kantor.errors import KantorError
+from kantor.errors import EncodingError, KantorError
 from kantor.handlers import MessageType
 from kantor.messages import Message
 from kantor.records import StepFailed
+from kantor.topics import MAX_ANSWER
 
 Header = tuple[str, bytes | None]
 
@@ -63,7 +64,10 @@ class Writer:
         if found is None:
             raise KantorError(f"{type(message).__name__} was not declared")
         encode, type_, topic = found
-        return Payload(type_, topic, encode(message.to_avro()), now)
+        value = encode(message.to_avro())
+        if len(value) > MAX_ANSWER:
+            raise EncodingError(f"{type_}: {len(value)} bytes; a message has at most {MAX_ANSWER}")
+        return Payload(type_, topic, value, now)
 
     def answers(self, payloads: Iterable[Payload], headers: Mapping[str, bytes | None]) -> list[Outgoing]:
         """Payloads as answers to the message with these headers: its transaction, caused by it, in its trace.

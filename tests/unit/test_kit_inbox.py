@@ -1,0 +1,184 @@
+"""The inbox: a message's effect and its answer happen together, once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kantor import Context, Retryable, Service, SqliteStore
+from kantor.envelope import event_id
+from kantor.inbox import KEEP_DAYS, StoreError
+from kantor_examples.checkout.messages import PaymentCaptured, StockReserved
+from unit.kit_harness import NOON, Desk
+from unit.kit_services import BOOK, BOOKED, CAPTURED, DECLINED, RESERVED, effects, payment, shipping
+
+DAY = 86_400_000
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(payment(tmp_path))
+    yield desk
+    desk.close()
+
+
+def test_a_duplicate_is_answered_identically(desk: Desk, tmp_path: Path) -> None:
+    """The same event again gets the same answer, byte by byte, and has no second effect."""
+    first = desk.send(RESERVED)
+    desk.now += 5_000
+    assert desk.send(RESERVED) == first
+    assert effects(tmp_path) == ["charged o1"]
+
+
+def test_answers_survive_a_crash(desk: Desk, tmp_path: Path) -> None:
+    """Redelivered after a crash, a message gets the stored answer."""
+    first = desk.send(RESERVED)
+    desk.start()
+    assert desk.send(RESERVED) == first
+    assert effects(tmp_path) == ["charged o1"]
+
+
+def test_another_event_of_the_same_transaction(desk: Desk, tmp_path: Path) -> None:
+    """An event with another id is another event."""
+    desk.send(RESERVED, id_="m1")
+    desk.send(RESERVED, id_="m2")
+    assert effects(tmp_path) == ["charged o1", "charged o1"]
+
+
+def test_a_declined_answer_is_final(desk: Desk) -> None:
+    """A decline is stored like a success."""
+    dear = replace(RESERVED, amount_cents=5_000)
+    assert [answer.message for answer in desk.send(dear)] == [DECLINED]
+    assert [answer.message for answer in desk.send(dear)] == [DECLINED]
+    assert desk.outcomes() == {"declined": 1, "repeated": 1}
+
+
+def test_a_second_attempt_is_answered_with_the_stored_answer(tmp_path: Path) -> None:
+    """Attempts of a command share a key: the second gets the first's answer, with itself as the cause."""
+    desk = Desk(shipping(tmp_path))
+    desk.send(BOOK, id_="a1", key="k1")
+    (answer,) = desk.send(BOOK, id_="a2", key="k1")
+    assert answer.message == BOOKED
+    assert answer.envelope.causation_id == "a2"
+    assert answer.envelope.id == event_id("a2", "shipping.ShipmentBooked", 0)
+    assert effects(tmp_path) == ["booked o1"]
+    desk.close()
+
+
+def test_a_retryable_failure_is_not_stored(tmp_path: Path) -> None:
+    """After a retryable failure the next attempt is carried out."""
+    troubles = iter([Retryable("carrier is down")])
+
+    def trouble() -> None:
+        for error in troubles:
+            raise error
+
+    desk = Desk(shipping(tmp_path, trouble))
+    (failed,) = desk.send(BOOK, id_="a1", key="k1")
+    assert failed.message.retryable
+    (answer,) = desk.send(BOOK, id_="a2", key="k1")
+    assert answer.message == BOOKED
+    assert effects(tmp_path) == ["booked o1"]
+    desk.close()
+
+
+def test_a_failed_handler_leaves_no_effect(tmp_path: Path) -> None:
+    """What a handler wrote before it raised is rolled back; the batch's other effects stay."""
+
+    def trouble() -> None:
+        raise ZeroDivisionError
+
+    desk = Desk(payment(tmp_path, trouble))
+    desk.handle(desk.record(RESERVED, transaction="t1"))
+    assert effects(tmp_path) == []
+    desk.close()
+
+
+def test_a_batch_is_one_sql_transaction(desk: Desk, tmp_path: Path) -> None:
+    """A batch that the store does not take has no effect at all, and can be given again."""
+    assert desk.inbox is not None
+    records = [desk.record(RESERVED, id_="m1"), desk.record(RESERVED, id_="m2")]
+    other = sqlite3.connect(tmp_path / "service.db")
+    other.execute("BEGIN IMMEDIATE")
+    desk.inbox.db.execute("PRAGMA busy_timeout = 10")
+    with pytest.raises(StoreError, match="locked"):
+        desk.handle(*records)
+    other.close()
+    assert effects(tmp_path) == []
+    assert len(desk.handle(*records)) == 2
+    assert effects(tmp_path) == ["charged o1", "charged o1"]
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        lambda db: db.commit(),
+        lambda db: db.rollback(),
+        lambda db: db.executescript("SELECT 1"),
+    ],
+)
+def test_a_handler_cannot_end_the_sql_transaction(tmp_path: Path, forbidden: object) -> None:
+    """commit(), rollback() and executescript() are refused: they would part effect and answer."""
+    service = Service("payment", store=SqliteStore(str(tmp_path / "service.db")))
+
+    @service.on(StockReserved)
+    def charge(event: StockReserved, context: Context) -> PaymentCaptured:
+        assert callable(forbidden)
+        forbidden(context.db)
+        return PaymentCaptured(order_id=event.order_id, amount_cents=1)
+
+    desk = Desk(service)
+    (answer,) = desk.send(RESERVED)
+    assert answer.message.code == "error"
+    assert "ConfigError" in answer.message.message
+    desk.close()
+
+
+def test_with_db_is_harmless(tmp_path: Path) -> None:
+    """``with context.db:``, sqlite3's idiom, neither commits nor rolls back the batch."""
+    service = Service("payment", store=SqliteStore(str(tmp_path / "service.db")))
+
+    @service.on(StockReserved)
+    def charge(event: StockReserved, context: Context) -> PaymentCaptured:
+        with context.db as db:
+            db.execute("CREATE TABLE things (name TEXT)")
+        assert context.db.in_transaction
+        return PaymentCaptured(order_id=event.order_id, amount_cents=500)
+
+    desk = Desk(service)
+    assert [answer.message for answer in desk.send(RESERVED)] == [CAPTURED]
+    desk.close()
+
+
+def test_a_handler_that_commits_by_sql(tmp_path: Path) -> None:
+    """A COMMIT smuggled past the connection is noticed: the batch is refused."""
+    service = Service("payment", store=SqliteStore(str(tmp_path / "service.db")))
+
+    @service.on(StockReserved)
+    def charge(event: StockReserved, context: Context) -> None:
+        context.db.execute("COMMIT")
+
+    desk = Desk(service)
+    with pytest.raises(StoreError, match="ended the SQL transaction"):
+        desk.send(RESERVED)
+    desk.close()
+
+
+def test_old_answers_are_removed(desk: Desk) -> None:
+    """What is older than the longest wait for a duplicate goes, a little with every batch."""
+    assert desk.inbox is not None
+    desk.send(RESERVED, id_="old")
+    desk.now = NOON + (KEEP_DAYS + 1) * DAY
+    desk.send(RESERVED, id_="new")
+    keys = [key for (key,) in desk.inbox.db.execute("SELECT key FROM kantor_inbox")]
+    assert keys == ["shop\nnew"]
+
+
+def test_a_store_that_cannot_be_opened(tmp_path: Path) -> None:
+    """A store in a folder that does not exist is refused, with its path."""
+    with pytest.raises(StoreError, match="nowhere"):
+        SqliteStore(str(tmp_path / "nowhere" / "service.db")).open()
