@@ -10,6 +10,7 @@ from kantor_orchestrator.core.decide import Entry
 from kantor_orchestrator.core.transaction import (
     Early,
     Incident,
+    Kind,
     SentCommand,
     Status,
     StepState,
@@ -128,6 +129,30 @@ def transition_record(t: Transition, txn: Transaction, entry: Entry, journal_off
     }
 
 
+def transition_from(record: dict[str, Any]) -> Transition:
+    """What ``evolve`` needs of a ``kantor.Transition``: folding a transaction's history gives the transaction back."""
+    captured, early, commands = record["captured"], record["early"], record["commands"]
+    return Transition(
+        kind=Kind(record["kind"]),
+        at=record["at"],
+        step=record["step"],
+        status=Status(record["status"]),
+        saga=record["saga"],
+        version=record["version"],
+        round=record["round"],
+        attempt=record["attempt"],
+        timer=record["timer"],
+        due=record["due"],
+        code=record["code"],
+        reason=record["reason"],
+        scope=record["scope"],
+        captured=load(captured) if captured else None,
+        fingerprint=record["fingerprint"],
+        command=_command_from(commands[0]) if commands else None,
+        early=_load_early(early) if early else None,
+    )
+
+
 def _command_record(c: SentCommand) -> dict[str, Any]:
     return {
         "id": c.id,
@@ -140,6 +165,10 @@ def _command_record(c: SentCommand) -> dict[str, Any]:
         "expires_at": c.expires_at,
         "fields": dump(c.fields),
     }
+
+
+def _command_from(record: dict[str, Any]) -> SentCommand:
+    return SentCommand(**{**record, "fields": load(record["fields"])})
 
 
 def _dump_early(e: Early) -> str:
