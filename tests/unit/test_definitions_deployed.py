@@ -95,6 +95,13 @@ def test_latest_version_starts() -> None:
     assert found.version == 2
 
 
+def test_start_from_before_the_latest_version() -> None:
+    """A start that was sent before the latest version was deployed still counts: its saga was in force already."""
+    found = Definitions([deployed(V1, 1_000), deployed(V2, 2_000)]).starting_with("shop.Ordered")
+    assert found is not None
+    assert (found.version, found.deployed_at) == (2, 1_000)
+
+
 def test_superseded_version_starts_nothing() -> None:
     """A start event that the latest version gave up starts nothing."""
     moved = deployed(order(line_2="version: 2", line_3="starts_on: shop.Wished"), 2_000)

@@ -332,21 +332,25 @@ class _Decision:
     def _advance(self) -> None:
         saga, steps = self.saga, self.txn.steps
         assert saga is not None
-        done = 0
+        # A step that succeeded early is not settled before those that come before it: a command needs their fields.
+        settled: set[str] = set()
         for step in saga.steps.values():
+            if not settled.issuperset(step.after):
+                continue
             state = steps.get(step.path)
             if state is not None and state.status is not StepStatus.PENDING:
-                done += state.status in _DONE
-            elif all(self._status(saga.steps[other]) in _DONE for other in step.after):
-                self.emit(
-                    Kind.ACTIVATED,
-                    step=step.path,
-                    timer=TIMEOUT if step.command is None and step.timeout else "",
-                    due=self.entry.at + step.timeout if step.command is None and step.timeout else 0,
-                )
-                if step.command is not None:
-                    self._send(step, 1)
-        if done == len(saga.steps):
+                if state.status in _DONE:
+                    settled.add(step.path)
+                continue
+            self.emit(
+                Kind.ACTIVATED,
+                step=step.path,
+                timer=TIMEOUT if step.command is None and step.timeout else "",
+                due=self.entry.at + step.timeout if step.command is None and step.timeout else 0,
+            )
+            if step.command is not None:
+                self._send(step, 1)
+        if len(settled) == len(saga.steps):
             self._end(Status.COMPLETED)
 
     def _end(self, status: Status) -> None:

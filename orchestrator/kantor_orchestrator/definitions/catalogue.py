@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from kantor.codec import Codec
@@ -81,7 +82,11 @@ class Definitions:
         return self._sagas.get(bundles.key_of(name, version))
 
     def starting_with(self, type_: str) -> Saga | None:
-        """The saga that an event of this type starts: of each saga only the latest version starts anything."""
+        """The saga that an event of this type starts: of each saga only the latest version starts anything.
+
+        Its ``deployed_at`` is that of the first version with this start: what was sent before the latest one was
+        deployed, but after the saga came into force, must still run.
+        """
         return self._starting.get(type_)
 
     def bundle(self, name: str, version: int) -> Bundle | None:
@@ -105,6 +110,14 @@ class Definitions:
         message = self._messages.get(type_)
         return message.topic if message else ""
 
+    def _in_force(self, latest: Bundle) -> int:
+        name, start = latest.model.saga, latest.model.starts_on
+        return min(
+            found.deployed_at
+            for found in self._bundles.values()
+            if found.model.saga == name and found.model.starts_on == start
+        )
+
     def _derive(self) -> None:
         captures: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
         named: dict[str, int] = {}
@@ -114,7 +127,10 @@ class Definitions:
             for type_ in saga.types:
                 named[type_] = min(named.get(type_, saga.deployed_at), saga.deployed_at)
         self.captures, self.named = dict(captures), named
-        self._starting = {found.model.starts_on: self._sagas[found.key] for found in self.latest()}
+        self._starting = {
+            found.model.starts_on: replace(self._sagas[found.key], deployed_at=self._in_force(found))
+            for found in self.latest()
+        }
         by_time = sorted(self.bundles(), key=lambda found: found.deployed_at)
         self._messages = {type_: message for found in by_time for type_, message in found.messages.items()}
 
