@@ -90,7 +90,10 @@ def _record(types: Types, schema: Schema, is_message: bool) -> str:
         else:
             how = default.text if default.immutable else f"field(default_factory=lambda: {default.text})"
             lines.append(f"    {name}: {type_.annotation} = {how}")
-            read = f'{read} if "{field["name"]}" in value else {default.text}'
+            if type_.plain and default.immutable:
+                read = f'value.get("{field["name"]}", {default.text})'
+            else:
+                read = f'({read}) if "{field["name"]}" in value else {default.text}'
         writes.append(f'"{field["name"]}": {type_.write(f"self.{name}")}')
         reads.append(f"{name}={read}")
     lines += [

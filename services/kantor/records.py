@@ -42,10 +42,10 @@ class StepFailed:
 
     #: Short and stable, for machines: expired, fenced, unavailable, ...
     code: str
-    message: str = ''
+    message: str = ""
     retryable: bool = False
     #: The type of the message that was being handled.
-    handling: str = ''
+    handling: str = ""
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -59,9 +59,9 @@ class StepFailed:
     def from_avro(cls, value: Mapping[str, Any]) -> StepFailed:
         return cls(
             code=value["code"],
-            message=value["message"] if "message" in value else '',
-            retryable=value["retryable"] if "retryable" in value else False,
-            handling=value["handling"] if "handling" in value else '',
+            message=value.get("message", ""),
+            retryable=value.get("retryable", False),
+            handling=value.get("handling", ""),
         )
 
 
@@ -117,5 +117,5 @@ class TransactionEnded:
             status=value["status"],
             started_at=value["started_at"],
             ended_at=value["ended_at"],
-            reason=value["reason"] if "reason" in value else None,
+            reason=value.get("reason", None),
         )
