@@ -78,7 +78,8 @@ class Story:
     def entry(self, short: str, **facts: Any) -> Entry:
         self._events += 1
         type_ = self._short[short]
-        facts = {"id": f"e-{self._events}", "causation_id": self._cause(type_), "sent_at": self.at} | facts
+        known = {"id": f"e-{self._events}", "causation_id": self._cause(type_), "sent_at": self.at}
+        facts = {**known, **facts}
         facts.setdefault("payload", {k: ORDER[k] for k in self.saga.captures.get(type_, ()) if k in ORDER})
         facts.setdefault("source", type_.rpartition(".")[0])
         return Entry("event", self.at + 10, type=type_, origin="evt/0/1", **facts)

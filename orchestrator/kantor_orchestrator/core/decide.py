@@ -193,7 +193,9 @@ class _Decision:
         step = self._addressed(message, steps)
         state = self.txn.steps.get(step.path)
         status = state.status if state else StepStatus.PENDING
-        if status is StepStatus.SUCCEEDED:
+        # All attempts of a command share one effect: another one's answer, even after the compensation, tells no more.
+        counted = step.path in self.txn.captured and self._is_action_of(step, message.causation_id)
+        if status is StepStatus.SUCCEEDED or counted:
             self._ignore("already_succeeded", f"{step.path} has succeeded already", step.path)
             return
         payload = message.payload
@@ -263,8 +265,11 @@ class _Decision:
             self._ignore("failure_after_end", f"{step.path} is {status}", step.path)
         elif retryable and status is StepStatus.ACTIVE and self._retry(step, code, reason):
             pass
-        elif status is StepStatus.ACTIVE and state and state.doubtful and message.type == STEP_FAILED:
+        elif state and state.doubtful and message.type == STEP_FAILED:
             # This attempt has failed, but an earlier one never answered: it may have happened.
+            if status is StepStatus.IN_DOUBT:
+                self._ignore("still_in_doubt", f"{step.path}: an earlier attempt never answered", step.path)
+                return
             self.emit(Kind.DOUBTED, step=step.path, code=code, reason=reason)
             self._compensate(step, code, reason)
         else:
@@ -324,7 +329,7 @@ class _Decision:
             self._advance()
         elif status is Status.COMPENSATING:
             self._compensate_more()
-        elif status is Status.COMPENSATED and succeeded:
+        elif status is Status.COMPENSATED and succeeded and self._can_reverse(succeeded):
             reason = f"{succeeded} took effect after the end"
             self.emit(Kind.REOPENED, status=Status.COMPENSATING, reason=reason)
             self._compensate_more()
@@ -492,6 +497,10 @@ class _Decision:
 
     # -- looking things up
 
+    def _can_reverse(self, path: str) -> bool:
+        assert self.saga is not None
+        return self.saga.steps[path].compensation is not None
+
     def _status(self, step: Step) -> StepStatus:
         state = self.txn.steps.get(step.path)
         return state.status if state else StepStatus.PENDING
@@ -539,6 +548,8 @@ class _Decision:
         for step in steps:
             if self._is_action_of(step, message.causation_id):
                 return step
+        if self._is_own_command(message.causation_id):
+            return None  # of an earlier round
         mine = [s for s in steps if s.command is None and s.owner == message.source]
         for wanted in (StepStatus.ACTIVE, StepStatus.IN_DOUBT, StepStatus.PENDING):
             found = [s for s in mine if self._status(s) is wanted]
@@ -584,8 +595,8 @@ class _Decision:
         return False
 
 
-#: How many attempts of an earlier round are looked through, to know an old answer again.
-_MOST_ATTEMPTS = 20
+#: How many attempts of an earlier round are looked through, to know an old answer again: a definition's limit.
+_MOST_ATTEMPTS = 100
 #: A transaction that gets nothing but poison must not grow for ever.
 _MOST_INCIDENTS = 20
 _DONE = (StepStatus.SUCCEEDED, StepStatus.SKIPPED)
