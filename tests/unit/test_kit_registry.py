@@ -1,0 +1,195 @@
+"""The client of a schema registry, against recorded answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import urllib.error
+import urllib.request
+from email.message import Message
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from kantor.codec import Codec, SchemaStore
+from kantor.errors import CodecError, ConfigError, RegistryUnavailableError, UnknownSchemaError
+from kantor.kafka import KafkaSettings
+from kantor.registry import RegistrySchemas
+from kantor.schemas import KafkaSchemas, schema_store
+from kantor_schemas import Schema
+
+POINT: Schema = {
+    "type": "record",
+    "name": "Point",
+    "namespace": "geo",
+    "fields": [{"name": "x", "type": "int"}],
+}
+GUID = UUID("a3e8f5c2-0f0b-4b58-9f0c-6f5f0a0e9d11")
+BASE = "http://registry:8081"
+
+
+class Recorded:
+    """Answers requests as recorded: ``{"GET /path": [(status, body), ...]}``; the last one again and again."""
+
+    def __init__(self, answers: dict[str, list[Any]]) -> None:
+        self.answers = answers
+        self.requests: list[urllib.request.Request] = []
+
+    def __call__(self, request: urllib.request.Request, timeout: float) -> Any:
+        self.requests.append(request)
+        path = request.full_url.removeprefix(BASE)
+        answers = self.answers[f"{request.get_method()} {path}"]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        status, body = answer
+        text = io.BytesIO(json.dumps(body).encode())
+        if status >= 400:
+            raise urllib.error.HTTPError(request.full_url, status, "no", Message(), text)
+        return text
+
+
+def registry(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, list[Any]], url: str = BASE
+) -> tuple[RegistrySchemas, Recorded]:
+    recorded = Recorded(answers)
+    monkeypatch.setattr(urllib.request, "urlopen", recorded)
+    return RegistrySchemas(url, sleep=lambda _: None), recorded
+
+
+def test_register(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schema is registered under topic and full name (TopicRecordName), once."""
+    schemas, recorded = registry(
+        monkeypatch, {"POST /subjects/evt.geo.v1-geo.Point/versions": [(200, {"id": 7})]}
+    )
+    assert [schemas.id_of(POINT, "evt.geo.v1"), schemas.id_of(POINT, "evt.geo.v1")] == [7, 7]
+    (request,) = recorded.requests
+    assert isinstance(request.data, bytes)
+    body = json.loads(request.data)
+    assert body["schemaType"] == "AVRO"
+    assert json.loads(body["schema"]) == POINT
+
+
+def test_one_subject_for_each_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same record on another topic is another subject."""
+    answers: dict[str, list[Any]] = {
+        "POST /subjects/a-geo.Point/versions": [(200, {"id": 7})],
+        "POST /subjects/b-geo.Point/versions": [(200, {"id": 8})],
+    }
+    schemas, _ = registry(monkeypatch, answers)
+    assert [schemas.id_of(POINT, "a"), schemas.id_of(POINT, "b")] == [7, 8]
+
+
+def test_read_by_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schema is fetched by id, once."""
+    schemas, recorded = registry(monkeypatch, {"GET /schemas/ids/7": [(200, {"schema": json.dumps(POINT)})]})
+    assert [schemas.schema_of(7), schemas.schema_of(7)] == [POINT, POINT]
+    assert len(recorded.requests) == 1
+
+
+def test_read_by_guid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value in header form with a GUID is read: Confluent's serializers write that since 8.1."""
+    answers = {f"GET /schemas/guids/{GUID}": [(200, {"schema": json.dumps(POINT)})]}
+    schemas, _ = registry(monkeypatch, answers)
+    assert Codec(schemas).decode(b"\x02", {"__value_schema_id": b"\1" + GUID.bytes}) == {"x": 1}
+
+
+def test_references_are_put_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schema that references others is read as one: each in the place of its first use."""
+    line = {
+        "type": "record",
+        "name": "Line",
+        "namespace": "geo",
+        "fields": [{"name": "from", "type": "Point"}, {"name": "to", "type": ["null", "geo.Point"]}],
+    }
+    reference = {"name": "geo.Point", "subject": "points", "version": 2}
+    answers: dict[str, list[Any]] = {
+        "GET /schemas/ids/9": [(200, {"schema": json.dumps(line), "references": [reference]})],
+        "GET /subjects/points/versions/2": [(200, {"schema": json.dumps(POINT)})],
+    }
+    schemas, _ = registry(monkeypatch, answers)
+    assert schemas.schema_of(9)["fields"] == [
+        {"name": "from", "type": POINT},
+        {"name": "to", "type": ["null", "geo.Point"]},
+    ]
+    assert Codec(schemas).decode(bytes.fromhex("0000000009020202")) == {"from": {"x": 1}, "to": {"x": 1}}
+
+
+def test_unknown_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """404 means unknown: waiting does not help, publishing does."""
+    schemas, _ = registry(monkeypatch, {"GET /schemas/ids/7": [(404, {"error_code": 40403})]})
+    with pytest.raises(UnknownSchemaError, match="7"):
+        schemas.schema_of(7)
+
+
+@pytest.mark.parametrize("status", [409, 422])
+def test_refused(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """An incompatible or invalid schema is refused with the registry's reason."""
+    answers: dict[str, list[Any]] = {
+        "POST /subjects/t-geo.Point/versions": [
+            (status, {"message": "Schema being registered is incompatible"})
+        ]
+    }
+    schemas, _ = registry(monkeypatch, answers)
+    with pytest.raises(CodecError, match="incompatible"):
+        schemas.id_of(POINT, "t")
+
+
+@pytest.mark.parametrize("trouble", [(503, {}), (429, {}), ConnectionRefusedError(), TimeoutError()])
+def test_a_passing_trouble(monkeypatch: pytest.MonkeyPatch, trouble: object) -> None:
+    """A short outage is tried through."""
+    answers = {"GET /schemas/ids/7": [trouble, trouble, (200, {"schema": json.dumps(POINT)})]}
+    schemas, _ = registry(monkeypatch, answers)
+    assert schemas.schema_of(7) == POINT
+
+
+@pytest.mark.parametrize("trouble", [(500, {}), ConnectionRefusedError()])
+def test_a_lasting_trouble(monkeypatch: pytest.MonkeyPatch, trouble: object) -> None:
+    """A longer outage is told: the caller waits, and skips nothing."""
+    schemas, recorded = registry(monkeypatch, {"GET /schemas/ids/7": [trouble]})
+    with pytest.raises(RegistryUnavailableError):
+        schemas.schema_of(7)
+    assert len(recorded.requests) == 3
+
+
+def test_basic_auth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """User and password of the URL are sent as basic auth, and never appear in the requested URL."""
+    answers = {"GET /schemas/ids/7": [(200, {"schema": json.dumps(POINT)})]}
+    schemas, recorded = registry(monkeypatch, answers, "http://us%40er:pass@registry:8081/")
+    schemas.schema_of(7)
+    (request,) = recorded.requests
+    assert request.get_header("Authorization") == "Basic dXNAZXI6cGFzcw=="
+
+
+def test_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Being refused as a user is a matter of settings."""
+    schemas, _ = registry(monkeypatch, {"GET /schemas/ids/7": [(401, {})]})
+    with pytest.raises(ConfigError, match="401"):
+        schemas.schema_of(7)
+
+
+def test_no_avro(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schema of another kind is refused."""
+    answers = {"GET /schemas/ids/7": [(200, {"schema": "message M {}", "schemaType": "PROTOBUF"})]}
+    schemas, _ = registry(monkeypatch, answers)
+    with pytest.raises(CodecError, match="PROTOBUF"):
+        schemas.schema_of(7)
+
+
+@pytest.mark.parametrize("url", ["registry:8081", "ftp://registry", "http://"])
+def test_malformed_url(url: str) -> None:
+    """A URL that is none is refused at once."""
+    with pytest.raises(ConfigError, match="URL"):
+        RegistrySchemas(url)
+
+
+@pytest.mark.parametrize(("url", "expected"), [(None, KafkaSchemas), (BASE, RegistrySchemas)])
+def test_the_store_follows_the_setting(
+    monkeypatch: pytest.MonkeyPatch, url: str | None, expected: type[SchemaStore]
+) -> None:
+    """With a registry's URL it gives the ids; without one Kafka itself does."""
+    monkeypatch.delenv("KANTOR_SCHEMA_REGISTRY_URL", raising=False)
+    if url:
+        monkeypatch.setenv("KANTOR_SCHEMA_REGISTRY_URL", url)
+    assert type(schema_store(KafkaSettings("nowhere:1"))) is expected
