@@ -44,6 +44,8 @@ FLUSH_ROWS, FLUSH_INTERVAL = 2_000, 1.0
 #: Transactions kept in memory per shard.
 CACHED = 20_000
 RESTORE_TIMEOUT = 120.0
+#: An empty fetch, which brings the changelog's end, would wait 500 ms: half a second for each shard that is taken.
+RESTORE_SETTINGS = {"fetch.wait.max.ms": 10}
 
 #: Timers that only pause between two attempts; the others end in a verdict, which lag must not hasten.
 _PAUSES = frozenset({RETRY, COMPENSATION_RETRY, EXPIRY})
@@ -99,7 +101,7 @@ class Shard:
         began, records = time.monotonic(), 0
         # The shard's own records are not in the store: they are read from the whole changelog, which compaction keeps
         # near the live transactions; snapshots that the store has are passed over.
-        reader = Consumer(settings, f"kantor-restore-{self.number}", ends=True)
+        reader = Consumer(settings, f"kantor-restore-{self.number}", ends=True, extra=RESTORE_SETTINGS)
         try:
             reader.assign({state: 0})
             reached = 0
