@@ -35,8 +35,9 @@ class Registry:
         """Returns ``url`` once the registry answers there."""
         port, token = ports.free_port(), uuid.uuid4().hex
         self.url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
+        program, _ = java()
         command = [
-            str(java()),
+            str(program),
             "-Xmx512m",
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",

@@ -19,11 +19,13 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from kantor.kafka import KafkaSettings
 from kantor_orchestrator.dev import broker as broker_module
 from kantor_orchestrator.dev import config, ports, probe
-from kantor_orchestrator.dev.artifacts import ArtifactCache, Lock
+from kantor_orchestrator.dev.artifacts import ArtifactCache, Lock, cache_folder
 from kantor_orchestrator.dev.broker import DevBroker, running_address
 from kantor_orchestrator.dev.errors import DevError
+from kantor_orchestrator.dev.maven import MavenResolver
 from kantor_orchestrator.dev.process import OwnProcess, start_detached
 from kantor_orchestrator.dev.progress import PlainProgress
 from kantor_orchestrator.dev.record import Record
@@ -52,6 +54,17 @@ def kantor_dev(tmp_path: Path) -> Iterator[Run]:
     run("reset", "--yes")
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevBroker]:
+    """A broker that runs, for tests that only look at it."""
+    broker = DevBroker(tmp_path_factory.mktemp("running"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.reset()
+
+
 def write(address: str, topic: str, value: bytes) -> None:
     admin = AdminClient({"bootstrap.servers": address})
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
@@ -77,32 +90,31 @@ def record_of(broker: DevBroker) -> Record:
     return record
 
 
-def test_start_gives_an_address_that_answers(own_kafka: DevBroker) -> None:
-    """What start returns can be used at once, and the home knows it until the broker is stopped."""
-    address = own_kafka.start()
-    write(address, "t", b"hello")
-    home = own_kafka.folder.parent
-    assert running_address(home) == address
-    own_kafka.stop()
-    assert running_address(home) is None
-
-
-def test_starting_twice_starts_one(own_kafka: DevBroker) -> None:
-    """A second start finds the first one's broker."""
+def test_starting_twice_starts_one(running: DevBroker) -> None:
+    """A second start finds the first one's broker, which answers at the same address."""
     said: list[str] = []
-    first = own_kafka.start()
-    pid = record_of(own_kafka).pid
-    again = DevBroker(own_kafka.folder.parent, progress=PlainProgress(said.append))
-    assert (again.start(), record_of(own_kafka).pid) == (first, pid)
-    assert said == [f"Apache Kafka {record_of(own_kafka).version} already runs (pid {pid})."]
+    record = record_of(running)
+    again = DevBroker(running.folder.parent, progress=PlainProgress(said.append))
+    assert again.start() == record.bootstrap_servers
+    assert said == [f"Apache Kafka {record.version} already runs (pid {record.pid})."]
+    assert record_of(running) == record
+
+
+def test_a_broker_that_runs_stays_on_its_port(running: DevBroker) -> None:
+    """Asking for another port than that of the broker that runs is an error with the remedy."""
+    with pytest.raises(DevError, match=r"already runs at .* `kantor dev stop` it first"):
+        DevBroker(running.folder.parent, port=ports.free_port()).start()
 
 
 def test_a_stop_ends_the_process_and_keeps_data_and_address(own_kafka: DevBroker) -> None:
     """After stop the process is gone; the next start has the same address and everything that was written."""
+    home = own_kafka.folder.parent
     address = own_kafka.start()
+    assert running_address(home) == address
     write(address, "kept", b"still here")
     pid = record_of(own_kafka).pid
     assert own_kafka.stop() == "stopped"
+    assert running_address(home) is None
     assert not psutil.pid_exists(pid or 0) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     assert own_kafka.start() == address
     assert read(address, "kept") == b"still here"
@@ -216,15 +228,15 @@ def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 
 def test_an_external_cluster_is_used_and_never_touched(kafka: str, tmp_path: Path) -> None:
-    """With an external cluster, start and status only look, stop does nothing and reset is refused."""
-    broker = DevBroker(tmp_path, external=kafka)
-    assert broker.start() == kafka
-    assert (broker.status().state, broker.status().external) == ("running", True)
-    assert broker.stop() == "not running"
+    """An external cluster is only looked at: stop does nothing, reset is refused, no file is written."""
+    cluster = DevBroker(tmp_path, external=kafka)
+    assert cluster.start() == kafka
+    assert (cluster.status().state, cluster.status().external) == ("running", True)
+    assert cluster.stop() == "not running"
     with pytest.raises(DevError, match="not ours to empty"):
-        broker.reset()
+        cluster.reset()
     assert list(tmp_path.iterdir()) == []
-    assert probe.answers(kafka, 5)
+    assert probe.answers(KafkaSettings(kafka), 5)
 
 
 def test_a_users_topic_is_not_made_by_a_typo(kafka: str) -> None:
@@ -236,11 +248,10 @@ def test_a_users_topic_is_not_made_by_a_typo(kafka: str) -> None:
     assert "evt.tpyo.v1" not in AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics
 
 
-def test_nothing_listens_beyond_loopback(own_kafka: DevBroker) -> None:
+def test_nothing_listens_beyond_loopback(running: DevBroker) -> None:
     """Broker and controller listen on 127.0.0.1 only."""
-    own_kafka.start()
     listening = [
-        c.laddr.ip for c in psutil.Process(record_of(own_kafka).pid).net_connections() if c.status == "LISTEN"
+        c.laddr.ip for c in psutil.Process(record_of(running).pid).net_connections() if c.status == "LISTEN"
     ]
     assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
@@ -307,15 +318,14 @@ def test_an_interrupted_start_leaves_nothing_running(tmp_path: Path) -> None:
     assert not record.process.is_alive()
 
 
-def test_a_started_broker_outlives_the_terminal(own_kafka: DevBroker) -> None:
+def test_a_started_broker_outlives_the_terminal(running: DevBroker) -> None:
     """The broker is in a session of its own, where a terminal's signals don't reach it."""
-    own_kafka.start()
-    assert os.getsid(record_of(own_kafka).pid or 0) != os.getsid(0)
+    assert os.getsid(record_of(running).pid or 0) != os.getsid(0)
 
 
-def test_the_cache_is_checked_before_a_start(own_kafka: DevBroker, tmp_path: Path) -> None:
+def test_the_cache_is_checked_before_a_start(tmp_path: Path) -> None:
     """A start with a tampered jar in the cache is refused before any of it runs."""
-    real = own_kafka._cache
+    real = ArtifactCache(cache_folder(os.environ), MavenResolver)
     lock = Lock.read(config.deploy_folder() / "jgo.lock.toml")
     copy = ArtifactCache(tmp_path / "cache", real.resolver)
     for path in real.ensure(lock, PlainProgress(print)):

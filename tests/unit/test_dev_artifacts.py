@@ -15,6 +15,7 @@ from kantor_orchestrator.dev import artifacts, config, maven
 from kantor_orchestrator.dev.artifacts import Artifact, ArtifactCache, Lock, cache_folder
 from kantor_orchestrator.dev.errors import DevError
 from kantor_orchestrator.dev.files import tail, writing
+from kantor_orchestrator.dev.jvm import KafkaJava, keep_class_cache
 from kantor_orchestrator.dev.progress import PlainProgress
 
 CONTENT = b"the bytes that were locked"
@@ -229,18 +230,38 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
         call()
 
 
-def test_a_source_that_lacks_the_file_is_not_asked_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """What the source does not have is an error at once, with the artifact's name."""
-    artifact = locked_artifact("absent")
+def test_a_source_that_lacks_the_file_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the source says when it doesn't hand out a file is in the message."""
 
-    def refuse(_artifact: object) -> Path:
-        raise RuntimeError("not found in remote repositories")
+    def refuse(_self: object, _artifact: object) -> Path:
+        raise RuntimeError("example was not found in remote repositories")
 
-    monkeypatch.setattr("jgo.maven.PythonResolver.download", lambda _self, asked: refuse(asked))
-    with pytest.raises(DevError, match=r"org\.example:absent:1\.0 was not found"):
-        maven.MavenResolver().fetch(artifact, tmp_path, lambda _size: None)
+    monkeypatch.setattr("jgo.maven.PythonResolver.download", refuse)
+    with pytest.raises(DevError, match="could not be fetched: example was not found"):
+        ArtifactCache(tmp_path, maven.MavenResolver).ensure(LOCK, quiet())
+
+
+def test_an_older_java_starts_without_a_class_cache(tmp_path: Path) -> None:
+    """Java before 25 doesn't know the cache's flags, so it gets none of them."""
+    for name in ("java", "kafka.jar"):
+        (tmp_path / name).touch()
+    old, new = (
+        KafkaJava(tmp_path / "java", major, (tmp_path / "kafka.jar",), tmp_path, tmp_path, tmp_path)
+        for major in (21, 25)
+    )
+    assert "AOT" not in " ".join(old.server(tmp_path, "token") + old.format(tmp_path, "id"))
+    assert old.missing_class_cache is None
+    assert f"-XX:AOTCacheOutput={new.missing_class_cache}"[:-3] in " ".join(new.server(tmp_path, "token"))
+
+
+def test_a_class_cache_is_kept_only_if_java_finished_it(tmp_path: Path) -> None:
+    """Half a cache, left by a Java that was killed while it wrote, is thrown away."""
+    cache, half = tmp_path / "whole.aot", tmp_path / "half.aot"
+    for name in ("whole.token", "half.token", "half.token.config"):
+        (tmp_path / name).touch()
+    keep_class_cache(cache, "token")
+    keep_class_cache(half, "token")
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.aot"]
 
 
 def test_kafkas_settings_take_any_path_but_one_with_a_comma() -> None:

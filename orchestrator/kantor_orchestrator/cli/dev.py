@@ -88,7 +88,7 @@ def reset(yes: bool) -> None:
 def _broker(port: int | None = None) -> DevBroker:
     return DevBroker(
         config.home_folder(),
-        external=os.environ.get(config.BOOTSTRAP_SERVERS) or None,
+        external=os.environ.get(config.BOOTSTRAP_SERVERS),
         port=port,
         first_port=KAFKAS_PORT,
         progress=_progress(),

@@ -21,9 +21,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kantor.kafka import KafkaSettings
+
 from . import config, ports, probe
 from .artifacts import ArtifactCache, Lock, cache_folder
-from .errors import DevError
+from .errors import DevError, NotInstalledError
+from .external import ANSWER_S, ExternalCluster
 from .files import disk_use, hold, megabytes, tail, write_atomically, writing
 from .jvm import KafkaJava, drop_class_cache, keep_class_cache
 from .maven import MavenResolver, java
@@ -31,9 +34,8 @@ from .process import Ending, java_environment, start_detached
 from .progress import PlainProgress, Progress
 from .record import Record, State, Status
 
-READY_S = 60.0  # measured: 4 s; a machine under load takes several times that
-STOP_S = 30.0  # measured: 1 s
-EXTERNAL_S = 10.0  # for a cluster that should be up already
+READY_S = 60.0  # measured: 1.5 s, 4 s without the class cache; a machine under load takes several times that
+STOP_S = 60.0  # measured: 0.3 s, and 7 s when Java writes its class cache
 FREE_BYTES = 200_000_000  # below this Kafka would soon die of a full disk
 LOG_LINES = 12  # of Kafka's log, shown when it dies at start
 STARTS = 3  # with new ports each, when somebody takes the ones we chose
@@ -42,9 +44,19 @@ ELSEWHERE = f"set {config.HOME} to a folder elsewhere"
 
 
 def running_address(home: Path) -> str | None:
-    """The bootstrap servers of the broker that runs for this home, or None. Asks the system, not the broker."""
+    """The bootstrap servers of the broker that runs for this home, or None. Asks the system, not the broker.
+
+    None too where the packages for a local broker are not installed: none can have been started there.
+    """
     record = Record.read(home / "kafka" / "broker.json")
-    return record.bootstrap_servers if record and record.is_alive else None
+    try:
+        return record.bootstrap_servers if record and record.is_alive else None
+    except NotInstalledError:
+        return None
+
+
+def _answers(record: Record, timeout_s: float) -> bool:
+    return probe.answers(KafkaSettings(record.bootstrap_servers), timeout_s)
 
 
 class DevBroker:
@@ -69,15 +81,15 @@ class DevBroker:
         self.logs = self.folder / "logs"
         self.log = self.logs / "server.log"
         self._state = self.folder / "broker.json"
-        self._external = external
         self._port, self._first_port = port, first_port
         self._progress = progress or PlainProgress(lambda _message: None)
+        self._external = ExternalCluster(external, self._progress.say) if external else None
         self._cache = cache or ArtifactCache(cache_folder(os.environ), MavenResolver)
 
     def start(self) -> str:
         """The bootstrap servers of a broker that answers: the one that runs, else a new one on the kept data."""
         if self._external:
-            return self._use_external(self._external)
+            return self._external.start()
         deploy = config.deploy_folder()
         lock = Lock.read(deploy / "jgo.lock.toml")
         with self._alone():
@@ -103,10 +115,9 @@ class DevBroker:
         raise AssertionError("unreachable")
 
     def stop(self) -> Ending:
-        """Stops the broker, if it runs. Its data stay. An external cluster is left alone."""
+        """Stops the broker, if it runs. Its data stay."""
         if self._external:
-            self._say(f"The cluster {self._external} ({config.BOOTSTRAP_SERVERS}) is not ours to stop.")
-            return "not running"
+            return self._external.stop()
         if not self.folder.exists():
             return "not running"
         with self._alone():
@@ -114,8 +125,7 @@ class DevBroker:
 
     def status(self) -> Status:
         if self._external:
-            answers = probe.answers(self._external, EXTERNAL_S)
-            return Status("running" if answers else "unreachable", True, self._external)
+            return self._external.status()
         data, used = str(self.data), disk_use(self.data)
         record = Record.read(self._state)
         if record is None:
@@ -124,7 +134,7 @@ class DevBroker:
             ended: State = "died" if record.pid else "stopped"
             return Status(ended, False, version=record.version, data=data, disk_bytes=used, log=str(self.log))
         return Status(
-            "running" if probe.answers(record.bootstrap_servers, EXTERNAL_S) else "unreachable",
+            "running" if _answers(record, ANSWER_S) else "unreachable",
             False,
             record.bootstrap_servers,
             record.pid,
@@ -138,7 +148,7 @@ class DevBroker:
     def reset(self) -> Ending:
         """Stops the broker and deletes its data, logs and ports: the next start is a first one."""
         if self._external:
-            raise DevError(f"The cluster {self._external} ({config.BOOTSTRAP_SERVERS}) is not ours to empty.")
+            return self._external.reset()
         if not self.folder.exists():
             return "not running"
         with self._alone():
@@ -173,30 +183,37 @@ class DevBroker:
         log_start = self.log.stat().st_size if self.log.exists() else 0
         properties = self.folder / "server.properties"
         text = config.server_properties(deploy / "server.properties", self.data, port, controller_port)
-        cache = kafka.class_cache
-        trains = None if cache.exists() else str(cache)
+        trains = kafka.missing_class_cache
         with writing(self.folder, ELSEWHERE):
             write_atomically(properties, text)
-            cache.parent.mkdir(exist_ok=True)
+            kafka.caches.mkdir(exist_ok=True)
+            now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             command = kafka.server(properties, token)
             process = start_detached(command, token, self.folder, self.logs / "console.log")
-            now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            record = Record(
-                f"127.0.0.1:{port}", port, controller_port, version, process.pid, token, now, trains
-            )
-            record.write(self._state)
-        try:
-            self._await_ready(record, log_start)
-        except BaseException:  # a Ctrl-C too: nothing half-started stays behind
-            process.stop(STOP_S)
-            drop_class_cache(cache, token)
-            record.stopped().write(self._state)
-            raise
+            try:
+                record = Record(
+                    bootstrap_servers=f"127.0.0.1:{port}",
+                    port=port,
+                    controller_port=controller_port,
+                    version=version,
+                    pid=process.pid,
+                    token=token,
+                    started_at=now,
+                    trains=str(trains) if trains else None,
+                )
+                record.write(self._state)
+                self._await_ready(record, log_start)
+            except BaseException:  # a Ctrl-C too: nothing half-started stays behind
+                process.stop(STOP_S)
+                if trains:
+                    drop_class_cache(trains, token)
+                record.stopped().write(self._state)
+                raise
         return record.bootstrap_servers
 
     def _await_ready(self, record: Record, log_start: int) -> None:
         deadline = time.monotonic() + READY_S
-        while not probe.answers(record.bootstrap_servers, 0.5):
+        while not _answers(record, 0.5):
             if not record.is_alive:
                 raise self._death(record, log_start)
             if time.monotonic() > deadline:
@@ -247,7 +264,9 @@ class DevBroker:
 
     def _java(self, deploy: Path, lock: Lock) -> KafkaJava:
         jars = tuple(self._cache.ensure(lock, self._progress))
-        return KafkaJava(java(), jars, deploy / "log4j2.properties", self.logs, self._cache.folder / "java")
+        program, major = java()
+        settings = deploy / "log4j2.properties"
+        return KafkaJava(program, major, jars, settings, self.logs, self._cache.folder / "java")
 
     def _choose_ports(self, record: Record | None) -> tuple[int, int]:
         return ports.choose(self._port, self._first_port, record, self._say)
@@ -259,15 +278,6 @@ class DevBroker:
                 f"Only {megabytes(free)} are free at {self.folder}; Kafka needs {megabytes(FREE_BYTES)}. "
                 f"Free some space, or {ELSEWHERE}."
             )
-
-    def _use_external(self, address: str) -> str:
-        self._say(f"Using the cluster {address} ({config.BOOTSTRAP_SERVERS}); nothing is started.")
-        if not probe.answers(address, EXTERNAL_S):
-            raise DevError(
-                f"The cluster {address} ({config.BOOTSTRAP_SERVERS}) doesn't answer. Check the address, or unset the "
-                "variable to use a broker of Kantor's own."
-            )
-        return address
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ BOOTSTRAP_SERVERS = "KANTOR_BOOTSTRAP_SERVERS"
 
 def home_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Where Kantor keeps its data on this machine: $KANTOR_HOME, else ``.kantor`` where it is run."""
-    return Path(environment.get(HOME) or ".kantor").expanduser().absolute()
+    return Path(environment.get(HOME) or ".kantor").absolute()
 
 
 def deploy_folder() -> Path:

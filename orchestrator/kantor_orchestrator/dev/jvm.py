@@ -18,29 +18,30 @@ FLAGS = (
     "-XX:+UseSerialGC",
     "-Djava.awt.headless=true",
     "--enable-native-access=ALL-UNNAMED",
-    "-Xlog:aot*=off",
 )
+CACHING_SINCE = 25  # the first Java that writes such a cache by itself
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaJava:
     java: Path
+    major: int  # Java's version
     classpath: tuple[Path, ...]
     logging: Path  # log4j2's settings
     logs: Path
     caches: Path  # the folder of Java's caches
 
     def server(self, properties: Path, token: str) -> list[str]:
-        """The command of a broker. Its process bears ``token``; `trains` says whether it writes a cache at its end."""
-        cache = self.class_cache
-        flag = f"-XX:AOTCache={cache}" if cache.exists() else f"-XX:AOTCacheOutput={_fresh(cache, token)}"
-        return [*self._java(), flag, f"-Dkantor.token={token}", "kafka.Kafka", str(properties)]
+        """The command of a broker whose process bears ``token``."""
+        missing = self.missing_class_cache
+        caching = (
+            [f"-XX:AOTCacheOutput={_fresh(missing, token)}", "-Xlog:aot*=off"] if missing else self._caching()
+        )
+        return [*self._java(), *caching, f"-Dkantor.token={token}", "kafka.Kafka", str(properties)]
 
     def format(self, properties: Path, cluster_id: str) -> list[str]:
         """The command that prepares a data folder."""
-        use = (
-            [f"-XX:AOTCache={self.class_cache}"] if self.class_cache.exists() else ["-XX:TieredStopAtLevel=1"]
-        )
+        short_lived = self._caching() or ["-XX:TieredStopAtLevel=1"]
         storage_tool = [
             "kafka.tools.StorageTool",
             "format",
@@ -49,14 +50,24 @@ class KafkaJava:
             "--config",
             str(properties),
         ]
-        return [*self._java(), *use, *storage_tool]
+        return [*self._java(), *short_lived, *storage_tool]
 
     @property
-    def class_cache(self) -> Path:
-        """Where the cache for exactly these files, this Java and these flags is, or will be."""
+    def missing_class_cache(self) -> Path | None:
+        """Where the next broker writes a cache when it is stopped; None if there is one, or this Java can't."""
+        return None if self.major < CACHING_SINCE or self._class_cache.exists() else self._class_cache
+
+    @property
+    def _class_cache(self) -> Path:
+        """One for exactly these files, this Java and these flags."""
         files = [f"{path} {path.stat().st_mtime_ns}" for path in (self.java, *self.classpath)]
         key = hashlib.sha256("\n".join([*files, *FLAGS]).encode()).hexdigest()[:16]
         return self.caches / f"kafka-{key}.aot"
+
+    def _caching(self) -> list[str]:
+        if self.major < CACHING_SINCE or not self._class_cache.exists():
+            return []
+        return [f"-XX:AOTCache={self._class_cache}", "-Xlog:aot*=off"]
 
     def _java(self) -> list[str]:
         logging = [f"-Dlog4j2.configurationFile={self.logging}", f"-Dkantor.logs={self.logs}"]

