@@ -1,4 +1,5 @@
-"""The view's database: all of its SQL. SQLite for now, behind methods that another database could have, too.
+"""The view's database: what is written. All SQL is here and in ``reader.py``: SQLite for now, behind methods that
+another database could have, too.
 
 A projection that can be rebuilt, whose positions are in the same file: ``synchronous=NORMAL`` in WAL mode may lose the
 last SQL transactions in a power cut, positions included, and they are projected again; it can't tear the file. One
@@ -14,14 +15,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import apsw
 
 from kantor.errors import ConfigError, KantorError
 from kantor.kafka import Partition
 from kantor_orchestrator.view.facts import to_json
-from kantor_orchestrator.view.rows import Changes, TransactionRow, who_has_the_ball
+from kantor_orchestrator.view.rows import Changes, TransactionRow, what_is_open
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 PRAGMAS: dict[str, str | int] = {
@@ -36,13 +37,9 @@ PARTS = 1_000_000
 #: Who gives signs of life.
 VIEW, INTAKE = "view", "intake"
 #: Milliseconds that readers and the writer wait for each other.
-_BUSY = 5_000
+BUSY = 5_000
 
 Row = tuple[Any, ...]
-
-
-class NoViewError(KantorError):
-    """There is no view database yet: nothing has been projected."""
 
 
 def path_of(url: str) -> Path:
@@ -54,7 +51,7 @@ def path_of(url: str) -> Path:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except (apsw.CorruptError, apsw.NotADBError) as error:
@@ -73,9 +70,9 @@ class Writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(Path(f"{path}.lock"))
         try:
-            with _translated(path):
+            with translated(path):
                 self._db = apsw.Connection(str(path))
-                self._db.set_busy_timeout(_BUSY)
+                self._db.set_busy_timeout(BUSY)
                 # Readers never wait for the writer; a checkpoint every 16 MB costs less than one every 4.
                 for name, value in PRAGMAS.items():
                     self._db.pragma(name, value)  # one by one: execute() stops at the first that answers
@@ -90,7 +87,7 @@ class Writer:
 
     def wipe(self) -> None:
         """Forget everything: it is projected again."""
-        with _translated(self.path), self._db:
+        with translated(self.path), self._db:
             for (table,) in self._db.execute(
                 "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
             ).fetchall():
@@ -98,7 +95,7 @@ class Writer:
 
     def positions(self) -> dict[Partition, tuple[int, str]]:
         """By partition: the next offset to read, and the id of the topic that it is of."""
-        with _translated(self.path):
+        with translated(self.path):
             return {
                 (topic, partition): (position, topic_id)
                 for topic, partition, position, topic_id in self._db.execute(
@@ -107,7 +104,7 @@ class Writer:
             }
 
     def next_no(self) -> int:
-        with _translated(self.path):
+        with translated(self.path):
             ((no,),) = self._db.execute("SELECT coalesce(max(no), 0) + 1 FROM transactions")
             return int(no)
 
@@ -130,16 +127,16 @@ class Writer:
 
     def store(self, changes: Changes, topic_ids: Mapping[str, str]) -> None:
         """Store these, with the positions, in one SQL transaction. Raises ``KantorError``: nothing was stored."""
-        with _translated(self.path), self._db:
+        with translated(self.path), self._db:
             self._store(changes, topic_ids)
 
     def alive(self) -> None:
         """Note that the view works, also when there is nothing to store."""
-        with _translated(self.path):
+        with translated(self.path):
             self._seen(VIEW, int(time.time() * 1000))
 
     def forget_positions(self, topic: str) -> None:
-        with _translated(self.path):
+        with translated(self.path):
             self._db.execute("DELETE FROM positions WHERE topic = ?", (topic,))
 
     def _store(self, changes: Changes, topic_ids: Mapping[str, str]) -> None:
@@ -150,10 +147,9 @@ class Writer:
             timeline.append((row.no * PARTS + row.parts, to_json(row.messages), b"".join(row.moves)))
             row.parts += 1
             row.touched, row.messages, row.moves = False, [], []
-            waiting_for, open_steps = who_has_the_ball(row)
             facts = (
                 row.shard, row.saga, row.version, row.status, row.started_at, row.updated_at, row.ended_at, row.reason,
-                row.last_error, waiting_for, open_steps, len(row.incidents), row.parts, row.no,
+                row.last_error, *what_is_open(row), len(row.incidents), row.parts, row.no,
             )  # fmt: skip
             if row.stored is None:
                 new.append((*facts, row.id))
@@ -162,12 +158,12 @@ class Writer:
             row.stored = (row.saga, row.status)
         many(
             "INSERT INTO transactions (shard, saga, version, status, started_at, updated_at, ended_at, reason,"
-            " last_error, waiting_for, open_steps, incidents, parts, no, id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " last_error, waiting_for, open_steps, due, incidents, parts, no, id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             new,
         )
         many(
             "UPDATE transactions SET shard = ?, saga = ?, version = ?, status = ?, started_at = ?, updated_at = ?,"
-            " ended_at = ?, reason = ?, last_error = ?, waiting_for = ?, open_steps = ?, incidents = ?, parts = ?"
+            " ended_at = ?, reason = ?, last_error = ?, waiting_for = ?, open_steps = ?, due = ?, incidents = ?, parts = ?"
             " WHERE no = ?",
             changed,
         )
@@ -202,44 +198,6 @@ class Writer:
         self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (name, at))
 
 
-class Reader:
-    """Reads while another process writes. Each :meth:`snapshot` sees one state of the projection."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises ``NoViewError`` if there is no database yet."""
-        self.path = path
-        if not path.exists():
-            raise NoViewError(f"there is no view yet ({path} does not exist): start one with `kantor run`")
-        with _translated(path):
-            self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-            self._db.set_busy_timeout(_BUSY)
-            self._db.execute("PRAGMA query_only=ON")
-            if _version(self._db) == 0:
-                raise NoViewError(f"there is no view yet ({path} is empty): start one with `kantor run`")
-            if _version(self._db) != len(_migrations()):
-                raise ConfigError(
-                    f"{path} was written by another version of Kantor: restart `kantor run` with this one"
-                )
-
-    def close(self) -> None:
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        with _translated(self.path), self._db:
-            yield
-
-    def rows(self, query: str, *values: Any) -> list[Row]:
-        with _translated(self.path):
-            return self._db.execute(query, values).fetchall()
-
-
 def _lock(path: Path) -> int:
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -252,17 +210,17 @@ def _lock(path: Path) -> int:
     return file
 
 
-def _migrations() -> Sequence[Path]:
+def migrations() -> Sequence[Path]:
     return sorted(MIGRATIONS.glob("[0-9]*.sql"))
 
 
-def _version(db: apsw.Connection) -> int:
+def version_of(db: apsw.Connection) -> int:
     return int(db.pragma("user_version"))
 
 
 def _migrate(db: apsw.Connection, path: Path) -> None:
-    files = _migrations()
-    version = _version(db)
+    files = migrations()
+    version = version_of(db)
     if version > len(files):
         raise ConfigError(
             f"{path} was written by a newer Kantor; use that one, or delete the file: it is built again"

@@ -19,18 +19,17 @@ from kantor.errors import UndecodableError, UnknownSchemaError
 from kantor.kafka import Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
-from kantor_orchestrator.core.values import load
 from kantor_orchestrator.view.facts import HeadReader, frame, frames
 from kantor_orchestrator.view.rows import Changes, TransactionRow, opens_incident
-from kantor_orchestrator.view.sagas import SagaFacts, Sagas
+from kantor_orchestrator.view.sagas import SagaFacts, Sagas, keys_in
 
 log = logging.getLogger("kantor.view")
 
 #: Transactions in each of two generations kept in memory: most records are about one that was just seen. More than a
 #: batch can touch, so that no batch loads a transaction twice.
 GENERATION = 20_000
-#: Characters of a key's value that are searched by, bytes of an act's value that are shown.
-KEY_LENGTH, DETAIL_LENGTH = 200, 2_000
+#: Bytes of an act's value that are shown.
+DETAIL_LENGTH = 2_000
 
 _MESSAGES = (journal.EVENT, journal.COMMAND)
 _OURS = KANTOR_SOURCE.encode()
@@ -171,15 +170,8 @@ class Projector:
         if opens_incident(kind):
             what = code if kind == _INCIDENT_OPENED else kind
             self._changes.incidents_opened.append((row.no, offset, what, step, reason, at, 0))
-        if captured and facts and facts.keys:
-            self._keys(row.no, facts, captured)
-
-    def _keys(self, no: int, saga: SagaFacts, captured: str) -> None:
-        values = load(captured)
-        for name in saga.keys:
-            value = values.get(name)
-            if value is not None:
-                self._changes.keys.append((name, str(value)[:KEY_LENGTH], no))
+        if captured and facts:
+            self._changes.keys += [(name, value, row.no) for name, value in keys_in(captured, facts)]
 
     # -- looking things up
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from kantor.kafka import Partition
 from kantor_orchestrator.core.decide import COMPENSATION_RETRY, RETRY
@@ -158,28 +158,39 @@ def _error(step: str, code: str, reason: str) -> str:
     return f"{step}: {what}" if step else what
 
 
-def who_has_the_ball(row: TransactionRow) -> tuple[str, str]:
-    """Services and people that the transaction waits for, and its open steps: JSON lists."""
+class Open(NamedTuple):
+    """What of a transaction is open: who has the ball and which steps (JSON lists), the first timer (ms)."""
+
+    waiting_for: str
+    steps: str
+    due: int
+
+
+_NOTHING = Open("[]", "[]", 0)
+
+
+def what_is_open(row: TransactionRow) -> Open:
     status = row.status
     if status in _OVER or (status == _OBSERVED and not row.incidents):
-        return "[]", "[]"
-    found: set[str] = set()
+        return _NOTHING
+    names: set[str] = set()
     steps = []
+    due = 0
     for step in row.steps.values():
         if step.status == _ACTIVE:
-            found.add(KANTOR if step.timer == RETRY else step.owner or step.path)
+            names.add(KANTOR if step.timer == RETRY else step.owner or step.path)
         elif step.status == _COMPENSATING:
-            found.add(KANTOR if step.timer == COMPENSATION_RETRY else step.compensator or step.path)
+            names.add(KANTOR if step.timer == COMPENSATION_RETRY else step.compensator or step.path)
         elif step.status == _INCIDENT:
-            found.add(PERSON)
+            names.add(PERSON)
         elif step.status != _IN_DOUBT:
             continue
         steps.append(step.path)
+        if step.due and (step.due < due or not due):
+            due = step.due
     if row.incidents or status == _PARKED:
-        found.add(PERSON)
-    if not found:
-        found.add(KANTOR)
-    return _names(tuple(sorted(found))), _names(tuple(steps))
+        names.add(PERSON)
+    return Open(_names(tuple(sorted(names or (KANTOR,)))), _names(tuple(steps)), due)
 
 
 @cache

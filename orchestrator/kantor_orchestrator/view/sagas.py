@@ -13,10 +13,13 @@ from kantor.codec import Codec
 from kantor.errors import CodecError, DefinitionError
 from kantor.kafka import KafkaSettings
 from kantor_orchestrator.core.saga import Saga
+from kantor_orchestrator.core.values import load
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
 
 log = logging.getLogger("kantor.view")
 
+#: Characters of a key's value that are searched by.
+KEY_LENGTH = 200
 #: Seconds between looks for a definition that is not there: a look holds the projection up.
 _AGAIN = 5.0
 
@@ -61,6 +64,14 @@ class SagaFacts:
             path: StepFacts(**step | {"after": tuple(step["after"])}) for path, step in found["steps"].items()
         }
         return cls(found["saga"], found["version"], tuple(found["keys"]), steps)
+
+
+def keys_in(captured: str, saga: SagaFacts) -> list[tuple[str, str]]:
+    """Names and values, among captured fields (JSON), that people search by."""
+    if not captured or not saga.keys:
+        return []
+    values = load(captured)
+    return [(name, str(values[name])[:KEY_LENGTH]) for name in saga.keys if values.get(name) is not None]
 
 
 class Sagas(Protocol):

@@ -15,6 +15,7 @@ CREATE TABLE transactions (
     last_error TEXT NOT NULL,
     waiting_for TEXT NOT NULL, -- who has the ball: JSON list of names
     open_steps TEXT NOT NULL, -- JSON list of paths
+    due INTEGER NOT NULL, -- when the first of their timers goes off
     incidents INTEGER NOT NULL, -- open ones
     parts INTEGER NOT NULL -- of its timeline
 ) STRICT;

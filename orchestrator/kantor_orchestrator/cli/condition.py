@@ -1,0 +1,193 @@
+"""How the platform is, and what is wrong with it, in plain words with a remedy each.
+
+:func:`inspect` asks Kafka and the view; :func:`diagnose` judges what it found, without asking anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from kantor.errors import KafkaUnavailableError
+from kantor.kafka import Admin, Partition
+from kantor_orchestrator import topics
+from kantor_orchestrator.cli.words import count, duration
+from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP, VIEW_GROUP, Settings
+from kantor_orchestrator.view.queries import OpenIncident, Summary, UncorrelatedTopic, View
+
+#: The view gives a sign of life every 2 seconds (ms).
+VIEW_SILENT = 15_000
+#: A timer that is later than this is not just waiting for a watermark (ms).
+OVERDUE = 60_000
+#: Records behind that a role makes up for in no time: watermarks alone are 4 a second and shard.
+LAG_PER_SHARD = 500
+#: Seconds for each question to the broker.
+_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """``members``: partitions by process; of the view only whether it lives is known. ``lag``: records, -1 unknown."""
+
+    name: str
+    is_running: bool
+    members: dict[str, int]
+    lag: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The journal's end, and how far engine and view have come; -1: nowhere yet."""
+
+    number: int
+    end: int
+    engine: int
+    view: int
+
+
+@dataclass(slots=True)
+class Condition:
+    """What was found. ``broker_error`` empty: it answers. ``view_error`` empty: there is a view."""
+
+    servers: str
+    broker_error: str = ""
+    is_set_up: bool = True  # the platform's topics exist
+    roles: list[Role] = field(default_factory=list)
+    shards: list[Shard] = field(default_factory=list)
+    view_error: str = ""
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    uncorrelated: list[UncorrelatedTopic] = field(default_factory=list)
+    incident_count: int = 0
+    incidents: list[OpenIncident] = field(default_factory=list)
+    overdue: list[Summary] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    what: str
+    remedy: str
+
+
+def inspect(settings: Settings, view: View | None, view_error: str, now: int) -> Condition:
+    """Ask everybody. Never raises because somebody does not answer: that is part of the answer."""
+    found = Condition(settings.kafka.bootstrap_servers, view_error=view_error)
+    seen = 0
+    if view is not None:
+        found.counts = view.counts()
+        found.uncorrelated = view.uncorrelated()
+        found.incident_count, found.incidents = view.incident_count(), view.incidents(5)
+        found.overdue = view.overdue(now - OVERDUE)
+        seen = view.seen().get("view", 0)
+    try:
+        _ask_kafka(found, Admin(settings.kafka, "kantor-status"), view, now - seen < VIEW_SILENT)
+    except KafkaUnavailableError as error:
+        found.broker_error = str(error)
+    return found
+
+
+def _ask_kafka(found: Condition, admin: Admin, view: View | None, view_lives: bool) -> None:
+    existing = admin.topics(_TIMEOUT)
+    found.is_set_up = topics.JOURNAL in existing
+    if not found.is_set_up:
+        return
+    ends = admin.ends(
+        [(name, p) for name, partitions in existing.items() if _is_read(name) for p in range(partitions)],
+        _TIMEOUT,
+    )
+    positions = {
+        group: admin.group_offsets(group, _TIMEOUT) for group in (INTAKE_GROUP, ENGINE_GROUP, VIEW_GROUP)
+    }
+    read_by = {
+        "intake": {p: end for p, end in ends.items() if p[0].startswith(("evt.", "cmd."))},
+        "engine": {p: end for p, end in ends.items() if p[0] == topics.JOURNAL},
+    }
+    for name, group in (("intake", INTAKE_GROUP), ("engine", ENGINE_GROUP)):
+        members = {member: len(parts) for member, parts in admin.group_members(group, _TIMEOUT).items()}
+        found.roles.append(Role(name, bool(members), members, _lag(read_by[name], positions[group])))
+    read_by_view = {
+        p: end for p, end in ends.items() if not p[0].startswith("evt.") and p[0] != topics.OWN_COMMANDS
+    }
+    lag = _lag(read_by_view, positions[VIEW_GROUP]) if view else -1
+    found.roles.append(Role("view", view_lives, {}, lag))
+    for number in range(existing[topics.JOURNAL]):
+        place = (topics.JOURNAL, number)
+        found.shards.append(
+            Shard(
+                number,
+                ends.get(place, 0),
+                positions[ENGINE_GROUP].get(place, -1),
+                positions[VIEW_GROUP].get(place, -1),
+            )
+        )
+
+
+def _is_read(topic: str) -> bool:
+    return topic.startswith(("evt.", "cmd.")) or topic in (topics.JOURNAL, topics.HISTORY)
+
+
+def _lag(ends: dict[Partition, int], positions: dict[Partition, int]) -> int:
+    """Records not read yet. One a partition does not count: it is the mark that ends a Kafka transaction."""
+    behind = (end - max(0, positions.get(partition, 0)) for partition, end in ends.items())
+    return sum(lag for lag in behind if lag > 1)
+
+
+def diagnose(found: Condition) -> list[Problem]:
+    """What is wrong, the worst first."""
+    if found.broker_error:
+        what = f"Kafka at {found.servers} does not answer: {found.broker_error}"
+        remedy = "start it (`kantor dev start` on this machine), or correct KANTOR_BOOTSTRAP_SERVERS"
+        return [Problem(what, remedy)]
+    if not found.is_set_up:
+        return [Problem("the platform has never run here: its topics do not exist", "start it: `kantor run`")]
+    return [*_of_roles(found), *_of_transactions(found), *_of_sources(found)]
+
+
+def _of_roles(found: Condition) -> Iterator[Problem]:
+    for role in found.roles:
+        if not role.is_running:
+            yield Problem(
+                f"{role.name} does not run: {_MEANING[role.name]}",
+                f"start it: `kantor run --role {role.name}`",
+            )
+        elif role.name == "view" and found.view_error:
+            yield Problem(found.view_error, "look at the view's log")
+    for role in found.roles:
+        if role.is_running and role.lag > LAG_PER_SHARD * len(found.shards):
+            replica = "" if role.name == "view" else f"add a replica (`kantor run --role {role.name}`) or "
+            yield Problem(
+                f"{role.name} is {count(role.lag, 'record')} behind",
+                f"ask again; if it grows, {replica}look at its log",
+            )
+
+
+def _of_transactions(found: Condition) -> Iterator[Problem]:
+    if found.incident_count:
+        oldest = "".join(
+            f", the oldest in {one.transaction_id}: {one.reason or one.kind}" for one in found.incidents[:1]
+        )
+        yield Problem(
+            f"{count(found.incident_count, 'incident')} open{oldest}",
+            "see why: `kantor trace ID`; a person must decide",
+        )
+    if found.overdue:
+        first = found.overdue[0]
+        yield Problem(
+            f"{count(len(found.overdue), 'transaction')} overdue: a timer of {first.transaction_id} should have gone off "
+            f"more than {duration(OVERDUE)} ago",
+            "timers need the engine, and intake: it tells up to when the journal is complete",
+        )
+
+
+def _of_sources(found: Condition) -> Iterator[Problem]:
+    for topic in found.uncorrelated:
+        yield Problem(
+            f"{count(topic.count, 'record')} of {topic.topic} belong to no transaction: {topic.reason}",
+            f"let the producer set the header ce_correlationid; the latest is {topic.sample}",
+        )
+
+
+_MEANING = {
+    "intake": "no event reaches the journal",
+    "engine": "no saga goes on, nothing is compensated",
+    "view": "what you see here is not up to date",
+}

@@ -1,0 +1,139 @@
+"""``kantor status``: how the platform is, and what is wrong."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from kantor_orchestrator.cli.condition import Condition, Problem, Role, diagnose, inspect
+from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json
+from kantor_orchestrator.cli.words import STATUS_STYLES, now
+from kantor_orchestrator.config import Settings
+from kantor_orchestrator.core.transaction import Status
+from kantor_orchestrator.view import as_json as shapes
+from kantor_orchestrator.view.reader import NoViewError
+
+
+@click.command()
+@as_json_option
+def status(as_json: bool) -> None:
+    """Say how the platform is and what is wrong. Exit code 1 if Kafka does not answer."""
+    logging.getLogger("kantor.kafka").setLevel(logging.CRITICAL)  # what it would log is the answer
+    settings = Settings.from_env()
+    try:
+        with open_view() as view:
+            found = inspect(settings, view, "", now())
+    except NoViewError as error:
+        found = inspect(settings, None, str(error), now())
+    problems = diagnose(found)
+    if as_json:
+        print_json(_as_json(found, problems))
+    else:
+        _print(console(), found, problems)
+    if found.broker_error:
+        raise click.exceptions.Exit(1)
+
+
+def _as_json(found: Condition, problems: list[Problem]) -> dict[str, Any]:
+    return {
+        "broker": {
+            "bootstrap_servers": found.servers,
+            "reachable": not found.broker_error,
+            "error": found.broker_error or None,
+        },
+        "roles": [
+            {
+                "role": role.name,
+                "running": role.is_running,
+                "members": [{"id": name, "partitions": count} for name, count in role.members.items()],
+                "lag_records": role.lag if role.lag >= 0 else None,
+            }
+            for role in found.roles
+        ],
+        "shards": [
+            {
+                "shard": shard.number,
+                "journal_end": shard.end,
+                "engine_position": shard.engine if shard.engine >= 0 else None,
+                "view_position": shard.view if shard.view >= 0 else None,
+            }
+            for shard in found.shards
+        ],
+        "transactions": [
+            {"saga": saga or None, "status": status, "count": count}
+            for (saga, status), count in sorted(found.counts.items())
+        ],
+        "uncorrelated": [shapes.uncorrelated(topic) for topic in found.uncorrelated],
+        "incidents": {
+            "open": found.incident_count,
+            "oldest": [shapes.open_incident(incident) for incident in found.incidents],
+        },
+        "overdue": [shapes.summary(one) for one in found.overdue],
+        "wrong": [{"what": problem.what, "remedy": problem.remedy} for problem in problems],
+    }
+
+
+def _print(to: Console, found: Condition, problems: list[Problem]) -> None:
+    if problems:
+        to.print(
+            Text(f"{len(problems)} thing{'s are' if len(problems) > 1 else ' is'} wrong", style="bold red")
+        )
+        for problem in problems:
+            to.print(Padding(Text.assemble(("✘ ", "red"), problem.what), (0, 0, 0, 2)))
+            to.print(Padding(Text(problem.remedy, style="bright_black"), (0, 0, 0, 4)))
+    else:
+        to.print(Text("✔ all is well", style="bold green"))
+    to.print()
+    to.print(Text.assemble(("Kafka  ", "bold"), found.servers))
+    if found.roles:
+        to.print(_roles(found.roles))
+    if found.shards:
+        to.print(_shards(found))
+    if found.counts:
+        to.print(_counts(found.counts))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold", pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    return table
+
+
+def _roles(roles: list[Role]) -> Padding:
+    table = _table("role", "state", "processes", "records behind")
+    for role in roles:
+        state = Text("runs", style="green") if role.is_running else Text("does not run", style="red")
+        processes = str(len(role.members)) if role.members or role.name != "view" else "–"
+        table.add_row(role.name, state, processes, f"{role.lag:,}" if role.lag >= 0 else "–")
+    return Padding(table, (1, 0, 0, 0))
+
+
+def _shards(found: Condition) -> Padding:
+    table = _table("shard", "journal end", "engine at", "view at")
+    for shard in found.shards:
+        table.add_row(
+            str(shard.number), *(f"{n:,}" if n >= 0 else "–" for n in (shard.end, shard.engine, shard.view))
+        )
+    return Padding(table, (1, 0, 0, 0))
+
+
+def _counts(counts: dict[tuple[str, str], int]) -> Padding:
+    """A row for each saga, a column for each status that occurs."""
+    shown = [status.value for status in Status if any(status == found for _, found in counts)]
+    table = _table("saga", *shown)
+    for saga in sorted({saga for saga, _ in counts}):
+        cells = []
+        for one in shown:
+            count = counts.get((saga, one), 0)
+            cells.append(
+                Text(f"{count:,}", style=STATUS_STYLES[one]) if count else Text("–", style="bright_black")
+            )
+        table.add_row(saga or "(none)", *cells)
+    return Padding(table, (1, 0, 0, 0))

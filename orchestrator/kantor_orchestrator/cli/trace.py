@@ -1,0 +1,46 @@
+"""``kantor trace``: one transaction's whole story."""
+
+from __future__ import annotations
+
+import click
+
+from kantor.errors import NotFoundError
+from kantor_orchestrator.cli.listing import print_list
+from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, say
+from kantor_orchestrator.cli.render import print_trace
+from kantor_orchestrator.view import as_json as shapes
+from kantor_orchestrator.view.reader import NoViewError
+
+
+@click.command()
+@click.argument("what", metavar="ID|KEY=VALUE")
+@as_json_option
+def trace(what: str, as_json: bool) -> None:
+    """Show where a transaction stands, and all that was said about it.
+
+    ID is a transaction's id or the beginning of one; KEY=VALUE is one of its saga's keys, such as order_id=1042.
+    """
+    try:
+        view = open_view()
+    except NoViewError as error:
+        raise NotFoundError(str(error)) from error
+    with view:
+        ids = view.find(what)
+        if not ids:
+            raise NotFoundError(
+                f"no transaction is found by {what!r}: give its id, or KEY=VALUE with one of its saga's keys; "
+                "`kantor list` shows the latest"
+            )
+        if len(ids) > 1:
+            found = view.summaries(ids)
+            if as_json:
+                print_json({"matches": [shapes.summary(one) for one in found]})
+            else:
+                print_list(console(), found)
+            say(f"{len(ids)} transactions match {what}: trace one of them by its id")
+            return
+        story = view.trace(ids[0])
+    if as_json:
+        print_json(shapes.trace(story))
+    else:
+        print_trace(console(), story)

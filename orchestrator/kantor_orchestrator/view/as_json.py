@@ -1,0 +1,149 @@
+"""What the view tells, as JSON values: one shape for the command line and the API.
+
+Times are RFC 3339 in UTC, places ``topic/partition/offset``; what there is not is null.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kantor.envelope import rfc3339
+from kantor_orchestrator.view.queries import OpenIncident, Summary, UncorrelatedTopic
+from kantor_orchestrator.view.trace import Incident, Message, Move, Step, Trace
+
+Json = dict[str, Any]
+
+
+def time(milliseconds: int) -> str | None:
+    return rfc3339(milliseconds) if milliseconds else None
+
+
+def trace(found: Trace) -> Json:
+    return {
+        "transaction_id": found.transaction_id,
+        "saga": found.saga or None,
+        "version": found.version or None,
+        "status": found.status,
+        "waiting_for": found.waiting_for,
+        "started_at": time(found.started_at),
+        "updated_at": time(found.updated_at),
+        "ended_at": time(found.ended_at),
+        "reason": found.reason or None,
+        "last_error": found.last_error or None,
+        "shard": found.shard if found.shard >= 0 else None,
+        "keys": [{"name": name, "value": value} for name, value in found.keys],
+        "steps": [_step(step) for step in found.steps],
+        "timeline": [_message(message) for message in found.timeline],
+        "incidents": [_incident(incident) for incident in found.incidents],
+    }
+
+
+def summary(found: Summary) -> Json:
+    return {
+        "transaction_id": found.transaction_id,
+        "saga": found.saga or None,
+        "version": found.version or None,
+        "status": found.status,
+        "waiting_for": found.waiting_for,
+        "open_steps": found.open_steps,
+        "started_at": time(found.started_at),
+        "updated_at": time(found.updated_at),
+        "ended_at": time(found.ended_at),
+        "due": time(found.due),
+        "reason": found.reason or None,
+        "last_error": found.last_error or None,
+        "open_incidents": found.incidents,
+    }
+
+
+def uncorrelated(found: UncorrelatedTopic) -> Json:
+    return {
+        "topic": found.topic,
+        "count": found.count,
+        "reason": found.reason,
+        "sample": found.sample,
+        "at": time(found.at),
+    }
+
+
+def open_incident(found: OpenIncident) -> Json:
+    return {
+        "transaction_id": found.transaction_id,
+        "saga": found.saga or None,
+        "kind": found.kind,
+        "step": found.step or None,
+        "reason": found.reason,
+        "opened_at": time(found.opened_at),
+    }
+
+
+def _step(step: Step) -> Json:
+    return {
+        "name": step.name,
+        "kind": step.kind or None,
+        "owner": step.owner or None,
+        "status": step.status,
+        "attempts": step.attempts,
+        "started_at": time(step.started_at),
+        "ended_at": time(step.ended_at),
+        "after": list(step.after),
+        "timer": step.timer or None,
+        "due": time(step.due),
+        "code": step.code or None,
+        "reason": step.reason or None,
+        "compensation": {
+            "owner": step.compensator or None,
+            "attempts": step.compensation_attempts,
+            "started_at": time(step.compensation_started_at),
+            "ended_at": time(step.compensation_ended_at),
+        }
+        if step.compensation_attempts
+        else None,
+    }
+
+
+def _message(message: Message) -> Json:
+    return {
+        "at": time(message.at),
+        "kind": message.kind,
+        "type": message.type or None,
+        "id": message.id or None,
+        "source": message.source or None,
+        "origin": message.origin or None,
+        "journal": message.journal or None,
+        "causation_id": message.causation_id or None,
+        "sent_at": time(message.sent_at),
+        "step": message.step or None,
+        "attempt": message.attempt or None,
+        "seen": message.seen,
+        "is_repeat": message.is_repeat,
+        "detail": message.detail or None,
+        "moves": [_move(move) for move in message.moves],
+    }
+
+
+def _move(move: Move) -> Json:
+    return {
+        "kind": move.kind,
+        "at": time(move.at),
+        "step": move.step or None,
+        "status": move.status,
+        "step_status": move.step_status or None,
+        "round": move.round or None,
+        "attempt": move.attempt or None,
+        "timer": move.timer or None,
+        "due": time(move.due),
+        "code": move.code or None,
+        "reason": move.reason or None,
+        "history": move.position,
+    }
+
+
+def _incident(incident: Incident) -> Json:
+    return {
+        "kind": incident.kind,
+        "step": incident.step or None,
+        "reason": incident.reason,
+        "opened_at": time(incident.opened_at),
+        "closed_at": time(incident.closed_at),
+    }
