@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from uuid import uuid4
@@ -84,7 +84,7 @@ class Intake:
                 if batch.records:
                     self._journal(batch.records)
                 if batch.ends:
-                    self._reached.update(batch.ends)
+                    self._advance(batch.ends)
                 now = time.monotonic()
                 if now >= self._next_watermark or self._sample is not None:
                     self._watermark(now)
@@ -127,8 +127,15 @@ class Intake:
             journaled += 1
         if journaled:
             self._flush()
-        self._reached.update(positions)
+        self._advance(positions)
         self._metrics.journaled(journaled, len(records))
+
+    def _advance(self, positions: Mapping[Partition, int]) -> None:
+        """Never back: a position behind the last record is short of the end that was met (a commit marker's)."""
+        reached = self._reached
+        for partition, position in positions.items():
+            if position > reached.get(partition, -1):
+                reached[partition] = position
 
     def _flush(self) -> None:
         """Wait for the broker, however long it is away."""
