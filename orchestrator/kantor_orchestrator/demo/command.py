@@ -1,0 +1,124 @@
+"""One demo in one folder, from an empty start to nothing left running."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from kantor.kafka import ENV_BOOTSTRAP
+from kantor_examples.checkout import orders
+from kantor_examples.checkout.accounting import Books
+from kantor_examples.checkout.data import ENV_DATA
+from kantor_orchestrator.demo import children, ending, results
+from kantor_orchestrator.demo.children import DemoError
+from kantor_orchestrator.demo.guard import clean, guarded
+from kantor_orchestrator.demo.run import Running
+from kantor_orchestrator.demo.show import Show
+from kantor_orchestrator.demo.story import Story
+from kantor_orchestrator.dev.broker import DevBroker
+from kantor_orchestrator.dev.progress import BarProgress, PlainProgress
+
+#: Settings that are meant for one process, or for another installation: here they would be seven processes'.
+_NOT_OURS = ("KANTOR_HTTP_PORT", "KANTOR_INSTANCE", "KANTOR_SHARDS", "KANTOR_VIEW_URL")
+
+
+def demo(home: Path, count: int, *, once: bool) -> int:
+    """The exit code: 0 if no order is half done. ``once``: stop when that is known, instead of at a signal.
+
+    Raises ``DemoError`` or ``KantorError`` if that can't be found out, ``Interrupted``; nothing is left running then.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    external = os.environ.get(ENV_BOOTSTRAP) or None
+    with _alone(home):
+        _empty(home, external)
+        mark = children.new_mark(home)
+        with guarded(home, mark):
+            for name in _NOT_OURS:
+                os.environ.pop(name, None)
+            os.environ |= {
+                children.ENV_MARK: mark,
+                "KANTOR_HOME": str(home),
+                ENV_DATA: str(home / "checkout"),
+            }
+            with Show(Console(stderr=True, highlight=False)) as show:
+                try:
+                    return _demo(home, count, external, show, once=once)
+                finally:
+                    ending.be_deaf()
+                    for left in children.sweep(mark):
+                        show.say(f"had to be ended: {left}")
+
+
+def _demo(home: Path, count: int, external: str | None, show: Show, *, once: bool) -> int:
+    progress = BarProgress() if sys.stderr.isatty() else PlainProgress(show.say)
+    running = Running(home, external, show, progress)
+    out = Console(highlight=False)
+    try:
+        running.start()
+        planned = orders.plan(count, prefix=secrets.token_hex(2))
+        story = Story(running, show, planned)
+        story.tell()
+        show.phase("Nothing is under way any more; counting")
+        show.freeze()
+        proven = results.show(out, planned, Books.read(running.data), story.watch)
+        show.say("Done")
+        if not once:
+            _explore(out, home, planned[0].order.order_id)
+        return 0 if proven else 1
+    finally:
+        ending.be_deaf()
+        show.phase("Stopping services, platform and broker")
+        running.stop()
+        show.say(f"All is stopped. Logs: {home / 'logs'}")
+
+
+def _explore(out: Console, home: Path, order_id: str) -> None:
+    """Until a signal comes."""
+    here = Path.cwd()
+    shown = home.relative_to(here) if home.is_relative_to(here) else home
+    bin_ = Path(sys.executable).parent
+    program = (bin_.relative_to(here) if bin_.is_relative_to(here) else bin_) / "kantor"
+    out.print("\nIt all stays up until Ctrl-C. From another terminal:")
+    for command in (f"trace order_id={order_id}", "list --status compensated", "status"):
+        out.print(f"  KANTOR_HOME={shown} {program} {command}", soft_wrap=True)
+    try:
+        while True:
+            time.sleep(1)
+    except ending.Interrupted:
+        pass
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """The only demo in this folder. Raises ``DemoError`` if there is another."""
+    with (home / "demo.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DemoError(
+                f"A demo runs in {home} already. End it with Ctrl-C, or give this one --home."
+            ) from error
+        yield
+
+
+def _empty(home: Path, external: str | None) -> None:
+    """End what the last demo may have left behind, and delete its data, so that the count starts at nothing."""
+    last = children.last_mark(home)
+    if last is not None:
+        clean(home, last)
+    if external is None:
+        DevBroker(home).reset()
+    for name in ("checkout", "logs", "store"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    for path in home.glob("view.db*"):
+        path.unlink()
+    (home / "checkout").mkdir()
