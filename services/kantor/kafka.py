@@ -19,6 +19,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
@@ -304,7 +305,8 @@ class Producer:
         on_delivery: Callable[[Any, Any], None] | None = None,
     ) -> None:
         """Hand one record to the client; waits while its queue is full. Raises ``KantorError`` if it is refused at
-        once (too large for this client, for example). ``on_delivery`` (transactional producers only) gets the broker's word on this record."""
+        once (too large for this client, for example). ``on_delivery`` gets the broker's word on this
+        record; a plain producer calls it for failures only, unless ``delivery.report.only.error=False``."""
         options: dict[str, Any] = {"headers": headers}
         if on_delivery is not None:
             options["on_delivery"] = on_delivery
@@ -313,17 +315,21 @@ class Producer:
                 self._producer.produce(topic, value, key, partition, **options)
                 return
             except BufferError:
-                self._producer.poll(0.05)
+                self.poll(0.05)
             except ck.KafkaException as error:
                 _translate(error)
 
     def poll(self, timeout: float = 0) -> None:
-        self._producer.poll(timeout)
+        """Serve the client. Raises ``FencedError`` or ``KafkaUnavailableError`` if it is of no use any more."""
+        self._call(self._producer.poll, timeout)
 
     def flush(self, timeout: float = 30.0) -> None:
         """Wait until everything handed over is delivered. Raises ``KafkaUnavailableError`` if that takes longer than
         ``timeout`` (it stays queued: call again), ``KantorError`` if a record was refused for good."""
-        left = self._producer.flush(timeout)
+        try:
+            left = self._producer.flush(timeout)
+        except ck.KafkaException as error:
+            _translate(error)
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise KantorError(f"a record was not delivered: {failure}")
@@ -354,8 +360,9 @@ class Producer:
 
     def purge(self) -> None:
         """Forget what is queued: before abandoning this producer, so that its destruction does not wait."""
-        self._producer.purge(in_queue=True, in_flight=True, blocking=False)
-        self._producer.poll(0)
+        with suppress(ck.KafkaException):  # it is abandoned because it failed
+            self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+            self._producer.poll(0)
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
         try:

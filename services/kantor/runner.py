@@ -130,7 +130,9 @@ class Runner:
         consumer = Consumer(self._settings, client_id, group=service.name)
         delivery: Delivery
         if inbox is None:
-            producer = transactional_producer(self._settings, f"{client_id}-{instance}")
+            id_ = f"{client_id}-{instance}"
+            log.info("joining", extra={"action": "join", "transactional_id": id_})
+            producer = transactional_producer(self._settings, id_)
             delivery = TransactionalDelivery(consumer, producer, self.metrics)
         else:
             producer = waiting_producer(self._settings, client_id)

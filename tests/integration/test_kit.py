@@ -1,0 +1,446 @@
+"""Services of the kit against a real Kafka: what they deliver when they are killed, stopped, joined and cut off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration import kit_service
+from kantor import KafkaSettings, Service, StepFailed
+from kantor.codec import Codec
+from kantor.envelope import Envelope, event_id, header_map, read
+from kantor.errors import CodecError, UnknownSchemaError
+from kantor.kafka import BEGINNING, Admin, Consumer, Producer, TopicSpec
+from kantor.runner import Runner
+from kantor.schemas import SCHEMAS_TOPIC, KafkaSchemas
+from kantor_examples.checkout.messages import OrderPlaced
+from kantor_orchestrator.dev.broker import DevBroker
+from kantor_schemas import Schema, canonical_json, schema_id
+
+PROGRAM = Path(kit_service.__file__)
+#: Seconds. What takes longer is broken, even on a machine under load.
+PATIENCE = 90.0
+
+
+class Space:
+    """Topics of one test's own, and the payment service's processes in it."""
+
+    def __init__(self, bootstrap: str, folder: Path) -> None:
+        self.name = f"t{uuid.uuid4().hex[:8]}"
+        self.settings = KafkaSettings(bootstrap)
+        self.folder = folder
+        self.database = folder / "payment.db"
+        self.calls = folder / "calls"
+        self.reserved, self.captured, self.declined = kit_service.moved_types(self.name)
+        self.service = f"payment-{self.name}"
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *, store: bool = False, pause: float = 0.0) -> subprocess.Popen[bytes]:
+        """A process of the service, ready."""
+        log = self.folder / f"log{len(self._started)}"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("KANTOR_")}
+        environment |= {
+            "KANTOR_BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
+            "KIT_PAUSE": str(pause),
+            "KIT_CALLS": str(self.calls),
+        }
+        command = [sys.executable, str(PROGRAM), self.name, *([str(self.database)] if store else [])]
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, env=environment, stderr=output, stdout=output)
+        self._started.append(process)
+        until(lambda: b"action=ready" in log.read_bytes(), lambda: log.read_text())
+        return process
+
+    def log(self, number: int = 0) -> str:
+        return (self.folder / f"log{number}").read_text()
+
+    def publish(self, count: int, first: int = 0, **fields: Any) -> None:
+        """Orders o<first>, ..., each in a transaction of that name."""
+        values = {"customer_id": "c", "sku": "s", "quantity": 1, "amount_cents": 5, **fields}
+        with Service("inventory").publisher(self.settings) as publish:
+            for number in range(first, first + count):
+                order = f"o{number}"
+                publish(self.reserved(order_id=order, **values), transaction_id=order)
+
+    def read(self, topic: str, count: int) -> list[Any]:
+        """The records of a topic that a read_committed consumer sees, once there are ``count`` and then no more."""
+        partitions = Admin(self.settings).topics()[topic]
+        consumer = Consumer(self.settings, "test")
+        consumer.assign({(topic, partition): BEGINNING for partition in range(partitions)})
+        found: list[Any] = []
+        deadline, quiet = time.monotonic() + PATIENCE, 0.0
+        try:
+            while time.monotonic() < deadline and not (len(found) >= count and time.monotonic() > quiet):
+                records = consumer.poll(0.1).records
+                if records:
+                    found += records
+                    quiet = time.monotonic() + 1.5
+        finally:
+            consumer.close()
+        return found
+
+    def answers(self, count: int) -> list[Envelope]:
+        return [read(record.headers()) for record in self.read(self.captured.TOPIC, count)]
+
+    def wait_for(self, answers: int) -> None:
+        """Until there are more records of answers than these, committed or not."""
+        admin, topic = Admin(self.settings), self.captured.TOPIC
+        partitions = [(topic, partition) for partition in range(admin.topics()[topic])]
+        until(lambda: sum(admin.ends(partitions).values()) > answers)
+
+    def effects(self) -> Counter[str]:
+        with sqlite3.connect(self.database) as connection:
+            rows = connection.execute("SELECT order_id FROM effects").fetchall()
+        connection.close()
+        return Counter(order for (order,) in rows)
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def until(condition: Callable[[], object], explain: Callable[[], str] = str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.02)
+
+
+def stop(process: subprocess.Popen[bytes]) -> int:
+    process.send_signal(signal.SIGTERM)
+    return process.wait(PATIENCE)
+
+
+@pytest.fixture
+def space(kafka: str, tmp_path: Path) -> Iterator[Space]:
+    space = Space(kafka, tmp_path)
+    yield space
+    space.close()
+
+
+def orders(count: int) -> Counter[str]:
+    """Each of these once."""
+    return Counter({f"o{number}": 1 for number in range(count)})
+
+
+# -- delivery
+
+
+@pytest.mark.parametrize("store", [False, True])
+def test_end_to_end(space: Space, store: bool) -> None:
+    """An event is answered: in its transaction, caused by it, with its transaction as key."""
+    space.start(store=store)
+    space.publish(1)
+    (record,) = space.read(space.captured.TOPIC, 1)
+    envelope = read(record.headers())
+    cause = event_id("o0", "inventory.StockReserved", 0)
+    assert envelope.correlation_id == "o0"
+    assert envelope.causation_id == cause
+    assert envelope.id == event_id(cause, "payment.PaymentCaptured", 0)
+    assert envelope.source == space.service
+    assert record.key() == b"o0"
+    value = Codec(KafkaSchemas(space.settings)).decode(record.value())
+    assert value == {"order_id": "o0", "amount_cents": 5}
+
+
+def test_kill_9_in_kafka_transactions(space: Space) -> None:
+    """Killed again and again, a service without store answers each event exactly once for read_committed readers."""
+    count = 20_000
+    process = space.start()
+    space.publish(count)
+    for part in (0.1, 0.3, 0.6):
+        space.wait_for(int(count * part))
+        process.kill()
+        process.wait()
+        process = space.start()
+    answers = space.answers(count)
+    assert Counter(answer.correlation_id for answer in answers) == orders(count)
+    assert len({answer.id for answer in answers}) == count
+    assert stop(process) == 0
+
+
+def test_kill_9_with_an_inbox(space: Space) -> None:
+    """Killed again and again, a service with store has each effect once; repeated answers have the same ids."""
+    count = 4_000
+    process = space.start(store=True)
+    space.publish(count)
+    for part in (0.1, 0.3, 0.6):
+        space.wait_for(int(count * part))
+        process.kill()
+        process.wait()
+        process = space.start(store=True)
+    answers = space.answers(count)
+    assert space.effects() == orders(count)
+    assert {answer.correlation_id for answer in answers} == set(orders(count))
+    assert len({answer.id for answer in answers}) == count
+    assert stop(process) == 0
+
+
+def test_an_open_kafka_transaction_of_a_killed_process(space: Space) -> None:
+    """The next process ends at once what a killed one left open: readers do not wait for its timeout (10 s)."""
+    space.start().kill()
+    name = space.log().partition("transactional_id=")[2].split()[0]
+    dead = Producer(space.settings, "dead", transactional_id=name)
+    dead.init_transactions()
+    dead.begin()
+    dead.produce(space.captured.TOPIC, b"", b"dead", [])
+    dead.flush()
+    space.start()
+    started = time.monotonic()
+    space.publish(1)
+    assert [answer.correlation_id for answer in space.answers(1)] == ["o0"]
+    assert time.monotonic() - started < 8
+
+
+@pytest.mark.parametrize("store", [False, True])
+def test_drain(space: Space, store: bool) -> None:
+    """On SIGTERM a service finishes its batch, commits and exits with 0: the next one repeats nothing."""
+    process = space.start(store=store, pause=0.002)
+    space.publish(1_000)
+    space.wait_for(50)
+    assert stop(process) == 0
+    space.start(store=store)
+    answers = space.answers(1_000)
+    assert Counter(answer.correlation_id for answer in answers) == orders(1_000)
+    done = space.effects() if store else Counter(space.calls.read_text().split())
+    assert done == orders(1_000)
+
+
+def test_two_replicas(space: Space) -> None:
+    """While replicas come and go, each event is answered exactly once for read_committed readers."""
+    count = 20_000
+    first = space.start()
+    space.publish(count // 2)
+    second = space.start()
+    space.publish(count // 2, count // 2)
+    space.wait_for(int(count * 0.6))
+    assert stop(first) == 0
+    answers = space.answers(count)
+    assert Counter(answer.correlation_id for answer in answers) == orders(count)
+    assert second.poll() is None
+
+
+def test_the_same_instance_twice(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes that were given one name by mistake fence each other once; then both work."""
+    runners = [run_here(space, monkeypatch) for _ in range(2)]
+    space.publish(4_000)
+    answers = space.answers(4_000)
+    assert Counter(answer.correlation_id for answer in answers) == orders(4_000)
+    for runner, thread in runners:
+        runner.stop()
+        thread.join(PATIENCE)
+
+
+def run_here(space: Space, monkeypatch: pytest.MonkeyPatch) -> tuple[Runner, threading.Thread]:
+    monkeypatch.setenv("KANTOR_INSTANCE", "same")
+    runner = Runner(kit_service.service(space.name, None), space.settings, http_port=0)
+    thread = threading.Thread(target=runner.run)
+    thread.start()
+    assert runner.wait_ready(PATIENCE)
+    return runner, thread
+
+
+@pytest.mark.parametrize("store", [False, True])
+def test_broker_outage(own_kafka: DevBroker, tmp_path: Path, store: bool) -> None:
+    """A service outlives its broker's crash: it goes on by itself, loses nothing, doubles nothing."""
+    space = Space(own_kafka.start(), tmp_path)
+    count = 4_000
+    try:
+        process = space.start(store=store, pause=0.0005)
+        space.publish(count)
+        space.wait_for(int(count * 0.2))
+        pid = own_kafka.status().pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(3)
+        own_kafka.start()
+        space.publish(1, count)
+        answers = space.answers(count + 1)
+        assert {answer.correlation_id for answer in answers} == set(orders(count + 1))
+        assert len({answer.id for answer in answers}) == count + 1
+        assert process.poll() is None
+        assert stop(process) == 0
+        if store:
+            assert space.effects() == orders(count + 1)
+        else:
+            assert len(answers) == count + 1
+    finally:
+        space.close()
+
+
+def test_sigterm_during_an_outage(own_kafka: DevBroker, tmp_path: Path) -> None:
+    """A service that is told to stop while there is no broker stops."""
+    space = Space(own_kafka.start(), tmp_path)
+    try:
+        process = space.start()
+        pid = own_kafka.status().pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(1)
+        started = time.monotonic()
+        assert stop(process) == 0
+        assert time.monotonic() - started < 30
+    finally:
+        space.close()
+
+
+# -- failures
+
+
+def test_dead_letter(space: Space) -> None:
+    """An unreadable record is set aside with its bytes, key and headers; the records behind it are answered."""
+    space.start()
+    producer = Producer(space.settings, "test")
+    headers = [("ce_type", b"inventory.StockReserved"), ("ce_correlationid", b"bad"), ("x", b"\xff")]
+    for partition in range(4):
+        producer.produce(space.reserved.TOPIC, b"no Avro", b"some key", headers, partition)
+    producer.flush()
+    space.publish(20)
+    assert len(space.answers(20)) == 20
+    letters = space.read(f"dlq.{space.service}", 4)
+    assert {(letter.value(), letter.key()) for letter in letters} == {(b"no Avro", b"some key")}
+    found = header_map(letters[0].headers())
+    assert found["x"] == b"\xff"
+    assert found["__dlq.errors.topic"] == space.reserved.TOPIC.encode()
+    assert b"no Avro in Confluent wire format" in found["__dlq.errors.message"]
+    assert {header_map(letter.headers())["__dlq.errors.partition"] for letter in letters} == {
+        b"0",
+        b"1",
+        b"2",
+        b"3",
+    }
+
+
+def test_a_failing_event(space: Space) -> None:
+    """A handler that can't go on reports StepFailed on the service's failure topic."""
+    space.start()
+    space.publish(1, sku="down")
+    (record,) = space.read(f"evt.{space.service}.failure.v1", 1)
+    value = Codec(KafkaSchemas(space.settings)).decode(record.value())
+    assert StepFailed.from_avro(value) == StepFailed(
+        code="unavailable",
+        message="the bank does not answer",
+        retryable=False,
+        handling="inventory.StockReserved",
+    )
+
+
+def test_metrics_of_a_running_service(space: Space) -> None:
+    """A running service tells how many messages it handled."""
+    space.start()
+    space.publish(7)
+    space.read(space.captured.TOPIC, 7)
+    port = space.log().partition("port=")[2].split()[0]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    assert 'kantor_kit_messages_total{outcome="answered",type="inventory.StockReserved"} 7.0' in text
+
+
+# -- publishing
+
+
+def test_publish_from_a_thread(space: Space) -> None:
+    """A service publishes while it runs, from any thread; the same transaction id twice is one event twice."""
+    service = Service(f"shop-{space.name}")
+    service._settings = space.settings
+    order = kit_service.moved(OrderPlaced, space.name)(
+        order_id="o1", customer_id="c", sku="s", quantity=1, amount_cents=5
+    )
+    ids: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: ids.append(service.publish(order, transaction_id="t1")))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    new = service.publish(order)
+    records = space.read(order.TOPIC, 3)
+    assert ids == ["t1", "t1"]
+    found = Counter(read(record.headers()).id for record in records)
+    assert found == {event_id("t1", "shop.OrderPlaced", 0): 2, event_id(new, "shop.OrderPlaced", 0): 1}
+
+
+# -- schemas shared by Kafka
+
+
+def unique_schema() -> Schema:
+    name = f"Thing{uuid.uuid4().hex[:8]}"
+    return {"type": "record", "name": name, "namespace": "n", "fields": [{"name": "x", "type": "int"}]}
+
+
+def test_schemas_are_shared(kafka: str) -> None:
+    """A schema that one process writes with is known to another, whenever that one started."""
+    settings, schema = KafkaSettings(kafka), unique_schema()
+    reader = KafkaSchemas(settings)
+    with pytest.raises(UnknownSchemaError):
+        reader.schema_of(schema_id(schema))
+    id_ = KafkaSchemas(settings).id_of(schema, "t")
+    assert id_ == schema_id(schema)
+    assert reader.schema_of(id_) == schema
+
+
+def test_a_schema_is_published_once(kafka: str) -> None:
+    """A schema that is in the topic already is not published again."""
+    settings, schema = KafkaSettings(kafka), unique_schema()
+    KafkaSchemas(settings).id_of(schema, "t")
+    end = Admin(settings).ends([(SCHEMAS_TOPIC, 0)])
+    second = KafkaSchemas(settings)
+    second.id_of(schema, "t")
+    second.id_of(schema, "u")
+    assert Admin(settings).ends([(SCHEMAS_TOPIC, 0)]) == end
+
+
+def test_the_topic_of_schemas(kafka: str) -> None:
+    """The topic is compacted and has one partition, and its records are the schemas' canonical JSON by id."""
+    settings, schema = KafkaSettings(kafka), unique_schema()
+    id_ = KafkaSchemas(settings).id_of(schema, "t")
+    assert Admin(settings).topics()[SCHEMAS_TOPIC] == 1
+    assert Admin(settings).config(SCHEMAS_TOPIC)["cleanup.policy"] == "compact"
+    consumer = Consumer(settings, "test")
+    last = Admin(settings).ends([(SCHEMAS_TOPIC, 0)])[SCHEMAS_TOPIC, 0] - 1
+    consumer.assign({(SCHEMAS_TOPIC, 0): last})
+    (record,) = consumer.poll(10).records
+    consumer.close()
+    assert (record.key(), record.value()) == (str(id_).encode(), canonical_json(schema).encode())
+
+
+def test_unusable_schemas_are_passed_over(kafka: str) -> None:
+    """What others wrote into the topic by mistake stops nobody."""
+    settings, schema = KafkaSettings(kafka), unique_schema()
+    KafkaSchemas(settings).id_of(unique_schema(), "t")
+    producer = Producer(settings, "test")
+    for key, value in ((b"1", b"{"), (b"2", canonical_json(schema).encode()), (b"3", None)):
+        producer.produce(SCHEMAS_TOPIC, value, key, [], 0)
+    producer.flush()
+    reader = KafkaSchemas(settings)
+    with pytest.raises(CodecError):
+        reader.schema_of(2)
+    assert reader.id_of(schema, "t") == schema_id(schema)
+
+
+def test_topics_are_created(space: Space) -> None:
+    """A service makes the topics that it reads and writes, and leaves those alone that exist."""
+    Admin(space.settings).create_topics([TopicSpec(space.reserved.TOPIC, 2)])
+    space.start()
+    topics = Admin(space.settings).topics()
+    assert topics[space.reserved.TOPIC] == 2
+    assert topics[space.captured.TOPIC] == 4
+    assert topics[f"evt.{space.service}.failure.v1"] == 4
+    assert topics[f"dlq.{space.service}"] == 4
