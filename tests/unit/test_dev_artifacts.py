@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from kantor_orchestrator.dev import artifacts, config, maven
 from kantor_orchestrator.dev.artifacts import Artifact, ArtifactCache, Lock, cache_folder
 from kantor_orchestrator.dev.errors import DevError
 from kantor_orchestrator.dev.files import tail, writing
-from kantor_orchestrator.dev.jvm import KafkaJava, keep_class_cache
+from kantor_orchestrator.dev.jvm import KafkaJava
 from kantor_orchestrator.dev.progress import PlainProgress
 
 CONTENT = b"the bytes that were locked"
@@ -241,27 +242,59 @@ def test_a_source_that_lacks_the_file_is_quoted(monkeypatch: pytest.MonkeyPatch,
         ArtifactCache(tmp_path, maven.MavenResolver).ensure(LOCK, quiet())
 
 
+def kafka_java(folder: Path, major: int) -> KafkaJava:
+    for name in ("java", "kafka.jar"):
+        (folder / name).touch()
+    (folder / "caches").mkdir(exist_ok=True)
+    return KafkaJava(folder / "java", major, (folder / "kafka.jar",), folder, folder, folder / "caches")
+
+
+def flag(command: list[str]) -> list[str]:
+    return [argument.partition("=")[0] for argument in command if "AOT" in argument]
+
+
+def written_by(java: KafkaJava, token: str) -> Path:
+    (path,) = [a.partition("=")[2] for a in java.server(Path("p"), token) if "AOTCacheOutput" in a]
+    return Path(path)
+
+
 def test_an_older_java_starts_without_a_class_cache(tmp_path: Path) -> None:
     """Java before 25 doesn't know the cache's flags, so it gets none of them."""
-    for name in ("java", "kafka.jar"):
-        (tmp_path / name).touch()
-    old, new = (
-        KafkaJava(tmp_path / "java", major, (tmp_path / "kafka.jar",), tmp_path, tmp_path, tmp_path)
-        for major in (21, 25)
-    )
-    assert "AOT" not in " ".join(old.server(tmp_path, "token") + old.format(tmp_path, "id"))
-    assert old.missing_class_cache is None
-    assert f"-XX:AOTCacheOutput={new.missing_class_cache}"[:-3] in " ".join(new.server(tmp_path, "token"))
+    old = kafka_java(tmp_path, 21)
+    assert not old.writes_cache()
+    assert flag(old.server(tmp_path, "token") + old.format(tmp_path, "id")) == []
 
 
-def test_a_class_cache_is_kept_only_if_java_finished_it(tmp_path: Path) -> None:
-    """Half a cache, left by a Java that was killed while it wrote, is thrown away."""
-    cache, half = tmp_path / "whole.aot", tmp_path / "half.aot"
-    for name in ("whole.token", "half.token", "half.token.config"):
-        (tmp_path / name).touch()
-    keep_class_cache(cache, "token")
-    keep_class_cache(half, "token")
-    assert [path.name for path in tmp_path.iterdir()] == ["whole.aot"]
+def test_the_first_broker_writes_the_class_cache_and_the_next_uses_it(tmp_path: Path) -> None:
+    """A cache that a broker has completed is taken over by the next start, whoever stopped that broker."""
+    java = kafka_java(tmp_path, 25)
+    assert flag(java.server(tmp_path, "first")) == ["-XX:AOTCacheOutput"]
+    written_by(java, "first").touch()
+    assert not java.writes_cache()
+    assert flag(java.server(tmp_path, "second")) == flag(java.format(tmp_path, "id")) == ["-XX:AOTCache"]
+    assert [path.suffix for path in java.caches.iterdir()] == [".aot"]
+
+
+def test_an_unfinished_class_cache_is_not_used_and_not_kept_for_ever(tmp_path: Path) -> None:
+    """What a Java left that was killed while it wrote is ignored, and deleted once it is old."""
+    java = kafka_java(tmp_path, 25)
+    half = written_by(java, "killed")
+    for path in (half, Path(f"{half}.config")):
+        path.touch()
+    assert java.writes_cache()
+    assert len(list(java.caches.iterdir())) == 2
+    for path in java.caches.iterdir():
+        os.utime(path, (0, 0))
+    assert java.writes_cache()
+    assert list(java.caches.glob("*.killed")) == []
+
+
+def test_a_broker_that_never_came_up_leaves_no_class_cache(tmp_path: Path) -> None:
+    """A start that fails has loaded too few classes for a good cache."""
+    java = kafka_java(tmp_path, 25)
+    written_by(java, "failed").touch()
+    java.drop_cache("failed")
+    assert java.writes_cache()
 
 
 def test_kafkas_settings_take_any_path_but_one_with_a_comma() -> None:

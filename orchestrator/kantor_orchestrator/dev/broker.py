@@ -28,7 +28,7 @@ from .artifacts import ArtifactCache, Lock, cache_folder
 from .errors import DevError, NotInstalledError
 from .external import ANSWER_S, ExternalCluster
 from .files import disk_use, hold, megabytes, tail, write_atomically, writing
-from .jvm import KafkaJava, drop_class_cache, keep_class_cache
+from .jvm import KafkaJava
 from .maven import MavenResolver, java
 from .process import Ending, java_environment, start_detached
 from .progress import PlainProgress, Progress
@@ -183,7 +183,7 @@ class DevBroker:
         log_start = self.log.stat().st_size if self.log.exists() else 0
         properties = self.folder / "server.properties"
         text = config.server_properties(deploy / "server.properties", self.data, port, controller_port)
-        trains = kafka.missing_class_cache
+        writes_cache = kafka.writes_cache()
         with writing(self.folder, ELSEWHERE):
             write_atomically(properties, text)
             kafka.caches.mkdir(exist_ok=True)
@@ -199,14 +199,13 @@ class DevBroker:
                     pid=process.pid,
                     token=token,
                     started_at=now,
-                    trains=str(trains) if trains else None,
+                    writes_cache=writes_cache,
                 )
                 record.write(self._state)
                 self._await_ready(record, log_start)
             except BaseException:  # a Ctrl-C too: nothing half-started stays behind
                 process.stop(STOP_S)
-                if trains:
-                    drop_class_cache(trains, token)
+                kafka.drop_cache(token)
                 record.stopped().write(self._state)
                 raise
         return record.bootstrap_servers
@@ -238,11 +237,9 @@ class DevBroker:
         record = Record.read(self._state)
         if record is None or record.process is None:
             return "not running"
-        if record.trains:
+        if record.writes_cache:
             self._say("Stopping. This once it takes some seconds: Java keeps what makes later starts quick.")
         ending = record.process.stop(STOP_S)
-        if record.trains:
-            keep_class_cache(Path(record.trains), record.token)
         record.stopped().write(self._state)
         return ending
 

@@ -1,14 +1,20 @@
 """Kafka's Java command lines, and what makes them quick: Java's own cache of loaded and linked classes (JEP 483, 514).
 
-Without it most of a start goes into reading classes. The first orderly stop on a machine writes the cache, which takes
-that stop some seconds; all later starts of the same files use it. A start never depends on it: Java goes on without
-one that is absent or doesn't fit.
+Without it most of a start goes into reading classes. The first broker on a machine writes the cache when it is stopped,
+which takes that stop some seconds; later starts of the same files use it. A start never depends on it: Java goes on
+without one that is absent or doesn't fit.
+
+    <caches>/kafka-<key>.aot                complete; the key stands for the files, the Java and the flags
+    <caches>/kafka-<key>.<token>            what the broker with that token wrote: complete if ...
+    <caches>/kafka-<key>.<token>.config     ... this is not there (any more)
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +26,7 @@ FLAGS = (
     "--enable-native-access=ALL-UNNAMED",
 )
 CACHING_SINCE = 25  # the first Java that writes such a cache by itself
+STALE_S = 3600.0  # writing one takes seconds; what is older was left by a Java that was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +40,12 @@ class KafkaJava:
 
     def server(self, properties: Path, token: str) -> list[str]:
         """The command of a broker whose process bears ``token``."""
-        missing = self.missing_class_cache
-        caching = (
-            [f"-XX:AOTCacheOutput={_fresh(missing, token)}", "-Xlog:aot*=off"] if missing else self._caching()
-        )
+        caching = [*self._writing(token), "-Xlog:aot*=off"] if self.writes_cache() else self._using()
         return [*self._java(), *caching, f"-Dkantor.token={token}", "kafka.Kafka", str(properties)]
 
     def format(self, properties: Path, cluster_id: str) -> list[str]:
         """The command that prepares a data folder."""
-        short_lived = self._caching() or ["-XX:TieredStopAtLevel=1"]
+        short_lived = self._using() or ["-XX:TieredStopAtLevel=1"]
         storage_tool = [
             "kafka.tools.StorageTool",
             "format",
@@ -52,22 +56,41 @@ class KafkaJava:
         ]
         return [*self._java(), *short_lived, *storage_tool]
 
-    @property
-    def missing_class_cache(self) -> Path | None:
-        """Where the next broker writes a cache when it is stopped; None if there is one, or this Java can't."""
-        return None if self.major < CACHING_SINCE or self._class_cache.exists() else self._class_cache
+    def writes_cache(self) -> bool:
+        """Whether the next broker will write a cache when it is stopped."""
+        return self.major >= CACHING_SINCE and not self._find_cache()
+
+    def drop_cache(self, token: str) -> None:
+        """Deletes what a broker wrote that never came up: it knows too few classes."""
+        for path in self.caches.glob(f"kafka-*.{token}*"):
+            path.unlink(missing_ok=True)
+
+    def _using(self) -> list[str]:
+        if self.major < CACHING_SINCE or not self._find_cache():
+            return []
+        return [f"-XX:AOTCache={self._cache}", "-Xlog:aot*=off"]
+
+    def _writing(self, token: str) -> list[str]:
+        return [f"-XX:AOTCacheOutput={self._cache.with_suffix(f'.{token}')}"]
+
+    def _find_cache(self) -> bool:
+        """Whether there is a cache. Takes over one that a broker has completed; deletes what killed ones left."""
+        for unfinished in self.caches.glob(f"{self._cache.stem}.*.config"):
+            with suppress(FileNotFoundError):  # another process does the same
+                if unfinished.stat().st_mtime < time.time() - STALE_S:
+                    unfinished.with_suffix("").unlink(missing_ok=True)  # before what marks it as unfinished
+                    unfinished.unlink()
+        for written in self.caches.glob(f"{self._cache.stem}.*"):
+            with suppress(FileNotFoundError):
+                if written.suffix not in (".aot", ".config") and not Path(f"{written}.config").exists():
+                    written.replace(self._cache)
+        return self._cache.exists()
 
     @property
-    def _class_cache(self) -> Path:
-        """One for exactly these files, this Java and these flags."""
+    def _cache(self) -> Path:
         files = [f"{path} {path.stat().st_mtime_ns}" for path in (self.java, *self.classpath)]
         key = hashlib.sha256("\n".join([*files, *FLAGS]).encode()).hexdigest()[:16]
         return self.caches / f"kafka-{key}.aot"
-
-    def _caching(self) -> list[str]:
-        if self.major < CACHING_SINCE or not self._class_cache.exists():
-            return []
-        return [f"-XX:AOTCache={self._class_cache}", "-Xlog:aot*=off"]
 
     def _java(self) -> list[str]:
         logging = [f"-Dlog4j2.configurationFile={self.logging}", f"-Dkantor.logs={self.logs}"]
@@ -78,22 +101,3 @@ class KafkaJava:
             "-cp",
             os.pathsep.join(str(path) for path in self.classpath),
         ]
-
-
-def keep_class_cache(cache: Path, token: str) -> None:
-    """After the broker with ``token`` ended: keeps the cache that it wrote, if it is complete."""
-    fresh = _fresh(cache, token)
-    unfinished = Path(f"{fresh}.config")  # Java deletes it when the cache is complete
-    if fresh.exists() and not unfinished.exists():
-        fresh.replace(cache)
-    drop_class_cache(cache, token)
-
-
-def drop_class_cache(cache: Path, token: str) -> None:
-    """Deletes what a broker that was not stopped in order may have left of its cache."""
-    _fresh(cache, token).unlink(missing_ok=True)
-    Path(f"{_fresh(cache, token)}.config").unlink(missing_ok=True)
-
-
-def _fresh(cache: Path, token: str) -> Path:
-    return cache.with_suffix(f".{token}")

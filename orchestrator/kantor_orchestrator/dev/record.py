@@ -25,7 +25,7 @@ class Record:
     pid: int | None
     token: str
     started_at: str  # RFC 3339, UTC
-    trains: str | None = None  # Java's class cache that this run will write when it is stopped
+    writes_cache: bool = False  # its stop takes some seconds more: see `jvm.py`
 
     @property
     def process(self) -> OwnProcess | None:
@@ -36,7 +36,7 @@ class Record:
         return self.process is not None and self.process.is_alive()
 
     def stopped(self) -> Record:
-        return replace(self, pid=None, trains=None)
+        return replace(self, pid=None, writes_cache=False)
 
     def write(self, path: Path) -> None:
         write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
