@@ -1,0 +1,102 @@
+"""Runs the benchmarks, shows a table, writes ``.bench/latest.json``. Stops everything that it started, also on Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform as python
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import latency, ratio, report, throughput
+from bench.ends import BenchError
+from bench.stack import ground, platform
+from bench.services import GOOD, UNSHIPPABLE
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / ".bench" / "latest.json"
+NAMES = ("A", "B", "latency", "ratio")
+
+Say = Callable[[str], None]
+
+
+class Size:
+    """How much is measured. ``quick`` is for trying whether everything works: its numbers mean little."""
+
+    def __init__(self, *, quick: bool) -> None:
+        self.warm_up = 100 if quick else 2_000
+        self.orders = 200 if quick else 5_000
+        self.repeat = 1 if quick else 3
+        self.latency_seconds = 3.0 if quick else 30.0
+        self.ratio_sagas = 4_000 if quick else 20_000
+
+
+def measure(names: Collection[str], size: Size, say: Say) -> dict[str, Any]:
+    """Keys of the results by what was asked for. Raises ``BenchError`` if something measured does not count."""
+    results: dict[str, Any] = {}
+    if {"A", "B", "latency"} & set(names):
+        with ground(say) as found, platform(found, size.warm_up) as running:
+            if "latency" in names:
+                say("latency")
+                results["latency_at_20_per_s"] = latency.measure(running, size.latency_seconds)
+            for name, sku in (("A", GOOD), ("B", UNSHIPPABLE)):
+                if name in names:
+                    say(f"case {name}: {size.repeat} times {size.orders} orders")
+                    results[name] = throughput.measure(running, sku, size.orders, size.repeat)
+    if "ratio" in names:
+        with ground(say) as found:
+            results |= ratio.measure(found, size.ratio_sagas)
+    conditions = _conditions()
+    return results | {"conditions": dict.fromkeys(results, conditions)}
+
+
+def _conditions() -> dict[str, Any]:
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip(),
+        "python": python.python_version(),
+        "cores": os.cpu_count(),
+        "load_1_min": round(os.getloadavg()[0], 2),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small numbers of everything: does it work?")
+    parser.add_argument("--only", action="append", choices=NAMES, help="only this one; may be repeated")
+    parser.add_argument("--json", action="store_true", help="the results as JSON on stdout, no table")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the file to write (default: %(default)s)")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: through every finally
+    console, messages = Console(), Console(stderr=True)
+    try:
+        results = measure(
+            options.only or NAMES, Size(quick=options.quick), lambda text: messages.print(text, style="dim")
+        )
+    except BenchError as error:
+        messages.print(f"not measured: {error}", style="red")
+        return 1
+    except KeyboardInterrupt:
+        messages.print("stopped")
+        return 130
+    merged = report.merge(options.out, results)
+    if options.json:
+        print(json.dumps(results, indent=2))
+    else:
+        report.show(merged if not options.only else results, console)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

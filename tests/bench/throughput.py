@@ -1,0 +1,51 @@
+"""Cases A (every step succeeds) and B (shipping fails, refund and release follow): sagas per second, and what they cost.
+
+The shop places all orders at full speed. The clock runs from the first order's produce until the last terminal record
+is seen; the CPU time until everybody has come to rest, so that work which is put off (the view's) counts, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.ends import BenchError
+from bench.stack import Platform
+from bench.stats import median, middle_rate, spent
+
+
+def measure(platform: Platform, sku: str, count: int, repeat: int) -> dict[str, Any]:
+    """The medians of ``repeat`` runs with ``count`` orders each."""
+    runs = [_run(platform, sku, count) for _ in range(repeat)]
+    names = sorted(runs[0]["cpu_by_process"], key=lambda name: -float(runs[0]["cpu_by_process"][name]))
+    return {
+        "sagas_per_s": round(median([run["sagas_per_s"] for run in runs]), 1),
+        "cpu_s_per_1000": round(median([run["cpu_s_per_1000"] for run in runs]), 3),
+        #: CPU seconds per 1,000 sagas.
+        "cpu_by_process": {
+            name: round(median([run["cpu_by_process"][name] for run in runs]), 3) for name in names
+        },
+        "orders": count,
+        "runs_per_s": [round(run["sagas_per_s"], 1) for run in runs],
+        #: Rate of the ends between the first and the last tenth; a burst's ends crowd together.
+        "middle_per_s": round(median([run["middle_per_s"] for run in runs]), 1),
+        #: Seconds from the last terminal record until nobody had work left.
+        "settled_s": round(median([run["settled_s"] for run in runs]), 1),
+    }
+
+
+def _run(platform: Platform, sku: str, count: int) -> dict[str, Any]:
+    before = platform.cpu()
+    moments = platform.place(count, sku).values()
+    settled = platform.settle()
+    try:
+        used = spent(before, platform.cpu())
+    except ValueError as error:
+        raise BenchError(str(error)) from error
+    first, last = min(start for start, _ in moments), max(end for _, end in moments)
+    return {
+        "sagas_per_s": count / ((last - first) / 1e9),
+        "cpu_s_per_1000": sum(used.values()) / count * 1000,
+        "cpu_by_process": {name: seconds / count * 1000 for name, seconds in used.items()},
+        "middle_per_s": middle_rate([end / 1e9 for _, end in moments]),
+        "settled_s": settled,
+    }
