@@ -18,8 +18,8 @@ from rich.console import Console
 
 from bench import latency, ratio, report, throughput
 from bench.ends import BenchError
-from bench.stack import ground, platform
 from bench.services import GOOD, UNSHIPPABLE
+from bench.stack import ground, platform
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / ".bench" / "latest.json"

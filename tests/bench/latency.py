@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.stack import Platform
 from bench.services import GOOD
+from bench.stack import Platform
 from bench.stats import percentile
 
 RATE = 20.0
