@@ -21,6 +21,7 @@ from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, Tran
 from kantor_orchestrator.definitions.compile import compile_saga
 from kantor_orchestrator.definitions.dsl import Saga as WrittenSaga
 from kantor_schemas import Catalog
+from unit.definitions_kit import record
 
 EXAMPLE = Path(__file__).parents[2] / "services" / "kantor_examples" / "checkout" / "checkout.yaml"
 #: When the stories begin, ms since the epoch; the saga was deployed an hour before.
@@ -48,6 +49,27 @@ def checkout() -> Saga:
 
 def compiled(written: WrittenSaga, catalog: Catalog) -> Saga:
     return compile_saga(written.model, catalog, DEPLOYED)
+
+
+@cache
+def diamond() -> Saga:
+    """Four choreographed steps: a, then b and c side by side, then d."""
+    names = ["a", "b", "c", "d"]
+    after: dict[str, list[str]] = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
+    written = WrittenSaga("diamond", version=1, starts_on="x.Begun", deadline="1h")
+    for name in names:
+        big = name.upper()
+        written.step(
+            name,
+            after=after[name],
+            succeeds_on=f"x.{big}Done",
+            fails_on=f"x.{big}Failed",
+            compensate_with=f"x.Reverse{big}",
+            compensated_on=f"x.{big}Reversed",
+        )
+    types = ["Begun", *(f"{n.upper()}{end}" for n in names for end in ("Done", "Failed", "Reversed"))]
+    commands = [f"Reverse{n.upper()}" for n in names]
+    return compiled(written, Catalog([record(f"x.{name}", order_id="string") for name in types + commands]))
 
 
 def given(saga: Saga) -> Story:

@@ -300,6 +300,39 @@ def test_compensation_named_from_its_own_success() -> None:
     ]
 
 
+CHOREOGRAPHED = (
+    ORDER
+    + """\
+  bell:
+    after: stock
+    succeeds_on: bell.Rung
+    compensate_with: bell.Silence
+    compensated_on: bell.Silenced
+"""
+)
+BELL = [record("bell.Silence", shelf="string"), record("bell.Silenced", order_id="string")]
+
+
+def test_compensation_known_only_from_an_event_that_may_come_later() -> None:
+    """A choreographed step may be heard of before the step that it comes after: its compensation must not need that."""
+    assert problems(CHOREOGRAPHED, record("bell.Rung", order_id="string"), *BELL) == [
+        (
+            "order.yaml:22:22: bell.Silence.shelf is known only from stock, whose event may come after bell's own; "
+            "put it into bell.Rung or shop.Ordered too, or give it a default in its schema"
+        )
+    ]
+
+
+def test_compensation_known_from_either_event() -> None:
+    """It is enough when the step's own event says it too: one of the two is known in any case."""
+    assert problems(CHOREOGRAPHED, record("bell.Rung", shelf="string"), *BELL) == []
+
+
+def test_compensation_of_a_command_may_use_what_came_before() -> None:
+    """A command is sent when what comes before is known, so its compensation may use it."""
+    assert problems(order(), record("parcel.Cancel", shelf="string")) == []
+
+
 def test_compensation_with_a_default_may_use_its_own_success() -> None:
     """A field with a default may come from the step's own success: in doubt the default is sent."""
     assert problems(order(), record("parcel.Cancel", order_id="string", tracking=("string", ""))) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from kantor_orchestrator.core.saga import START
 from kantor_orchestrator.definitions import avro
 from kantor_orchestrator.definitions.expressions import Literal, Ref
 from kantor_orchestrator.definitions.filling import Filling, Scopes, fields_of
@@ -13,7 +14,7 @@ from kantor_schemas import Schema
 
 
 class FieldCheck:
-    """``known`` is what may be named; ``around`` where a problem is put when nothing is written of the field."""
+    """``around``: where a problem is put when nothing is written of the field."""
 
     def __init__(self, found: Findings, scopes: Scopes, catalog: Mapping[str, Schema]) -> None:
         self._found = found
@@ -32,7 +33,12 @@ class FieldCheck:
                 self._suits(type_, filling, at)
 
     def compensation(self, step: str, type_: str, written: Iterable[str], place: Path, around: Path) -> None:
-        """The fields of the command that reverses a step; it must be sendable while the step is in doubt."""
+        """The fields of the command that reverses a step.
+
+        It must be sendable while the step is in doubt; and when a choreographed step was heard of before the steps that
+        come before it, as events of several topics are.
+        """
+        choreographed = self._scopes.is_choreographed(step)
         self._unknown(type_, written, (place,))
         known = self._scopes.known(step, compensation=True)
         for filling in self._scopes.compensation(step):
@@ -40,11 +46,22 @@ class FieldCheck:
             if not self._exists(filling, step, known, at):
                 continue
             self._suits(type_, filling, at)
-            if {ref.scope for ref in filling.sources} == {step} and not filling.has_default:
+            if filling.has_default or filling.literal:
+                continue
+            scopes = {ref.scope for ref in filling.sources}
+            if scopes == {step}:
                 self._found.add(
                     f"{type_}.{filling.name} is known only once {step} has succeeded, "
                     f"but {step} is also compensated while nobody knows whether it happened",
                     "fill it from start or an earlier step under `fields`, or give it a default in its schema",
+                    *at,
+                )
+            elif choreographed and scopes.isdisjoint({step, START}):
+                self._found.add(
+                    f"{type_}.{filling.name} is known only from {', '.join(sorted(scopes))}, "
+                    f"whose event may come after {step}'s own",
+                    f"put it into {self._scopes.event(step)} or {self._scopes.event(START)} too, "
+                    f"or give it a default in its schema",
                     *at,
                 )
 

@@ -38,6 +38,10 @@ class Filling:
         return str(self.field["name"])
 
     @property
+    def literal(self) -> bool:
+        return isinstance(self.explicit, Literal)
+
+    @property
     def has_default(self) -> bool:
         return "default" in self.field
 
@@ -52,6 +56,9 @@ class Scopes:
 
     def is_step(self, scope: str) -> bool:
         return scope in self._saga.steps
+
+    def is_choreographed(self, step: str) -> bool:
+        return self._saga.steps[step].command is None
 
     def event(self, scope: str) -> str:
         """The type of the event whose fields ``scope`` names."""
