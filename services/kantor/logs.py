@@ -30,7 +30,30 @@ def configure(service: str) -> None:
         raise ConfigError(f"{ENV_LEVEL}={level!r}: DEBUG, INFO, WARNING or ERROR")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service) if format_ == "json" else TextFormatter(service))
+    handler.addFilter(Repeats())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class Repeats(logging.Filter):
+    """Lets librdkafka say the same thing once in ``SECONDS``: without a broker it says it 20 times a second."""
+
+    SECONDS = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != "kantor.kafka" or hasattr(record, "action"):
+            return True
+        # "... failed: Connection refused (after 0ms in state CONNECT)": the end differs.
+        text = record.getMessage().rpartition("(after ")[0] or record.getMessage()
+        if record.created - self._said.get(text, 0.0) < self.SECONDS:
+            return False
+        if len(self._said) > 100:
+            self._said.clear()
+        self._said[text] = record.created
+        return True
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

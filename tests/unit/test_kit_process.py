@@ -55,6 +55,20 @@ def test_tracebacks_in_json_logs() -> None:
     assert "ZeroDivisionError" in json.loads(line)["traceback"]
 
 
+def test_librdkafka_does_not_flood_the_log() -> None:
+    """What librdkafka repeats is logged once in ten seconds; what else there is to say is logged."""
+    lines = logs.Repeats()
+
+    def refused(client: str, after: int, created: float) -> logging.LogRecord:
+        text = f"FAIL [{client}]: Connection refused (after {after}ms in state CONNECT)"
+        return logging.makeLogRecord({"name": "kantor.kafka", "msg": text, "created": created})
+
+    assert lines.filter(refused("a", 0, 100.0))
+    assert not lines.filter(refused("a", 3, 100.1))
+    assert lines.filter(refused("b", 0, 100.1))
+    assert lines.filter(refused("a", 0, 110.1))
+
+
 @pytest.mark.parametrize(("name", "value"), [("KANTOR_LOG", "xml"), ("KANTOR_LOG_LEVEL", "LOUD")])
 def test_wrong_log_settings(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """A wrong log setting is refused, with the allowed ones."""
