@@ -122,54 +122,57 @@ class Inbox:
         self.db.execute("PRAGMA journal_mode=DELETE")
         self.db.execute(f"PRAGMA synchronous={'FULL' if store.durable else 'OFF'}")
         sqlite3.Connection.executescript(self.db, _TABLES + store.schema)
+        # One of our own: handlers may set the connection's row_factory. Read it out before the next use.
+        self._cursor = self.db.cursor()
+        self._execute = self._cursor.execute
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """The SQL transaction of a batch. Raises ``StoreError``: then nothing of it happened."""
         try:
-            self.db.execute("BEGIN IMMEDIATE")
+            self._execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             raise StoreError(f"can't begin: {error}") from error
         try:
             yield
-            self.db.execute("COMMIT")
+            self._execute("COMMIT")
         except sqlite3.Error as error:
             raise StoreError(f"can't commit: {error}") from error
         finally:
             if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
+                self._execute("ROLLBACK")
 
     def savepoint(self) -> None:
-        self.db.execute("SAVEPOINT kantor")
+        self._execute("SAVEPOINT kantor")
 
     def keep(self) -> None:
         """The message's effects stay. Raises ``StoreError`` if the handler ended the SQL transaction."""
         try:
-            self.db.execute("RELEASE kantor")
+            self._execute("RELEASE kantor")
         except sqlite3.Error as error:
             raise StoreError(f"the handler ended the SQL transaction: {error}") from error
 
     def undo(self) -> None:
         """The message's effects go. Raises ``StoreError`` if the whole batch is gone (disk full, a COMMIT)."""
         try:
-            self.db.execute("ROLLBACK TO kantor")
-            self.db.execute("RELEASE kantor")
+            self._execute("ROLLBACK TO kantor")
+            self._execute("RELEASE kantor")
         except sqlite3.Error as error:
             raise StoreError(f"the SQL transaction is gone: {error}") from error
 
     def answers(self, key: str) -> list[Payload] | None:
         """The final answers stored under this key; None if it was never finally answered."""
-        row = self.db.execute("SELECT answers FROM kantor_inbox WHERE key = ?", (key,)).fetchone()
+        row = self._execute("SELECT answers FROM kantor_inbox WHERE key = ?", (key,)).fetchone()
         return None if row is None or row[0] is None else _load(row[0])
 
     def store(self, key: str, answers: Iterable[Payload], now: int) -> None:
-        self.db.execute(
+        self._execute(
             "INSERT INTO kantor_inbox VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET answers = excluded.answers",
             (key, now, _dump(answers)),
         )
 
     def action(self, action: str) -> Action:
-        row = self.db.execute(
+        row = self._execute(
             "SELECT effects, reversals, confirmation FROM kantor_actions WHERE action = ?", (action,)
         ).fetchone()
         if row is None:
@@ -180,10 +183,10 @@ class Inbox:
         """Whether a compensation of any of them was answered."""
         marks = ",".join("?" * len(actions))
         query = f"SELECT 1 FROM kantor_actions WHERE action IN ({marks}) AND confirmation IS NOT NULL"  # noqa: S608
-        return self.db.execute(query, actions).fetchone() is not None
+        return self._execute(query, actions).fetchone() is not None
 
     def count_effect(self, actions: Iterable[str], now: int, by: int) -> None:
-        self.db.executemany(
+        self._cursor.executemany(
             "INSERT INTO kantor_actions VALUES (?1, ?2, max(?3, 0), 0, NULL) "
             "ON CONFLICT (action) DO UPDATE SET effects = effects + ?3",
             [(action, now, by) for action in actions],
@@ -195,17 +198,17 @@ class Inbox:
         Raises ``StoreError``.
         """
         try:
-            cursor = self.db.execute("INSERT OR IGNORE INTO kantor_inbox VALUES (?, ?, NULL)", (key, now))
+            cursor = self._execute("INSERT OR IGNORE INTO kantor_inbox VALUES (?, ?, NULL)", (key, now))
             if cursor.rowcount:
                 self.count_effect(actions, now, 1)
-                self.db.execute("COMMIT")
-                self.db.execute("BEGIN IMMEDIATE")
+                self._execute("COMMIT")
+                self._execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             raise StoreError(f"can't note an attempt: {error}") from error
 
     def fence(self, action: str, confirmation: Iterable[Payload], now: int, *, reversed_: bool) -> None:
         """A compensation of ``action`` was answered; ``reversed_``: by reversing an effect."""
-        self.db.execute(
+        self._execute(
             "INSERT INTO kantor_actions VALUES (?1, ?2, 0, ?3, ?4) ON CONFLICT (action) "
             "DO UPDATE SET reversals = reversals + ?3, confirmation = ?4",
             (action, now, int(reversed_), _dump(confirmation)),
@@ -220,10 +223,10 @@ class Inbox:
         count = 0
         for table in ("kantor_inbox", "kantor_actions"):
             oldest = f"FROM {table} ORDER BY rowid LIMIT"
-            row = self.db.execute(f"SELECT handled_at {oldest} 1").fetchone()
+            row = self._execute(f"SELECT handled_at {oldest} 1").fetchone()
             if row is not None and row[0] < before:
                 delete = f"DELETE FROM {table} WHERE handled_at < ? AND rowid IN (SELECT rowid {oldest} ?)"  # noqa: S608
-                count += self.db.execute(delete, (before, limit)).rowcount
+                count += self._execute(delete, (before, limit)).rowcount
         return count
 
     def close(self) -> None:

@@ -154,6 +154,21 @@ def test_with_db_is_harmless(tmp_path: Path) -> None:
     desk.close()
 
 
+def test_a_handlers_row_factory(tmp_path: Path) -> None:
+    """How a handler likes its rows is its own business."""
+    service = Service("payment", store=SqliteStore(str(tmp_path / "service.db")))
+
+    @service.on(StockReserved)
+    def charge(event: StockReserved, context: Context) -> PaymentCaptured:
+        context.db.row_factory = lambda cursor, row: {"row": row}
+        return PaymentCaptured(order_id=event.order_id, amount_cents=500)
+
+    desk = Desk(service)
+    first = desk.send(RESERVED)
+    assert desk.send(RESERVED) == first
+    desk.close()
+
+
 def test_a_handler_that_commits_by_sql(tmp_path: Path) -> None:
     """A COMMIT smuggled past the connection is noticed: the batch is refused."""
     service = Service("payment", store=SqliteStore(str(tmp_path / "service.db")))
