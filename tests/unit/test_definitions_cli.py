@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from kantor_orchestrator.cli.definitions import definitions, deploy, lint
+from kantor_orchestrator.cli.main import main
 from unit.definitions_kit import ORDER, SCHEMAS, order
 
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(lint, arguments)
+    return CliRunner().invoke(main, ["lint", *arguments])
 
 
 def test_lint_passes(folder: Path) -> None:
@@ -99,7 +99,7 @@ def test_no_such_file(folder: Path) -> None:
 def test_deploy_with_problems(folder: Path) -> None:
     """Deploying what has problems does nothing and tells them all."""
     (folder / "late.yaml").write_text(order(line_1="saga: late", line_11=""))
-    result = CliRunner().invoke(deploy, ["broken.yaml", "late.yaml"])
+    result = CliRunner().invoke(main, ["deploy", "broken.yaml", "late.yaml"])
     assert result.exit_code == 1
     assert "broken.yaml:2:10: version: 0 is too small" in result.stderr
     assert "late.yaml:10:22: step stock has `compensate_with` but no `compensated_on`" in result.stderr
@@ -107,10 +107,10 @@ def test_deploy_with_problems(folder: Path) -> None:
 
 def test_deploy_without_kafka(folder: Path) -> None:
     """Without an address of Kafka the remedy is told."""
-    result = CliRunner().invoke(deploy, ["order.yaml"])
+    result = CliRunner().invoke(main, ["deploy", "order.yaml"])
     assert (result.exit_code, "KANTOR_BOOTSTRAP_SERVERS" in result.stderr) == (2, True)
 
 
 def test_definitions_without_kafka(folder: Path) -> None:
     """The same holds for the list of what is deployed."""
-    assert CliRunner().invoke(definitions, []).exit_code == 2
+    assert CliRunner().invoke(main, ["definitions"]).exit_code == 2

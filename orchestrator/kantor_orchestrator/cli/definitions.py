@@ -1,14 +1,13 @@
 """`kantor deploy`, `kantor lint`, `kantor definitions`. Data on stdout, messages on stderr.
 
-Exit codes: 0 done, 1 failed (problems were found, Kafka did not answer), 2 wrong usage or setting.
+Exit codes: 0 done, 1 failed (problems were found, Kafka did not answer), 2 wrong usage or setting. What Kantor raises on
+purpose is told by ``cli.main``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import click
 
 from kantor.codec import Codec
 from kantor.envelope import rfc3339
-from kantor.errors import ConfigError, KantorError
 from kantor.kafka import Admin, KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
@@ -49,9 +47,8 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.
 @_as_json
 def lint(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) -> None:
     """Check definitions against the schemas of their messages; deploy nothing."""
-    with _plain_errors():
-        reading = definition_files.read(files)
-        problems = sorted(reading.problems + check(reading.written, _catalog(folders)))
+    reading = definition_files.read(files)
+    problems = sorted(reading.problems + check(reading.written, _catalog(folders)))
     if as_json:
         _print_json([problem.as_json() for problem in problems])
     else:
@@ -71,14 +68,13 @@ def deploy(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) ->
 
     A deployed version never changes: another content needs a higher version.
     """
-    with _plain_errors():
-        reading = definition_files.read(files)
-        catalog = _catalog(folders)
-        if reading.problems:  # tell those of all files at once
-            reading.problems += check(reading.written, catalog)
-        written = reading.models()
-        kafka = Settings.from_env().kafka
-        done = deploying.deploy(written, catalog, kafka, schema_store(kafka))
+    reading = definition_files.read(files)
+    catalog = _catalog(folders)
+    if reading.problems:  # tell those of all files at once
+        reading.problems += check(reading.written, catalog)
+    written = reading.models()
+    kafka = Settings.from_env().kafka
+    done = deploying.deploy(written, catalog, kafka, schema_store(kafka))
     for topic in done.topics:
         click.echo(f"created topic {topic}", err=True)
     if as_json:
@@ -94,8 +90,7 @@ def deploy(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) ->
 @_as_json
 def definitions(as_json: bool) -> None:
     """List what is deployed."""
-    with _plain_errors():
-        found = _deployed(Settings.from_env().kafka)
+    found = _deployed(Settings.from_env().kafka)
     if as_json:
         _print_json([_shown(bundle) for bundle in found])
         return
@@ -125,17 +120,9 @@ def _catalog(folders: tuple[Path, ...]) -> Catalog:
         raise click.UsageError(
             f"no schemas: name their folder with --schemas or ${ENV_SCHEMAS}, or keep them in ./schemas"
         )
-    return Catalog.load(*chosen)
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """What Kantor raises on purpose ends with its message and an exit code, without a traceback."""
     try:
-        yield
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
-    except (KantorError, SchemaFileError) as error:
+        return Catalog.load(*chosen)
+    except SchemaFileError as error:
         raise click.ClickException(str(error)) from error
 
 

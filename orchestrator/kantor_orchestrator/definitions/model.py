@@ -32,6 +32,7 @@ from kantor_orchestrator.definitions.expressions import Plain
 __all__ = [
     "Command",
     "Compensation",
+    "Fault",
     "Invalid",
     "Retries",
     "SagaModel",
@@ -40,6 +41,9 @@ __all__ = [
     "parse",
     "words_at",
 ]
+
+#: One thing that is not in the grammar, as pydantic reports it.
+Fault = ErrorDetails
 
 #: Scopes of expressions, now or later: a step of that name would hide them.
 RESERVED = frozenset({START, "event", "item", "index", "env", "true", "false", "null"})
@@ -248,9 +252,9 @@ class SagaModel(_Part):
 
 
 class Invalid(ValueError):  # noqa: N818 - the value is invalid
-    """What was written is not in the grammar: ``faults`` as pydantic reports them."""
+    """What was written is not in the grammar."""
 
-    def __init__(self, faults: list[ErrorDetails]) -> None:
+    def __init__(self, faults: list[Fault]) -> None:
         super().__init__("not in the grammar")
         self.faults = faults
 

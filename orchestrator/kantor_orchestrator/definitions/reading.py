@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pydantic_core import ErrorDetails
-
 from kantor.errors import DefinitionError
 from kantor_orchestrator.definitions import model
-from kantor_orchestrator.definitions.model import Invalid, SagaModel
+from kantor_orchestrator.definitions.model import Fault, Invalid, SagaModel
 from kantor_orchestrator.definitions.problem import Path, Place, Places, Problem, nearest
 
 
@@ -79,7 +77,7 @@ _EXPECTED = {
 }
 
 
-def _problem(fault: ErrorDetails, places: Places) -> Problem:
+def _problem(fault: Fault, places: Places) -> Problem:
     path: Path = tuple(part for part in fault["loc"] if part != "[key]")
     kind, context = fault["type"], fault.get("ctx", {})
     where = _where(path)

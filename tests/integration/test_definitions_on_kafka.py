@@ -1,0 +1,102 @@
+"""Deploying definitions on a real Kafka: what is written, who sees it, and who is fenced."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from kantor.codec import Codec
+from kantor.errors import FencedError
+from kantor.kafka import Admin, KafkaSettings, Producer
+from kantor.schemas import schema_store
+from kantor_orchestrator.cli.main import main
+from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
+from kantor_orchestrator.dev.broker import DevBroker
+from unit.definitions_kit import SCHEMAS, order
+
+V1 = order()
+V2 = order(line_2="version: 2", line_4="deadline: 20m")
+
+
+@pytest.fixture
+def project(own_kafka: DevBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KafkaSettings]:
+    """A folder with a saga and its schemas, and a Kafka that holds nothing yet."""
+    servers = own_kafka.start()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KANTOR_BOOTSTRAP_SERVERS", servers)
+    (tmp_path / "schemas").mkdir()
+    for type_, schema in SCHEMAS.items():
+        (tmp_path / "schemas" / f"{type_}.avsc").write_text(json.dumps(schema))
+    yield KafkaSettings(servers)
+
+
+def kantor(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def deploy(text: str) -> Result:
+    Path("order.yaml").write_text(text)
+    return kantor("deploy", "order.yaml")
+
+
+def watch(settings: KafkaSettings) -> Definitions:
+    return DefinitionsTopic(settings, Codec(schema_store(settings)), "test-definitions").load()
+
+
+def refresh(definitions: Definitions) -> None:
+    """Refresh until something has changed: records take a moment to arrive."""
+    deadline = time.monotonic() + 20
+    while not definitions.refresh():
+        assert time.monotonic() < deadline, "nothing arrived"
+        time.sleep(0.01)
+
+
+def test_deploying(project: KafkaSettings) -> None:
+    """From nothing to two versions: each is listed once, seen by whoever watches, and never changes."""
+    assert kantor("definitions").stdout == ""
+
+    first = deploy(V1)
+    assert (first.exit_code, first.stdout) == (0, "order version 1: deployed\n"), first.output
+    assert "created topic cmd.parcel.v1" in first.stderr
+    assert {"evt.shop.order.v1", "evt.stock.stock.v1", "evt.parcel.failure.v1"} <= Admin(
+        project
+    ).topics().keys()
+
+    definitions = watch(project)
+    saga = definitions.starting_with("shop.Ordered")
+    assert saga is not None
+    assert saga.version == 1
+
+    again = deploy(V1)
+    assert again.stdout.startswith("order version 1: unchanged since 20")
+    assert not definitions.refresh()
+
+    changed = deploy(order(line_4="deadline: 20m"))
+    assert (changed.exit_code, "make it version 2" in changed.stderr) == (1, True)
+
+    assert deploy(V2).stdout == "order version 2: deployed\n"
+    refresh(definitions)
+    later = definitions.starting_with("shop.Ordered")
+    assert later is not None
+    assert (later.version, later.deployed_at) == (2, saga.deployed_at)
+    definitions.close()
+
+    listed = json.loads(kantor("definitions", "--json").stdout)
+    assert [(found["saga"], found["version"]) for found in listed] == [("order", 1), ("order", 2)]
+
+
+def test_a_deployment_fences_the_one_before(project: KafkaSettings) -> None:
+    """A deployment that another one overtook can't write any more."""
+    assert deploy(V1).exit_code == 0
+    slow = Producer(project, "slow", transactional_id="kantor-deploy")
+    slow.init_transactions()
+    assert deploy(V2).exit_code == 0
+    with pytest.raises(FencedError):
+        slow.begin()
+        slow.produce("sys.kantor.definitions", b"x", b"order/3", None)
+        slow.commit()
