@@ -34,7 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hear()
     try:
         from kantor_orchestrator.demo.command import demo
-
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "kantor_examples":
+            raise
+        parser.error(
+            "the demo's services are not installed with Kantor: run it in a checkout of the repository"
+        )
+    try:
         return demo(options.home.absolute(), options.orders, once=os.environ.get("ONCE") == "1")
     except Interrupted:
         print("Interrupted.", file=sys.stderr)  # noqa: T201 - a command line

@@ -27,8 +27,8 @@ from kantor_orchestrator.demo.story import Story
 from kantor_orchestrator.dev.broker import DevBroker
 from kantor_orchestrator.dev.progress import BarProgress, PlainProgress
 
-#: Settings that are meant for one process, or for another installation: here they would be seven processes'.
-_NOT_OURS = ("KANTOR_HTTP_PORT", "KANTOR_INSTANCE", "KANTOR_SHARDS", "KANTOR_VIEW_URL")
+#: Settings that are meant for one process, or for another view.
+_NOT_OURS = ("KANTOR_HTTP_PORT", "KANTOR_INSTANCE", "KANTOR_VIEW_URL")
 
 
 def demo(home: Path, count: int, *, once: bool) -> int:
@@ -36,12 +36,16 @@ def demo(home: Path, count: int, *, once: bool) -> int:
 
     Raises ``DemoError`` or ``KantorError`` if that can't be found out, ``Interrupted``; nothing is left running then.
     """
+    if home.exists() and any(home.iterdir()) and children.last_mark(home) is None:
+        raise DemoError(
+            f"{home} is not empty and not of a demo. Its data would be deleted: give another --home."
+        )
     home.mkdir(parents=True, exist_ok=True)
     external = os.environ.get(ENV_BOOTSTRAP) or None
     with _alone(home):
         _empty(home, external)
         mark = children.new_mark(home)
-        with guarded(home, mark):
+        with guarded(mark):
             for name in _NOT_OURS:
                 os.environ.pop(name, None)
             os.environ |= {
@@ -72,7 +76,7 @@ def _demo(home: Path, count: int, external: str | None, show: Show, *, once: boo
         proven = results.show(out, planned, Books.read(running.data), story.watch)
         show.say("Done")
         if not once:
-            _explore(out, home, planned[0].order.order_id)
+            _explore(out, home, external, planned[0].order.order_id)
         return 0 if proven else 1
     finally:
         ending.be_deaf()
@@ -81,20 +85,23 @@ def _demo(home: Path, count: int, external: str | None, show: Show, *, once: boo
         show.say(f"All is stopped. Logs: {home / 'logs'}")
 
 
-def _explore(out: Console, home: Path, order_id: str) -> None:
+def _explore(out: Console, home: Path, external: str | None, order_id: str) -> None:
     """Until a signal comes."""
-    here = Path.cwd()
-    shown = home.relative_to(here) if home.is_relative_to(here) else home
-    bin_ = Path(sys.executable).parent
-    program = (bin_.relative_to(here) if bin_.is_relative_to(here) else bin_) / "kantor"
+    settings = f"KANTOR_HOME={_from_here(home)}" + (f" {ENV_BOOTSTRAP}={external}" if external else "")
+    program = _from_here(Path(sys.executable).parent / "kantor")
     out.print("\nIt all stays up until Ctrl-C. From another terminal:")
     for command in (f"trace order_id={order_id}", "list --status compensated", "status"):
-        out.print(f"  KANTOR_HOME={shown} {program} {command}", soft_wrap=True)
+        out.print(f"  {settings} {program} {command}", soft_wrap=True)
     try:
         while True:
             time.sleep(1)
     except ending.Interrupted:
         pass
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 @contextmanager
@@ -114,7 +121,7 @@ def _empty(home: Path, external: str | None) -> None:
     """End what the last demo may have left behind, and delete its data, so that the count starts at nothing."""
     last = children.last_mark(home)
     if last is not None:
-        clean(home, last)
+        clean(last)
     if external is None:
         DevBroker(home).reset()
     for name in ("checkout", "logs", "store"):
