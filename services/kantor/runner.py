@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from kantor import logs, topics
@@ -89,33 +90,35 @@ class Runner:
         """Raises ``ConfigError`` or ``CodecError`` (a schema is refused) if the service can't work as declared."""
         if not self._service.handlers:
             raise ConfigError(f"service {self._service.name} has no handlers, so there is nothing to run")
-        server = HealthServer(self.metrics, self.is_ready, self._http_port)
-        log.info("starting", extra={"action": "start", "port": server.port})
-        self._port = server.port
-        instance = Instance(self._service.name)
-        inbox = None if self._service.store is None else self._service.store.open()
-        schemas = schema_store(self._settings)
-        suffix = ""
-        try:
-            while not self._stop.is_set():
-                try:
-                    self._session(schemas, inbox, instance.name + suffix)
-                except FencedError as error:
-                    # Someone else uses our transactional.id. It has ended what we had open: take an id of our own.
-                    suffix = f"-{uuid.uuid4().hex[:8]}"
-                    log.warning("fenced: %s", error, extra={"action": "fenced"})
-                except (ConfigError, CodecError):
-                    raise
-                except KantorError as error:
-                    # The broker is not there or did not take a batch: join again, from the committed positions.
-                    log.warning("waiting: %s", error, extra={"action": "unavailable"})
-                    self._stop.wait(_PAUSE)
-        finally:
+        with ExitStack() as opened:
+            opened.callback(log.info, "stopped", extra={"action": "stop"})
+            server = HealthServer(self.metrics, self.is_ready, self._http_port)
+            opened.callback(server.close)
+            self._port = server.port
+            log.info("starting", extra={"action": "start", "port": server.port})
+            instance = Instance(self._service.name)
+            opened.callback(instance.close)
+            inbox = None if self._service.store is None else self._service.store.open()
             if inbox is not None:
-                inbox.close()
-            instance.close()
-            server.close()
-            log.info("stopped", extra={"action": "stop"})
+                opened.callback(inbox.close)
+            self._sessions(schema_store(self._settings), inbox, instance.name)
+
+    def _sessions(self, schemas: SchemaStore, inbox: Inbox | None, instance: str) -> None:
+        """One after the other until stopped: only a declaration or setting that can't work ends them."""
+        suffix = ""
+        while not self._stop.is_set():
+            try:
+                self._session(schemas, inbox, instance + suffix)
+            except FencedError as error:
+                # Someone else uses our transactional.id. It has ended what we had open: take an id of our own.
+                suffix = f"-{uuid.uuid4().hex[:8]}"
+                log.warning("fenced: %s", error, extra={"action": "fenced"})
+            except (ConfigError, CodecError):
+                raise
+            except KantorError as error:
+                # The broker is not there or did not take a batch: join again, from the committed positions.
+                log.warning("waiting: %s", error, extra={"action": "unavailable"})
+                self._stop.wait(_PAUSE)
 
     def _session(self, schemas: SchemaStore, inbox: Inbox | None, instance: str) -> None:
         """From joining the group to leaving it. Raises when everything has to be set up anew."""
