@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kantor import envelope
@@ -12,6 +13,8 @@ from kantor_orchestrator.core.decide import Entry, decide
 from kantor_orchestrator.core.saga import Command, Compensation, FieldRule, Retry, Saga, Step
 from kantor_orchestrator.core.transaction import Transaction, evolve
 from kantor_orchestrator.snapshots import transition_record
+from kantor_orchestrator.view.database import Writer
+from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import SagaFacts
 from kantor_schemas import system
 
@@ -125,17 +128,24 @@ class Traffic:
         self.schemas = MemorySchemas()
         self.codec = Codec(self.schemas)
         self._encode = self.codec.encoder(system("Transition"), topics.HISTORY)
-        self._sagas = sagas or (CHECKOUT,)
+        self.sagas: tuple[Saga, ...] = sagas or (CHECKOUT,)
         self._transactions: dict[str, Transaction] = {}
         self._ends: dict[tuple[str, int], int] = {}
 
     def event(
-        self, transaction: str, type_: str, payload: Mapping[str, Any] | None = None, *, cause: str = ""
+        self,
+        transaction: str,
+        type_: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        cause: str = "",
+        id_: str = "",
+        sent_at: int = 0,
     ) -> str:
         """A service's event. Answers with its id."""
         self.now += 10
         service = type_.partition(".")[0]
-        id_ = envelope.derived_id(transaction, type_, str(self.now))
+        id_ = id_ or envelope.derived_id(transaction, type_, str(self.now))
         headers = envelope.Envelope(
             id=id_,
             source=service,
@@ -160,9 +170,16 @@ class Traffic:
         self._decide(
             transaction,
             offset,
-            Entry("event", self.now, type_, id_, service, cause, origin, payload=payload or {}),
+            Entry("event", self.now, type_, id_, service, cause, origin, sent_at or self.now, payload or {}),
         )
         return id_
+
+    def replay(self, transaction: str) -> None:
+        """Intake was restarted: it journals the transaction's last event again, and the engine drops it."""
+        key = transaction.encode()
+        last = [r for r in self.records if r.topic() == topics.JOURNAL and r.key() == key][-1]
+        self.now += 10
+        self._journal(transaction, last.value() or b"", last.headers() or [])
 
     def timer(self, transaction: str, timer: str, step: str) -> None:
         """A step's timer goes off when it is due."""
@@ -223,7 +240,7 @@ class Traffic:
     def _decide(self, transaction: str, offset: int, entry: Entry) -> None:
         txn = self._transactions.setdefault(transaction, Transaction(transaction))
         saga = next(
-            (s for s in self._sagas if s.name == txn.saga or (not txn.saga and s.starts_on == entry.type)),
+            (s for s in self.sagas if s.name == txn.saga or (not txn.saga and s.starts_on == entry.type)),
             None,
         )
         shard = envelope.shard_of(transaction, SHARDS)
@@ -274,3 +291,34 @@ class Traffic:
         offset = self._ends.get((topic, partition), 0)
         self._ends[topic, partition] = offset + 1
         return offset
+
+
+def in_order(records: Iterable[Written]) -> list[Written]:
+    """The same records with the offsets that this order gives."""
+    ends: dict[tuple[str, int], int] = {}
+    found = []
+    for r in records:
+        partition = (r.topic(), r.partition())
+        offset = ends.get(partition, 0)
+        ends[partition] = offset + 1
+        found.append(Written(*partition, offset, r.key(), r.value(), r.headers() or [], r.timestamp()[1]))
+    return found
+
+
+def project(
+    traffic: Traffic, path: Path, records: Sequence[Written] | None = None, *, batch: int = 1_000
+) -> None:
+    """Project ``records`` (all of them) into the database at ``path``, going on after what is there already. Each batch
+    starts from the database alone, as after a crash."""
+    records = traffic.records if records is None else records
+    sagas = KnownSagas(*traffic.sagas)
+    writer = Writer(path)
+    try:
+        for start in range(0, len(records), batch):
+            positions = {partition: position for partition, (position, _) in writer.positions().items()}
+            projector = Projector(
+                traffic.codec, traffic.schemas, sagas, writer.find, writer.next_no(), positions
+            )
+            writer.store(projector.project(records[start : start + batch]), {})
+    finally:
+        writer.close()

@@ -21,7 +21,7 @@ from collections.abc import Iterator  # noqa: E402
 from kantor.envelope import derived_id  # noqa: E402
 from kantor_orchestrator.view.database import Writer  # noqa: E402
 from kantor_orchestrator.view.projector import Projector  # noqa: E402
-from view_traffic import CHECKOUT, KnownSagas, Traffic, Written  # noqa: E402
+from view_traffic import CHECKOUT, KnownSagas, Traffic, Written, in_order  # noqa: E402
 
 BATCH, AT_A_TIME = 1_600, 200
 
@@ -39,18 +39,6 @@ def interleaved(traffic: Traffic, sagas: int) -> list[Written]:
         for place in range(max(map(len, group))):
             records += [of_one[place] for of_one in group if place < len(of_one)]
     return in_order(records)
-
-
-def in_order(records: list[Written]) -> list[Written]:
-    """The same with the offsets that the new order gives."""
-    ends: dict[tuple[str, int], int] = {}
-    found = []
-    for r in records:
-        partition = (r.topic(), r.partition())
-        offset = ends.get(partition, 0)
-        ends[partition] = offset + 1
-        found.append(Written(*partition, offset, r.key(), r.value(), r.headers() or [], r.timestamp()[1]))
-    return found
 
 
 def batches(records: list[Written]) -> Iterator[list[Written]]:

@@ -43,9 +43,9 @@ class Command(NamedTuple):
     """Where a command of the engine lies on its topic."""
 
     at: int
+    origin: str
     id: str
     type: str
-    origin: str
     causation_id: str
 
 

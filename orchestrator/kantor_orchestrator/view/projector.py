@@ -20,7 +20,7 @@ from kantor.kafka import Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.view.facts import HeadReader, frame, frames
-from kantor_orchestrator.view.rows import Changes, TransactionRow, opens_incident
+from kantor_orchestrator.view.rows import INCIDENTS, Changes, TransactionRow
 from kantor_orchestrator.view.sagas import SagaFacts, Sagas, keys_in
 
 log = logging.getLogger("kantor.view")
@@ -33,6 +33,9 @@ DETAIL_LENGTH = 2_000
 
 _MESSAGES = (journal.EVENT, journal.COMMAND)
 _OURS = KANTOR_SOURCE.encode()
+#: Headers, in the order of the fields of facts.Entry and facts.Command.
+_OF_ENTRIES = (journal.ENTRY, "ce_type", journal.ORIGIN, "ce_id", "ce_causationid", "ce_source")
+_OF_COMMANDS = ("ce_id", "ce_type", "ce_causationid")
 _INCIDENT_OPENED, _CONFIRMED = Kind.INCIDENT_OPENED.value, Kind.COMPENSATION_CONFIRMED.value
 
 #: Loads a transaction: its row, and its moves so far.
@@ -106,18 +109,9 @@ class Projector:
         if kind not in _MESSAGES:
             detail = (record.value() or b"")[:DETAIL_LENGTH].decode("utf-8", "replace")
         sent = headers.get(journal.TIMESTAMP)
-        self._transaction(_text(key), shard, at).messages.append((
-            offset,
-            at,
-            _text(kind),
-            _text(headers.get("ce_type")),
-            _text(headers.get(journal.ORIGIN)),
-            _text(headers.get("ce_id")),
-            _text(headers.get("ce_causationid")),
-            _text(headers.get("ce_source")),
-            int(sent) if sent else 0,
-            detail,
-        ))  # fmt: skip
+        self._transaction(_text(key), shard, at).messages.append(
+            (offset, at, *_texts(headers, _OF_ENTRIES), int(sent) if sent else 0, detail)
+        )
 
     def _watermark(self, value: bytes, at: int) -> None:
         changes = self._changes
@@ -137,13 +131,8 @@ class Projector:
         if headers.get("ce_source") != _OURS or id_ is None:
             return  # somebody else's: the journal has it
         at = record.timestamp()[1]
-        self._transaction(_text(id_), -1, at).messages.append((
-            at,
-            _text(headers.get("ce_id")),
-            _text(headers.get("ce_type")),
-            f"{record.topic()}/{record.partition()}/{record.offset()}",
-            _text(headers.get("ce_causationid")),
-        ))  # fmt: skip
+        place = f"{record.topic()}/{record.partition()}/{record.offset()}"
+        self._transaction(_text(id_), -1, at).messages.append((at, place, *_texts(headers, _OF_COMMANDS)))
 
     # -- the history
 
@@ -163,11 +152,11 @@ class Projector:
         id_, saga, version, kind, at, _, step, _, _, _, code, reason, captured = head
         row = self._transaction(id_, shard, at)
         row.moves += (frame(offset, len(value)), value)
-        facts = self._saga(saga, version) if saga else None
+        facts = self._known_sagas.get((saga, version)) or self._saga(saga, version)
         if kind == _CONFIRMED and step in row.incidents:
             self._changes.incidents_closed.append((at, row.no, step))
         row.fold(head, facts)
-        if opens_incident(kind):
+        if kind in INCIDENTS:
             what = code if kind == _INCIDENT_OPENED else kind
             self._changes.incidents_opened.append((row.no, offset, what, step, reason, at, 0))
         if captured and facts:
@@ -202,12 +191,12 @@ class Projector:
         row, moves = found
         for _, value in frames(moves):
             head = self._read(value)
-            row.fold(head, self._saga(head[1], head[2]) if head[1] else None)
+            row.fold(head, self._saga(head[1], head[2]))
         return row
 
     def _saga(self, name: str, version: int) -> SagaFacts | None:
         found = self._known_sagas.get((name, version))
-        if found is None:
+        if found is None and name:
             found = self._sagas.get(name, version)
             if found is not None:
                 self._known_sagas[name, version] = found
@@ -226,5 +215,12 @@ class Projector:
         )
 
 
-def _text(value: bytes | None) -> str:
-    return value.decode("utf-8", "replace") if value else ""
+def _texts(headers: Mapping[str, bytes | None], names: tuple[str, ...]) -> list[str]:
+    try:
+        return [value.decode() if (value := headers.get(name)) else "" for name in names]
+    except UnicodeDecodeError:
+        return [(headers.get(name) or b"").decode("utf-8", "replace") for name in names]
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")

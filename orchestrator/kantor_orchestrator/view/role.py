@@ -93,7 +93,9 @@ class _Projection:
         self._topic_ids = self._admin.topic_ids([name for name in found if _is_ours(name)])
         stored = self._database.positions()
         for name in {topic for (topic, _), (_, id_) in stored.items() if self._topic_ids.get(topic) != id_}:
-            log.warning("%s was made again: read from its start", name, extra={"action": "topic_made_again"})
+            log.warning(
+                "%s is another one now: forget what was read", name, extra={"action": "topic_changed"}
+            )
             if name in (topics.JOURNAL, topics.HISTORY):
                 self._database.wipe()  # of another life of the cluster
             else:

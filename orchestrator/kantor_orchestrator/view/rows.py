@@ -27,12 +27,12 @@ _COMPENSATION_SENT, _CONFIRMED = Kind.COMPENSATION_SENT.value, Kind.COMPENSATION
 _COMPENSATION_FAILED, _INCIDENT_OPENED = Kind.COMPENSATION_FAILED.value, Kind.INCIDENT_OPENED.value
 _STARTED, _ENDED, _REOPENED = Kind.STARTED.value, Kind.ENDED.value, Kind.REOPENED.value
 _COMPENSATION_STARTED, _IGNORED = Kind.COMPENSATION_STARTED.value, Kind.IGNORED.value
-_ERRORS = frozenset(
+#: Kinds of moves that open an incident.
+INCIDENTS = frozenset({_INCIDENT_OPENED, _COMPENSATION_FAILED})
+_ERRORS = INCIDENTS | frozenset(
     {
         _FAILED,
         _DOUBTED,
-        _COMPENSATION_FAILED,
-        _INCIDENT_OPENED,
         Kind.RETRY_SCHEDULED.value,
         Kind.COMPENSATION_RETRY_SCHEDULED.value,
     }
@@ -107,7 +107,7 @@ class TransactionRow:
             self.reason = reason
         if kind in _ERRORS:
             self.last_error = _error(path, code, reason)
-            if opens_incident(kind):
+            if kind in INCIDENTS:
                 self.incidents.append(path)
 
     def _fold_step(
@@ -147,10 +147,6 @@ class TransactionRow:
                 self.incidents = [other for other in self.incidents if other != path]
         elif kind == _COMPENSATION_FAILED:
             step.code, step.reason = code, reason
-
-
-def opens_incident(kind: str) -> bool:
-    return kind in (_INCIDENT_OPENED, _COMPENSATION_FAILED)
 
 
 def _error(step: str, code: str, reason: str) -> str:

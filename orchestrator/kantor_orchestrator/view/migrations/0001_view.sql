@@ -25,7 +25,7 @@ CREATE INDEX transactions_by_status ON transactions (status, no) WHERE status NO
 -- All that was said and done, in parts: what one batch told of one transaction. A row for each record would cost more
 -- than the rest of the projection.
 CREATE TABLE timeline (
-    place INTEGER PRIMARY KEY, -- no * 1,000,000 + part
+    place INTEGER PRIMARY KEY, -- no * 100,000 + part
     messages TEXT NOT NULL, -- from the journal and the commands' topics: JSON, as facts.py writes it
     moves BLOB NOT NULL -- the history's own records, each after its offset and length
 ) STRICT;

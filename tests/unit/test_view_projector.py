@@ -1,0 +1,397 @@
+"""What the view makes of records: status, steps, timeline, who has the ball."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kantor.errors import UnknownSchemaError
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.view.projector import Projector
+from kantor_orchestrator.view.queries import View
+from kantor_orchestrator.view.rows import TransactionRow
+from kantor_orchestrator.view.trace import Message, Trace
+from view_traffic import CHECKOUT, T0, KnownSagas, Traffic, Written, project
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "view.db"
+
+
+@pytest.fixture
+def traffic() -> Traffic:
+    return Traffic()
+
+
+def traced(traffic: Traffic, path: Path, id_: str = "tx") -> Trace:
+    project(traffic, path)
+    with View(path) as view:
+        return view.trace(id_)
+
+
+def said(messages: list[Message]) -> list[tuple[str, str]]:
+    return [(message.kind, message.type) for message in messages]
+
+
+def statuses(trace: Trace) -> dict[str, str]:
+    return {step.name: step.status for step in trace.steps}
+
+
+def test_a_completed_transaction_shows_all_that_was_said(traffic: Traffic, path: Path) -> None:
+    """Events and commands are in the timeline in their order, and nobody has the ball."""
+    traffic.completed("tx")
+    trace = traced(traffic, path)
+    assert (trace.saga, trace.version, trace.status) == ("checkout", 1, "completed")
+    assert said(trace.timeline) == [
+        ("event", "shop.OrderPlaced"),
+        ("event", "inventory.StockReserved"),
+        ("event", "payment.PaymentCaptured"),
+        ("command", "shipping.BookShipment"),
+        ("event", "shipping.ShipmentBooked"),
+    ]
+    assert trace.waiting_for == []
+    assert trace.ended_at - trace.started_at == 30
+
+
+def test_steps_have_their_times_attempts_and_owners(traffic: Traffic, path: Path) -> None:
+    """Each step says when it began and ended, how often it was tried and who answers for it."""
+    traffic.completed("tx")
+    steps = traced(traffic, path).steps
+    assert [(s.name, s.kind, s.owner, s.status, s.attempts) for s in steps] == [
+        ("stock", "event", "inventory", "succeeded", 1),
+        ("payment", "event", "payment", "succeeded", 1),
+        ("shipping", "command", "shipping", "succeeded", 1),
+    ]
+    assert [(s.started_at - T0, s.ended_at - T0) for s in steps] == [(10, 20), (20, 30), (30, 40)]
+
+
+def test_a_compensated_transaction_says_why_and_what_was_reversed(traffic: Traffic, path: Path) -> None:
+    """The reason, the compensations in reverse order and their confirmations are there."""
+    traffic.compensated("tx")
+    trace = traced(traffic, path)
+    assert trace.status == "compensated"
+    assert trace.reason == "shipping: shipping.ShipmentUnavailable (no truck)"
+    assert statuses(trace) == {"stock": "compensated", "payment": "compensated", "shipping": "failed"}
+    assert said(trace.timeline)[5:] == [
+        ("compensation", "payment.RefundPayment"),
+        ("event", "payment.PaymentRefunded"),
+        ("compensation", "inventory.ReleaseStock"),
+        ("event", "inventory.StockReleased"),
+    ]
+    payment = trace.steps[1]
+    assert (payment.compensator, payment.compensation_attempts) == ("payment", 1)
+    assert payment.compensation_ended_at - payment.compensation_started_at == 10
+
+
+def test_every_message_says_where_it_lies(traffic: Traffic, path: Path) -> None:
+    """Events have the place of their source record and of their journal entry, commands that on their topic."""
+    traffic.completed("tx")
+    trace = traced(traffic, path)
+    placed, _, _, book, _ = trace.timeline
+    assert placed.origin == "evt.shop.shop.v1/0/0"
+    assert placed.journal == f"sys.kantor.journal/{trace.shard}/0"
+    assert placed.sent_at == placed.at - 2
+    assert (book.origin, book.step, book.attempt) == ("cmd.shipping.v1/0/0", "shipping", 1)
+
+
+def test_messages_name_their_causes(traffic: Traffic, path: Path) -> None:
+    """The causal chain can be followed from message to message."""
+    traffic.completed("tx")
+    timeline = traced(traffic, path).timeline
+    assert [m.causation_id for m in timeline] == ["", *(m.id for m in timeline[:-1])]
+
+
+def test_moves_hang_on_the_message_that_caused_them(traffic: Traffic, path: Path) -> None:
+    """What the engine concluded is told with its cause."""
+    traffic.completed("tx")
+    timeline = traced(traffic, path).timeline
+    assert [[move.kind for move in message.moves] for message in timeline] == [
+        ["started", "activated"],
+        ["succeeded", "activated"],
+        ["succeeded", "activated", "command_sent"],
+        [],
+        ["succeeded", "ended"],
+    ]
+
+
+def test_the_service_of_an_open_step_has_the_ball(traffic: Traffic, path: Path) -> None:
+    """While a step is open, the service that must answer is waited for."""
+    traffic.order("tx")
+    trace = traced(traffic, path)
+    assert trace.waiting_for == ["inventory"]
+    assert statuses(trace) == {"stock": "active", "payment": "pending", "shipping": "pending"}
+
+
+def test_kantor_has_the_ball_during_a_backoff(traffic: Traffic, path: Path) -> None:
+    """Between two attempts nobody else can do anything."""
+    traffic.completed("other")
+    started(traffic, "tx")
+    traffic.timer("tx", "timeout", "shipping")
+    trace = traced(traffic, path)
+    assert trace.waiting_for == ["kantor"]
+    assert trace.last_error == "shipping: timed_out: no answer in time"
+    shipping = trace.steps[2]
+    assert (shipping.attempts, shipping.timer, shipping.due) == (1, "retry", traffic.now + 200)
+
+
+def test_the_compensating_service_has_the_ball_until_it_confirms(traffic: Traffic, path: Path) -> None:
+    """While a compensation is under way, the service that it was sent to is waited for."""
+    declined(traffic, "tx")
+    assert traced(traffic, path).waiting_for == ["inventory"]
+
+
+def test_a_person_has_the_ball_when_a_compensation_is_given_up(traffic: Traffic, path: Path) -> None:
+    """An incident is listed, open, and waits for a person."""
+    given_up(traffic, "tx")
+    trace = traced(traffic, path)
+    assert trace.waiting_for == ["a person"]
+    assert [(i.kind, i.step, i.reason, i.closed_at) for i in trace.incidents] == [
+        ("compensation_failed", "stock", "warehouse closed", 0)
+    ]
+    with View(path) as view:
+        assert view.incident_count() == 1
+        assert [i.transaction_id for i in view.incidents()] == ["tx"]
+
+
+def test_a_late_confirmation_closes_the_incident(traffic: Traffic, path: Path) -> None:
+    """What was reversed after all needs no person any more."""
+    given_up(traffic, "tx")
+    traffic.event("tx", "inventory.StockReleased", cause=traffic.compensation_id("tx", "stock"))
+    trace = traced(traffic, path)
+    assert (trace.status, trace.waiting_for) == ("compensated", [])
+    assert [incident.closed_at for incident in trace.incidents] == [traffic.now]
+    with View(path) as view:
+        assert view.incident_count() == 0
+
+
+def test_retries_are_told_with_their_timers(traffic: Traffic, path: Path) -> None:
+    """Timers that went off and further attempts are part of the story."""
+    started(traffic, "tx")
+    traffic.timer("tx", "timeout", "shipping")
+    traffic.timer("tx", "retry", "shipping")
+    trace = traced(traffic, path)
+    assert [(m.kind, m.type, m.step, m.attempt) for m in trace.timeline[3:]] == [
+        ("command", "shipping.BookShipment", "shipping", 1),
+        ("timer", "timeout", "shipping", 1),
+        ("timer", "retry", "shipping", 1),
+        ("command", "shipping.BookShipment", "shipping", 2),
+    ]
+    assert trace.steps[2].attempts == 2
+
+
+def test_what_no_saga_describes_is_observed(traffic: Traffic, path: Path) -> None:
+    """A transaction that nobody modelled has its full timeline, from the journal alone."""
+    cause = traffic.event("tx", "crm.LeadCreated")
+    traffic.event("tx", "crm.LeadCalled", cause=cause)
+    traffic.records = [r for r in traffic.records if r.topic() == topics.JOURNAL]
+    trace = traced(traffic, path)
+    assert (trace.saga, trace.status, trace.waiting_for, trace.steps) == ("", "observed", [], [])
+    assert said(trace.timeline) == [("event", "crm.LeadCreated"), ("event", "crm.LeadCalled")]
+
+
+def test_a_start_from_before_the_deployment_stays_observed(path: Path) -> None:
+    """It was ignored, and the timeline says why."""
+    traffic = Traffic(replace(CHECKOUT, deployed_at=T0))
+    traffic.event("tx", "shop.OrderPlaced", {"order_id": "1"}, sent_at=T0 - 1)
+    trace = traced(traffic, path)
+    assert trace.status == "observed"
+    assert [move.code for move in trace.timeline[0].moves] == ["before_deployment"]
+
+
+def test_an_event_before_its_start_is_in_the_timeline_once(traffic: Traffic, path: Path) -> None:
+    """What was kept until the start is shown where it came, and counts from the start on."""
+    traffic.event("tx", "inventory.StockReserved")
+    traffic.order("tx")
+    trace = traced(traffic, path)
+    assert said(trace.timeline) == [("event", "inventory.StockReserved"), ("event", "shop.OrderPlaced")]
+    assert [move.kind for move in trace.timeline[0].moves] == ["kept"]
+    assert (trace.status, trace.waiting_for) == ("running", ["payment"])
+
+
+def test_what_intake_journals_again_is_shown_once(traffic: Traffic, path: Path) -> None:
+    """A replay is the same message: it is counted, not repeated."""
+    traffic.order("tx")
+    traffic.replay("tx")
+    trace = traced(traffic, path)
+    assert [(message.type, message.seen) for message in trace.timeline] == [("shop.OrderPlaced", 2)]
+
+
+def test_a_message_that_its_service_sent_twice_is_marked(traffic: Traffic, path: Path) -> None:
+    """The second record of one message id changes nothing, and says so."""
+    traffic.order("tx")
+    traffic.event("tx", "inventory.StockReserved", id_="m-1")
+    traffic.event("tx", "inventory.StockReserved", id_="m-1")
+    assert [message.is_repeat for message in traced(traffic, path).timeline] == [False, False, True]
+
+
+def test_a_command_that_was_not_seen_on_its_topic_yet_has_no_place(traffic: Traffic, path: Path) -> None:
+    """The history tells that it went out; where it lies comes later."""
+    started(traffic, "tx")
+    traffic.records = [r for r in traffic.records if not r.topic().startswith("cmd.")]
+    book = traced(traffic, path).timeline[-1]
+    assert (book.kind, book.type, book.origin) == ("command", "shipping.BookShipment", "")
+
+
+def test_what_the_journal_has_forgotten_is_told_by_the_history(traffic: Traffic, path: Path) -> None:
+    """The history is kept longer: each message is still named, with its place."""
+    traffic.completed("tx")
+    traffic.records = [r for r in traffic.records if r.topic() != topics.JOURNAL]
+    trace = traced(traffic, path)
+    assert said(trace.timeline[:1]) == [("event", "shop.OrderPlaced")]
+    assert trace.timeline[0].origin == "evt.shop.shop.v1/0/0"
+    assert trace.status == "completed"
+
+
+def test_records_that_are_read_again_change_nothing(traffic: Traffic, path: Path) -> None:
+    """After a restart that reads everything again, the picture is the same."""
+    traffic.compensated("tx")
+    traffic.watermark("intake-1", {"evt.x": journal.Uncorrelated(3, "why", "evt.x/0/1")})
+    before = traced(traffic, path)
+    project(traffic, path)
+    with View(path) as view:
+        assert view.trace("tx") == before
+        assert view.counts() == {("checkout", "compensated"): 1}
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_a_restart_between_any_two_batches_changes_nothing(
+    traffic: Traffic, tmp_path: Path, batch: int
+) -> None:
+    """What is in memory can be had from the database: the picture is the same as without restarts."""
+    given_up(traffic, "tx")
+    traffic.compensated("other")
+    project(traffic, tmp_path / "at-once.db")
+    project(traffic, tmp_path / "in-steps.db", batch=batch)
+    with View(tmp_path / "at-once.db") as one, View(tmp_path / "in-steps.db") as other:
+        assert other.trace("tx") == one.trace("tx")
+        assert other.counts() == one.counts()
+        assert other.transactions() == one.transactions()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_topics_may_be_read_in_any_interleaving(traffic: Traffic, tmp_path: Path, seed: int) -> None:
+    """Each partition is in order; between them nothing is. The picture is the same."""
+    for id_ in ("tx", "b", "c"):
+        given_up(traffic, id_) if id_ == "tx" else traffic.compensated(id_)
+    project(traffic, tmp_path / "in-order.db")
+    project(traffic, tmp_path / "mixed.db", mixed(traffic.records, seed), batch=5)
+    with View(tmp_path / "in-order.db") as one, View(tmp_path / "mixed.db") as other:
+        assert [other.trace(id_) for id_ in ("tx", "b", "c")] == [one.trace(id_) for id_ in ("tx", "b", "c")]
+        assert other.counts() == one.counts()
+
+
+def test_transactions_are_counted_by_saga_and_status(traffic: Traffic, path: Path) -> None:
+    """The counts are kept while transactions change."""
+    traffic.completed("a")
+    traffic.completed("b")
+    traffic.compensated("c")
+    traffic.order("d")
+    traffic.event("e", "crm.LeadCreated")
+    project(traffic, path, batch=3)
+    with View(path) as view:
+        assert view.counts() == {
+            ("checkout", "completed"): 2,
+            ("checkout", "compensated"): 1,
+            ("checkout", "running"): 1,
+            ("", "observed"): 1,
+        }
+
+
+def test_uncorrelated_records_are_summed_over_intake_processes(traffic: Traffic, path: Path) -> None:
+    """Each process counts from its own start; of the latest, the reason and a sample are shown."""
+    traffic.watermark("intake-1", {"evt.x": journal.Uncorrelated(2, "old reason", "evt.x/0/1")})
+    traffic.watermark("intake-1", {"evt.x": journal.Uncorrelated(3, "old reason", "evt.x/0/2")})
+    traffic.now += 1000
+    traffic.watermark("intake-2", {"evt.x": journal.Uncorrelated(4, "no transaction id", "evt.x/0/9")})
+    project(traffic, path)
+    with View(path) as view:
+        assert [(u.topic, u.count, u.reason, u.sample) for u in view.uncorrelated()] == [
+            ("evt.x", 7, "no transaction id", "evt.x/0/9")
+        ]
+        assert view.seen()["intake"] == traffic.now
+
+
+def test_commands_of_others_come_from_the_journal_alone(traffic: Traffic, path: Path) -> None:
+    """Intake journals them; their records on the topic would show them twice."""
+    headers: list[tuple[str, bytes | None]] = [("ce_source", b"shop"), ("ce_correlationid", b"tx")]
+    traffic.records.append(Written("cmd.payment.v1", 0, 0, b"tx", b"", headers, T0))
+    project(traffic, path)
+    with View(path) as view:
+        assert view.counts() == {}
+        assert view.positions() == {("cmd.payment.v1", 0): 1}
+
+
+def test_history_that_can_never_be_read_is_skipped_and_counted(traffic: Traffic) -> None:
+    """Bytes that are no Avro do not stop the view."""
+    changes = projector(traffic).project([Written(topics.HISTORY, 0, 0, b"tx", b"rubbish", [], T0)])
+    assert (changes.unreadable, changes.transactions) == (1, [])
+    assert changes.positions == {(topics.HISTORY, 0): 1}
+
+
+def test_history_of_an_unknown_schema_is_waited_for_until_it_is_given_up(traffic: Traffic) -> None:
+    """The schema may be published yet; when nobody does, the view goes on and counts what it skipped."""
+    record = Written(topics.HISTORY, 0, 0, b"tx", b"\0\0\0\0\x07rubbish", [], T0)
+    with pytest.raises(UnknownSchemaError):
+        projector(traffic).project([record])
+    assert projector(traffic, frozenset({7})).project([record]).unreadable == 1
+
+
+def projector(traffic: Traffic, given_up: frozenset[int] = frozenset()) -> Projector:
+    def find(_: str) -> tuple[TransactionRow, bytes] | None:
+        return None
+
+    return Projector(traffic.codec, traffic.schemas, KnownSagas(CHECKOUT), find, 1, {}, given_up)
+
+
+def test_without_a_definition_steps_are_shown_by_their_names(path: Path) -> None:
+    """A definition that can't be found costs owners and keys, not the trace."""
+    traffic = Traffic()
+    traffic.order("tx")
+    traffic.sagas = ()
+    trace = traced(traffic, path)
+    assert (trace.status, trace.waiting_for, trace.keys) == ("running", ["stock"], [])
+
+
+def started(traffic: Traffic, id_: str) -> None:
+    """Stock and payment are done, shipping has its command."""
+    cause = traffic.order(id_)
+    cause = traffic.event(id_, "inventory.StockReserved", cause=cause)
+    traffic.event(id_, "payment.PaymentCaptured", {"payment_id": "p-1"}, cause=cause)
+
+
+def declined(traffic: Traffic, id_: str) -> None:
+    """Payment is declined: the stock is being released."""
+    cause = traffic.order(id_)
+    cause = traffic.event(id_, "inventory.StockReserved", cause=cause)
+    traffic.event(id_, "payment.PaymentDeclined", {"reason": "no funds"}, cause=cause)
+
+
+def given_up(traffic: Traffic, id_: str) -> None:
+    """Inventory can't release the stock: an incident."""
+    declined(traffic, id_)
+    cause = traffic.compensation_id(id_, "stock")
+    traffic.event(
+        id_,
+        "kantor.StepFailed",
+        {"code": "closed", "message": "warehouse closed", "retryable": False},
+        cause=cause,
+    )
+
+
+def mixed(records: list[Written], seed: int) -> list[Written]:
+    """Another interleaving of the partitions, each in its order."""
+    rng = random.Random(seed)
+    queues: dict[tuple[str, int], list[Written]] = {}
+    for record in records:
+        queues.setdefault((record.topic(), record.partition()), []).append(record)
+    found = []
+    while queues:
+        partition = rng.choice(sorted(queues))
+        found.append(queues[partition].pop(0))
+        if not queues[partition]:
+            del queues[partition]
+    return found
