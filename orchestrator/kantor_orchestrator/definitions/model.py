@@ -34,6 +34,7 @@ __all__ = [
     "Compensation",
     "Fault",
     "Invalid",
+    "Part",
     "Retries",
     "SagaModel",
     "StepModel",
@@ -118,7 +119,7 @@ Types = Annotated[tuple[Word, ...], BeforeValidator(_listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     """A mapping of the grammar. ``later``: words that a later version will know."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -132,7 +133,7 @@ class _Part(BaseModel):
 _ONCE = Retry()
 
 
-class Retries(_Part):
+class Retries(Part):
     """When a command is sent again. ``attempts`` counts the first one."""
 
     attempts: int = Field(default=1, ge=1, le=100)
@@ -175,7 +176,7 @@ class PatientRetries(Retries):
     max_backoff: Duration = COMPENSATION_RETRY.max_backoff
 
 
-class Command(_Part):
+class Command(Part):
     """A command to send: a type, or ``{type, topic, fields}``."""
 
     later = frozenset({"key", "format"})
@@ -185,7 +186,7 @@ class Command(_Part):
     fields: Fields = {}
 
 
-class Compensation(_Part):
+class Compensation(Part):
     """What reverses a step: a command type, or ``{command, topic, fields, timeout, retry}``."""
 
     later = frozenset({"call", "task", "signal", "sleep", "saga", "key", "format"})
@@ -197,7 +198,7 @@ class Compensation(_Part):
     retry: PatientRetries = PatientRetries()
 
 
-class StepModel(_Part):
+class StepModel(Part):
     """One unit of a saga. Without ``command``: choreographed, a service acts by itself."""
 
     later = frozenset(
@@ -223,7 +224,7 @@ class StepModel(_Part):
         return {**self.command.fields, **self.fields} if self.command else self.fields
 
 
-class SagaModel(_Part):
+class SagaModel(Part):
     """The definition of one type of transaction."""
 
     later = frozenset(
@@ -267,7 +268,7 @@ def parse(value: object) -> SagaModel:
         raise Invalid(error.errors(include_url=False)) from error
 
 
-def words_at(path: tuple[str | int, ...]) -> type[_Part]:
+def words_at(path: tuple[str | int, ...]) -> type[Part]:
     """The part of the grammar that a word at ``path`` belongs to."""
     if len(path) < 2:
         return SagaModel
