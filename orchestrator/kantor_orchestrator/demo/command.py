@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import shutil
@@ -25,6 +26,7 @@ from kantor_orchestrator.demo.run import Running
 from kantor_orchestrator.demo.show import Show
 from kantor_orchestrator.demo.story import Story
 from kantor_orchestrator.dev.broker import DevBroker
+from kantor_orchestrator.dev.errors import DevError
 from kantor_orchestrator.dev.progress import BarProgress, PlainProgress
 
 #: Settings that are meant for one process, or for another view.
@@ -66,6 +68,8 @@ def _demo(home: Path, count: int, external: str | None, show: Show, *, once: boo
     progress = BarProgress() if sys.stderr.isatty() else PlainProgress(show.say)
     running = Running(home, external, show, progress)
     out = Console(highlight=False)
+    # What the clients in this process have to say: nothing that the people who watch need.
+    logging.basicConfig(filename=home / "logs" / "demo.log", level=logging.INFO, force=True)
     try:
         running.start()
         planned = orders.plan(count, prefix=secrets.token_hex(2))
@@ -80,9 +84,11 @@ def _demo(home: Path, count: int, external: str | None, show: Show, *, once: boo
         return 0 if proven else 1
     finally:
         ending.be_deaf()
-        show.phase("Stopping services, platform and broker")
-        running.stop()
-        show.say(f"All is stopped. Logs: {home / 'logs'}")
+        try:
+            show.phase("Stopping services, platform and broker")
+        finally:  # also if there is no terminal any more to say it on
+            running.stop()
+        show.say(f"All is stopped. Logs: {_from_here(home / 'logs')}")
 
 
 def _explore(out: Console, home: Path, external: str | None, order_id: str) -> None:
@@ -123,7 +129,10 @@ def _empty(home: Path, external: str | None) -> None:
     if last is not None:
         clean(last)
     if external is None:
-        DevBroker(home).reset()
+        try:
+            DevBroker(home).reset()
+        except DevError:  # written by another version of Kantor, perhaps; whatever ran there is ended
+            shutil.rmtree(home / "kafka", ignore_errors=True)
     for name in ("checkout", "logs", "store"):
         shutil.rmtree(home / name, ignore_errors=True)
     for path in home.glob("view.db*"):

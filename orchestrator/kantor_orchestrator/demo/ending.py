@@ -13,7 +13,8 @@ class Interrupted(BaseException):
 
 
 def hear() -> None:
-    """From here on these signals raise ``Interrupted``, once."""
+    """From here on these signals raise ``Interrupted``. A second one while that is on its way up may cut the orderly
+    end short; the sweep and the guard are still there then."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
 
@@ -25,7 +26,6 @@ def be_deaf() -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    be_deaf()
     raise Interrupted
 
 

@@ -19,9 +19,10 @@ _FAULTS = {
     Fault.DECLINED: "customer has no money",
     Fault.OUT_OF_STOCK: "out of stock",
     Fault.UNSHIPPABLE: "shipping says no",
-    Fault.SHIPPING_DOWN: "shipping is down, five tries",
-    Fault.PAYMENT_KILLED: "payment is killed, restarted",
+    Fault.SHIPPING_DOWN: "shipping is down",
+    Fault.PAYMENT_KILLED: "payment is killed",
 }
+_ENDINGS = ("completed", "compensated")
 
 
 def show(out: Console, planned: Sequence[Planned], books: Books, watch: Watch) -> bool:
@@ -35,13 +36,14 @@ def show(out: Console, planned: Sequence[Planned], books: Books, watch: Watch) -
 
 
 def _outcomes(out: Console, planned: Sequence[Planned], books: Books, statuses: Mapping[str, str]) -> None:
+    found = outcomes(planned, books, statuses)
+    endings = [*_ENDINGS, *sorted({status for one in found for status in one.statuses} - {*_ENDINGS})]
     table = Table("fault", "expected", title="Outcomes", title_justify="left")
-    for title in ("orders", "completed", "compensated", "other"):
+    for title in ("orders", *endings):
         table.add_column(title, justify="right")
-    for one in outcomes(planned, books, statuses):
-        completed, compensated = one.statuses.get("completed", 0), one.statuses.get("compensated", 0)
-        counts = (one.count, completed, compensated, one.count - completed - compensated)
-        table.add_row(_FAULTS[one.fault], one.fault.ends, *(str(count) if count else "" for count in counts))
+    for one in found:
+        counts = (one.count, *(one.statuses.get(status, 0) for status in endings))
+        table.add_row(_FAULTS[one.fault], one.fault.ends, *(str(count or "") for count in counts))
     out.print()
     out.print(table)
 
