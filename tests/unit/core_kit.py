@@ -8,7 +8,6 @@ last command of their step as their cause, as services do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -130,7 +129,7 @@ class Story:
         )
 
     def deliver(self, entry: Entry, now: int = 0) -> Self:
-        before = deepcopy(self.txn)
+        before = self.txn.copy()
         transitions = decide(self.saga, self.txn, entry, now or entry.at)
         assert self.txn == before, "decide must not change the transaction"
         for transition in transitions:
@@ -198,3 +197,18 @@ class Story:
         types = {step.command.type if step.command else ""}
         types |= {step.compensation.command.type if step.compensation else ""}
         return command.type in types
+
+
+def declined() -> Story:
+    """The payment is declined; the stock's release is under way."""
+    story = given(checkout()).when("OrderPlaced", "StockReserved", "PaymentDeclined")
+    assert story.sent() == ["ReleaseStock"]
+    return story
+
+
+def in_doubt() -> Story:
+    """The parcel never answered: all attempts timed out, its cancellation is under way and holds nobody up."""
+    story = given(checkout()).when("OrderPlaced", "StockReserved", "PaymentCaptured")
+    story.wait(seconds(80))
+    assert story.sent() == [*["BookShipment"] * 5, "CancelShipment", "RefundPayment"]
+    return story

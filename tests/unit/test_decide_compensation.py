@@ -3,50 +3,9 @@
 from __future__ import annotations
 
 from kantor.envelope import choreographed_action
-from kantor_orchestrator import Saga
 from kantor_orchestrator.core.decide import CONFIRMATION, timers_of
-from kantor_orchestrator.core.saga import Saga as CompiledSaga
 from kantor_orchestrator.core.transaction import Kind
-from unit.core_kit import Story, checkout, compiled, given, seconds
-from unit.definitions_kit import SCHEMAS
-
-
-def declined() -> Story:
-    """The payment is declined; the stock's release is under way."""
-    story = given(checkout()).when("OrderPlaced", "StockReserved", "PaymentDeclined")
-    assert story.sent() == ["ReleaseStock"]
-    return story
-
-
-def in_doubt() -> Story:
-    """The parcel never answered: all attempts timed out, its cancellation is under way and holds nobody up."""
-    story = given(checkout()).when("OrderPlaced", "StockReserved", "PaymentCaptured")
-    story.wait(seconds(80))
-    assert story.sent() == [*["BookShipment"] * 5, "CancelShipment", "RefundPayment"]
-    return story
-
-
-def asked_then_alone(attempts: int = 2) -> CompiledSaga:
-    """A parcel is asked for; then the stock acts by itself, and its news may come first."""
-    saga = Saga("order", version=1, starts_on="shop.Ordered", deadline="1h")
-    saga.step(
-        "parcel",
-        command={"type": "parcel.Book", "fields": {"shelf": "start.sku"}},
-        succeeds_on="parcel.Booked",
-        timeout="2s",
-        retry={"attempts": attempts, "backoff": "1s"},
-        compensate_with="parcel.Cancel",
-        compensated_on="parcel.Cancelled",
-    )
-    saga.step(
-        "stock",
-        after="parcel",
-        succeeds_on="stock.Released",
-        compensate_with="stock.Release",
-        compensated_on="stock.Rejected",
-    )
-    return compiled(saga, SCHEMAS)
-
+from unit.core_kit import checkout, declined, given, in_doubt, seconds
 
 # -- failures
 
@@ -147,100 +106,6 @@ def test_failure_dispels_doubt() -> None:
     assert (story.steps["stock"], story.sent()) == ("in_doubt", ["RefundPayment"])
     story.when("StockRejected", "PaymentRefunded")
     assert (story.status, story.steps["stock"], story.sent()) == ("compensated", "failed", [])
-
-
-# -- rule 2: late successes
-
-
-def test_success_while_its_compensation_is_under_way() -> None:
-    """A success that comes during the compensation of a step in doubt asks for another round."""
-    story = in_doubt()
-    first = story.command("CancelShipment")
-    story.when("ShipmentBooked").when("ShipmentCancelled", causation_id=first.id)
-    second = story.command("CancelShipment")
-    assert story.sent() == ["CancelShipment"]
-    assert second.idempotency_key != first.idempotency_key
-    assert second.reverses == first.reverses
-
-
-def test_known_effect_holds_back_what_came_before() -> None:
-    """Once a step in doubt turns out to have happened, its compensation is confirmed before earlier ones are sent."""
-    story = in_doubt().when("ShipmentBooked", "PaymentRefunded")
-    assert story.sent() == []
-    story.when("ShipmentCancelled")
-    assert story.sent() == ["CancelShipment"]
-    story.when("ShipmentCancelled")
-    assert story.sent() == ["ReleaseStock"]
-    story.when("StockReleased")
-    assert story.status == "compensated"
-
-
-def test_success_after_the_end_reopens() -> None:
-    """An effect that shows up after the end is compensated then: the transaction is reopened and ends again."""
-    story = in_doubt().when("ShipmentCancelled", "PaymentRefunded", "StockReleased")
-    assert (story.status, story.txn.endings) == ("compensated", 1)
-    story.sent()
-    story.when("ShipmentBooked")
-    assert (story.status, story.txn.expires_at, story.sent()) == ("compensating", 0, ["CancelShipment"])
-    story.when("ShipmentCancelled")
-    assert (story.status, story.txn.endings) == ("compensated", 2)
-
-
-def test_success_after_a_failure_is_compensated() -> None:
-    """A step that said it failed and then that it succeeded has happened."""
-    story = declined().when("PaymentCaptured")
-    assert story.sent() == ["RefundPayment"]
-    story.when("PaymentRefunded", "StockReleased")
-    assert story.status == "compensated"
-
-
-def test_effect_of_a_step_that_never_opened() -> None:
-    """A choreographed step that went on although compensation began is compensated too."""
-    story = given(checkout()).when("OrderPlaced").fire("deadline", at=given(checkout()).at + seconds(1000))
-    story.when("StockReleased", "PaymentCaptured")
-    assert (story.status, story.steps["payment"]) == ("compensating", "compensating")
-
-
-def test_second_answer_to_the_same_action() -> None:
-    """Attempts share one effect: when another one is answered too, there is nothing more to reverse."""
-    story = given(checkout()).when("OrderPlaced", "StockReserved", "PaymentCaptured")
-    first = story.command("BookShipment").id
-    story.wait(seconds(11))
-    second = story.command("BookShipment").id
-    story.fire("deadline", at=story.txn.deadline).when("ShipmentBooked", causation_id=first)
-    story.when("ShipmentCancelled").when("ShipmentCancelled", "PaymentRefunded", "StockReleased")
-    story.sent()
-    story.when("ShipmentBooked", causation_id=second)
-    assert (story.status, story.sent()) == ("compensated", [])
-
-
-def test_late_success_without_compensation() -> None:
-    """A late effect that needs no reversal does not reopen what has ended."""
-    stock = Saga("order", version=1, starts_on="shop.Ordered", deadline="1m").step(
-        "stock", succeeds_on="stock.Reserved"
-    )
-    story = given(compiled(stock, SCHEMAS)).when("Ordered").wait(seconds(60))
-    assert (story.status, story.steps) == ("compensated", {"stock": "in_doubt"})
-    story.when("Reserved")
-    assert (story.status, story.txn.endings) == ("compensated", 1)
-
-
-def test_doubt_outlives_the_failure_of_another_attempt() -> None:
-    """A step in doubt that waits for its turn stays in doubt when its last attempt says that it failed: an earlier
-    one may have happened."""
-    story = given(asked_then_alone()).when("Ordered", "Released").wait(seconds(10))
-    assert (story.steps["parcel"], story.txn.steps["parcel"].doubtful) == ("in_doubt", True)
-    story.fails("parcel")
-    assert (story.steps["parcel"], story.ignored()) == ("in_doubt", ["still_in_doubt"])
-    story.sent()
-    story.when("Rejected")
-    assert story.sent() == ["Cancel"]
-
-
-def test_failure_dispels_the_doubt_of_a_single_attempt() -> None:
-    """A step in doubt whose only attempt says that it failed has not happened."""
-    story = given(asked_then_alone(attempts=1)).when("Ordered", "Released").wait(seconds(10)).fails("parcel")
-    assert story.steps["parcel"] == "failed"
 
 
 # -- rule 3: reverse order
