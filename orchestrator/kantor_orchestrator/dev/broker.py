@@ -34,7 +34,7 @@ from .process import Ending, java_environment, start_detached
 from .progress import PlainProgress, Progress
 from .record import Record, State, Status
 
-READY_S = 60.0  # measured: 1.5 s, 4 s without the class cache; a machine under load takes several times that
+READY_S = 120.0  # measured: 1.5 s, 4 s without the class cache, 33 s with eight processes for each core
 STOP_S = 60.0  # measured: 0.3 s, and 7 s when Java writes its class cache
 FREE_BYTES = 200_000_000  # below this Kafka would soon die of a full disk
 LOG_LINES = 12  # of Kafka's log, shown when it dies at start
