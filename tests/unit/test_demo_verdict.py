@@ -10,7 +10,7 @@ from kantor_examples.checkout.accounting import Books, Order
 from kantor_examples.checkout.orders import Fault, Planned, plan
 from kantor_orchestrator.demo.verdict import outcomes, problems
 
-PLANNED = plan(20, prefix="a")
+PLANNED = plan(20)
 
 
 def order_of(planned: Planned, *, completed: bool) -> Order:

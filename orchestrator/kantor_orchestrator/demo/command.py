@@ -72,7 +72,8 @@ def _demo(home: Path, count: int, external: str | None, show: Show, *, once: boo
     logging.basicConfig(filename=home / "logs" / "demo.log", level=logging.INFO, force=True)
     try:
         running.start()
-        planned = orders.plan(count, prefix=secrets.token_hex(2))
+        # On a cluster that stays, orders of two demos are told apart.
+        planned = orders.plan(count, prefix=f"{secrets.token_hex(2)}-" if external else "")
         story = Story(running, show, planned)
         story.tell()
         show.phase("Nothing is under way any more; counting")

@@ -9,8 +9,8 @@ ENV_DATA = "CHECKOUT_DATA"
 
 
 def folder() -> Path:
-    """``CHECKOUT_DATA``, or ``.kantor/checkout`` in the current folder."""
-    return Path(os.environ.get(ENV_DATA) or ".kantor/checkout")
+    """``CHECKOUT_DATA``, or ``.kantor`` in the current folder, where ``kantor dev`` and ``kantor run`` keep theirs."""
+    return Path(os.environ.get(ENV_DATA) or ".kantor")
 
 
 def database(service: str) -> str:

@@ -54,8 +54,8 @@ class Planned:
     fault: Fault
 
 
-def plan(count: int, *, prefix: str, fault: Fault | None = None, seed: int = 1) -> list[Planned]:
-    """``count`` orders with ids ``<prefix>-001``, ...: all of them with ``fault``, or mixed as ``SHARES`` says (one of
+def plan(count: int, *, prefix: str = "", fault: Fault | None = None, seed: int = 1) -> list[Planned]:
+    """``count`` orders with ids ``<prefix>1001``, ...: all of them with ``fault``, or mixed as ``SHARES`` says (one of
     each at least, if there are enough). The same arguments give the same orders."""
     chance = random.Random(seed)
     if fault is not None:
@@ -64,7 +64,7 @@ def plan(count: int, *, prefix: str, fault: Fault | None = None, seed: int = 1) 
         faults = [one for one, share in SHARES.items() for _ in range(max(1, round(count * share / 100)))]
         faults = faults[:count] + [Fault.NONE] * (count - len(faults))
         chance.shuffle(faults)
-    return [Planned(_order(f"{prefix}-{n:03}", one, chance), one) for n, one in enumerate(faults, 1)]
+    return [Planned(_order(f"{prefix}{n}", one, chance), one) for n, one in enumerate(faults, 1001)]
 
 
 def _order(order_id: str, fault: Fault, chance: random.Random) -> OrderPlaced:
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fault", type=Fault, choices=list(Fault), help="default: a mix")
     options = parser.parse_args(arguments)
     with shop.publisher() as publish:
-        for planned in plan(options.count, prefix=uuid.uuid4().hex[:4], fault=options.fault):
+        for planned in plan(options.count, prefix=f"{uuid.uuid4().hex[:4]}-", fault=options.fault):
             place(planned.order, publish)
             print(planned.order.order_id, planned.fault)  # noqa: T201 - a command line
 
