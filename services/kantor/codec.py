@@ -16,6 +16,7 @@ from uuid import UUID
 import fastavro
 from fastavro._schema_common import SchemaParseException, UnknownType
 
+from kantor.compiled import UNEXPECTED, Read, compile_reader, compile_writer
 from kantor.errors import CodecError, EncodingError, UndecodableError, UnknownSchemaError
 from kantor_schemas import Schema, canonical_json, full_name, schema_id
 
@@ -72,6 +73,8 @@ class Codec:
     def __init__(self, schemas: SchemaStore) -> None:
         self._schemas = schemas
         self._writers: dict[int, Any] = {}
+        #: By the first five bytes of a value, which name its schema.
+        self._readers: dict[bytes, Read] = {}
 
     def encoder(self, schema: Schema, topic: str) -> Encoder:
         """A function from a value to bytes in wire format. Make it once per type and topic, then call it often.
@@ -84,8 +87,14 @@ class Codec:
         prefix = b"\0" + self._schemas.id_of(schema, topic).to_bytes(4, "big")
         write = fastavro.schemaless_writer
         check = _int_check(schema)
+        fast = compile_writer(schema, prefix)
 
         def encode(value: Mapping[str, Any]) -> bytes:
+            if fast is not None:
+                try:
+                    return fast(value)
+                except UNEXPECTED:
+                    pass  # fastavro knows whether it fits, and says why not
             buffer = BytesIO()
             buffer.write(prefix)
             try:
@@ -101,6 +110,15 @@ class Codec:
     def decode(self, value: bytes | None, headers: Mapping[str, bytes] | None = None) -> dict[str, Any]:
         """The payload. Raises ``UndecodableError`` (bytes that will never be readable), ``UnknownSchemaError`` or
         ``RegistryUnavailableError``."""
+        read = None if value is None else self._readers.get(value[:5])
+        if value is not None and read is not None and not (headers and SCHEMA_ID_HEADER in headers):
+            try:
+                return read(value, 5)
+            except UNEXPECTED:
+                pass  # fastavro says what is wrong
+        return self._decode(value, headers)
+
+    def _decode(self, value: bytes | None, headers: Mapping[str, bytes] | None) -> dict[str, Any]:
         if value is None:
             raise UndecodableError("the value is null (a tombstone), not an Avro record")
         id_: int | UUID
@@ -116,9 +134,13 @@ class Codec:
             )
         parsed = self._writers.get(id_) if type(id_) is int else None
         if parsed is None:
-            parsed = _parse(self._schemas.schema_of(id_))
+            schema = self._schemas.schema_of(id_)
+            parsed = _parse(schema)
             if type(id_) is int:
                 self._writers[id_] = parsed
+                read = compile_reader(schema)
+                if read is not None:
+                    self._readers[b"\0" + id_.to_bytes(4, "big")] = read
         buffer = BytesIO(value)
         buffer.seek(start)
         try:
