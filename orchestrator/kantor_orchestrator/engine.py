@@ -51,6 +51,8 @@ BATCH = 500
 BACKLOG = 5_000
 #: Seconds after which a position that only watermarks have moved is committed.
 SAVE_INTERVAL = 5.0
+#: What became of an entry, in the metrics.
+APPLIED, UNCHANGED, REPLAY, UNNAMED, MALFORMED = "applied", "unchanged", "replay", "unnamed", "malformed"
 #: Seconds between attempts while a schema, a definition or the registry is missing.
 WAIT = 0.5
 
@@ -81,10 +83,15 @@ class Engine:
         self._timers = Producer(settings, "kantor-engine-timers", linger_ms=0)
         self._payloads = PayloadReader(self._codec, self._definitions, schema_grace)
         self._outgoing = Outgoing(self._codec, self._definitions, metrics)
-        outcome = metrics.entries.labels
-        self._applied, self._unchanged = outcome("applied"), outcome("unchanged")
-        self._replays, self._unnamed = outcome("replay"), outcome("unnamed")
-        self._malformed = outcome("malformed")
+        self._tally = metrics.tally.add
+        for outcome in (
+            APPLIED,
+            UNCHANGED,
+            REPLAY,
+            UNNAMED,
+            MALFORMED,
+        ):  # each is shown from the start, with 0
+            metrics.entries.labels(outcome)
         self._shards: dict[int, Shard] = {}
         self._paused: set[int] = set()
         self._commits = ThreadPoolExecutor(max(1, shards), "commit")
@@ -192,7 +199,7 @@ class Engine:
         while pending and done < BATCH:
             record = pending[0]
             try:
-                self._apply(shard, record, changed, marks)
+                outcome = self._apply(shard, record, changed, marks)
             except NotYet as reason:
                 shard.not_before = time.monotonic() + WAIT
                 log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
@@ -200,38 +207,40 @@ class Engine:
             except MalformedEntry as reason:
                 place = f"{topics.JOURNAL}/{shard.number}/{record.offset()}"
                 log.error("%s is no entry: %s", place, reason, extra={"action": "malformed_entry"})
-                self._malformed.inc()
+                outcome = MALFORMED
+            if outcome:
+                self._tally(self._metrics.entries, outcome)
             pending.popleft()
             shard.position = record.offset() + 1
             done += 1
         shard.drop_expired()
         shard.write(changed, marks)
+        self._metrics.tally.flush()
         return done
 
-    def _apply(self, shard: Shard, record: Record, changed: dict[str, Transaction], marks: set[str]) -> None:
-        """One entry of the journal. Raises ``NotYet`` before anything was changed."""
+    def _apply(self, shard: Shard, record: Record, changed: dict[str, Transaction], marks: set[str]) -> str:
+        """One entry of the journal; what became of it, if that is counted. Raises ``NotYet`` before anything was
+        changed."""
         headers = headers_of(record)
         kind = headers.get(journal.ENTRY)
         shard.clock = max(shard.clock, record.timestamp()[1])
         if kind == journal.WATERMARK:
             shard.watermark(watermark(record))
-            return
+            return ""
         id_ = transaction_of(record)
         if kind == journal.TIMER:
             txn = changed.get(id_) or shard.get(id_)
             if txn is None:
-                return
+                return ""
             entry, saga = timer_entry(record), self._saga_of(txn)
         elif kind in (journal.EVENT, journal.COMMAND):
             mark, offset = mark_of(headers)
             if offset <= shard.marks.get(mark, -1):
-                self._replays.inc()
-                return
+                return REPLAY
             type_ = headers.get("ce_type", b"").decode("utf-8", "replace")
             sent, since = sent_at(headers), self._definitions.named.get(type_)
             if since is None or sent < since:
-                self._unnamed.inc()
-                return
+                return UNNAMED
             txn = changed.get(id_) or shard.get(id_) or Transaction(id_)
             saga = self._saga_of(txn) if txn.saga else self._definitions.starting_with(type_)
             entry = message_entry(record, headers, type_, sent)
@@ -242,13 +251,12 @@ class Engine:
             raise MalformedEntry(f"{journal.ENTRY} is {kind!r}")
         transitions, payloads = self._decide(saga, txn, entry)
         if not transitions:
-            self._unchanged.inc()
-            return
-        self._applied.inc()
+            return UNCHANGED
         for transition in transitions:
             evolve(txn, transition)
             self._outgoing.write(shard, txn, transition, entry, record.offset(), headers, payloads)
         changed[id_] = txn
+        return APPLIED
 
     def _decide(
         self, saga: Saga | None, txn: Transaction, entry: Entry

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import collections
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -40,8 +42,25 @@ class IntakeMetrics:
         self._watermark.set(seconds)
 
 
+class Tally:
+    """Counts of one batch, put into the metrics once: a labelled counter costs as much as decoding a message."""
+
+    def __init__(self) -> None:
+        self._counts: collections.Counter[tuple[Counter, tuple[str, ...]]] = collections.Counter()
+
+    def add(self, counter: Counter, *labels: str) -> None:
+        self._counts[counter, labels] += 1
+
+    def flush(self) -> None:
+        for (counter, labels), count in self._counts.items():
+            counter.labels(*labels).inc(count)
+        self._counts.clear()
+
+
 class EngineMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
+        #: For what is counted with each entry: flushed at the end of a batch.
+        self.tally = Tally()
         self.entries = Counter(
             "kantor_engine_entries",
             "Journal entries processed, by what became of them",

@@ -33,7 +33,9 @@ class Outgoing:
         self._encode_history = codec.encoder(system("Transition"), topics.HISTORY)
         self._encode_end = codec.encoder(system("TransactionEnded"), topics.ENDED)
         self._encoders: dict[tuple[int, str], Encoder] = {}
-        self._counts = {kind: metrics.transitions.labels(kind) for kind in Kind}
+        self._tally = metrics.tally.add
+        for kind in Kind:  # each is shown from the start, with 0
+            metrics.transitions.labels(kind)
 
     def encode_commands(self, transitions: list[Transition]) -> dict[str, bytes]:
         """The payloads of all commands, by id, before anything is changed. Raises ``EncodingError`` if captured values
@@ -55,7 +57,7 @@ class Outgoing:
         history = self._encode_history(transition_record(transition, txn, entry, journal_offset))
         ended = kind is Kind.ENDED
         shard.producer.produce(topics.HISTORY, history, key, _END_HEADERS if ended else None, shard.number)
-        self._counts[kind].inc()
+        self._tally(self._metrics.transitions, kind)
         if transition.command is not None:
             self._send(shard, txn, transition.command, payloads[transition.command.id], headers)
         if transition.timer:
@@ -63,13 +65,13 @@ class Outgoing:
             round_, attempt = (1, 0) if kind is Kind.ACTIVATED else (transition.round, transition.attempt)
             shard.set_timer((transition.due, txn.id, transition.timer, transition.step, round_, attempt))
         if kind is Kind.STARTED:
-            self._metrics.started.labels(txn.saga).inc()
+            self._tally(self._metrics.started, txn.saga)
             if transition.due:
                 shard.set_timer((transition.due, txn.id, DEADLINE, "", 0, 0))
         elif kind is Kind.KEPT:
             shard.set_timer((transition.due, txn.id, EXPIRY, "", 0, 0))
         elif kind in (Kind.INCIDENT_OPENED, Kind.COMPENSATION_FAILED):
-            self._metrics.incidents.labels(txn.saga).inc()
+            self._tally(self._metrics.incidents, txn.saga)
             facts = {"action": "incident_opened", "transaction": txn.id}
             log.error("incident in %s: %s", txn.id, transition.reason, extra=facts)
         elif ended:
@@ -93,7 +95,7 @@ class Outgoing:
             tracestate=state.decode("latin-1") if state else None,
         )
         shard.producer.produce(command.topic, value, txn.id.encode(), attributes.headers())
-        self._metrics.commands.labels(command.type).inc()
+        self._tally(self._metrics.commands, command.type)
 
     def _encoder(self, command: SentCommand) -> Encoder:
         key = (self._definitions.generation, command.type)
@@ -124,5 +126,5 @@ class Outgoing:
             }
         )
         shard.producer.produce(topics.ENDED, value, key, attributes.headers())
-        self._metrics.finished.labels(txn.saga, txn.status).inc()
+        self._tally(self._metrics.finished, txn.saga, txn.status)
         self._metrics.duration.labels(txn.saga, txn.status).observe((txn.ended_at - txn.started_at) / 1000)

@@ -37,11 +37,8 @@ def _zigzag(number: int, bits: int) -> bytes:
     n = number << 1 if number >= 0 else ~(number << 1)
     if n >> bits:
         raise OverflowError(f"{number} has more than {bits} bits")
-    if n < 1 << 14:
-        return _LAST[n]
-    found = _MORE[n & 0x3FFF]
-    n >>= 14
-    while n >= 1 << 14:
+    found = b""
+    while n >> 14:
         found += _MORE[n & 0x3FFF]
         n >>= 14
     return found + _LAST[n]
@@ -52,6 +49,9 @@ def _int(number: int) -> bytes:
 
 
 def _long(number: int) -> bytes:
+    if 1 << 27 <= number < 1 << 41:  # times in milliseconds are: six bytes
+        n = number << 1
+        return _MORE[n & 0x3FFF] + _MORE[n >> 14 & 0x3FFF] + _LAST[n >> 28]
     return _zigzag(number, 64)
 
 
@@ -65,7 +65,8 @@ def _text_writer() -> tuple[Callable[[str], bytes | None], Callable[[str], bytes
 
     def encode(text: str) -> bytes:
         value = text.encode()
-        found = _long(len(value)) + value
+        size = len(value)
+        found = (_SMALL[size] if size < 1024 else _long(size)) + value
         if len(remembered) < _REMEMBERED:
             remembered[text] = found
         return found

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b, sha1
 from json.encoder import encode_basestring
 from uuid import UUID
@@ -86,8 +87,12 @@ def fingerprint(source: str, id_: str) -> int:
 
 def rfc3339(milliseconds: int) -> str:
     """Milliseconds since the epoch as RFC 3339 in UTC, with milliseconds: ``2026-01-31T12:00:00.000Z``."""
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(256)  # times crowd around now, and formatting one costs 5 us
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def parse_rfc3339(text: str) -> int:
