@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -78,7 +78,8 @@ def _demo(home: Path, count: int, external: str | None, show: Show, *, once: boo
         story.tell()
         show.phase("Nothing is under way any more; counting")
         show.freeze()
-        proven = results.show(out, planned, Books.read(running.data), story.watch)
+        with closing(story.watch) as watch:
+            proven = results.show(out, planned, Books.read(running.data), watch)
         show.say("Done")
         if not once:
             _explore(out, home, external, planned[0].order.order_id)

@@ -12,7 +12,7 @@ more but a timer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from kantor.kafka import Admin, Consumer, KafkaSettings, Partition
 from kantor_orchestrator import topics
@@ -45,22 +45,21 @@ class Quiet:
                 missing.append(group)
         return missing
 
-    def reached(self, pause: Callable[[], None]) -> str:
-        """Empty if nothing is under way, else who is still at work. ``pause`` is called while waiting for the engine;
-        what it raises ends the waiting."""
+    def busy(self) -> str:
+        """Who is still at work; empty if nothing is under way."""
         counts = self._admin.topics()
         groups = self._groups(counts)
-        journal = groups.pop(ENGINE_GROUP)
+        journal = _partitions(groups.pop(ENGINE_GROUP), counts)
         positions = {group: self._admin.group_offsets(group) for group in groups}
         everything = _partitions({name for names in groups.values() for name in names}, counts)
         ends = self._admin.ends(everything)
         for group, names in groups.items():
-            own = {p: ends[p] for p in _partitions(names, counts)}
-            if self._behind(positions[group], own):
+            if self._is_behind(positions[group], {p: ends[p] for p in _partitions(names, counts)}):
                 return group
-        journaled = self._admin.ends(_partitions(journal, counts))
-        while not _covers(self._admin.group_offsets(ENGINE_GROUP), journaled):
-            pause()
+        journaled = self._admin.ends(journal)
+        # The engine commits what watermarks alone have moved only now and then. They have no key.
+        if self._is_behind(self._admin.group_offsets(ENGINE_GROUP), journaled, keyed=True):
+            return ENGINE_GROUP
         return "" if self._admin.ends(everything) == ends else ENGINE_GROUP
 
     def _groups(self, counts: Mapping[str, int]) -> dict[str, list[str]]:
@@ -68,8 +67,10 @@ class Quiet:
         own = {group: [name for name in names if name in counts] for group, names in self._services.items()}
         return {INTAKE_GROUP: sources, ENGINE_GROUP: [topics.JOURNAL], **own}
 
-    def _behind(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> bool:
-        """Whether there is a record between the positions and the ends."""
+    def _is_behind(
+        self, positions: Mapping[Partition, int], ends: Mapping[Partition, int], *, keyed: bool = False
+    ) -> bool:
+        """Whether there is a record (``keyed``: one with a key) between the positions and the ends."""
         rest = {p: positions.get(p, 0) for p, end in ends.items() if positions.get(p, 0) < end}
         if not rest:
             return False
@@ -77,9 +78,15 @@ class Quiet:
         try:
             open_, deadline = set(rest), time.monotonic() + _READ
             while open_ and time.monotonic() < deadline:
-                batch = self._reader.poll(0.1, 1)
-                if batch.records:
-                    return True
+                batch = self._reader.poll(0.1)
+                for record in batch.records:
+                    partition = record.topic(), record.partition()
+                    before_end = record.offset() < ends[partition]
+                    if before_end and not (keyed and record.key() is None):
+                        return True
+                    if record.offset() + 1 >= ends[partition]:
+                        open_.discard(partition)
+                # Short of the end: an open Kafka transaction hides what it wrote.
                 open_ -= {p for p, end in batch.ends.items() if end >= ends[p]}
             return bool(open_)
         finally:
@@ -88,7 +95,3 @@ class Quiet:
 
 def _partitions(names: Sequence[str] | set[str], counts: Mapping[str, int]) -> list[Partition]:
     return [(name, number) for name in sorted(names) for number in range(counts.get(name, 0))]
-
-
-def _covers(positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> bool:
-    return all(positions.get(partition, 0) >= end for partition, end in ends.items())

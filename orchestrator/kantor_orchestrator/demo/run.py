@@ -38,7 +38,7 @@ class Running:
         self._broker = DevBroker(home, external=external, progress=progress)
         self._show = show
         self.settings: Settings
-        self.quiet: Quiet
+        self._quiet: Quiet | None = None
 
     def start(self) -> None:
         """Returns when every service and role has its partitions. Raises ``DemoError`` or ``KantorError``."""
@@ -50,8 +50,13 @@ class Running:
         self._show.phase("Starting the platform (intake, engine, view) and the services")
         self.children.start(PLATFORM, "-m", "kantor_orchestrator.cli.main", "run")
         self.start_services(*SERVICES)
-        self.quiet = Quiet(self.settings.kafka, _topics_of_services())
+        self._quiet = Quiet(self.settings.kafka, _topics_of_services())
         self.await_ready()
+
+    @property
+    def quiet(self) -> Quiet:
+        assert self._quiet is not None, "started"
+        return self._quiet
 
     def start_services(self, *names: str) -> None:
         for name in names:
@@ -82,6 +87,8 @@ class Running:
 
     def stop(self) -> None:
         """Services, platform, broker; those that run."""
+        if self._quiet is not None:
+            self._quiet.close()
         self.children.stop_all(PLATFORM)
         if not self._external:
             self._broker.stop()

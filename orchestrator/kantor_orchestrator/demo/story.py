@@ -40,8 +40,7 @@ class Story:
             half, last = len(usual) // 2, len(usual) * 9 // 10
             self._kill_payment(usual[:half], killed, usual[half:last])
             self._lose_shipping(usual[last:])
-        self._show.phase("Waiting until nothing is under way: every service has drained its backlog")
-        self._await_quiet()
+            self._await_quiet()
 
     def _kill_payment(
         self, before: Sequence[Planned], meanwhile: Sequence[Planned], after: Sequence[Planned]
@@ -91,19 +90,15 @@ class Story:
         return ids
 
     def _await_quiet(self) -> None:
+        self._show.phase("Waiting until nothing is under way: every service has drained its backlog")
         busy = ""
 
         def quiet() -> bool:
             nonlocal busy
-            busy = self._running.quiet.reached(pause=self._pause) or self._unfinished()
+            busy = self._running.quiet.busy() or self._unfinished()
             return not busy
 
         self._running.wait(quiet, lambda: f"{busy} did not finish", self._tick)
-
-    def _pause(self) -> None:
-        self._running.children.check()
-        self._tick()
-        time.sleep(0.05)
 
     def _unfinished(self) -> str:
         """What has not ended for the shop, and what the view has not caught up with."""
