@@ -97,6 +97,9 @@ class Written:
         self._topic, self._partition, self._offset, self._time = topic, partition, offset, time
         self._key, self._value, self._headers = key, value, headers
 
+    def move_to(self, topic: str) -> None:
+        self._topic = topic
+
     def topic(self) -> str:
         return self._topic
 
@@ -122,7 +125,8 @@ class Written:
 class Traffic:
     """Writes what would be in Kafka; ``records`` are in the order of writing, each message 10 ms after the last."""
 
-    def __init__(self, *sagas: Saga) -> None:
+    def __init__(self, *sagas: Saga, ends: Mapping[tuple[str, int], int] | None = None) -> None:
+        """``ends``: where the partitions end that are not empty."""
         self.records: list[Written] = []
         self.now = T0
         self.schemas = MemorySchemas()
@@ -130,7 +134,7 @@ class Traffic:
         self._encode = self.codec.encoder(system("Transition"), topics.HISTORY)
         self.sagas: tuple[Saga, ...] = sagas or (CHECKOUT,)
         self._transactions: dict[str, Transaction] = {}
-        self._ends: dict[tuple[str, int], int] = {}
+        self._ends: dict[tuple[str, int], int] = dict(ends or {})
 
     def event(
         self,

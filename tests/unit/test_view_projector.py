@@ -312,17 +312,21 @@ def test_uncorrelated_records_are_summed_over_intake_processes(traffic: Traffic,
         assert [(u.topic, u.count, u.reason, u.sample) for u in view.uncorrelated()] == [
             ("evt.x", 7, "no transaction id", "evt.x/0/9")
         ]
-        assert view.seen()["intake"] == traffic.now
 
 
-def test_commands_of_others_come_from_the_journal_alone(traffic: Traffic, path: Path) -> None:
+def test_watermarks_without_news_are_not_stored(traffic: Traffic) -> None:
+    """They come several times a second, for ever; that intake lives is all they say."""
+    traffic.watermark("intake-1", {})
+    changes = projector(traffic).project(traffic.records)
+    assert (changes.is_news, changes.seen_intake) == (False, traffic.now)
+
+
+def test_commands_of_others_come_from_the_journal_alone(traffic: Traffic) -> None:
     """Intake journals them; their records on the topic would show them twice."""
     headers: list[tuple[str, bytes | None]] = [("ce_source", b"shop"), ("ce_correlationid", b"tx")]
-    traffic.records.append(Written("cmd.payment.v1", 0, 0, b"tx", b"", headers, T0))
-    project(traffic, path)
-    with View(path) as view:
-        assert view.counts() == {}
-        assert view.positions() == {("cmd.payment.v1", 0): 1}
+    changes = projector(traffic).project([Written("cmd.payment.v1", 0, 0, b"tx", b"", headers, T0)])
+    assert changes.transactions == []
+    assert changes.positions == {("cmd.payment.v1", 0): 1}
 
 
 def test_history_that_can_never_be_read_is_skipped_and_counted(traffic: Traffic) -> None:

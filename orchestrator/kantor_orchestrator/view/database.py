@@ -29,7 +29,7 @@ PRAGMAS: dict[str, str | int] = {
     "page_size": 8_192,  # with 4,096 storing costs a fifth more; larger ones swell the WAL when keys are random
     "journal_mode": "WAL",  # readers never wait for the writer
     "synchronous": "NORMAL",
-    "wal_autocheckpoint": 4_000,  # pages: every 16 MB; a page that changes often is copied once
+    "wal_autocheckpoint": 2_000,  # pages: every 16 MB; a page that changes often is copied once
     "cache_size": -65_536,  # KiB
     "temp_store": "MEMORY",
 }
@@ -132,10 +132,12 @@ class Writer:
         with translated(self.path), self._db:
             self._store(changes, topic_ids)
 
-    def alive(self) -> None:
-        """Note that the view works, also when there is nothing to store."""
-        with translated(self.path):
+    def alive(self, intake: int) -> None:
+        """Note that the view works, also when there is nothing to store, and when it last heard of intake (ms)."""
+        with translated(self.path), self._db:
             self._seen(VIEW, int(time.time() * 1000))
+            if intake:
+                self._seen(INTAKE, intake)
 
     def forget_positions(self, topic: str) -> None:
         with translated(self.path):
@@ -193,9 +195,6 @@ class Writer:
             "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)",
             [(t, p, position, topic_ids.get(t, "")) for (t, p), position in changes.positions.items()],
         )
-        if changes.seen_intake:
-            self._seen(INTAKE, changes.seen_intake)
-        self._seen(VIEW, int(time.time() * 1000))
 
     def _seen(self, name: str, at: int) -> None:
         self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (name, at))

@@ -27,7 +27,7 @@ log = logging.getLogger("kantor.view")
 
 #: Transactions in each of two generations kept in memory: most records are about one that was just seen. More than a
 #: batch can touch, so that no batch loads a transaction twice.
-GENERATION = 20_000
+GENERATION = 8_000
 #: Bytes of an act's value that are shown.
 DETAIL_LENGTH = 2_000
 

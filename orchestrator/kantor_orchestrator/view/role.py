@@ -72,6 +72,7 @@ class _Projection:
         self._positions: dict[Partition, int] = {}
         self._uncommitted: dict[Partition, int] = {}
         self._is_full = False
+        self._seen_intake = 0
         self._next_look = self._next_sign = self._next_commit = 0.0
 
     def run(self, stop: Event, ready: Callable[[], None], given_up: frozenset[int]) -> None:
@@ -133,9 +134,10 @@ class _Projection:
     def _project(self, projector: Projector, records: list[Record]) -> None:
         start = time.monotonic()
         changes = projector.project(records)
-        self._database.store(changes, self._topic_ids)
+        self._seen_intake = max(self._seen_intake, changes.seen_intake)
+        if changes.is_news:
+            self._database.store(changes, self._topic_ids)
         self._reached(changes.positions)
-        self._next_sign = start + ALIVE
         age = max(0.0, time.time() - records[-1].timestamp()[1] / 1000)
         self._metrics.projected(changes.records, changes.unreadable, time.monotonic() - start, age)
 
@@ -148,7 +150,7 @@ class _Projection:
         now = time.monotonic()
         if now >= self._next_sign:
             self._next_sign = now + ALIVE
-            self._database.alive()
+            self._database.alive(self._seen_intake)
         if now >= self._next_commit:
             self._next_commit = now + COMMIT
             self._consumer.commit(self._uncommitted)

@@ -210,6 +210,11 @@ class Changes:
     records: int = 0
     unreadable: int = 0
 
+    @property
+    def is_news(self) -> bool:
+        """Whether there is anything to store: watermarks alone, which never end, may as well be read again."""
+        return bool(self.transactions or self.uncorrelated or self.unreadable)
+
     def tallies(self) -> dict[tuple[str, str], int]:
         """How many more, or fewer, there are by saga and status than were stored."""
         found: dict[tuple[str, str], int] = {}

@@ -1,0 +1,170 @@
+"""`kantor status`: what is judged wrong, and how it is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from kantor_orchestrator.cli import status
+from kantor_orchestrator.cli.condition import Condition, Role, Shard, diagnose
+from kantor_orchestrator.cli.main import main
+from kantor_orchestrator.view.queries import OpenIncident, Summary, UncorrelatedTopic
+
+
+def healthy() -> Condition:
+    return Condition(
+        "broker:9092",
+        roles=[
+            Role("intake", True, {"intake@host": 12}, 3),
+            Role("engine", True, {"engine@host": 4}, 80),
+            Role("view", True, {}, 0),
+        ],
+        shards=[Shard(0, 100, 90, 95), Shard(1, 50, -1, -1)],
+        counts={("checkout", "completed"): 12_345, ("checkout", "running"): 2, ("", "observed"): 1},
+    )
+
+
+def told(found: Condition) -> str:
+    return " | ".join(f"{problem.what} -> {problem.remedy}" for problem in diagnose(found))
+
+
+def test_nothing_is_wrong_with_a_healthy_platform() -> None:
+    """A few records behind is life."""
+    assert diagnose(healthy()) == []
+
+
+def test_a_broker_that_does_not_answer_is_the_only_problem() -> None:
+    """Whatever else could be said is a consequence of it."""
+    found = Condition("broker:9092", broker_error="timed out")
+    assert len(diagnose(found)) == 1
+    assert "kantor dev start" in told(found)
+
+
+def test_a_cluster_without_the_platforms_topics_is_told_apart() -> None:
+    """It is new; nothing is broken."""
+    assert "never run here" in told(Condition("broker:9092", is_set_up=False))
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_role_that_does_not_run_is_named_with_its_meaning(place: int) -> None:
+    """And with how to start it."""
+    found = healthy()
+    name = found.roles[place].name
+    found.roles[place] = Role(name, False, {}, 0)
+    assert told(found).startswith(f"{name} does not run: ")
+    assert f"kantor run --role {name}" in told(found)
+
+
+def test_a_role_far_behind_is_a_problem() -> None:
+    """The remedy is another replica, but for the view, of which there is one."""
+    found = healthy()
+    found.roles[1] = Role("engine", True, {"a": 4}, 50_000)
+    assert "engine is 50,000 records behind -> ask again; if it grows, add a replica" in told(found)
+    found.roles[1:] = [Role("view", True, {}, 50_000)]
+    assert "replica" not in told(found)
+
+
+def test_open_incidents_name_the_oldest() -> None:
+    """A person must decide."""
+    found = healthy()
+    found.incident_count = 2
+    found.incidents = [
+        OpenIncident("tx-1", "checkout", "compensation_failed", "stock", "warehouse closed", 1)
+    ]
+    assert "2 incidents open, the oldest in tx-1: warehouse closed" in told(found)
+
+
+def test_overdue_transactions_are_a_problem_of_the_timers() -> None:
+    """Their timers should have gone off."""
+    found = healthy()
+    found.overdue = [
+        Summary("tx-1", "checkout", 1, "running", 1, 1, 0, ["payment"], ["payment"], 5, "", "", 0)
+    ]
+    assert "1 transaction overdue: a timer of tx-1" in told(found)
+
+
+def test_uncorrelated_records_are_told_by_topic() -> None:
+    """With a sample to look at."""
+    found = healthy()
+    found.uncorrelated = [UncorrelatedTopic("evt.x.v1", 3, "no transaction id", "evt.x.v1/0/7", 1)]
+    assert "3 records of evt.x.v1 belong to no transaction: no transaction id" in told(found)
+    assert "evt.x.v1/0/7" in told(found)
+
+
+def test_a_view_that_runs_but_can_not_be_read_is_a_problem() -> None:
+    """Its database is of another version, for example."""
+    found = healthy()
+    found.view_error = "there is no view yet"
+    assert "there is no view yet" in told(found)
+
+
+@pytest.fixture
+def kantor_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("KANTOR_HOME", str(tmp_path))
+    monkeypatch.setenv("KANTOR_BOOTSTRAP_SERVERS", "broker:9092")
+    return monkeypatch
+
+
+def run(monkeypatch: pytest.MonkeyPatch, found: Condition, *arguments: str, columns: str = "80") -> Result:
+    monkeypatch.setattr(status, "inspect", lambda *_: found)
+    return CliRunner().invoke(main, ["status", *arguments], env={"COLUMNS": columns})
+
+
+@pytest.mark.parametrize("columns", ["60", "120"])
+def test_a_healthy_platform_is_shown(kantor_status: pytest.MonkeyPatch, columns: str) -> None:
+    """Roles, shards and sagas, within the terminal's width."""
+    result = run(kantor_status, healthy(), columns=columns)
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= int(columns)
+    for part in ("all is well", "intake", "12,345", "checkout", "(none)", "observed"):
+        assert part in result.stdout
+
+
+def test_problems_are_told_and_the_exit_code_is_0(kantor_status: pytest.MonkeyPatch) -> None:
+    """The question was answered."""
+    found = healthy()
+    found.roles[0] = Role("intake", False, {}, 0)
+    result = run(kantor_status, found)
+    assert result.exit_code == 0
+    assert "1 thing is wrong" in result.stdout
+
+
+def test_without_a_broker_the_exit_code_is_1(kantor_status: pytest.MonkeyPatch) -> None:
+    """What the view knows is told all the same."""
+    found = Condition("broker:9092", broker_error="timed out", counts={("checkout", "completed"): 7})
+    result = run(kantor_status, found)
+    assert result.exit_code == 1
+    assert "checkout" in result.stdout
+
+
+def test_the_condition_as_json(kantor_status: pytest.MonkeyPatch) -> None:
+    """Unknown is null."""
+    found = json.loads(run(kantor_status, healthy(), "--json").stdout)
+    assert found["broker"] == {"bootstrap_servers": "broker:9092", "reachable": True, "error": None}
+    assert found["roles"][0] == {
+        "role": "intake",
+        "running": True,
+        "members": [{"id": "intake@host", "partitions": 12}],
+        "lag_records": 3,
+    }
+    assert found["shards"][1] == {
+        "shard": 1,
+        "journal_end": 50,
+        "engine_position": None,
+        "view_position": None,
+    }
+    assert {"saga": "checkout", "status": "running", "count": 2} in found["transactions"]
+    assert found["wrong"] == []
+
+
+def test_without_an_address_of_kafka_the_exit_code_is_2(
+    kantor_status: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The message names the variable."""
+    kantor_status.delenv("KANTOR_BOOTSTRAP_SERVERS")
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 2
+    assert "KANTOR_BOOTSTRAP_SERVERS" in result.stderr
