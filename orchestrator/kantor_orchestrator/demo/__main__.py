@@ -34,13 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hear()
     try:
         from kantor_orchestrator.demo.command import demo
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "kantor_examples":
-            raise
-        parser.error(
-            "the demo's services are not installed with Kantor: run it in a checkout of the repository"
-        )
-    try:
+
         return demo(options.home.absolute(), options.orders, once=os.environ.get("ONCE") == "1")
     except Interrupted:
         print("Interrupted.", file=sys.stderr)  # noqa: T201 - a command line
@@ -48,6 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DemoError, KantorError) as error:
         print(f"\n{error}", file=sys.stderr)  # noqa: T201 - a command line
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "kantor_examples":
+            raise
+        parser.error(
+            "the demo's services do not come with the package: run it in a checkout of the repository"
+        )
 
 
 if __name__ == "__main__":
