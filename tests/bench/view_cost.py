@@ -2,7 +2,7 @@
 
     python tests/bench/view_cost.py [sagas] [--profile]
 
-Half complete, half compensate; their records are interleaved as if 200 were under way at a time, in batches of 1,600.
+Half complete, half compensate; their records are interleaved as if 400 were under way at a time, in batches of 4,000.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kantor_orchestrator.view.database import Writer  # noqa: E402
 from kantor_orchestrator.view.projector import Projector  # noqa: E402
 from view_traffic import CHECKOUT, KnownSagas, Traffic, Written, in_order  # noqa: E402
 
-BATCH, AT_A_TIME = 1_600, 200
+BATCH, AT_A_TIME = 4_000, 400
 
 
 def interleaved(traffic: Traffic, sagas: int) -> list[Written]:

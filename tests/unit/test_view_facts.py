@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kantor.codec import Codec, MemorySchemas
@@ -33,6 +33,7 @@ def head(**facts: Any) -> dict[str, Any]:
     return {f["name"]: empty.get(str(f["type"]), []) for f in system("Transition")["fields"]} | facts
 
 
+@settings(deadline=None)  # the first example makes the reader
 @given(_RECORDS)
 def test_the_fast_reader_agrees_with_the_codec(value: dict[str, Any]) -> None:
     """Whatever is in a record, both read the same."""
@@ -85,6 +86,7 @@ def test_a_tombstone_is_undecodable() -> None:
         HeadReader(Codec(MemorySchemas()), MemorySchemas()).read(None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2**63), st.binary())))
 def test_moves_come_out_of_their_frames_as_they_went_in(moves: list[tuple[int, bytes]]) -> None:
     """Offsets and bytes survive, empty ones, too."""

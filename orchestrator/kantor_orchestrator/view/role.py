@@ -27,9 +27,10 @@ from kantor_orchestrator.view.sagas import DeployedSagas
 log = logging.getLogger("kantor.view")
 
 #: Records in one SQL transaction: more cost less each, and hold readers' picture back longer.
-BATCH = 4_000
-#: Seconds that records gather before they are taken: how old the picture is at most, while the view keeps up.
-GATHER = 0.1
+BATCH = 5_000
+#: Seconds that records gather before they are taken: how old the picture is at most, while the view keeps up. The more
+#: of a transaction comes at once, the less it costs, so under load (more than so many records at a time) it is more.
+GATHER, GATHER_UNDER_LOAD, LOAD = 0.1, 0.25, 1_000
 #: Seconds between looks for new topics; between signs of life; between commits for lag tools.
 LOOK, ALIVE, COMMIT = 2.0, 2.0, 1.0
 #: Seconds until the projection is started anew after trouble; until history of an unknown schema is given up.
@@ -71,7 +72,7 @@ class _Projection:
         self._topic_ids: dict[str, str] = {}
         self._positions: dict[Partition, int] = {}
         self._uncommitted: dict[Partition, int] = {}
-        self._is_full = False
+        self._last = 0  # records in the last batch
         self._seen_intake = 0
         self._next_look = self._next_sign = self._next_commit = 0.0
 
@@ -120,10 +121,10 @@ class _Projection:
     def _turn(self, projector: Projector, stop: Event) -> None:
         batch = self._consumer.poll(0.2, 1)
         if batch.records:
-            if not self._is_full:
-                stop.wait(GATHER)
+            if self._last < BATCH // 2:  # else there is a backlog: no waiting
+                stop.wait(GATHER if self._last < LOAD else GATHER_UNDER_LOAD)
             more = self._consumer.poll(0, BATCH)
-            self._is_full = len(more.records) > BATCH // 2
+            self._last = len(more.records)
             self._project(projector, batch.records + more.records)
             self._reached(more.ends)
         else:
