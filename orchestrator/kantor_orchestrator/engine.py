@@ -132,10 +132,10 @@ class Engine:
                 self._finish(shard)
         now = time.monotonic()
         for shard in list(self._shards.values()):
-            if shard.committing is None and shard.pending and now >= shard.not_before:
-                self._start(shard)
-        for shard in self._shards.values():
-            self._fire_timers(shard)
+            if shard.committing is None:
+                self._fire_timers(shard)  # between two batches: under load there is no other time
+                if shard.pending and now >= shard.not_before:
+                    self._start(shard)
         self._balance()
         self._timers.poll()
 
@@ -357,14 +357,13 @@ class Engine:
     # -- timers
 
     def _fire_timers(self, shard: Shard) -> None:
-        """Append an entry for each timer that is due.
+        """Append an entry for each timer that is due. Only between two batches: what is not committed yet is not in the
+        store.
 
         One that ends in a verdict (a timeout, a deadline) has two conditions more than the clock: intake's lowest
         watermark has passed the due time, and the shard has processed the journal up to an end that was sampled after
         it was due. So lag never compensates. A pause between two attempts needs neither.
         """
-        if shard.committing is not None:
-            return  # what is not committed yet is not in the store
         now = int(time.time() * 1000)
         shard.load_timers(now)
         self._fire(shard, shard.pauses, now, now)
