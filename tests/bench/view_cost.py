@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).parents[1])  # not this folder: its platform.py is not the standard library's
+sys.path[0] = str(Path(__file__).parents[1])  # view_traffic is there
 
 import cProfile  # noqa: E402
 import pstats  # noqa: E402

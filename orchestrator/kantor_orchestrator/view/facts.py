@@ -1,9 +1,9 @@
 """What a timeline is made of, and how it is stored: messages as JSON, moves as the history's own bytes.
 
-On the hot path only the beginning of a move is decoded: where the transaction and its step stand now. That is three
-quarters of the cost saved (measured: fastavro takes 15 us for the whole record, this 4, and 12 of 16 records are
-moves); the rest is decoded when a person looks. So the writer's schema becomes the source of one function, made once for
-each schema id; records it can't be made for are left to the codec.
+On the hot path only the beginning of a move is decoded: where the transaction and its step stand now. The rest is
+decoded when a person looks. So the writer's schema becomes the source of one function, made once for each schema id, as
+``kantor.compiled`` makes them for whole records; stopping early halves the cost (3.4 us instead of 7.5, measured), and 12
+of 16 records are moves. Records it can't be made for are left to the codec.
 
 Avro 1.12, "Binary encoding": ints and longs are zigzag varints, strings a length and their bytes, records their fields
 one after the other.

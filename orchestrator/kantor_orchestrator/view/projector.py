@@ -159,8 +159,10 @@ class Projector:
         if kind in INCIDENTS:
             what = code if kind == _INCIDENT_OPENED else kind
             self._changes.incidents_opened.append((row.no, offset, what, step, reason, at, 0))
-        if captured and facts:
-            self._changes.keys += [(name, value, row.no) for name, value in keys_in(captured, facts)]
+        if captured and facts and len(row.keys) < len(facts.keys):
+            for name, text in keys_in(captured, facts.keys):
+                if row.keys.setdefault(name, text) is text:
+                    self._changes.keys.append((name, text, row.no))
 
     # -- looking things up
 

@@ -64,7 +64,7 @@ class TransactionRow:
     """One transaction, as far as the view knows. ``stored``: its saga and status in the database, None if not there."""
 
     __slots__ = (
-        "ended_at", "id", "incidents", "last_error", "messages", "moves", "no", "parts", "reason", "saga", "shard",
+        "ended_at", "id", "incidents", "keys", "last_error", "messages", "moves", "no", "parts", "reason", "saga", "shard",
         "started_at", "status", "steps", "stored", "touched", "updated_at", "version",
     )  # fmt: skip
 
@@ -82,6 +82,7 @@ class TransactionRow:
         self.last_error = ""
         self.incidents: list[str] = []  # the steps of those that are open; "": of the whole transaction
         self.steps: dict[str, StepRow] = {}
+        self.keys: dict[str, str] = {}  # those that were seen: the first value of each
         self.parts = 0
         self.stored: tuple[str, str] | None = None
         # Of the current batch:

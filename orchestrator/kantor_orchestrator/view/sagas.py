@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
@@ -66,14 +66,14 @@ class SagaFacts:
         return cls(found["saga"], found["version"], tuple(found["keys"]), steps)
 
 
-def keys_in(captured: str, saga: SagaFacts) -> list[tuple[str, str]]:
-    """Names and values, among captured fields (JSON), that people search by."""
+def keys_in(captured: str, names: Iterable[str]) -> list[tuple[str, str]]:
+    """Names and values, among captured fields (JSON as ``core.values`` writes it), that people search by."""
     if not any(
-        f'"{name}":' in captured for name in saga.keys
-    ):  # reading JSON costs more than the rest of a move
+        f'"{name}":' in captured for name in names
+    ):  # reading JSON costs as much as the rest of a move
         return []
-    values = load(captured)
-    return [(name, str(values[name])[:KEY_LENGTH]) for name in saga.keys if values.get(name) is not None]
+    values = load(captured) if '{"$' in captured else json.loads(captured)
+    return [(name, str(values[name])[:KEY_LENGTH]) for name in names if values.get(name) is not None]
 
 
 class Sagas(Protocol):

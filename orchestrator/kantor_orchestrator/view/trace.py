@@ -144,7 +144,7 @@ def build_trace(stored: Stored) -> Trace:
     sent: dict[str, Command] = {}
     moves: list[tuple[int, dict[str, Any]]] = []
     decode = _decoder(stored.schemas)
-    keys: dict[tuple[str, str], None] = {}
+    keys: dict[str, str] = {}
     row = TransactionRow(0, stored.transaction_id, stored.shard, stored.started_at)
     for messages, records in stored.parts:
         for message in messages_from_json(messages):
@@ -158,7 +158,8 @@ def build_trace(stored: Stored) -> Trace:
                 moves.append((offset, move))
                 row.fold(tuple(move[name] for name in Head._fields), stored.definition)
                 if stored.definition:
-                    keys.update(dict.fromkeys(keys_in(move["captured"], stored.definition)))
+                    for name, text in keys_in(move["captured"], stored.definition.keys):
+                        keys.setdefault(name, text)
     return Trace(
         transaction_id=stored.transaction_id,
         shard=stored.shard,
@@ -171,7 +172,7 @@ def build_trace(stored: Stored) -> Trace:
         reason=stored.reason,
         last_error=stored.last_error,
         waiting_for=stored.waiting_for,
-        keys=list(keys),
+        keys=list(keys.items()),
         steps=_steps(row.steps, stored.definition),
         timeline=_timeline(stored.shard, entries, moves, sent),
         incidents=stored.incidents,
