@@ -206,6 +206,28 @@ def test_no_color_is_heeded(view: Path) -> None:
     assert "\x1b[32m" not in kantor("trace", "tx-completed", FORCE_COLOR="1", NO_COLOR="1").stdout
 
 
+def test_what_messages_say_is_text_and_nothing_else(home: Path) -> None:
+    """Neither markup nor control characters from outside reach the terminal's interpretation."""
+    traffic = Traffic()
+    cause = traffic.order("tx")
+    cause = traffic.event("tx", "inventory.StockReserved", cause=cause)
+    traffic.event("tx", "payment.PaymentDeclined", {"reason": "[/red] :smile: \x1b[2J"}, cause=cause)
+    project(traffic, home / "view.db")
+    for arguments in (["trace", "tx"], ["list"]):
+        result = kantor(*arguments, COLUMNS="200")
+        assert result.exit_code == 0
+        assert "[/red] :smile: \ufffd[2J" in result.stdout
+
+
+def test_many_matches_are_cut(home: Path) -> None:
+    """A key that hundreds share is no way to name one transaction."""
+    traffic = Traffic()
+    for number in range(60):
+        traffic.order(f"tx-{number}", 7)
+    project(traffic, home / "view.db")
+    assert "more than 50 transactions match" in kantor("trace", "order_id=7").stderr
+
+
 @pytest.mark.parametrize("arguments", [["trace"], ["list", "--status", "open"], ["list", "--limit", "0"]])
 def test_wrong_usage_is_exit_code_2(home: Path, arguments: list[str]) -> None:
     """As everywhere."""

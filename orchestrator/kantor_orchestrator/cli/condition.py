@@ -19,6 +19,8 @@ from kantor_orchestrator.view.queries import OpenIncident, Summary, Uncorrelated
 VIEW_SILENT = 15_000
 #: A timer that is later than this is not just waiting for a watermark (ms).
 OVERDUE = 60_000
+#: Overdue transactions that are counted.
+MOST = 1_000
 #: Records behind that a role makes up for in no time: watermarks alone are 4 a second and shard.
 LAG_PER_SHARD = 500
 #: Seconds for each question to the broker.
@@ -76,7 +78,7 @@ def inspect(settings: Settings, view: View | None, view_error: str, now: int) ->
         found.counts = view.counts()
         found.uncorrelated = view.uncorrelated()
         found.incident_count, found.incidents = view.incident_count(), view.incidents(5)
-        found.overdue = view.overdue(now - OVERDUE)
+        found.overdue = view.overdue(now - OVERDUE, MOST)
         seen = view.seen().get("view", 0)
     try:
         _ask_kafka(found, Admin(settings.kafka, "kantor-status"), view, now - seen < VIEW_SILENT)
@@ -171,8 +173,9 @@ def _of_transactions(found: Condition) -> Iterator[Problem]:
         )
     if found.overdue:
         first = found.overdue[0]
+        many = count(len(found.overdue), "transaction") + (" or more" if len(found.overdue) == MOST else "")
         yield Problem(
-            f"{count(len(found.overdue), 'transaction')} overdue: a timer of {first.transaction_id} should have gone off "
+            f"{many} overdue: a timer of {first.transaction_id} should have gone off "
             f"more than {duration(OVERDUE)} ago",
             "timers need the engine, and intake: it tells up to when the journal is complete",
         )

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, say
+from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable, say
 from kantor_orchestrator.cli.words import STATUS_STYLES, duration, moment, now
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.view import as_json as shapes
@@ -67,6 +67,7 @@ def _why_empty(status: str | None, saga: str | None, total: int) -> str:
 
 
 def print_list(console: Console, found: Sequence[Summary]) -> None:
+    found = printable(list(found))
     if console.width < _NARROW:
         for one in found:
             console.print(Text.assemble(Text(one.transaction_id, style="bold"), "  ", _status(one)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -13,6 +15,8 @@ from rich.console import Console
 from kantor_orchestrator.config import home_folder
 from kantor_orchestrator.view.database import path_of
 from kantor_orchestrator.view.queries import View
+
+T = TypeVar("T")
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
@@ -32,5 +36,22 @@ def say(message: str) -> None:
 
 
 def console() -> Console:
-    """Stdout, with colours where they are wanted (NO_COLOR, a pipe: none)."""
-    return Console(file=sys.stdout, highlight=False)
+    """Stdout, with colours where they are wanted (NO_COLOR, a pipe: none). Text is text: no markup, no emoji codes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without our signs shows others
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+
+
+#: Control characters, which a message from outside could steer the terminal with.
+_CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")
+
+
+def printable(value: T) -> T:
+    """The same, without control characters in any of its texts: dataclasses, lists and tuples are gone through."""
+    if isinstance(value, str):
+        return value.translate(_CONTROLS)  # type: ignore[return-value]
+    if isinstance(value, list | tuple):
+        return type(value)(printable(one) for one in value)
+    if is_dataclass(value):
+        return replace(value, **{f.name: printable(getattr(value, f.name)) for f in fields(value)})  # type: ignore[type-var]
+    return value

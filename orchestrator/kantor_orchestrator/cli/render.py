@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from kantor_orchestrator.cli.output import printable
 from kantor_orchestrator.cli.words import (
     MESSAGE_STYLES,
     STATUS_STYLES,
@@ -30,6 +31,7 @@ _DIM = "bright_black"
 
 def print_trace(console: Console, trace: Trace) -> None:
     narrow = console.width < NARROW
+    trace = printable(trace)
     console.print(_header(trace))
     if trace.steps:
         console.print(_title("Steps"))

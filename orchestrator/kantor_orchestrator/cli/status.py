@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kantor_orchestrator.cli.condition import Condition, Problem, Role, diagnose, inspect
-from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json
+from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable
 from kantor_orchestrator.cli.words import STATUS_STYLES, now
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.transaction import Status
@@ -35,7 +35,7 @@ def status(as_json: bool) -> None:
     if as_json:
         print_json(_as_json(found, problems))
     else:
-        _print(console(), found, problems)
+        _print(console(), found, printable(problems))
     if found.broker_error:
         raise click.exceptions.Exit(1)
 

@@ -11,6 +11,9 @@ from kantor_orchestrator.cli.render import print_trace
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.reader import NoViewError
 
+#: Of several that match, so many are listed.
+MOST = 50
+
 
 @click.command()
 @click.argument("what", metavar="ID|KEY=VALUE")
@@ -25,19 +28,20 @@ def trace(what: str, as_json: bool) -> None:
     except NoViewError as error:
         raise NotFoundError(str(error)) from error
     with view:
-        ids = view.find(what)
+        ids = view.find(what, MOST + 1)
         if not ids:
             raise NotFoundError(
                 f"no transaction is found by {what!r}: give its id, or KEY=VALUE with one of its saga's keys; "
                 "`kantor list` shows the latest"
             )
         if len(ids) > 1:
-            found = view.summaries(ids)
+            found = view.summaries(ids[:MOST])
             if as_json:
                 print_json({"matches": [shapes.summary(one) for one in found]})
             else:
                 print_list(console(), found)
-            say(f"{len(ids)} transactions match {what}: trace one of them by its id")
+            many = len(ids) if len(ids) <= MOST else f"more than {MOST}"
+            say(f"{many} transactions match {what}: trace one of them by its id")
             return
         story = view.trace(ids[0])
     if as_json:

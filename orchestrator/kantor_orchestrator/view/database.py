@@ -44,6 +44,10 @@ BUSY = 5_000
 Row = tuple[Any, ...]
 
 
+class InUseError(ConfigError):
+    """Another process writes to this database."""
+
+
 def path_of(url: str) -> Path:
     """The file of ``sqlite:///path``. Raises ``ConfigError`` for anything else."""
     found = re.fullmatch(r"sqlite:///(.+)", url)
@@ -66,8 +70,8 @@ class Writer:
     """The one that writes: the view process."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or makes the file and brings it up to date. Raises ``ConfigError`` if another process writes to it, or
-        if it was written by a newer Kantor."""
+        """Opens or makes the file and brings it up to date. Raises ``InUseError`` if another process writes to it,
+        ``ConfigError`` if it was written by a newer Kantor."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(Path(f"{path}.lock"))
@@ -206,7 +210,7 @@ def _lock(path: Path) -> int:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(file)
-        raise ConfigError(
+        raise InUseError(
             f"another process writes to this view ({path} is locked); stop it, or set KANTOR_VIEW_URL"
         ) from error
     return file

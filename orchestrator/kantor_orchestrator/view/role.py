@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from threading import Event
 
 from prometheus_client import CollectorRegistry
@@ -19,7 +20,7 @@ from kantor.kafka import BEGINNING, Admin, Consumer, Partition, Record
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import VIEW_GROUP, Settings
-from kantor_orchestrator.view.database import Writer, path_of
+from kantor_orchestrator.view.database import InUseError, Writer, path_of
 from kantor_orchestrator.view.metrics import ViewMetrics
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import DeployedSagas
@@ -35,13 +36,17 @@ GATHER, GATHER_UNDER_LOAD, LOAD = 0.1, 0.25, 1_000
 LOOK, ALIVE, COMMIT = 2.0, 2.0, 1.0
 #: Seconds until the projection is started anew after trouble; until history of an unknown schema is given up.
 AGAIN, PATIENCE = 1.0, 30.0
+#: Seconds that the process before us may take to end.
+HANDOVER = 15.0
 
 
 def run_view(settings: Settings, stop: Event, ready: Callable[[], None], registry: CollectorRegistry) -> None:
     """Project until ``stop``. Kafka or the registry not answering is waited for. Raises ``ConfigError`` for what no
     retry can mend (another process writes to the database, for example)."""
     metrics = ViewMetrics(registry)
-    database = Writer(path_of(settings.view_url))
+    database = _take(path_of(settings.view_url), stop)
+    if database is None:
+        return
     unknown: dict[int, float] = {}  # schema ids, since when
     try:
         while not stop.is_set():
@@ -58,6 +63,19 @@ def run_view(settings: Settings, stop: Event, ready: Callable[[], None], registr
                 stop.wait(AGAIN)
     finally:
         database.close()
+
+
+def _take(path: Path, stop: Event) -> Writer | None:
+    """The database, once the process that had it before has ended; None if told to stop meanwhile."""
+    deadline = time.monotonic() + HANDOVER
+    while True:
+        try:
+            return Writer(path)
+        except InUseError:
+            if time.monotonic() > deadline:
+                raise
+        if stop.wait(0.2):
+            return None
 
 
 class _Projection:

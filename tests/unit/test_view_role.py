@@ -1,0 +1,59 @@
+"""The view's process: one for each database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from kantor_orchestrator.view import role
+from kantor_orchestrator.view.database import InUseError, Writer
+
+
+def test_the_database_is_taken_over_once_the_process_before_has_ended(tmp_path: Path) -> None:
+    """A restart need not wait for the last process's very end."""
+    before = Writer(tmp_path / "view.db")
+    threading.Timer(0.3, before.close).start()
+    after = role._take(tmp_path / "view.db", threading.Event())
+    assert after is not None
+    after.close()
+
+
+def test_who_is_told_to_stop_does_not_wait_for_the_database(tmp_path: Path) -> None:
+    """Ctrl-C works at any time."""
+    before = Writer(tmp_path / "view.db")
+    stop = threading.Event()
+    stop.set()
+    started = time.monotonic()
+    assert role._take(tmp_path / "view.db", stop) is None
+    assert time.monotonic() - started < 1
+    before.close()
+
+
+def test_a_database_that_stays_in_use_is_a_wrong_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two views of one database would do everything twice."""
+    monkeypatch.setattr(role, "HANDOVER", 0.1)
+    before = Writer(tmp_path / "view.db")
+    with pytest.raises(InUseError, match="another process"):
+        role._take(tmp_path / "view.db", threading.Event())
+    before.close()
+
+
+@pytest.mark.parametrize(
+    ("topic", "is_read"),
+    [
+        ("sys.kantor.journal", True),
+        ("sys.kantor.history", True),
+        ("sys.kantor.state", False),
+        ("cmd.payment.v1", True),
+        ("cmd.kantor.v1", False),  # intake journals it
+        ("evt.payment.payment.v1", False),
+    ],
+)
+def test_journal_history_and_commands_are_read(topic: str, is_read: bool) -> None:
+    """Events come by the journal."""
+    assert role._is_ours(topic) is is_read
