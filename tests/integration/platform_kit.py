@@ -1,0 +1,511 @@
+"""Kantor and the services of ``chaos_services``, each a real process, for tests that break them.
+
+:class:`Platform` starts them, places orders, waits for conditions (never for a time), and reads what really happened:
+effects from the services' databases, moves from the history, snapshots from the state topic.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from integration.chaos_services import DEFINITION, ENV_FOLDER, MESSAGES, SERVICES, OrderPlaced, database
+from kantor.codec import Codec
+from kantor.errors import KafkaUnavailableError
+from kantor.kafka import BEGINNING, Admin, Consumer, KafkaSettings, Partition, Record
+from kantor.publisher import Publisher
+from kantor.schemas import schema_store
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP
+from kantor_orchestrator.core.transaction import ENDED, Status, Transaction, evolve
+from kantor_orchestrator.definitions import deploy, yaml_source
+from kantor_orchestrator.definitions.reading import Reading
+from kantor_orchestrator.snapshots import transaction_from, transition_from
+from kantor_schemas import Catalog
+
+Answer = TypeVar("Answer")
+
+TESTS = Path(__file__).parents[1]
+#: Seconds: long enough for a noisy machine; nothing waits longer than it must.
+PATIENCE = 120.0
+SHARDS = 4
+#: What becomes of ten orders.
+PLANS = ("good", "no_money", "good", "good", "no_parcel", "good", "no_points", "good", "no_stock", "good")
+
+
+class Program:
+    """One process, in its own session: a signal reaches it by its pid only."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]
+    ) -> None:
+        self.name = name
+        self._command = [sys.executable, "-m", *command]
+        self._environment = {k: v for k, v in os.environ.items() if not k.startswith("KANTOR_")}
+        self._environment |= {"PYTHONPATH": str(TESTS), "KANTOR_LOG": "json", **environment}
+        self._log = folder / f"{name}.log"
+        self._log_start = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start it; see :meth:`await_ready`."""
+        assert self._process is None, f"{self.name} runs already"
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        return self
+
+    def await_ready(self) -> Self:
+        """Until it says that it has its partitions."""
+        until(lambda: self._said("ready") is not None or self._ended(), f"{self.name} is ready", self.tail)
+        return self
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """SIGTERM, and wait until it has finished what it had in hand."""
+        self._end(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it does nothing any more, but does not know."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def metric(self, name: str) -> float:
+        """A sample's value; 0 if it is not (yet) there."""
+        started = self._said("started")
+        assert started is not None, f"{self.name} has not started"
+        with urllib.request.urlopen(f"http://127.0.0.1:{started['port']}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
+    def tail(self) -> str:
+        """The end of its log."""
+        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        return f"--- {self.name}\n" + "\n".join(line[:400] for line in text.splitlines()[-15:])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._end(signal.SIGTERM, grace=15 if type_ is None else 1)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM, without waiting; nothing if it does not run."""
+        if self._process is not None and self._process.poll() is None:
+            self._signal(signal.SIGTERM)
+            self._signal(signal.SIGCONT)
+
+    def _said(self, action: str) -> dict[str, Any] | None:
+        """The first line of this life's log with this action."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_start)
+            for line in log:
+                with suppress(ValueError):
+                    found: dict[str, Any] = json.loads(line)
+                    if found.get("action") == action:
+                        return found
+        return None
+
+    def _ended(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"{self.name} ended with {self._process.returncode}\n{self.tail()}")
+        return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, f"{self.name} does not run"
+        os.kill(self._process.pid, number)
+
+    def _end(self, number: signal.Signals, grace: float = PATIENCE) -> None:
+        assert self._process is not None, f"{self.name} does not run"
+        process, self._process = self._process, None
+        if process.poll() is None:
+            os.kill(process.pid, number)
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Follower:
+    """Reads the history and our commands, committed records only, from where they ended when it was made."""
+
+    def __init__(self, settings: KafkaSettings, codec: Codec, followed: Sequence[str]) -> None:
+        self._admin = Admin(settings)
+        self._codec = codec
+        self._consumer = Consumer(settings, "chaos-follower", ends=True)
+        counts = self._admin.topics()
+        partitions = [(name, p) for name in followed for p in range(counts[name])]
+        self._positions = patiently(lambda: self._admin.ends(partitions))
+        #: After the last record of each partition that brought one.
+        self.reached: dict[Partition, int] = {}
+        self.moves: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.commands: Counter[str] = Counter()
+        self._consumer.assign(self._positions)
+
+    def poll(self, timeout: float = 0.1) -> None:
+        batch = self._consumer.poll(timeout, 5_000)
+        for record in batch.records:
+            partition = record.topic(), record.partition()
+            self._positions[partition] = self.reached[partition] = record.offset() + 1
+            if record.topic() == topics.HISTORY:
+                move = self._codec.decode(record.value())
+                self.moves[move["transaction_id"]].append(move)
+        self._positions.update(batch.ends)
+
+    def catch_up(self) -> None:
+        """Read all that is committed now. What an open Kafka transaction has written is waited for."""
+        ends = self._admin.ends(list(self._positions))
+        deadline = time.monotonic() + PATIENCE
+        while any(self._positions[partition] < end for partition, end in ends.items()):
+            assert time.monotonic() < deadline, f"not caught up: {self._positions} of {ends}"
+            self.poll()
+
+    def status(self, id_: str) -> Status | None:
+        moves = self.moves.get(id_)
+        return Status(moves[-1]["status"]) if moves else None
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class Orders(dict[str, str]):
+    """Transaction ids of orders, each with its plan."""
+
+
+class Platform:
+    """Starts nothing by itself but the topics and the definition; a context manager that leaves nothing running."""
+
+    def __init__(self, bootstrap_servers: str, folder: Path) -> None:
+        self.folder = folder
+        self.settings = KafkaSettings(bootstrap_servers)
+        self.admin = Admin(self.settings)
+        self.schemas = schema_store(self.settings)
+        self.codec = Codec(self.schemas)
+        self._environment = {"KANTOR_BOOTSTRAP_SERVERS": bootstrap_servers, ENV_FOLDER: str(folder)}
+        self._programs: list[Program] = []
+        self._exit = ExitStack()
+        self._placed = 0
+        self._name = f"{folder.name[:40]}-{time.time_ns() // 1_000_000 % 100_000_000}"
+
+    def __enter__(self) -> Self:
+        topics.ensure(self.admin, 0, SHARDS)
+        reading = Reading()
+        yaml_source.parse(DEFINITION, "chaos.yaml", reading)
+        catalog = Catalog(message.SCHEMA for message in MESSAGES)
+        deploy.deploy(reading.models(), catalog, self.settings, self.schemas)
+        names = sorted({message.TOPIC for message in MESSAGES})
+        self._commands = [name for name in names if name.startswith("cmd.")]
+        self._events = [name for name in names if name.startswith("evt.")]
+        self.follower = Follower(self.settings, self.codec, [topics.HISTORY, *self._commands])
+        self._exit.callback(self.follower.close)
+        self.publisher = Publisher("chaos.shop", self.settings, [OrderPlaced])
+        self._exit.callback(self.publisher.close)
+        shards = self.admin.topics()[topics.JOURNAL]
+        self.began = patiently(lambda: self.admin.ends([(topics.JOURNAL, shard) for shard in range(shards)]))
+        return self
+
+    def __exit__(
+        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for program in self._programs:
+            program.ask_to_stop()
+        self._exit.__exit__(type_, value, traceback)
+
+    # -- programs
+
+    def services(self) -> None:
+        """Start the four services, and wait until they have their partitions."""
+        started = [self._program(name, ["integration.chaos_services", name]).start() for name in SERVICES]
+        for program in started:
+            program.await_ready()
+
+    def role(self, role: str, name: str = "", **environment: str) -> Program:
+        """One role of the orchestrator, not started yet. Replicas need names of their own; they share one home."""
+        command = ["kantor_orchestrator.cli.main", "run", "--role", role]
+        return self._program(name or role, command, KANTOR_HOME=str(self.folder / "home"), **environment)
+
+    def _program(self, name: str, command: Sequence[str], **environment: str) -> Program:
+        program = Program(name, command, self.folder, self._environment | environment)
+        self._programs.append(program)
+        return self._exit.enter_context(program)
+
+    def tails(self) -> str:
+        return "\n".join(program.tail() for program in self._programs)
+
+    # -- orders
+
+    def place(self, count: int = 1, plan: str = "", orders: Orders | None = None) -> Orders:
+        """Place orders at once; without a plan they get all plans in turn."""
+        orders = Orders() if orders is None else orders
+        for _ in range(count):
+            self._placed += 1
+            id_ = f"{self._name}-{self._placed}"
+            orders[id_] = plan or PLANS[self._placed % len(PLANS)]
+            self.publisher(OrderPlaced(order_id=id_, plan=orders[id_]), transaction_id=id_)
+        return orders
+
+    @contextmanager
+    def load(self, per_second: float, count: int = 1_000_000, plan: str = "") -> Iterator[Orders]:
+        """Orders keep coming, up to ``count``. Leaving the block stops them, and waits until the broker has all."""
+        orders, stop = Orders(), threading.Event()
+
+        def run() -> None:
+            while len(orders) < count and not stop.wait(1 / per_second):
+                self.place(1, plan, orders)
+                self.publisher.poll()
+
+        thread = threading.Thread(target=run, name="load")
+        thread.start()
+        try:
+            yield orders
+            if count < 1_000_000:
+                thread.join()
+        finally:
+            stop.set()
+            thread.join()
+        until(self._flushed, "all orders are delivered", self.tails)
+
+    def _flushed(self) -> bool:
+        try:
+            self.publisher.flush()
+        except KafkaUnavailableError:
+            return False
+        return True
+
+    # -- waiting
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Follow the history until ``condition``."""
+
+        def met() -> bool:
+            self.follower.poll()
+            return condition()
+
+        until(met, what, self.tails, pause=0)
+
+    def ended(self, orders: Iterable[str]) -> int:
+        return sum(self.follower.status(id_) in ENDED for id_ in list(orders))
+
+    def await_ended(self, orders: Orders, count: int) -> None:
+        """Until ``count`` of the orders have ended."""
+        self.until(lambda: self.ended(orders) >= count, f"{count} of the orders have ended")
+
+    def await_more(self, orders: Orders, count: int = 1) -> None:
+        """Until ``count`` more orders have ended than have now."""
+        until(self._caught_up, "the history can be read to its end", self.tails)
+        self.await_ended(orders, self.ended(orders) + count)
+
+    def await_shards(self, shards: Mapping[Program, int]) -> None:
+        """Until each of these engines has so many shards."""
+
+        def met() -> bool:
+            return all(engine.metric("kantor_engine_shards") == count for engine, count in shards.items())
+
+        until(met, f"shards are {[(engine.name, count) for engine, count in shards.items()]}", self.tails)
+
+    def await_completed(self, orders: Orders) -> None:
+        """Until every one of these has completed."""
+        self.until(
+            lambda: all(self.follower.status(id_) is Status.COMPLETED for id_ in orders),
+            "the orders have completed",
+        )
+
+    def settle(self, orders: Orders) -> None:
+        """Until all orders have ended and nothing is under way any more: every group has read everything."""
+        waiting_for = ""
+
+        def settled() -> bool:
+            nonlocal waiting_for
+            self.follower.catch_up()
+            open_ = {id_: self.follower.status(id_) for id_ in orders if not self.ended([id_])}
+            sources = self._sources()
+            wanted = {f"chaos.{name}": self._read_by(name, sources) for name in SERVICES}
+            wanted[INTAKE_GROUP] = sources
+            wanted[ENGINE_GROUP] = self._last_entries()
+            behind = {group: found for group, ends in wanted.items() if (found := self._behind(group, ends))}
+            waiting_for = f"{len(open_)} of {len(orders)} orders {list(open_.items())[:5]}, groups {behind}"
+            if open_ or behind:
+                return False
+            self.follower.catch_up()
+            waiting_for = f"a pause: {sources} is {self._sources()} meanwhile"
+            return self.ended(orders) == len(orders) and self._sources() == sources
+
+        until(settled, "everything has settled", lambda: f"waiting for {waiting_for}\n{self.tails()}")
+
+    def _sources(self) -> dict[Partition, int]:
+        """After the last record of each of our topics. (Commands are written in Kafka transactions, whose marks have
+        offsets, too: what counts is the last record that was read.)"""
+        counts = self.admin.topics()
+        events = self.admin.ends([(name, p) for name in self._events for p in range(counts[name])])
+        reached = self.follower.reached
+        return events | {p: end for p, end in reached.items() if p[0] in self._commands}
+
+    def _last_entries(self) -> dict[Partition, int]:
+        """After the last entry of each journal partition that can change something (the engine commits a position that
+        only watermarks have moved when it has time)."""
+        entries = [record for record in self.read(topics.JOURNAL, self.began) if record.key() is not None]
+        return {(topics.JOURNAL, record.partition()): record.offset() + 1 for record in entries}
+
+    def _read_by(self, service: str, sources: Mapping[Partition, int]) -> dict[Partition, int]:
+        read = {handler.topic for handler in SERVICES[service].handlers}
+        return {partition: end for partition, end in sources.items() if partition[0] in read}
+
+    def _caught_up(self) -> bool:
+        self.follower.catch_up()
+        return True
+
+    def _behind(self, group: str, ends: Mapping[Partition, int]) -> dict[Partition, tuple[int, int]]:
+        """Where a group's position is before these ends."""
+        found = self.admin.group_offsets(group)
+        return {p: (found.get(p, 0), end) for p, end in ends.items() if found.get(p, 0) < end}
+
+    # -- what really happened
+
+    def effects(self) -> dict[str, dict[str, list[int]]]:
+        """By order and service, the changes that the services have made."""
+        found: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
+        for name in SERVICES:
+            path = database(self.folder, name)
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+                for order, change in db.execute('SELECT "order", change FROM effects ORDER BY rowid'):
+                    found[order].setdefault(name, []).append(change)
+        return dict(found)
+
+    def broken_promises(self, orders: Orders) -> list[str]:
+        """Orders that are half-done, or have an effect twice, or did not end as they had to."""
+        found, effects = [], self.effects()
+        for id_, plan in orders.items():
+            status = self.follower.status(id_)
+            changes = {name: effects.get(id_, {}).get(name, []) for name in SERVICES}
+            if status is Status.COMPLETED:
+                kept = plan == "good" and all(change == [1] for change in changes.values())
+            else:
+                kept = status is Status.COMPENSATED and all(
+                    change in ([], [1, -1]) for change in changes.values()
+                )
+            if not kept:
+                found.append(f"{id_} ({plan}) is {status}: {changes}")
+        return found + [f"nobody placed {id_}" for id_ in effects.keys() - orders.keys()]
+
+    def completed(self, orders: Orders) -> int:
+        return sum(self.follower.status(id_) is Status.COMPLETED for id_ in orders)
+
+    def repeated_moves(self, orders: Orders) -> list[str]:
+        """Transactions whose history has a move twice, or moves out of the journal's order."""
+        found = []
+        for id_ in orders:
+            moves = [(m["journal_offset"], m["kind"], m["step"]) for m in self.follower.moves[id_]]
+            offsets = [offset for offset, _, _ in moves]
+            if len(set(moves)) < len(moves) or offsets != sorted(offsets):
+                found.append(f"{id_}: {moves}")
+        return found
+
+    def wrong_snapshots(self, orders: Orders) -> list[str]:
+        """Transactions whose history, folded, is not what the state topic says."""
+        state = {}
+        for record in self.read(topics.STATE):
+            key = (record.key() or b"").decode()
+            if key in orders:
+                state[key] = record.value()
+        found = []
+        for id_ in orders:
+            folded = Transaction(id_)
+            for move in self.follower.moves[id_]:
+                evolve(folded, transition_from(move))
+            value = state.get(id_)
+            stored = transaction_from(self.codec.decode(value)) if value else None
+            if stored != folded:
+                found.append(f"{id_}: history says {folded}, state says {stored}")
+        return found
+
+    def journal(self, transactions: Iterable[str]) -> list[tuple[str, dict[str, bytes]]]:
+        """The journal's messages (not timers) of these transactions, with their headers."""
+        wanted = set(transactions)
+        found = []
+        for record in self.read(topics.JOURNAL, self.began):
+            id_ = (record.key() or b"").decode()
+            headers = {name: value for name, value in record.headers() or () if value is not None}
+            if id_ in wanted and journal.ORIGIN in headers:
+                found.append((id_, headers))
+        return found
+
+    def replays(self, transactions: Iterable[str]) -> int:
+        """How many messages intake has copied into the journal more often than once."""
+        entries = self.journal(transactions)
+        return len(entries) - len(
+            {(headers[journal.TOPIC_ID], headers[journal.ORIGIN]) for _, headers in entries}
+        )
+
+    def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> list[Record]:
+        """All committed records of a topic, from ``start`` (default: its beginning) to its end."""
+        partitions: list[Partition] = [(topic, p) for p in range(self.admin.topics()[topic])]
+        ends = self.admin.ends(partitions)
+        positions = {p: start[p] if start else BEGINNING for p in partitions}
+        consumer = Consumer(self.settings, "chaos-reader", ends=True)
+        records: list[Record] = []
+        try:
+            consumer.assign(positions)
+            deadline = time.monotonic() + PATIENCE
+            while any(positions[p] < end for p, end in ends.items()):
+                assert time.monotonic() < deadline, f"{topic} can't be read to its end"
+                batch = consumer.poll(0.1, 5_000)
+                records += batch.records
+                positions |= {(r.topic(), r.partition()): r.offset() + 1 for r in batch.records} | batch.ends
+        finally:
+            consumer.close()
+        return records
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """The answer; what Kafka can't answer just now (a topic was just made) is asked again."""
+    answers: list[Answer] = []
+
+    def answered() -> bool:
+        answers.append(ask())
+        return True
+
+    until(answered, "Kafka answers")
+    return answers[0]
+
+
+def until(
+    condition: Callable[[], bool], what: str, explain: Callable[[], str] = str, *, pause: float = 0.1
+) -> None:
+    """Wait for a condition. What Kafka can't answer just now is asked again."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if condition():
+                return
+        except KafkaUnavailableError as error:
+            trouble = str(error)
+        else:
+            trouble = ""
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {PATIENCE:.0f} s: {what} {trouble}\n{explain()}")
+        time.sleep(pause)

@@ -1,0 +1,33 @@
+"""The engine dies, again and again: every order ends with all of its effects or with none, each effect happens once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.platform_kit import Platform
+
+
+@pytest.fixture
+def platform(kafka: str, tmp_path: Path) -> Iterator[Platform]:
+    with Platform(kafka, tmp_path) as platform:
+        platform.services()
+        yield platform
+
+
+def test_an_engine_killed_in_the_middle_leaves_nothing_half_done(platform: Platform) -> None:
+    """After four kill -9 of the engine among 500 orders, each order has all of its effects or none, and none twice."""
+    platform.role("intake").start().await_ready()
+    engine = platform.role("engine").start().await_ready()
+    with platform.load(per_second=40, count=500) as orders:
+        for _ in range(4):
+            platform.await_more(orders, 10)
+            engine.kill()
+            engine.start()
+    platform.settle(orders)
+    assert platform.broken_promises(orders) == []
+    assert platform.repeated_moves(orders) == []
+    assert platform.wrong_snapshots(orders) == []
+    assert platform.completed(orders) > 100

@@ -1,0 +1,48 @@
+"""Two engines share the shards and take them from each other, in good order and otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.platform_kit import SHARDS, Platform
+
+
+@pytest.fixture
+def platform(kafka: str, tmp_path: Path) -> Iterator[Platform]:
+    with Platform(kafka, tmp_path) as platform:
+        platform.services()
+        yield platform
+
+
+def test_shards_that_change_hands_lose_and_double_nothing(platform: Platform) -> None:
+    """Shards that go between two engines by joining, kill -9, freezing and leaving lose nothing and apply nothing twice."""
+    platform.role("intake").start().await_ready()
+    first, second = platform.role("engine", "engine-1"), platform.role("engine", "engine-2")
+    first.start().await_ready()
+    with platform.load(per_second=40) as orders:
+        platform.await_more(orders)
+        second.start().await_ready()
+        platform.await_shards({first: SHARDS // 2, second: SHARDS // 2})
+        platform.await_more(orders, 20)
+        first.kill()
+        platform.await_shards({second: SHARDS})
+        platform.await_more(orders, 20)
+        first.start().await_ready()
+        platform.await_shards({first: SHARDS // 2, second: SHARDS // 2})
+        second.freeze()
+        platform.await_shards({first: SHARDS})
+        platform.await_more(orders, 20)
+        second.thaw()
+        platform.await_shards({first: SHARDS // 2, second: SHARDS // 2})
+        platform.await_more(orders, 20)
+        second.stop()
+        platform.await_shards({first: SHARDS})
+        platform.await_more(orders, 20)
+    platform.settle(orders)
+    assert platform.broken_promises(orders) == []
+    assert platform.repeated_moves(orders) == []
+    assert platform.wrong_snapshots(orders) == []
+    assert platform.completed(orders) > 100
