@@ -52,7 +52,9 @@ class Store:
 
     def _open(self) -> None:
         self._db = apsw.Connection(str(self._path))
-        self._db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536")
+        # One by one: execute() stops at the first statement that answers with a row.
+        for name, value in (("journal_mode", "wal"), ("synchronous", 0), ("cache_size", -65_536)):
+            self._db.pragma(name, value)
         self._db.execute(_SCHEMA)
 
     def wipe(self, why: str) -> None:
