@@ -29,7 +29,7 @@ format: setup ## Put the code into shape
 	$(BIN)/ruff format
 
 bench: setup ## Measure; prints a table, writes .bench/latest.json
-	@exec $(BIN)/python tests/bench/run.py
+	@PYTHONPATH=tests exec $(BIN)/python -m bench
 
 lock: ## Resolve the newest allowed versions into requirements.lock (needs uv)
 	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
