@@ -97,9 +97,10 @@ class Intake:
             self._consumer.close()
 
     def _journal(self, records: list[Record]) -> None:
-        """Append what belongs to a transaction; returns when the broker has all of it."""
+        """Append what belongs to a transaction; returns when the broker has all of it. Only then are these records done:
+        whatever fails before, leaving the group must not commit them."""
         produce, shards, topic_ids = self._producer.produce, self._shards, self._topic_ids
-        positions = self._positions
+        positions: dict[Partition, int] = {}
         journaled = 0
         for record in records:
             topic, partition, offset = record.topic(), record.partition(), record.offset()
@@ -127,6 +128,7 @@ class Intake:
             journaled += 1
         if journaled:
             self._flush()
+        self._positions.update(positions)
         self._advance(positions)
         self._metrics.journaled(journaled, len(records))
 
