@@ -288,6 +288,7 @@ class Producer:
         else:
             config |= {"delivery.report.only.error": True, "on_delivery": self._failed}
         self._failure: Any = None
+        self._broken: KantorError | None = None
         self._producer = ck.Producer(config | dict(extra or {}))
 
     def _failed(self, error: Any, record: Any) -> None:
@@ -320,21 +321,33 @@ class Producer:
                 _translate(error)
 
     def poll(self, timeout: float = 0) -> None:
-        """Serve the client. Raises ``FencedError`` or ``KafkaUnavailableError`` if it is of no use any more."""
-        self._call(self._producer.poll, timeout)
+        """Serve the client. Raises ``FencedError`` or ``KantorError`` if it is of no use any more: what it had queued is
+        lost."""
+        self._serve(self._producer.poll, timeout)
 
     def flush(self, timeout: float = 30.0) -> None:
         """Wait until everything handed over is delivered. Raises ``KafkaUnavailableError`` if that takes longer than
         ``timeout`` (it stays queued: call again), ``KantorError`` if a record was refused for good."""
-        try:
-            left = self._producer.flush(timeout)
-        except ck.KafkaException as error:
-            _translate(error)
+        left = self._serve(self._producer.flush, timeout)
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise KantorError(f"a record was not delivered: {failure}")
         if left:
             raise KafkaUnavailableError(f"{left} records not delivered within {timeout:.0f} s")
+
+    def _serve(self, function: Callable[[float], Any], timeout: float) -> Any:
+        """Run the client's callbacks. Its fatal error is raised to one call only, the first; the next ones would find an
+        empty queue and take that for success. So it is kept."""
+        if self._broken is None:
+            try:
+                return function(timeout)
+            except (ck.KafkaException, SystemError) as error:
+                # SystemError: the binding had the fatal error to raise, and called on_delivery nevertheless.
+                cause = error.args[0] if isinstance(error, ck.KafkaException) else error.__cause__
+                fenced = isinstance(cause, ck.KafkaError) and cause.code() in _FENCED
+                text = f"the producer is broken, what it had queued is lost: {cause or error}"
+                self._broken = FencedError(text) if fenced else KantorError(text)
+        raise type(self._broken)(str(self._broken))
 
     def init_transactions(self, timeout: float = 60.0) -> None:
         """Fence whoever used this ``transactional_id`` before and end its open Kafka transaction (KIP-98)."""
@@ -360,7 +373,7 @@ class Producer:
 
     def purge(self) -> None:
         """Forget what is queued: before abandoning this producer, so that its destruction does not wait."""
-        with suppress(ck.KafkaException):  # it is abandoned because it failed
+        with suppress(ck.KafkaException, SystemError):  # it is abandoned because it failed
             self._producer.purge(in_queue=True, in_flight=True, blocking=False)
             self._producer.poll(0)
 
