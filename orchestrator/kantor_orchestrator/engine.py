@@ -49,7 +49,7 @@ log = logging.getLogger("kantor.engine")
 BATCH = 500
 #: A shard with more entries waiting than this is not read further for now.
 BACKLOG = 5_000
-#: Seconds after which a position that only watermarks have moved is committed.
+#: Seconds after which the position of a shard at rest, moved by watermarks only, is committed.
 SAVE_INTERVAL = 5.0
 #: What became of an entry, in the metrics.
 APPLIED, UNCHANGED, REPLAY, UNNAMED, MALFORMED = "applied", "unchanged", "replay", "unnamed", "malformed"
