@@ -113,7 +113,7 @@ def compile_reader(schema: Schema) -> Read | None:
     source = _ReaderSource()
     try:
         value = source.record(schema, " ")
-    except _NotHandledError:
+    except (_NotHandledError, KeyError, TypeError):  # no record, or no Avro at all: fastavro says so
         return None
     lines = ["def read(b, i):", *source.lines, " if i != len(b): raise IndexError(i)", f" return {value}"]
     exec("\n".join(lines), source.names)  # noqa: S102 - as above
