@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from kantor.codec import Codec
-from kantor.errors import RegistryUnavailableError, UndecodableError, UnknownSchemaError
+from kantor.errors import CodecError, RegistryUnavailableError, UnknownSchemaError
 from kantor.kafka import Record
 from kantor_orchestrator import journal
 from kantor_orchestrator.core.decide import Entry
@@ -19,6 +19,8 @@ from kantor_orchestrator.shard import Shard
 
 #: A transaction's snapshot and number of entries are bounded: no state grows for ever (section 7, rule 2).
 MAX_SNAPSHOT, MAX_ENTRIES = 256 * 1024, 10_000
+#: Characters of an id, a source or a cause: they are kept in the history and, with early messages, in the state.
+MAX_ATTRIBUTE = 1024
 #: For how long (s) a reachable registry may not know a schema id before its entry becomes an incident.
 UNKNOWN_SCHEMA_GRACE = 30.0
 
@@ -106,19 +108,23 @@ class PayloadReader:
             entry.error = f"the header {'ce_source' if entry.id else 'ce_id'} is missing"
             entry.id = entry.id or entry.origin
             return
+        if max(len(entry.id), len(entry.source), len(entry.causation_id)) > MAX_ATTRIBUTE:
+            entry.error = f"ce_id, ce_source or ce_causationid has more than {MAX_ATTRIBUTE} characters"
+            entry.id, entry.source, entry.causation_id = entry.origin, entry.source[:MAX_ATTRIBUTE], ""
+            return
         wanted = self._definitions.captures.get(entry.type)
         if not wanted:
             return
         value = record.value()
         try:
             payload = self._codec.decode(value, headers)
-        except UndecodableError as error:
-            entry.error = str(error)
-            return
         except UnknownSchemaError as error:
             first = self._unknown.setdefault(error.schema_id, time.monotonic())
             if time.monotonic() - first < self._grace:
                 raise NotYet(str(error)) from error
+            entry.error = str(error)
+            return
+        except CodecError as error:
             entry.error = str(error)
             return
         except RegistryUnavailableError as error:
@@ -126,7 +132,7 @@ class PayloadReader:
         entry.payload = {name: payload[name] for name in wanted if name in payload}
         if txn.entries >= MAX_ENTRIES:
             entry.error = f"the transaction has {MAX_ENTRIES} entries already"
-        elif value is not None and (len(value) > MAX_SNAPSHOT // 8 or txn.entries % 50 == 49):
+        elif value is not None and (len(value) > MAX_SNAPSHOT // 64 or txn.entries % 50 == 49):
             size = len(dump(entry.payload)) + shard.size_of(txn)
             if size > MAX_SNAPSHOT:
                 entry.error = (

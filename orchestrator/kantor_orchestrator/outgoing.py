@@ -8,6 +8,7 @@ import time
 from kantor import envelope
 from kantor.codec import Codec, Encoder
 from kantor.envelope import Envelope
+from kantor.errors import EncodingError
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.decide import DEADLINE, EXPIRY, Entry
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Transaction, Transition
@@ -19,6 +20,11 @@ from kantor_orchestrator.snapshots import transition_record
 from kantor_schemas import system
 
 log = logging.getLogger("kantor.engine")
+
+#: Bytes of a command's payload: with its headers it must stay below what topics take unless told otherwise (1 MiB).
+MAX_COMMAND = 980_000
+#: Bytes of a trace header that is passed on; W3C Trace Context asks for 512 at least, and lets longer ones be dropped.
+MAX_TRACE = 1024
 
 _END_HEADERS: list[tuple[str, bytes | None]] = [("ce_type", envelope.TRANSACTION_ENDED.encode())]
 
@@ -40,7 +46,12 @@ class Outgoing:
     def encode_commands(self, transitions: list[Transition]) -> dict[str, bytes]:
         """The payloads of all commands, by id, before anything is changed. Raises ``EncodingError`` if captured values
         do not fit: the entry becomes an incident."""
-        return {t.command.id: self._encoder(t.command)(t.command.fields) for t in transitions if t.command}
+        payloads: dict[str, bytes] = {}
+        for command in [t.command for t in transitions if t.command]:
+            payload = payloads[command.id] = self._encoder(command)(command.fields)
+            if len(payload) > MAX_COMMAND:
+                raise EncodingError(f"{command.type}: {len(payload)} bytes, the limit is {MAX_COMMAND}")
+        return payloads
 
     def write(
         self,
@@ -80,7 +91,7 @@ class Outgoing:
     def _send(
         self, shard: Shard, txn: Transaction, command: SentCommand, value: bytes, headers: Headers
     ) -> None:
-        trace, state = headers.get("traceparent"), headers.get("tracestate")
+        trace, state = _traced(headers, "traceparent"), _traced(headers, "tracestate")
         attributes = Envelope(
             id=command.id,
             source=envelope.KANTOR_SOURCE,
@@ -91,8 +102,8 @@ class Outgoing:
             idempotency_key=command.idempotency_key,
             expiry_time=command.expires_at or None,
             reverses=command.reverses or None,
-            traceparent=trace.decode("latin-1") if trace else None,
-            tracestate=state.decode("latin-1") if state else None,
+            traceparent=trace,
+            tracestate=state,
         )
         shard.producer.produce(command.topic, value, txn.id.encode(), attributes.headers())
         self._tally(self._metrics.commands, command.type)
@@ -128,3 +139,8 @@ class Outgoing:
         shard.producer.produce(topics.ENDED, value, key, attributes.headers())
         self._tally(self._metrics.finished, txn.saga, txn.status)
         self._metrics.duration.labels(txn.saga, txn.status).observe((txn.ended_at - txn.started_at) / 1000)
+
+
+def _traced(headers: Headers, name: str) -> str | None:
+    found = headers.get(name)
+    return found.decode("latin-1") if found and len(found) <= MAX_TRACE else None

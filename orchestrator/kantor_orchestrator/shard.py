@@ -87,7 +87,11 @@ class Shard:
         self._saved_position = 0  # the group's
         self._grouped_at = -GROUP_INTERVAL
         self.producer = Producer(
-            settings, f"kantor-engine-{number}", transactional_id=f"kantor-engine-{number}", linger_ms=LINGER
+            settings,
+            f"kantor-engine-{number}",
+            transactional_id=f"kantor-engine-{number}",
+            linger_ms=LINGER,
+            extra={"message.max.bytes": topics.LARGEST},
         )
         self.producer.init_transactions()
         state: Partition = (topics.STATE, number)

@@ -22,6 +22,9 @@ MARK_PREFIX = b"\0mark/"
 
 _DAY = 86_400_000
 _MIB = 1 << 20
+#: Bytes of the largest record that the engine writes to history and state: a snapshot's values are 256 KiB at most, as
+#: JSON and with what is not yet counted several times that. A record that is refused would stop its shard.
+LARGEST = 8 * _MIB
 
 
 def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
@@ -38,7 +41,15 @@ def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
                 "max.message.bytes": str(journal_limit),
             },
         ),
-        TopicSpec(HISTORY, shards, {"cleanup.policy": "delete", "retention.ms": str(365 * _DAY)}),
+        TopicSpec(
+            HISTORY,
+            shards,
+            {
+                "cleanup.policy": "delete",
+                "retention.ms": str(365 * _DAY),
+                "max.message.bytes": str(LARGEST),
+            },
+        ),
         TopicSpec(
             STATE,
             shards,
@@ -50,6 +61,7 @@ def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
                 "max.compaction.lag.ms": "600000",
                 "min.cleanable.dirty.ratio": "0.05",
                 "delete.retention.ms": str(_DAY),
+                "max.message.bytes": str(LARGEST),
             },
         ),
         TopicSpec(DEFINITIONS, 1, compacted),
