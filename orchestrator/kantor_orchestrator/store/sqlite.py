@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import apsw
 
@@ -26,6 +27,9 @@ CREATE INDEX IF NOT EXISTS snapshots_expires ON snapshots (expires) WHERE expire
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID;
 """
 
+#: Milliseconds to wait for another process that writes: one that is frozen in the middle of it is not waited for.
+_BUSY = 1_000
+
 #: (snapshot, when its next timer is due, when its stub expires); None: forget the transaction.
 Row = tuple[bytes, int | None, int | None]
 
@@ -35,8 +39,13 @@ class Store:
 
     def __init__(self, path: Path, changelog: str, max_age: float) -> None:
         """``changelog`` names the state topic and partition, ids included: a store of another cluster is wiped. So is
-        one that was last flushed more than ``max_age`` seconds ago: its tombstones may be gone (rule 7a.7)."""
+        one that was last flushed more than ``max_age`` seconds ago: its tombstones may be gone (rule 7a.7).
+
+        From now on it is ours: whoever opened it before, and lost the shard since, writes no more. (An engine that was
+        frozen does not know; the shard is taken in Kafka before its store is opened.)"""
         self._path = path
+        self._changelog = changelog
+        self._owner = uuid4().hex
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._open()
@@ -46,12 +55,13 @@ class Store:
                 self.wipe("its restoring was not finished")
             elif self.position and time.time() - float(self._fact("flushed_at") or 0) > max_age:
                 self.wipe("it is too old")
+            self._claim()
         except apsw.Error as error:
-            self.wipe(f"it can't be read: {error}")
-        self._set("changelog", changelog)
+            self.wipe(f"it can't be used: {error}")
 
     def _open(self) -> None:
         self._db = apsw.Connection(str(self._path))
+        self._db.set_busy_timeout(_BUSY)
         # One by one: execute() stops at the first statement that answers with a row.
         for name, value in (("journal_mode", "wal"), ("synchronous", 0), ("cache_size", -65_536)):
             self._db.pragma(name, value)
@@ -66,6 +76,11 @@ class Store:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self._path}{suffix}").unlink(missing_ok=True)
         self._open()
+        self._claim()
+
+    def _claim(self) -> None:
+        self._set("changelog", self._changelog)
+        self._set("owner", self._owner)
 
     @property
     def position(self) -> int:
@@ -79,8 +94,14 @@ class Store:
         return None
 
     def flush(self, rows: Mapping[str, Row | None], position: int) -> None:
-        """Store these, and that the changelog is applied up to ``position``: all or nothing."""
+        """Store these, and that the changelog is applied up to ``position``: all or nothing. Nothing if another one has
+        opened the store since."""
         with self._db:
+            ours = "UPDATE facts SET value = value WHERE name = 'owner' AND value = ?"  # and takes the write lock
+            self._db.execute(ours, (self._owner,))
+            if not self._db.changes():
+                log.info("the store %s has another owner", self._path, extra={"action": "store_lost"})
+                return
             self._db.executemany(
                 "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)",
                 ((id_, *row) for id_, row in rows.items() if row is not None),
