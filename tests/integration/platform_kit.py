@@ -16,24 +16,33 @@ import threading
 import time
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from integration.chaos_services import DEFINITION, ENV_FOLDER, MESSAGES, SERVICES, OrderPlaced, database
+from integration.chaos_services import (
+    DEFINITION,
+    ENV_FOLDER,
+    MESSAGES,
+    SERVICES,
+    Order,
+    OrderPlaced,
+    database,
+)
 from kantor.codec import Codec
-from kantor.errors import KafkaUnavailableError
-from kantor.kafka import BEGINNING, Admin, Consumer, KafkaSettings, Partition, Record
+from kantor.errors import KafkaUnavailableError, NotFoundError
+from kantor.kafka import BEGINNING, Admin, Consumer, KafkaSettings, Partition, Producer, Record
 from kantor.publisher import Publisher
 from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP
-from kantor_orchestrator.core.transaction import ENDED, Status, Transaction, evolve
+from kantor_orchestrator.config import INTAKE_GROUP
+from kantor_orchestrator.core.transaction import ENDED, Kind, Status, Transaction, evolve
 from kantor_orchestrator.definitions import deploy, yaml_source
 from kantor_orchestrator.definitions.reading import Reading
 from kantor_orchestrator.snapshots import transaction_from, transition_from
+from kantor_orchestrator.view.queries import Trace, View
 from kantor_schemas import Catalog
 
 Answer = TypeVar("Answer")
@@ -54,8 +63,7 @@ class Program:
     ) -> None:
         self.name = name
         self._command = [sys.executable, "-m", *command]
-        self._environment = {k: v for k, v in os.environ.items() if not k.startswith("KANTOR_")}
-        self._environment |= {"PYTHONPATH": str(TESTS), "KANTOR_LOG": "json", **environment}
+        self._environment = _environment({"KANTOR_LOG": "json", **environment})
         self._log = folder / f"{name}.log"
         self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -207,6 +215,7 @@ class Platform:
         self.schemas = schema_store(self.settings)
         self.codec = Codec(self.schemas)
         self._environment = {"KANTOR_BOOTSTRAP_SERVERS": bootstrap_servers, ENV_FOLDER: str(folder)}
+        self._home = folder / "home"
         self._programs: list[Program] = []
         self._exit = ExitStack()
         self._placed = 0
@@ -247,7 +256,7 @@ class Platform:
     def role(self, role: str, name: str = "", **environment: str) -> Program:
         """One role of the orchestrator, not started yet. Replicas need names of their own; they share one home."""
         command = ["kantor_orchestrator.cli.main", "run", "--role", role]
-        return self._program(name or role, command, KANTOR_HOME=str(self.folder / "home"), **environment)
+        return self._program(name or role, command, KANTOR_HOME=str(self._home), **environment)
 
     def _program(self, name: str, command: Sequence[str], **environment: str) -> Program:
         program = Program(name, command, self.folder, self._environment | environment)
@@ -263,8 +272,7 @@ class Platform:
         """Place orders at once; without a plan they get all plans in turn."""
         orders = Orders() if orders is None else orders
         for _ in range(count):
-            self._placed += 1
-            id_ = f"{self._name}-{self._placed}"
+            id_ = self.new_id()
             orders[id_] = plan or PLANS[self._placed % len(PLANS)]
             self.publisher(OrderPlaced(order_id=id_, plan=orders[id_]), transaction_id=id_)
         return orders
@@ -297,6 +305,54 @@ class Platform:
             return False
         return True
 
+    def send(
+        self,
+        message: type[Order],
+        id_: str | None,
+        value: bytes | None,
+        *,
+        key: bytes | None = b"any",
+        **headers: bytes,
+    ) -> str:
+        """Put a record where messages of this type go: any bytes, any transaction id. Its ``topic/partition/offset``."""
+        found = {
+            "ce_specversion": b"1.0",
+            "ce_id": f"{self._name}-{time.monotonic_ns()}".encode(),
+            "ce_source": b"somebody",
+            "ce_type": message.TYPE.encode(),
+            "content-type": b"application/avro",
+        }
+        if id_ is not None:
+            found["ce_correlationid"] = id_.encode()
+        return self.send_to(message.TOPIC, value, key, found | headers)
+
+    def send_to(
+        self, topic: str, value: bytes | None, key: bytes | None, headers: Mapping[str, bytes]
+    ) -> str:
+        places: list[str] = []
+
+        def delivered(error: Any, record: Any) -> None:
+            assert error is None, error
+            places.append(f"{record.topic()}/{record.partition()}/{record.offset()}")
+
+        # Not idempotent: such a producer waits 500 ms before its first record.
+        extra = {
+            "enable.idempotence": False,
+            "message.max.bytes": 20_000_000,
+            "delivery.report.only.error": False,
+        }
+        producer = Producer(self.settings, "chaos-sender", linger_ms=0, extra=extra)
+        producer.produce(topic, value, key, list(headers.items()), on_delivery=delivered)
+        producer.flush()
+        return places[0]
+
+    def encode(self, message: Order) -> bytes:
+        return self.codec.encoder(message.SCHEMA, message.TOPIC)(message.to_avro())
+
+    def new_id(self) -> str:
+        self._placed += 1
+        return f"{self._name}-{self._placed}"
+
     # -- waiting
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
@@ -328,7 +384,7 @@ class Platform:
 
         until(met, f"shards are {[(engine.name, count) for engine, count in shards.items()]}", self.tails)
 
-    def await_completed(self, orders: Orders) -> None:
+    def await_completed(self, orders: Collection[str]) -> None:
         """Until every one of these has completed."""
         self.until(
             lambda: all(self.follower.status(id_) is Status.COMPLETED for id_ in orders),
@@ -346,8 +402,9 @@ class Platform:
             sources = self._sources()
             wanted = {f"chaos.{name}": self._read_by(name, sources) for name in SERVICES}
             wanted[INTAKE_GROUP] = sources
-            wanted[ENGINE_GROUP] = self._last_entries()
             behind = {group: found for group, ends in wanted.items() if (found := self._behind(group, ends))}
+            if found := self._unprocessed():
+                behind["the engine"] = found
             waiting_for = f"{len(open_)} of {len(orders)} orders {list(open_.items())[:5]}, groups {behind}"
             if open_ or behind:
                 return False
@@ -365,11 +422,16 @@ class Platform:
         reached = self.follower.reached
         return events | {p: end for p, end in reached.items() if p[0] in self._commands}
 
-    def _last_entries(self) -> dict[Partition, int]:
-        """After the last entry of each journal partition that can change something (the engine commits a position that
-        only watermarks have moved when it has time)."""
+    def _unprocessed(self) -> dict[Partition, tuple[int, int]]:
+        """Where a shard's record is before its last entry that can change something. (The group's offsets are for lag
+        tools, and follow when there is time.)"""
         entries = [record for record in self.read(topics.JOURNAL, self.began) if record.key() is not None]
-        return {(topics.JOURNAL, record.partition()): record.offset() + 1 for record in entries}
+        ends = {(topics.JOURNAL, record.partition()): record.offset() + 1 for record in entries}
+        positions: dict[Partition, int] = {}
+        for record in self.read(topics.STATE):
+            if record.key() == topics.SHARD_KEY:
+                positions[topics.JOURNAL, record.partition()] = self.codec.decode(record.value())["position"]
+        return {p: (positions.get(p, 0), end) for p, end in ends.items() if positions.get(p, 0) < end}
 
     def _read_by(self, service: str, sources: Mapping[Partition, int]) -> dict[Partition, int]:
         read = {handler.topic for handler in SERVICES[service].handlers}
@@ -443,7 +505,7 @@ class Platform:
                 found.append(f"{id_}: history says {folded}, state says {stored}")
         return found
 
-    def journal(self, transactions: Iterable[str]) -> list[tuple[str, dict[str, bytes]]]:
+    def entries(self, transactions: Iterable[str]) -> list[tuple[str, dict[str, bytes]]]:
         """The journal's messages (not timers) of these transactions, with their headers."""
         wanted = set(transactions)
         found = []
@@ -456,9 +518,65 @@ class Platform:
 
     def replays(self, transactions: Iterable[str]) -> int:
         """How many messages intake has copied into the journal more often than once."""
-        entries = self.journal(transactions)
+        entries = self.entries(transactions)
         return len(entries) - len(
             {(headers[journal.TOPIC_ID], headers[journal.ORIGIN]) for _, headers in entries}
+        )
+
+    def dead_letter(self, service: str, place: str) -> Record:
+        """The dead letter of the record that was at ``place``, once it is there."""
+        topic, found = f"dlq.chaos.{service}", list[Record]()
+
+        def there() -> bool:
+            found.extend(record for record in self.read(topic) if origin_of(record) == place)
+            return bool(found)
+
+        until(there, f"{topic} has {place}", self.tails)
+        return found[0]
+
+    def incident(self, id_: str) -> str:
+        """Why this transaction needs a person, once it does: the history's word, which is also the view's."""
+
+        def reasons() -> list[str]:
+            return [m["reason"] for m in self.follower.moves[id_] if m["kind"] == Kind.INCIDENT_OPENED]
+
+        self.until(lambda: bool(reasons()), f"{id_} has an incident")
+        shown = self.seen(id_, lambda trace: bool(trace.incidents))
+        assert [incident.reason for incident in shown.incidents] == reasons()
+        return reasons()[0]
+
+    def seen(self, id_: str, condition: Callable[[Trace], bool]) -> Trace:
+        """What the view says of a transaction, once it fulfils the condition."""
+        found: list[Trace] = []
+
+        def there() -> bool:
+            with View(self._home / "view.db") as view, suppress(NotFoundError):
+                found[:] = [view.trace(id_)]
+            return bool(found) and condition(found[0])
+
+        until(there, f"the view shows {id_}", lambda: f"{found}\n{self.tails()}")
+        return found[0]
+
+    def uncorrelated(self, topic: str) -> dict[str, journal.Uncorrelated]:
+        """What intake says in its watermarks that it can't attribute, of this topic: the latest word of each process."""
+        found: dict[str, journal.Uncorrelated] = {}
+        for record in self.read(topics.JOURNAL, self.began):
+            if record.key() is None:
+                mark = journal.Watermark.load(record.value() or b"")
+                said, known = mark.uncorrelated.get(topic), found.get(mark.intake)
+                if said and (known is None or said.count > known.count):
+                    found[mark.intake] = said
+        return found
+
+    def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """``kantor ARGUMENTS``, with this platform's home."""
+        return subprocess.run(
+            [sys.executable, "-m", "kantor_orchestrator.cli.main", *arguments],
+            env=_environment(self._environment | {"KANTOR_HOME": str(self._home)} | environment),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
         )
 
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> list[Record]:
@@ -479,6 +597,20 @@ class Platform:
         finally:
             consumer.close()
         return records
+
+
+def origin_of(letter: Record) -> str:
+    """Where a dead letter was before."""
+    headers = dict(letter.headers() or ())
+    return "/".join(
+        (headers[f"__dlq.errors.{part}"] or b"").decode() for part in ("topic", "partition", "offset")
+    )
+
+
+def _environment(added: Mapping[str, str]) -> dict[str, str]:
+    """Ours, without what a developer may have set for Kantor."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("KANTOR_")}
+    return ours | {"PYTHONPATH": str(TESTS)} | dict(added)
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from integration.platform_kit import SHARDS, Platform
+from kantor_orchestrator.store.sqlite import Store
 
 
 @pytest.fixture
@@ -15,6 +18,27 @@ def platform(kafka: str, tmp_path: Path) -> Iterator[Platform]:
     with Platform(kafka, tmp_path) as platform:
         platform.services()
         yield platform
+
+
+def test_a_store_belongs_to_whom_opened_it_last(tmp_path: Path) -> None:
+    """An engine that was frozen, and lost its shard to another one on this machine, changes nothing in the store."""
+    with closing(Store(tmp_path / "shard", "changelog", 3600)) as lost:
+        lost.flush({"t": (b"first", None, None)}, 1)
+        with closing(Store(tmp_path / "shard", "changelog", 3600)) as taken:
+            taken.flush({"t": (b"second", None, None)}, 2)
+            lost.flush({"t": (b"late", None, None)}, 1)
+            assert (taken.load("t"), taken.position) == (b"second", 2)
+
+
+def test_a_store_that_a_frozen_engine_has_locked_is_made_anew(tmp_path: Path) -> None:
+    """An engine that was frozen in the middle of writing keeps nobody from taking its shard."""
+    with closing(Store(tmp_path / "shard", "changelog", 3600)) as lost:
+        lost.flush({"t": (b"first", None, None)}, 1)
+        with closing(sqlite3.connect(tmp_path / "shard", isolation_level=None)) as frozen:
+            frozen.execute("BEGIN IMMEDIATE")
+            with closing(Store(tmp_path / "shard", "changelog", 3600)) as taken:
+                taken.flush({"t": (b"second", None, None)}, 2)
+                assert (taken.load("t"), taken.position) == (b"second", 2)
 
 
 def test_shards_that_change_hands_lose_and_double_nothing(platform: Platform) -> None:
