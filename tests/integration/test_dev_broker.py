@@ -308,9 +308,12 @@ def test_an_interrupted_start_leaves_nothing_running(tmp_path: Path) -> None:
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as starting:
         state = tmp_path / "kafka" / "broker.json"
-        while not state.exists() and starting.poll() is None:
-            time.sleep(0.05)
         record = Record.read(state)
+        while (
+            not (record and record.process) and starting.poll() is None
+        ):  # it is written before and after the start
+            time.sleep(0.05)
+            record = Record.read(state)
         starting.send_signal(signal.SIGINT)
         assert starting.wait(60) == 1
     assert record
