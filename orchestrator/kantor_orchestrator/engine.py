@@ -307,8 +307,11 @@ class Engine:
         self._shards.pop(number).close(clean=False)
         if (topics.JOURNAL, number) not in self._consumer.assignment():
             return
+        was_paused = number in self._paused
         shard = self._take(number)
         self._consumer.seek((topics.JOURNAL, number), shard.position)
+        if was_paused:  # for the backlog that is forgotten now
+            self._consumer.resume([(topics.JOURNAL, number)])
 
     # -- shards come and go
 
