@@ -300,23 +300,30 @@ def test_a_first_start_without_a_network_says_so(kantor_dev: Run, tmp_path: Path
     assert "Traceback" not in result.stderr
 
 
-def test_an_interrupted_start_leaves_nothing_running(tmp_path: Path) -> None:
-    """Ctrl-C while Kafka comes up stops it."""
-    environment = {**os.environ, "KANTOR_HOME": str(tmp_path)}
+def interrupt_a_start(home: Path) -> tuple[int, Record]:
+    """Ctrl-C as soon as Kafka's process is known: the command's exit code, and what it noted of that process."""
+    environment = {**os.environ, "KANTOR_HOME": str(home)}
     command = [sys.executable, "-m", "kantor_orchestrator.cli.dev", "start"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as starting:
-        state = tmp_path / "kafka" / "broker.json"
-        record = Record.read(state)
-        while (
-            not (record and record.process) and starting.poll() is None
-        ):  # it is written before and after the start
-            time.sleep(0.05)
-            record = Record.read(state)
+        record = None
+        while not (record and record.process):  # the record is written before the start and after it
+            assert starting.poll() is None, starting.stderr
+            time.sleep(0.01)
+            record = Record.read(home / "kafka" / "broker.json")
         starting.send_signal(signal.SIGINT)
-        assert starting.wait(60) == 1
-    assert record
+        return starting.wait(60), record
+
+
+def test_an_interrupted_start_leaves_nothing_running(tmp_path: Path) -> None:
+    """Ctrl-C while Kafka comes up stops it."""
+    for attempt in range(10):  # on a machine that holds us up Kafka may be ready before: then try once more
+        code, record = interrupt_a_start(tmp_path / str(attempt))
+        if code != 0:
+            break
+        DevBroker(tmp_path / str(attempt)).reset()
+    assert code == 1
     assert record.process
     assert not record.process.is_alive()
 
