@@ -18,6 +18,7 @@ import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -32,8 +33,18 @@ from integration.chaos_services import (
     database,
 )
 from kantor.codec import Codec
+from kantor.envelope import shard_of
 from kantor.errors import KafkaUnavailableError, NotFoundError
-from kantor.kafka import BEGINNING, Admin, Consumer, KafkaSettings, Partition, Producer, Record
+from kantor.kafka import (
+    BEGINNING,
+    Admin,
+    Consumer,
+    KafkaSettings,
+    Partition,
+    Producer,
+    Record,
+    TopicSpec,
+)
 from kantor.publisher import Publisher
 from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics
@@ -51,6 +62,7 @@ TESTS = Path(__file__).parents[1]
 #: Seconds: long enough for a noisy machine; nothing waits longer than it must.
 PATIENCE = 120.0
 SHARDS = 4
+FLOOD = "evt.chaos.flood.v1"
 #: What becomes of ten orders.
 PLANS = ("good", "no_money", "good", "good", "no_parcel", "good", "no_points", "good", "no_stock", "good")
 
@@ -345,6 +357,29 @@ class Platform:
         producer.produce(topic, value, key, list(headers.items()), on_delivery=delivered)
         producer.flush()
         return places[0]
+
+    def flood(self, count: int) -> None:
+        """So many events that no saga names, all for shard 0."""
+        self.admin.create_topics([TopicSpec(FLOOD, 1)])
+        headers = {"ce_source": b"flood", "ce_type": b"chaos.flood.Rained"}
+        ids = (self.new_id() for _ in range(10 * len(self.began) * count))
+        for_shard_0 = (id_ for id_ in ids if shard_of(id_, len(self.began)) == 0)
+        producer = Producer(self.settings, "chaos-flood", linger_ms=50)
+        for id_ in islice(for_shard_0, count):
+            found = headers | {"ce_id": id_.encode(), "ce_correlationid": id_.encode()}
+            producer.produce(FLOOD, b"wet", None, list(found.items()))
+        producer.flush()
+
+    def await_journaled(self, topic: str) -> None:
+        """Until intake has read all that is in this topic now."""
+        partitions: list[Partition] = [(topic, p) for p in range(self.admin.topics()[topic])]
+        ends = patiently(lambda: self.admin.ends(partitions))
+        until(lambda: not self._behind(INTAKE_GROUP, ends), f"{topic} is in the journal", self.tails)
+
+    def fence(self) -> None:
+        """Take shard 0's producer from its engine, as another engine does that takes the shard."""
+        id_ = "kantor-engine-0"
+        Producer(self.settings, id_, transactional_id=id_).init_transactions()
 
     def encode(self, message: Order) -> bytes:
         return self.codec.encoder(message.SCHEMA, message.TOPIC)(message.to_avro())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.platform_kit import Platform
+from integration.platform_kit import FLOOD, Platform
 
 
 @pytest.fixture
@@ -15,6 +15,18 @@ def platform(kafka: str, tmp_path: Path) -> Iterator[Platform]:
     with Platform(kafka, tmp_path) as platform:
         platform.services()
         yield platform
+
+
+def test_an_engine_that_is_fenced_in_a_backlog_goes_on(platform: Platform) -> None:
+    """An engine that loses a producer while it holds a backlog back takes the shard anew and finishes the backlog."""
+    platform.flood(12_000)
+    platform.role("intake").start()
+    platform.await_journaled(FLOOD)
+    engine = platform.role("engine").start().await_ready()
+    for _ in range(5):
+        platform.fence()
+    platform.await_completed(platform.place(12, "good"))
+    assert engine.metric("kantor_shards_retaken_total") > 0
 
 
 def test_an_engine_killed_in_the_middle_leaves_nothing_half_done(platform: Platform) -> None:
