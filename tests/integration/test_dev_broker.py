@@ -303,7 +303,12 @@ def test_a_first_start_without_a_network_says_so(kantor_dev: Run, tmp_path: Path
 def interrupt_a_start(home: Path) -> tuple[int, Record]:
     """Ctrl-C as soon as Kafka's process is known: the command's exit code, and what it noted of that process."""
     environment = {**os.environ, "KANTOR_HOME": str(home)}
-    command = [sys.executable, "-m", "kantor_orchestrator.cli.dev", "start"]
+    # A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C.
+    program = (
+        "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "sys.argv = ['kantor', 'start']; runpy.run_module('kantor_orchestrator.cli.dev', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as starting:
