@@ -60,7 +60,7 @@ Answer = TypeVar("Answer")
 
 TESTS = Path(__file__).parents[1]
 #: Seconds: long enough for a noisy machine; nothing waits longer than it must.
-PATIENCE = 120.0
+PATIENCE = 300.0
 SHARDS = 4
 FLOOD = "evt.chaos.flood.v1"
 #: What becomes of ten orders.
