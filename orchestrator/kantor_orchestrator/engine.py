@@ -18,12 +18,12 @@ from threading import Event
 
 from kantor.codec import Codec, SchemaStore
 from kantor.errors import CodecError, FencedError, KafkaUnavailableError, KantorError
-from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Producer, Record
+from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.config import ENGINE_GROUP
 from kantor_orchestrator.core.decide import Entry, decide
 from kantor_orchestrator.core.saga import Saga
-from kantor_orchestrator.core.transaction import Transaction, Transition, evolve
+from kantor_orchestrator.core.transaction import Kind, Transaction, Transition, evolve
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.entries import (
     UNKNOWN_SCHEMA_GRACE,
@@ -38,18 +38,21 @@ from kantor_orchestrator.entries import (
     transaction_of,
     watermark,
 )
+from kantor_orchestrator.firing import Firing
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.outgoing import Outgoing
-from kantor_orchestrator.shard import Shard
-from kantor_orchestrator.timers import Timers
+from kantor_orchestrator.shard import Batch, Shard
 
 log = logging.getLogger("kantor.engine")
 
 #: Entries in one Kafka transaction: enough to spread the commit's cost, few enough to keep latency low.
 BATCH = 500
+#: Seconds that a batch which sends nothing and ends nothing waits for more entries: nobody waits for it, and a Kafka
+#: transaction costs the broker as much for one entry as for a hundred.
+LINGER = 0.02
 #: A shard with more entries waiting than this is not read further for now.
 BACKLOG = 5_000
-#: Seconds after which the position of a shard at rest, moved by watermarks only, is committed.
+#: Seconds after which the position of a shard at rest (moved by watermarks only, or not yet the group's) is committed.
 SAVE_INTERVAL = 5.0
 #: What became of an entry, in the metrics.
 APPLIED, UNCHANGED, REPLAY, UNNAMED, MALFORMED = "applied", "unchanged", "replay", "unnamed", "malformed"
@@ -80,7 +83,7 @@ class Engine:
         self._metrics = metrics
         self._admin = Admin(settings, "kantor-engine-admin")
         self._consumer = Consumer(settings, "kantor-engine", group=ENGINE_GROUP)
-        self._timers = Producer(settings, "kantor-engine-timers", linger_ms=0)
+        self._firing = Firing(settings, self._consumer, metrics)
         self._payloads = PayloadReader(self._codec, self._definitions, schema_grace)
         self._outgoing = Outgoing(self._codec, self._definitions, metrics)
         self._tally = metrics.tally.add
@@ -119,9 +122,7 @@ class Engine:
             self._commits.shutdown()
 
     def _turn(self) -> None:
-        busy = any(shard.committing is not None for shard in self._shards.values())
-        waiting = any(shard.pending and not shard.not_before for shard in self._shards.values())
-        batch = self._consumer.poll(0 if waiting and not busy else 0.002 if busy else self._idle(), 2_000)
+        batch = self._consumer.poll(self._patience(), 2_000)
         for record in batch.records:
             shard = self._shards.get(record.partition())
             if shard is not None:
@@ -133,18 +134,27 @@ class Engine:
         now = time.monotonic()
         for shard in list(self._shards.values()):
             if shard.committing is None:
-                self._fire_timers(shard)  # between two batches: under load there is no other time
-                if shard.pending and now >= shard.not_before:
-                    self._start(shard)
+                if shard.batch is None:
+                    self._firing.fire_due(shard)  # between two batches: under load there is no other time
+                if now >= shard.not_before:
+                    self._advance(shard)
         self._balance()
-        self._timers.poll()
+        self._firing.poll()
 
-    def _idle(self) -> float:
+    def _patience(self) -> float:
         """How long nothing needs to be done, unless an entry comes (s)."""
-        now = time.time() * 1000
-        due = [moment for shard in self._shards.values() if (moment := shard.pauses.first())]
-        first = min(due, default=now + 100)
-        return min(0.1, max(0.002, (first - now) / 1000))
+        patience = 0.1
+        now, clock = time.monotonic(), time.time() * 1000
+        for shard in self._shards.values():
+            if shard.committing is not None:
+                return 0.002
+            if shard.pending and not shard.not_before:
+                return 0
+            if shard.batch is not None:
+                patience = min(patience, shard.batch.began + LINGER - now)
+            elif due := shard.pauses.first():
+                patience = min(patience, (due - clock) / 1000)
+        return max(0.001, patience)
 
     def _balance(self) -> None:
         for number, shard in self._shards.items():
@@ -157,21 +167,32 @@ class Engine:
 
     # -- a batch: begin, decide, write, commit
 
-    def _start(self, shard: Shard) -> None:
-        """Process what waits for this shard, at most ``BATCH`` entries, and have it committed."""
+    def _advance(self, shard: Shard) -> None:
+        """Process what waits for this shard; have it committed as soon as somebody waits for it, or it is large or old
+        enough."""
         shard.not_before = 0.0
-        self._pass_watermarks(shard)
-        if not shard.pending and not shard.is_unsaved_for(SAVE_INTERVAL):
-            return
-        group_metadata = self._consumer.group_metadata()  # of the batch's begin (rule 7a.4)
+        batch = shard.batch
+        if batch is None:
+            self._pass_watermarks(shard)
+            if not shard.pending and not shard.is_unsaved_for(SAVE_INTERVAL):
+                return
         try:
-            shard.producer.begin()
-            done = self._process(shard)
-            shard.committing = self._commits.submit(shard.commit, group_metadata)
+            if batch is None:
+                batch = shard.batch = Batch(self._consumer.group_metadata())
+                shard.producer.begin()
+            self._process(shard, batch)
+            if batch.urgent or batch.done in (0, BATCH) or time.monotonic() - batch.began >= LINGER:
+                self._close(shard, batch)
         except (FencedError, KafkaUnavailableError) as error:
             self._take_anew(shard, error)
-            return
-        self._metrics.batch.observe(done)
+
+    def _close(self, shard: Shard, batch: Batch) -> None:
+        """Write what the batch changed, and have it committed."""
+        shard.drop_expired()
+        shard.write(batch.changed, batch.marks)
+        shard.batch = None
+        shard.committing = self._commits.submit(shard.commit, batch.group_metadata)
+        self._metrics.batch.observe(batch.done)
 
     def _pass_watermarks(self, shard: Shard) -> None:
         """Take in watermarks at the head of the queue without a Kafka transaction: they change nothing but what the
@@ -191,17 +212,15 @@ class Engine:
             shard.clock = max(shard.clock, record.timestamp()[1])
             shard.position = record.offset() + 1
 
-    def _process(self, shard: Shard) -> int:
-        changed: dict[str, Transaction] = {}
-        marks: set[str] = set()
+    def _process(self, shard: Shard, batch: Batch) -> None:
         pending = shard.pending
-        done = 0
-        while pending and done < BATCH:
+        while pending and batch.done < BATCH:
             record = pending[0]
             try:
-                outcome = self._apply(shard, record, changed, marks)
+                outcome = self._apply(shard, record, batch)
             except NotYet as reason:
                 shard.not_before = time.monotonic() + WAIT
+                batch.urgent = True  # nothing more will come for now
                 log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
                 break
             except MalformedEntry as reason:
@@ -212,13 +231,10 @@ class Engine:
                 self._tally(self._metrics.entries, outcome)
             pending.popleft()
             shard.position = record.offset() + 1
-            done += 1
-        shard.drop_expired()
-        shard.write(changed, marks)
+            batch.done += 1
         self._metrics.tally.flush()
-        return done
 
-    def _apply(self, shard: Shard, record: Record, changed: dict[str, Transaction], marks: set[str]) -> str:
+    def _apply(self, shard: Shard, record: Record, batch: Batch) -> str:
         """One entry of the journal; what became of it, if that is counted. Raises ``NotYet`` before anything was
         changed."""
         headers = headers_of(record)
@@ -229,7 +245,7 @@ class Engine:
             return ""
         id_ = transaction_of(record)
         if kind == journal.TIMER:
-            txn = changed.get(id_) or shard.get(id_)
+            txn = batch.changed.get(id_) or shard.get(id_)
             if txn is None:
                 return ""
             entry, saga = timer_entry(record), self._saga_of(txn)
@@ -241,12 +257,12 @@ class Engine:
             sent, since = sent_at(headers), self._definitions.named.get(type_)
             if since is None or sent < since:
                 return UNNAMED
-            txn = changed.get(id_) or shard.get(id_) or Transaction(id_)
+            txn = batch.changed.get(id_) or shard.get(id_) or Transaction(id_)
             saga = self._saga_of(txn) if txn.saga else self._definitions.starting_with(type_)
             entry = message_entry(record, headers, type_, sent)
             self._payloads.read(entry, record, headers, shard, txn)
             shard.marks[mark] = offset
-            marks.add(mark)
+            batch.marks.add(mark)
         else:
             raise MalformedEntry(f"{journal.ENTRY} is {kind!r}")
         transitions, payloads = self._decide(saga, txn, entry)
@@ -255,7 +271,9 @@ class Engine:
         for transition in transitions:
             evolve(txn, transition)
             self._outgoing.write(shard, txn, transition, entry, record.offset(), headers, payloads)
-        changed[id_] = txn
+            if transition.command is not None or transition.kind is Kind.ENDED:
+                batch.urgent = True
+        batch.changed[id_] = txn
         return APPLIED
 
     def _decide(
@@ -336,8 +354,11 @@ class Engine:
             if shard is None:
                 continue
             clean = True
-            if shard.committing is not None:
+            if shard.batch is not None or shard.committing is not None:
                 try:
+                    if shard.batch is not None:
+                        self._close(shard, shard.batch)
+                    assert shard.committing is not None
                     shard.committing.result()
                     shard.keep()
                 except KantorError as error:
@@ -356,38 +377,3 @@ class Engine:
                 shard.close(clean=False)
                 log.warning("shard %d was lost", number, extra={"action": "shard_lost", "shard": number})
         self._metrics.shards.set(len(self._shards))
-
-    # -- timers
-
-    def _fire_timers(self, shard: Shard) -> None:
-        """Append an entry for each timer that is due. Only between two batches: what is not committed yet is not in the
-        store.
-
-        One that ends in a verdict (a timeout, a deadline) has two conditions more than the clock: intake's lowest
-        watermark has passed the due time, and the shard has processed the journal up to an end that was sampled after
-        it was due. So lag never compensates. A pause between two attempts needs neither.
-        """
-        now = int(time.time() * 1000)
-        shard.load_timers(now)
-        self._fire(shard, shard.pauses, now, now)
-        first = shard.verdicts.first()
-        if not first or first > min(now, shard.low_watermark()):
-            return
-        if shard.fence is None:
-            try:
-                shard.fence = now, self._consumer.end((topics.JOURNAL, shard.number), timeout=1.0)
-            except KafkaUnavailableError as error:
-                log.warning("timers wait: %s", error, extra={"action": "timers_wait"})
-                return
-        sampled, end = shard.fence
-        if shard.position >= end:
-            shard.fence = None
-            self._fire(shard, shard.verdicts, min(sampled, shard.low_watermark()), now)
-
-    def _fire(self, shard: Shard, timers: Timers, until: int, now: int) -> None:
-        for due, id_, kind, step, round_, attempt in timers.due(until, now, shard.get):
-            fired = journal.Timer(kind, step, round_, attempt, due)
-            self._timers.produce(
-                topics.JOURNAL, fired.dump(), id_.encode(), journal.TIMER_HEADERS, shard.number
-            )
-            self._metrics.timer_lateness.observe((now - due) / 1000)

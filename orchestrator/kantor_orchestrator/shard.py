@@ -56,6 +56,20 @@ RESTORE_SETTINGS = {"fetch.wait.max.ms": 10}
 _PAUSES = frozenset({RETRY, COMPENSATION_RETRY, EXPIRY})
 
 
+class Batch:
+    """An open Kafka transaction of a shard, and what it holds so far."""
+
+    __slots__ = ("began", "changed", "done", "group_metadata", "marks", "urgent")
+
+    def __init__(self, group_metadata: Any) -> None:
+        self.group_metadata = group_metadata  # of the batch's begin (rule 4)
+        self.began = time.monotonic()
+        self.changed: dict[str, Transaction] = {}
+        self.marks: set[str] = set()
+        self.done = 0  # entries
+        self.urgent = False  # somebody waits for it
+
+
 class Shard:
     """One shard, taken. Owned by the engine's thread; only :meth:`commit` runs in another one."""
 
@@ -70,6 +84,7 @@ class Shard:
         self.watermarks: dict[str, int] = {}
         self.marks: dict[str, int] = {}
         self.pending: deque[Record] = deque()
+        self.batch: Batch | None = None
         self.committing: Future[float] | None = None
         self.not_before = 0.0  # monotonic: waiting for a schema or a definition until then
         self.fence: tuple[int, int] | None = None  # (sampled at ms, journal end): see the engine's timers

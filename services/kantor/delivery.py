@@ -1,4 +1,4 @@
-"""Two ways to deliver a batch: in one Kafka transaction, or after the inbox committed it.
+"""Two ways to deliver a batch: at least once with ids that repeat, or in one Kafka transaction.
 
 Why, and what a crash at each point does: docs/decisions/0004-kit-delivery.md. In both, a position is committed only after
 everything before it was answered, and always explicitly.
@@ -22,6 +22,9 @@ log = logging.getLogger("kantor.service")
 
 #: Seconds that positions of skipped records may wait for an answer to go with.
 _SKIPPED_FOR = 1.0
+#: Seconds between commits of positions, delivering at least once: what a crash makes to be done again, and a request less
+#: for each batch.
+_COMMIT_EVERY = 0.1
 #: Seconds. Short, because a signal is only seen between calls; the caller tries again.
 _INIT_TIMEOUT = 10.0
 
@@ -191,16 +194,19 @@ class TransactionalDelivery:
         self._producer.purge()
 
 
-class InboxDelivery:
-    """Answers after the SQL commit, positions after the answers: at least once, made whole by the inbox."""
+class AtLeastOnceDelivery:
+    """Positions after the answers, and the answers after the inbox's SQL commit if there is an inbox. What is delivered
+    again after a crash is answered again, with the same ids."""
 
     def __init__(self, consumer: Consumer, producer: Producer, stop: threading.Event) -> None:
         """``stop``: set when an outage shall not be waited out any more."""
         self._consumer = consumer
         self._producer = producer
         self._stop = stop
-        #: Answered, and their commit was asked for.
+        #: Positions of what is answered; and of those, what no commit was asked for yet.
         self._done: dict[Partition, int] = {}
+        self._uncommitted: dict[Partition, int] = {}
+        self._committed_at = 0.0
 
     def start(self) -> None:
         pass
@@ -221,22 +227,32 @@ class InboxDelivery:
                     raise
         ends = _ends(records)
         self._done |= ends
-        self._consumer.commit(ends)
+        self._uncommitted |= ends
+        self._commit()
+
+    def _commit(self) -> None:
+        now = time.monotonic()
+        if self._uncommitted and now - self._committed_at > _COMMIT_EVERY:
+            self._consumer.commit(self._uncommitted)
+            self._uncommitted, self._committed_at = {}, now
 
     def idle(self) -> None:
         self._producer.poll()
+        self._commit()
 
     def revoked(self, partitions: list[Partition]) -> None:
-        known = {p: self._done.pop(p) for p in partitions if p in self._done}
+        known = {p: self._done[p] for p in partitions if p in self._done}
+        self.lost(partitions)
         try:
             self._consumer.commit(known, wait=True)
         except KantorError as error:
-            # The next owner reads some of it again, and its inbox knows the answers.
+            # The next owner reads some of it again, and answers it with the same ids.
             log.info("positions not committed: %s", error, extra={"action": "commit_failed"})
 
     def lost(self, partitions: list[Partition]) -> None:
         for partition in partitions:
             self._done.pop(partition, None)
+            self._uncommitted.pop(partition, None)
 
     def close(self) -> None:
         self._producer.purge()

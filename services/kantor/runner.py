@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from kantor import logs, topics
 from kantor.codec import Codec, SchemaStore
 from kantor.delivery import (
+    AtLeastOnceDelivery,
     Delivery,
-    InboxDelivery,
     TransactionalDelivery,
     transactional_producer,
     waiting_producer,
@@ -96,12 +96,15 @@ class Runner:
             opened.callback(server.close)
             self._port = server.port
             log.info("starting", extra={"action": "start", "port": server.port})
-            instance = Instance(self._service.name)
-            opened.callback(instance.close)
+            instance = ""
+            if self._service.transactional:
+                slot = Instance(self._service.name)
+                opened.callback(slot.close)
+                instance = slot.name
             inbox = None if self._service.store is None else self._service.store.open()
             if inbox is not None:
                 opened.callback(inbox.close)
-            self._sessions(schema_store(self._settings), inbox, instance.name)
+            self._sessions(schema_store(self._settings), inbox, instance)
 
     def _sessions(self, schemas: SchemaStore, inbox: Inbox | None, instance: str) -> None:
         """One after the other until stopped: only a declaration or setting that can't work ends them."""
@@ -132,14 +135,14 @@ class Runner:
         client_id = f"kantor-kit-{service.name}"
         consumer = Consumer(self._settings, client_id, group=service.name)
         delivery: Delivery
-        if inbox is None:
+        if service.transactional:
             id_ = f"{client_id}-{instance}"
             log.info("joining", extra={"action": "join", "transactional_id": id_})
             producer = transactional_producer(self._settings, id_)
             delivery = TransactionalDelivery(consumer, producer, self.metrics)
         else:
             producer = waiting_producer(self._settings, client_id)
-            delivery = InboxDelivery(consumer, producer, self._stop)
+            delivery = AtLeastOnceDelivery(consumer, producer, self._stop)
         try:
             delivery.start()
             consumer.subscribe(

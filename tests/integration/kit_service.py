@@ -29,14 +29,14 @@ def moved_types(space: str) -> tuple[Any, Any, Any]:
     )
 
 
-def service(space: str, database: str | None) -> Service:
+def service(space: str, database: str | None, *, transactional: bool = False) -> Service:
     """Captures each payment; with a database it notes what it did, without it appends to the file KIT_CALLS."""
     stock_reserved, payment_captured, payment_declined = moved_types(space)
     pause = float(os.environ.get("KIT_PAUSE", "0"))
     calls = os.environ.get("KIT_CALLS")
     schema = "CREATE TABLE IF NOT EXISTS effects (order_id TEXT NOT NULL)"
     store = SqliteStore(database, schema=schema) if database else None
-    made = Service(f"payment-{space}", store=store, retry_events_for=0.5)
+    made = Service(f"payment-{space}", store=store, retry_events_for=0.5, transactional=transactional)
 
     def charge(event: messages.StockReserved, context: Context) -> Any:
         time.sleep(pause)
@@ -55,4 +55,5 @@ def service(space: str, database: str | None) -> Service:
 
 
 if __name__ == "__main__":
-    service(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None).run()
+    name, mode, path = sys.argv[1:]
+    service(name, path if mode == "store" else None, transactional=mode == "transactional").run()

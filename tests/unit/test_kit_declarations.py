@@ -186,6 +186,12 @@ def test_service_names(name: str) -> None:
         Service(name)
 
 
+def test_a_store_is_not_transactional() -> None:
+    """An SQL commit is no part of a Kafka transaction: who asks for both is told."""
+    with pytest.raises(ConfigError, match="drop transactional=True"):
+        Service("payment", store=STORE, transactional=True)
+
+
 def test_nothing_to_run() -> None:
     """A service without handlers has nothing to run."""
     from kantor.kafka import KafkaSettings

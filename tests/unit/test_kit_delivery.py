@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pytest
 
-from kantor.delivery import InboxDelivery, TransactionalDelivery
+from kantor import delivery as module
+from kantor.delivery import AtLeastOnceDelivery, TransactionalDelivery
 from kantor.errors import FencedError, KafkaUnavailableError, KantorError
 from kantor.kafka import Batch, Consumer, Partition, Producer
 from kantor.metrics import Metrics
@@ -45,7 +47,7 @@ class Notes:
     def group_metadata(self) -> int:
         return self.generation
 
-    def poll(self, timeout: float, limit: int) -> Batch:
+    def poll(self, timeout: float = 0, limit: int = 0) -> Batch:
         self.generation += 1
         return Batch([record(0)], {})
 
@@ -92,9 +94,14 @@ def transactional(notes: Notes) -> TransactionalDelivery:
     return delivery
 
 
+@pytest.fixture(autouse=True)
+def commits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_COMMIT_EVERY", -1.0)
+
+
 @pytest.fixture
-def inboxed(notes: Notes) -> InboxDelivery:
-    return InboxDelivery(cast("Consumer", notes), cast("Producer", notes), threading.Event())
+def repeating(notes: Notes) -> AtLeastOnceDelivery:
+    return AtLeastOnceDelivery(cast("Consumer", notes), cast("Producer", notes), threading.Event())
 
 
 def names(notes: Notes) -> Sequence[str]:
@@ -194,12 +201,12 @@ def test_lost_partitions_are_forgotten(transactional: TransactionalDelivery, not
     assert notes.calls == []
 
 
-# -- after the inbox
+# -- at least once
 
 
-def test_answers_before_positions(inboxed: InboxDelivery, notes: Notes) -> None:
+def test_answers_before_positions(repeating: AtLeastOnceDelivery, notes: Notes) -> None:
     """Positions are committed when all answers are delivered."""
-    inboxed.finish([record(4), record(7, 1)], [answer("a"), answer("b")])
+    repeating.finish([record(4), record(7, 1)], [answer("a"), answer("b")])
     assert notes.calls == [
         ("produce", "a"),
         ("produce", "b"),
@@ -208,10 +215,10 @@ def test_answers_before_positions(inboxed: InboxDelivery, notes: Notes) -> None:
     ]
 
 
-def test_an_outage_is_waited_out(inboxed: InboxDelivery, notes: Notes) -> None:
+def test_an_outage_is_waited_out(repeating: AtLeastOnceDelivery, notes: Notes) -> None:
     """While answers can't be delivered nothing is committed, and nothing is given up."""
     notes.fails["flush"] = [KafkaUnavailableError("1 record not delivered")] * 2
-    inboxed.finish([record(4)], [answer()])
+    repeating.finish([record(4)], [answer()])
     assert names(notes) == ["produce", "flush", "flush", "flush", "commit"]
 
 
@@ -219,7 +226,7 @@ def test_an_outage_while_stopping(notes: Notes) -> None:
     """A service that shall stop does not wait for the broker; what it could not send comes from the inbox next time."""
     stop = threading.Event()
     stop.set()
-    delivery = InboxDelivery(cast("Consumer", notes), cast("Producer", notes), stop)
+    delivery = AtLeastOnceDelivery(cast("Consumer", notes), cast("Producer", notes), stop)
     notes.fails["flush"] = [KafkaUnavailableError("1 record not delivered")]
     with pytest.raises(KafkaUnavailableError):
         delivery.finish([record(4)], [answer()])
@@ -228,35 +235,63 @@ def test_an_outage_while_stopping(notes: Notes) -> None:
     assert ("commit", {T0: 5}, "wait") not in notes.calls
 
 
-def test_a_refused_answer(inboxed: InboxDelivery, notes: Notes) -> None:
+def test_a_refused_answer(repeating: AtLeastOnceDelivery, notes: Notes) -> None:
     """If an answer is refused for good, its position is not committed."""
     notes.fails["flush"] = [KantorError("refused")]
     with pytest.raises(KantorError):
-        inboxed.finish([record(4)], [answer()])
+        repeating.finish([record(4)], [answer()])
     assert names(notes) == ["produce", "flush"]
 
 
-def test_positions_at_a_revoke(inboxed: InboxDelivery, notes: Notes) -> None:
+def test_positions_at_a_revoke(repeating: AtLeastOnceDelivery, notes: Notes) -> None:
     """Before a partition is given away its position is committed for certain."""
-    inboxed.finish([record(4), record(7, 1)], [])
+    repeating.finish([record(4), record(7, 1)], [])
     notes.calls.clear()
-    inboxed.revoked([T1])
+    repeating.revoked([T1])
     assert notes.calls == [("commit", {T1: 8}, "wait")]
 
 
-def test_a_failed_commit_at_a_revoke(inboxed: InboxDelivery, notes: Notes) -> None:
+def test_a_failed_commit_at_a_revoke(repeating: AtLeastOnceDelivery, notes: Notes) -> None:
     """If even that fails, the next owner reads some of it again: no error."""
-    inboxed.finish([record(4)], [])
+    repeating.finish([record(4)], [])
     notes.fails["commit"] = [KafkaUnavailableError("no coordinator")]
-    inboxed.revoked([T0])
-    inboxed.revoked([T0])
+    repeating.revoked([T0])
+    repeating.revoked([T0])
     assert names(notes) == ["commit", "commit", "commit"]
 
 
-def test_inbox_forgets_lost_partitions(inboxed: InboxDelivery, notes: Notes) -> None:
+def test_lost_positions_are_forgotten(repeating: AtLeastOnceDelivery, notes: Notes) -> None:
     """Of a lost partition nothing more is committed."""
-    inboxed.finish([record(4)], [])
-    inboxed.lost([T0])
+    repeating.finish([record(4)], [])
+    repeating.lost([T0])
     notes.calls.clear()
-    inboxed.revoked([T0])
+    repeating.revoked([T0])
     assert notes.calls == [("commit", {}, "wait")]
+
+
+def test_positions_are_committed_now_and_then(
+    repeating: AtLeastOnceDelivery, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not each batch costs a commit; the positions that waited go with the next one."""
+    repeating.finish([record(4)], [])
+    monkeypatch.setattr(module, "_COMMIT_EVERY", 3600.0)
+    repeating.finish([record(5)], [])
+    repeating.idle()
+    assert notes.calls == [("commit", {T0: 5})]
+    monkeypatch.setattr(module, "_COMMIT_EVERY", -1.0)
+    repeating.finish([record(7, 1)], [])
+    assert notes.calls[1:] == [("commit", {T0: 6, T1: 8})]
+
+
+def test_positions_that_wait_at_a_revoke(
+    repeating: AtLeastOnceDelivery, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A partition that is given away takes its waiting position along; a lost one's is forgotten."""
+    monkeypatch.setattr(module, "_COMMIT_EVERY", 3600.0)
+    repeating._committed_at = time.monotonic()
+    repeating.finish([record(4), record(7, 1)], [])
+    repeating.revoked([T0])
+    repeating.lost([T1])
+    monkeypatch.setattr(module, "_COMMIT_EVERY", -1.0)
+    repeating.finish([], [])
+    assert notes.calls == [("commit", {T0: 5}, "wait")]
