@@ -58,6 +58,7 @@ CHECKOUT = Saga(
         "shipping": Step(
             path="shipping",
             after=("payment",),
+            kind="command",
             command=Command("shipping.BookShipment", "cmd.shipping.v1", _ORDER),
             succeeds_on="shipping.ShipmentBooked",
             fails_on=("shipping.ShipmentUnavailable",),

@@ -1,18 +1,47 @@
 """A saga, compiled: what the engine looks up while it decides. Built by ``definitions.compile_saga``; immutable.
 
 Durations are milliseconds. Scopes name whose captured fields are meant: ``start``, or a step's path.
+
+Steps form a tree: a *composite* holds steps of its own. A definition's path has names only (``parcels.book``); the path
+of an instance in a transaction also has the item's index where a composite runs ``each`` (``parcels[1].book``, a step
+of the *member* ``parcels[1]``). ``definition_path`` takes the one to the other.
+
+Expressions enter the core compiled: functions of the names in scope. One that raises makes an incident of its
+transaction. In scope are ``start`` and every step that has begun, each as a mapping of what was captured of it;
+composites as ``{"succeeded": [...], "failed": [...]}`` with a mapping for each member that ended so (``item``, ``index``
+and the steps in it); within an ``each``, ``item`` and ``index`` of the nearest one; in ``match``, ``event``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from kantor.envelope import STEP_FAILED
 
 START = "start"
+#: The path of the whole saga, whose steps are those that are in no composite.
+ROOT = ""
+
+Expression = Callable[[Mapping[str, Any]], Any]
+
+#: What becomes of a step that may have happened: reversed; awaited until its answer comes; asked about.
+COMPENSATE, WAIT, ASK = "compensate", "wait", "ask"
+#: In which order effects are reversed.
+TOPOLOGICAL, SEQUENTIAL, PARALLEL = "topological", "sequential", "parallel"
+#: Whether commands are sent. Otherwise they are history only (``would_send``).
+OBSERVE, ALERT, ENFORCE = "observe", "alert", "enforce"
+
+_INDEX = re.compile(r"\[\d+\]")
+
+
+@lru_cache(10_000)
+def definition_path(instance: str) -> str:
+    """The definition's path of an instance's: without the items' indices."""
+    return _INDEX.sub("", instance) if "[" in instance else instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +53,8 @@ class Retry:
     factor: float = 2.0
     max_backoff: int = 60_000
     jitter: str = "equal"  # none | equal (half fixed, half derived) | full (all derived)
+    budget: int = 0  # no attempt begins later than this after the first one; 0: no limit
+    final: frozenset[str] = frozenset()  # codes of failures that are never retried
 
     def delay(self, attempt: int, command_id: str) -> int:
         """Milliseconds to wait after ``attempt`` (from 1) failed. The jitter is derived from the command's id, so
@@ -44,20 +75,24 @@ COMPENSATION_TIMEOUT = 30_000
 
 @dataclass(frozen=True, slots=True)
 class FieldRule:
-    """How one field of a command is filled: a literal, or the first of ``sources`` (scope, field) that is known."""
+    """How one field of a command is filled: an expression, else a literal, else the first of ``sources`` (scope, field)
+    that is known. A scope is a step's definition path; within an ``each`` it means the one of the same member."""
 
     name: str
     sources: tuple[tuple[str, str], ...] = ()
     literal: Any = None
+    expression: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command to send: its type, where it goes and how its fields are filled."""
+    """A message to send: its type, where it goes and how its fields are filled. ``key``: its record key, if that is not
+    the transaction id."""
 
     type: str
     topic: str
     fields: tuple[FieldRule, ...] = ()
+    key: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,20 +107,34 @@ class Compensation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One unit of a saga. ``command`` None: choreographed, a service acts by itself."""
+    """One unit of a saga."""
 
-    path: str
-    after: tuple[str, ...] = ()
-    command: Command | None = None
+    path: str  # of the definition
+    parent: str = ROOT  # the composite's definition path
+    after: tuple[str, ...] = ()  # definition paths of steps in the same composite
+    kind: str = "event"  # event | command | signal | sleep | saga | task | call | composite
+    when: Expression | None = None
+    optional: bool = False
+    pivot: bool = False
+    # -- of all but composites
+    command: Command | None = None  # None: choreographed, a service acts by itself
     succeeds_on: str = ""
     fails_on: tuple[str, ...] = ()
+    match: Expression | None = None
+    progress_on: str = ""  # restarts the timeout
     timeout: int = 0  # 0: none
     retry: Retry = field(default_factory=Retry)
     compensation: Compensation | None = None
-
-    @property
-    def kind(self) -> str:
-        return "event" if self.command is None else "command"
+    in_doubt: str = COMPENSATE
+    ask: Command | None = None
+    sleep: Expression | None = None  # gives milliseconds
+    child: str = ""  # the saga that runs as this step; ``command`` is the message that starts it
+    # -- of composites
+    steps: tuple[str, ...] = ()  # definition paths, in topological order
+    each: Expression | None = None  # gives a list: one member per item; None: the members are the steps
+    need: int | None = None  # how many members must succeed; None: all
+    in_order: bool = False
+    settle_all: bool = False
 
     @property
     def owner(self) -> str:
@@ -93,9 +142,19 @@ class Step:
         return self.succeeds_on.rpartition(".")[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """``cancel_on``: the event that cancels as long as the step ``until`` has not begun; else ``refuse_with`` answers."""
+
+    event: str
+    until: str
+    refuse_with: Command | None = None
+
+
 @dataclass(frozen=True)
 class Saga:
-    """One version of a saga. ``steps`` are in topological order; ``captures`` says which fields to keep by type."""
+    """One version of a saga. ``steps``: by definition path, composites before what they hold, steps of the same composite
+    in topological order; ``captures`` says which fields to keep by type."""
 
     name: str
     version: int
@@ -105,17 +164,23 @@ class Saga:
     deadline: int = 0
     deployed_at: int = 0
     keys: tuple[str, ...] = ()
+    cancel_on: Cancellation | None = None
+    ends_with: Mapping[str, Command] = field(default_factory=dict)  # by status
+    returns: tuple[FieldRule, ...] = ()
+    compensation: str = TOPOLOGICAL
+    mode: str = ENFORCE
+    share: float = 1.0  # of transactions that are enforced; the others are observed
 
     @cached_property
     def types(self) -> frozenset[str]:
         """Every message type that means something to this saga."""
-        return frozenset(
-            {self.starts_on, STEP_FAILED, *self.by_success, *self.by_failure, *self.by_confirmation}
-        )
+        found = {self.starts_on, STEP_FAILED, *self.by_success, *self.by_failure, *self.by_confirmation}
+        found |= {*self.by_progress} | ({self.cancel_on.event} if self.cancel_on else set())
+        return frozenset(found)
 
     @cached_property
     def by_success(self) -> Mapping[str, tuple[Step, ...]]:
-        return _index((step.succeeds_on, step) for step in self.steps.values())
+        return _index((step.succeeds_on, step) for step in self.steps.values() if step.succeeds_on)
 
     @cached_property
     def by_failure(self) -> Mapping[str, tuple[Step, ...]]:
@@ -126,13 +191,29 @@ class Saga:
         return _index((s.compensation.confirmed_on, s) for s in self.steps.values() if s.compensation)
 
     @cached_property
+    def by_progress(self) -> Mapping[str, tuple[Step, ...]]:
+        return _index((step.progress_on, step) for step in self.steps.values() if step.progress_on)
+
+    @cached_property
+    def children(self) -> Mapping[str, tuple[Step, ...]]:
+        """By composite (``ROOT``: the saga): its steps, in topological order."""
+        found: dict[str, tuple[Step, ...]] = {ROOT: ()}
+        for step in self.steps.values():
+            found[step.parent] = (*found.get(step.parent, ()), step)
+        return found
+
+    @cached_property
     def later(self) -> Mapping[str, frozenset[str]]:
-        """By step: every step that comes after it, directly or not."""
+        """By step: every step of the same composite that comes after it, directly or not."""
         found: dict[str, frozenset[str]] = {}
         for path in reversed(list(self.steps)):
             direct = [other.path for other in self.steps.values() if path in other.after]
             found[path] = frozenset(direct).union(*(found[other] for other in direct))
         return found
+
+    @cached_property
+    def has_composites(self) -> bool:
+        return any(step.steps for step in self.steps.values())
 
 
 def _index(pairs: Any) -> dict[str, tuple[Step, ...]]:

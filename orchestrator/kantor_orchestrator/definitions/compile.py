@@ -49,6 +49,7 @@ def _step(name: str, saga: SagaModel, messages: Mapping[str, Schema], scopes: Sc
     return core.Step(
         path=name,
         after=step.after,
+        kind="command" if step.command else "event",
         command=_command(step.command.type, step.command, messages, scopes.action(name))
         if step.command
         else None,
