@@ -21,7 +21,8 @@ from kantor.errors import CodecError, FencedError, KafkaUnavailableError, Kantor
 from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.config import ENGINE_GROUP
-from kantor_orchestrator.core.decide import Entry, decide
+from kantor_orchestrator.core.decide import decide
+from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition, evolve
 from kantor_orchestrator.definitions.catalogue import Definitions

@@ -11,7 +11,7 @@ from kantor.codec import Codec
 from kantor.errors import CodecError, RegistryUnavailableError, UnknownSchemaError
 from kantor.kafka import Record
 from kantor_orchestrator import journal
-from kantor_orchestrator.core.decide import Entry
+from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Transaction
 from kantor_orchestrator.core.values import dump
 from kantor_orchestrator.definitions.catalogue import Definitions

@@ -10,7 +10,7 @@ from kantor.codec import Codec, Encoder
 from kantor.envelope import Envelope
 from kantor.errors import EncodingError
 from kantor_orchestrator import topics
-from kantor_orchestrator.core.decide import DEADLINE, EXPIRY, Entry
+from kantor_orchestrator.core.entry import DEADLINE, EXPIRY, Entry
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Transaction, Transition
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.entries import Headers

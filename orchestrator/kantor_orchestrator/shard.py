@@ -26,7 +26,7 @@ from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError
 from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Producer, Record
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.core.decide import COMPENSATION_RETRY, EXPIRY, RETRY, timers_of
+from kantor_orchestrator.core.entry import COMPENSATION_RETRY, EXPIRY, RETRY, timers_of
 from kantor_orchestrator.core.transaction import ENDED, Status, Transaction
 from kantor_orchestrator.snapshots import transaction_from, transaction_record
 from kantor_orchestrator.store.sqlite import Row, Store

@@ -6,7 +6,7 @@ import json
 import struct
 from typing import Any
 
-from kantor_orchestrator.core.decide import Entry
+from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import (
     Early,
     Incident,

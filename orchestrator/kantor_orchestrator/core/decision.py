@@ -50,7 +50,7 @@ class ExpressionError(Exception):
 class Decision:
     """Folds its own transitions into a copy of the transaction, to see their consequences."""
 
-    __slots__ = ("entry", "fingerprint", "now", "out", "saga", "txn")
+    __slots__ = ("entry", "fingerprint", "now", "out", "saga", "txn", "waiting")
 
     def __init__(self, saga: Saga | None, transaction: Transaction, entry: Entry, now: int) -> None:
         self.saga = saga
@@ -59,6 +59,7 @@ class Decision:
         self.now = max(now, entry.at)
         self.out: list[Transition] = []
         self.fingerprint = 0
+        self.waiting: list[Early] = []  # messages whose step may have begun now
 
     def emit(self, kind: Kind, **facts: Any) -> None:
         transition = Transition(kind, self.entry.at, **facts)

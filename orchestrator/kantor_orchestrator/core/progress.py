@@ -11,15 +11,24 @@ then a group that can't succeed waits, and begins nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from kantor.envelope import child_id, command_id, idempotency_key
 from kantor_orchestrator.core import reversal
-from kantor_orchestrator.core.decision import ACTION, CHILD, ENDING, ITEMS, QUESTION, Decision, ExpressionError
+from kantor_orchestrator.core.decision import (
+    ACTION,
+    CHILD,
+    ENDING,
+    ITEMS,
+    QUESTION,
+    Decision,
+    ExpressionError,
+)
 from kantor_orchestrator.core.entry import QUESTION as QUESTION_TIMER
 from kantor_orchestrator.core.entry import RETRY, SLEEP, TIMEOUT
 from kantor_orchestrator.core.saga import ASK, COMPENSATION_RETRY, ROOT, Command, Step
 from kantor_orchestrator.core.transaction import (
+    AFTER_PIVOT,
     ENDED,
     Kind,
     SentCommand,
@@ -45,7 +54,7 @@ def settle(d: Decision) -> None:
         if outcome is _FAILURE or txn.failing:
             _fail(d)
     if txn.status is Status.RUNNING:
-        if not reversal.reverse(d) and outcome is _SUCCESS and not _is_blocked(d):
+        if not reversal.reverse(d) and outcome is _SUCCESS:
             _end(d, Status.COMPLETED)
     elif txn.status is Status.COMPENSATING:
         if not reversal.reverse(d):
@@ -56,37 +65,45 @@ def settle(d: Decision) -> None:
         reversal.reverse(d)
 
 
-def _is_blocked(d: Decision) -> bool:
-    """Whether a person must act before it may end well."""
-    return any(not i.step or i.kind == AFTER_PIVOT for i in d.txn.incidents)
-
-
-#: The incident of a step that failed when there was no way back any more.
-AFTER_PIVOT = "after_pivot"
 #: The incident of a guard or field that threw.
 EXPRESSION = "expression"
 
 
 def _fail(d: Decision) -> None:
-    """The saga can't succeed: reverse what happened or may have happened, unless the pivot forbids it."""
+    """The saga can't succeed."""
     txn = d.txn
-    pivot = pivot_status(d, ROOT, ROOT)
     failed = next(_given_up(d, ROOT, ROOT), "")
-    if pivot is S.SUCCEEDED:
-        for path in _given_up(d, ROOT, ROOT):
-            d.incident(AFTER_PIVOT, f"{path} failed after the pivot: it can only go forward", path)
-        return
     state = txn.steps.get(failed)
-    code = state.code if state else ""
-    why = txn.failing or (f"{failed}: {code}" if code else failed)
-    if state and not txn.failing and state.reason and state.reason != code:
-        why = f"{why} ({state.reason})"
-    if pivot is not None:  # nobody knows yet
-        if not txn.failing:
-            d.emit(Kind.COMPENSATION_REQUESTED, reason=why, code=code)
+    if txn.failing or state is None:
+        give_up(d, "", txn.failing)
         return
-    d.emit(Kind.COMPENSATION_STARTED, status=Status.COMPENSATING, code=code, reason=why)
-    abandon(d, ROOT, ROOT, "in_flight", "in flight when compensation began")
+    why = f"{failed}: {state.code}" if state.code else failed
+    if state.reason and state.reason != state.code:
+        why = f"{why} ({state.reason})"
+    give_up(d, state.code, why)
+
+
+def give_up(d: Decision, code: str, why: str) -> None:
+    """Reverse what happened or may have happened, unless the pivot forbids it; wait while its answer is awaited."""
+    pivot = pivot_status(d, ROOT, ROOT)
+    if pivot is None:
+        d.emit(Kind.COMPENSATION_STARTED, status=Status.COMPENSATING, code=code, reason=why)
+        abandon(d, ROOT, ROOT, "in_flight", "in flight when compensation began")
+    elif pivot is S.SUCCEEDED:
+        failed = list(_given_up(d, ROOT, ROOT))
+        for path in failed or [""]:
+            d.incident(AFTER_PIVOT, f"{path or why} failed after the pivot: it can only go forward", path)
+    elif not d.txn.failing:
+        d.emit(Kind.COMPENSATION_REQUESTED, reason=why, code=code)
+
+
+def confirmed(d: Decision, path: str, code: str = "", reason: str = "") -> None:
+    """A step's compensation is done."""
+    again = d.state(path).again
+    d.emit(Kind.COMPENSATION_CONFIRMED, step=path, code=code, reason=reason)
+    if again:
+        d.emit(Kind.SUCCEEDED, step=path, reason="late")
+    settle(d)
 
 
 def _end(d: Decision, status: Status) -> None:
@@ -96,7 +113,7 @@ def _end(d: Decision, status: Status) -> None:
     command = None
     if wanted is not None:
         try:
-            command = _message(d, wanted, ROOT, ENDING, txn.endings + 1, 1)
+            command = message(d, wanted, ROOT, ENDING, txn.endings + 1, 1)
         except ExpressionError as error:
             d.incident(EXPRESSION, str(error))
             return
@@ -142,7 +159,7 @@ def _in(path: str, step: Step) -> str:
     return f"{path}.{step.path.rpartition('.')[2]}"
 
 
-def _given_up(d: Decision, path: str, definition: str) -> Iterable[str]:
+def _given_up(d: Decision, path: str, definition: str) -> Iterator[str]:
     """The steps of a group that must succeed, and won't."""
     assert d.saga is not None
     steps = d.txn.steps
@@ -407,16 +424,16 @@ def _sent(d: Decision, step: Step, path: str, command: SentCommand, round_: int,
 
 def _command(d: Decision, step: Step, wanted: Command, path: str, round_: int, attempt: int) -> SentCommand:
     if step.child:
-        command = _message(d, wanted, path, CHILD, round_, attempt)
+        command = message(d, wanted, path, CHILD, round_, attempt)
         command.id = command_id(d.txn.id, path, ACTION, round_, attempt)
         command.about = child_id(d.txn.id, path, round_)
     else:
-        command = _message(d, wanted, path, ACTION, round_, attempt)
+        command = message(d, wanted, path, ACTION, round_, attempt)
     command.expires_at = d.now + step.timeout if step.timeout and not step.child else 0
     return command
 
 
-def _message(d: Decision, wanted: Command, path: str, kind: str, round_: int, attempt: int) -> SentCommand:
+def message(d: Decision, wanted: Command, path: str, kind: str, round_: int, attempt: int) -> SentCommand:
     txn = d.txn
     return SentCommand(
         id=command_id(txn.id, path, kind, round_, attempt),
@@ -479,7 +496,7 @@ def ask(d: Decision, step: Step, path: str) -> None:
         d.incident("no_answer", f"{path}: nobody says whether it happened, asked {state.questions} times", path)
         return
     try:
-        command = _message(d, step.ask, path, QUESTION, state.round, number)
+        command = message(d, step.ask, path, QUESTION, state.round, number)
     except ExpressionError as error:
         d.incident(EXPRESSION, str(error), path)
         return

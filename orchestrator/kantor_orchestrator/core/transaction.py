@@ -119,6 +119,8 @@ class IllegalTransition(Exception):  # noqa: N818 - the name says what it is
     """``decide`` produced a move that the table does not allow: a bug. Nothing was changed."""
 
 
+#: The code of an incident: something failed when there was no way back any more.
+AFTER_PIVOT = "after_pivot"
 #: The code of a failure that the engine itself finds: nobody answered in time.
 TIMED_OUT = "timed_out"
 
@@ -310,8 +312,10 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
     elif t.kind is Kind.INCIDENT_OPENED:
         transaction.incidents.append(Incident(t.code, t.step, t.reason, t.at))
         transaction.expires_at = 0
+        if t.code == AFTER_PIVOT:
+            transaction.failing = ""
     elif t.kind is Kind.RESUMED:
-        transaction.incidents = [i for i in transaction.incidents if i.step]
+        transaction.incidents = [i for i in transaction.incidents if i.step != t.scope]
     if t.status is not None:
         transaction.status = t.status
     if t.captured is not None:

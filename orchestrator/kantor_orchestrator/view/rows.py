@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from kantor.kafka import Partition
-from kantor_orchestrator.core.decide import COMPENSATION_RETRY, RETRY
+from kantor_orchestrator.core.entry import COMPENSATION_RETRY, RETRY
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, StepStatus
 from kantor_orchestrator.history import NOWHERE
 from kantor_orchestrator.view.facts import to_json
