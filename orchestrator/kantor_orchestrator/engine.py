@@ -31,6 +31,7 @@ from kantor_orchestrator.entries import (
     MalformedEntry,
     NotYet,
     PayloadReader,
+    act_entry,
     headers_of,
     mark_of,
     message_entry,
@@ -250,6 +251,15 @@ class Engine:
             if txn is None:
                 return ""
             entry, saga = timer_entry(record), self._saga_of(txn)
+        elif kind == journal.ACT:
+            entry = act_entry(record)
+            txn = batch.changed.get(id_) or shard.get(id_)
+            if txn is None:
+                log.warning(
+                    "%s of %s: there is no such transaction", entry.type, id_, extra={"action": "act_unknown"}
+                )
+                return UNCHANGED
+            saga = self._saga_of(txn)
         elif kind in (journal.EVENT, journal.COMMAND):
             mark, offset = mark_of(headers)
             if offset <= shard.marks.get(mark, -1):

@@ -196,7 +196,9 @@ def _may_begin(d: Decision, step: Step) -> bool:
     assert d.saga is not None
     parent = d.saga.steps.get(step.parent)
     while parent is not None:
-        if parent.each is not None and any(d.status(path) is S.PENDING for path in d.instances(parent) or [""]):
+        if parent.each is not None and any(
+            d.status(path) is S.PENDING for path in d.instances(parent) or [""]
+        ):
             return True
         parent = d.saga.steps.get(parent.parent)
     return False
@@ -227,7 +229,9 @@ def _confirms(d: Decision, message: Entry | Early) -> bool:
     if message.type not in d.saga.by_success:
         return True
     steps = d.saga.by_confirmation[message.type]
-    return any(d.is_compensation_of(path, message.causation_id) for step in steps for path in d.instances(step))
+    return any(
+        d.is_compensation_of(path, message.causation_id) for step in steps for path in d.instances(step)
+    )
 
 
 def _confirmation(d: Decision, message: Entry | Early, steps: tuple[Step, ...]) -> None:
@@ -279,10 +283,10 @@ def _step_failed(
     step, state = d.step(path), d.txn.steps.get(path)
     assert step is not None
     cause = message.causation_id
-    if state and state.command_id and cause != state.command_id and d.is_own_command(cause):
-        if not (state.questions and d.is_action_of(path, cause) and state.status is S.IN_DOUBT):
-            d.ignore("old_attempt", f"{path}: a failure counts for its attempt only", path)
-            return
+    asked = bool(state and state.questions and state.status is S.IN_DOUBT and d.is_action_of(path, cause))
+    if state and state.command_id and cause != state.command_id and d.is_own_command(cause) and not asked:
+        d.ignore("old_attempt", f"{path}: a failure counts for its attempt only", path)
+        return
     status = state.status if state else S.PENDING
     if status not in (S.PENDING, S.ACTIVE, S.IN_DOUBT):
         d.ignore("failure_after_end", f"{path} is {status}", path)

@@ -153,7 +153,8 @@ class Decision:
     def scope(self, path: str) -> dict[str, Any]:
         """What an expression of the instance ``path`` sees: the steps around it, nearest last, and its items."""
         assert self.saga is not None
-        txn, found = self.txn, {START: self.txn.captured.get(START, {})}
+        txn = self.txn
+        found: dict[str, Any] = {START: txn.captured.get(START, {})}
         group = ROOT
         parts = path.split(".")
         for depth in range(len(parts)):

@@ -107,17 +107,29 @@ def confirmed(d: Decision, path: str, code: str = "", reason: str = "") -> None:
 
 
 def _end(d: Decision, status: Status) -> None:
+    """A field of ``ends_with`` or ``returns`` that throws is an incident: the end waits for a person."""
     saga, txn = d.saga, d.txn
     assert saga is not None
     wanted = saga.ends_with.get(status)
-    command = None
-    if wanted is not None:
-        try:
+    command = returned = None
+    try:
+        if wanted is not None:
             command = message(d, wanted, ROOT, ENDING, txn.endings + 1, 1)
-        except ExpressionError as error:
-            d.incident(EXPRESSION, str(error))
-            return
-    d.emit(Kind.ENDED, status=status, due=d.entry.at + STUB_TTL[status], reason=txn.reason, command=command)
+        if saga.returns and status is Status.COMPLETED:
+            returned = d.fill(saga.returns, ROOT)
+    except ExpressionError as error:
+        d.incident(EXPRESSION, str(error))
+        return
+    d.emit(
+        Kind.ENDED,
+        status=status,
+        due=d.entry.at
+        + STUB_TTL[Status.COMPENSATED if txn.parent else status],  # a parent may reverse it long after
+        reason=txn.reason,
+        command=command,
+        scope=ROOT,
+        captured=returned,
+    )
 
 
 # -- groups
@@ -143,7 +155,9 @@ def _group(d: Decision, path: str, definition: str) -> str:
             _composite(d, step, instance)
             status = d.status(instance)
         if status in _SETTLED:
-            if ready:  # what succeeded early is not settled before what it comes after: commands need their fields
+            if (
+                ready
+            ):  # what succeeded early is not settled before what it comes after: commands need their fields
                 settled.add(step.path)
         elif d.is_given_up(step, status):
             if step.optional:
@@ -203,7 +217,10 @@ def _composite(d: Decision, step: Step, path: str) -> None:
         ):
             _begin_member(d, child, member)
         elif status is S.ACTIVE and (child is None or child.steps):
-            _advance_member(d, step, child, member)
+            if child is not None:
+                _composite(d, child, member)
+            else:
+                _advance_item(d, member)
         status = d.status(member)
         if status in _SETTLED:
             counts[status] += 1
@@ -228,10 +245,8 @@ def _judge(
     else:
         is_success = counts[S.SUCCEEDED] >= step.need
         is_failure = not is_success and total - failed - skipped < step.need
-    running = any(d.status(member) not in (S.PENDING, *_SETTLED) for member, _ in members)
-    if step.settle_all and is_open and (running or not is_success):
-        if any(_is_under_way(d, member, child) for member, child in members):
-            return
+    if step.settle_all and is_open and any(_is_under_way(d, member, child) for member, child in members):
+        return
     if is_success:
         d.emit(Kind.SUCCEEDED, step=path)
     elif is_failure:
@@ -286,13 +301,6 @@ def _begin_member(d: Decision, child: Step | None, member: str) -> None:
     _advance_item(d, member)
 
 
-def _advance_member(d: Decision, step: Step, child: Step | None, member: str) -> None:
-    if child is not None:
-        _composite(d, child, member)
-    else:
-        _advance_item(d, member)
-
-
 def _advance_item(d: Decision, member: str) -> None:
     """One item of an ``each``: a group of its own, which compensates itself when it fails."""
     definition = member.rpartition("[")[0]
@@ -308,7 +316,9 @@ def _advance_item(d: Decision, member: str) -> None:
                 d.incident(AFTER_PIVOT, f"{path} failed after the pivot: it can only go forward", path)
         elif pivot is None:
             state = d.state(failed[0])
-            d.emit(Kind.FAILED, step=member, code=state.code, reason=f"{failed[0]}: {state.code or state.status}")
+            d.emit(
+                Kind.FAILED, step=member, code=state.code, reason=f"{failed[0]}: {state.code or state.status}"
+            )
             abandon(d, member, definition, "in_flight", f"{member} has failed")
 
 
@@ -493,7 +503,9 @@ def ask(d: Decision, step: Step, path: str) -> None:
     state = d.state(path)
     number = state.questions + 1
     if number > COMPENSATION_RETRY.attempts:
-        d.incident("no_answer", f"{path}: nobody says whether it happened, asked {state.questions} times", path)
+        d.incident(
+            "no_answer", f"{path}: nobody says whether it happened, asked {state.questions} times", path
+        )
         return
     try:
         command = message(d, step.ask, path, QUESTION, state.round, number)
@@ -502,7 +514,13 @@ def ask(d: Decision, step: Step, path: str) -> None:
         return
     due = d.now + max(step.timeout, COMPENSATION_RETRY.delay(number, command.id))
     d.emit(
-        Kind.ASKED, step=path, command=command, round=state.round, attempt=number, timer=QUESTION_TIMER, due=due
+        Kind.ASKED,
+        step=path,
+        command=command,
+        round=state.round,
+        attempt=number,
+        timer=QUESTION_TIMER,
+        due=due,
     )
 
 

@@ -52,8 +52,10 @@ class _Reversal:
         """The steps of a group, the last first; whether any of them holds up what comes before the group."""
         d, steps = self._d, self._d.txn.steps
         children = self._saga.children[definition]
-        if wanted and path and any(
-            c.pivot and d.status(_in(path, definition, c)) is S.SUCCEEDED for c in children
+        if (
+            wanted
+            and path
+            and any(c.pivot and d.status(_in(path, definition, c)) is S.SUCCEEDED for c in children)
         ):
             return False
         holding: set[str] = set()

@@ -369,7 +369,9 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
         step.compensation_round, step.compensation_attempt = t.round, t.attempt
         step.compensation_id = t.command.id
         # Whether this reverses an effect that is known, or one in doubt: the latter holds nobody up.
-        step.doubtful = before is StepStatus.IN_DOUBT or (before is not StepStatus.SUCCEEDED and step.doubtful)
+        step.doubtful = before is StepStatus.IN_DOUBT or (
+            before is not StepStatus.SUCCEEDED and step.doubtful
+        )
         if before is StepStatus.INCIDENT:
             _resolve(transaction, t.step)
     elif kind is Kind.COMPENSATION_CONFIRMED:
