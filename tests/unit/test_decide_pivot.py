@@ -74,12 +74,6 @@ def test_a_skip_needs_evidence() -> None:
 
 def test_the_deadline_after_the_pivot() -> None:
     """The deadline passes when there is no way back: an incident, no compensation."""
-    story = (
-        reply(reply(reserved(transfer(deadline=5_000)), "CreditDone", "credit"), "x", "settle")
-        if False
-        else None
-    )
-    assert story is None
     story = reserved(transfer(deadline=5_000))
     reply(story, "CreditDone", "credit").wait(seconds(6))
     assert story.status is Status.RUNNING
