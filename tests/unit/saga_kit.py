@@ -51,7 +51,8 @@ def event(path: str, *, reversible: bool = False, kind: str = "event", **facts: 
 
 
 def command(path: str, *, sends: Mapping[str, Value] | None = None, **facts: Any) -> Step:
-    facts = {"kind": "command", "retry": Retry(), "timeout": 10_000} | facts
+    known: dict[str, Any] = {"kind": "command", "retry": Retry(), "timeout": 10_000}
+    facts = known | facts
     return event(path, command=message(f"Do{_big(path)}", **(sends or {})), **facts)
 
 
@@ -65,18 +66,18 @@ def build(*steps: Step | list[Step], **facts: Any) -> Saga:
     flat = [one for found in steps for one in (found if isinstance(found, list) else [found])]
     types = {"x.Begun", *(one.succeeds_on for one in flat)}
     captures = {type_: frozenset({"line", "lines", "amount", "code", "reason"}) for type_ in types}
-    facts = {
-        "name": "s",
-        "version": 1,
-        "starts_on": "x.Begun",
-        "deployed_at": DEPLOYED,
-        "captures": captures,
-    } | facts
+    known: dict[str, Any] = {"name": "s", "version": 1, "starts_on": "x.Begun", "deployed_at": DEPLOYED}
+    facts = known | {"captures": captures} | facts
     return Saga(steps={one.path: one for one in flat}, **facts)
 
 
 def begun(saga: Saga, **payload: Any) -> Story:
     return Story(saga).when("Begun", payload=payload)
+
+
+def state(story: Story) -> str:
+    """The transaction's status, read anew."""
+    return str(story.status)
 
 
 def reply(story: Story, short: str, path: str, **payload: Any) -> Story:

@@ -9,7 +9,7 @@ import pytest
 from kantor_orchestrator.core.saga import Retry, Saga
 from kantor_orchestrator.core.transaction import Kind, Status
 from unit.core_kit import Story, seconds
-from unit.saga_kit import begun, build, command, composite, confirm, event, reply
+from unit.saga_kit import begun, build, command, composite, confirm, event, reply, state
 
 
 def parcels(**facts: Any) -> Saga:
@@ -121,12 +121,12 @@ def test_a_failed_member_fails_all() -> None:
     story = begun(parcels(), lines=lines("x", "y")).when("PaidDone")
     reply(story, "BookDone", "parcels[0].book")
     reply(story, "BookFailed", "parcels[1].book")
-    assert story.status is Status.COMPENSATING
+    assert state(story) == "compensating"
     assert story.sent()[2:] == ["ReverseBook"]
     confirm(story, "BookReversed", "parcels[0].book")
     assert story.sent() == ["ReversePaid"]
     story.when("PaidReversed")
-    assert story.status is Status.COMPENSATED
+    assert state(story) == "compensated"
     check(story)
 
 
@@ -139,7 +139,7 @@ def test_enough_members_succeed() -> None:
     assert story.steps["parcels"] == "succeeded"
     assert story.command("DoBill").fields == {"lines": ["y"]}
     reply(story, "BillDone", "bill")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"
     check(story)
 
 
@@ -151,9 +151,9 @@ def test_a_member_in_doubt_is_reversed_and_ends_nothing() -> None:
     assert story.steps["parcels[1].book"] == "compensating"
     assert story.steps["parcels"] == "succeeded"
     reply(story, "BillDone", "bill")
-    assert story.status is Status.RUNNING, "an effect may be there"
+    assert state(story) == "running", "an effect may be there"
     confirm(story, "BookReversed", "parcels[1].book")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"
 
 
 def test_open_losers_are_reversed() -> None:
@@ -164,11 +164,11 @@ def test_open_losers_are_reversed() -> None:
     assert story.sent() == ["DoPay", "ReverseB"]
     reply(story, "PayDone", "pay")
     reply(story, "BDone", "hotel.b")
-    assert story.status is Status.RUNNING
+    assert state(story) == "running"
     confirm(story, "BReversed", "hotel.b")
     assert story.sent() == ["ReverseB"], "it happened after all: a second round"
     confirm(story, "BReversed", "hotel.b")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"
     check(story)
 
 
@@ -181,7 +181,7 @@ def test_one_after_the_other_is_else() -> None:
     reply(story, "BDone", "hotel.b")
     assert story.sent() == ["DoPay"]
     reply(story, "PayDone", "pay")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"
     check(story)
 
 
@@ -198,7 +198,7 @@ def test_all_alternatives_fail() -> None:
     story = begun(hotels(need=1, in_order=True))
     reply(story, "AFailed", "hotel.a")
     reply(story, "BFailed", "hotel.b")
-    assert story.status is Status.COMPENSATED
+    assert state(story) == "compensated"
     check(story)
 
 
@@ -232,7 +232,7 @@ def test_an_optional_step_may_fail() -> None:
     reply(story, "MailFailed", "mail")
     assert story.sent() == ["DoMail", "DoDone"]
     reply(story, "DoneDone", "done")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"
 
 
 def test_an_optional_step_in_doubt_is_reversed() -> None:
@@ -240,13 +240,13 @@ def test_an_optional_step_in_doubt_is_reversed() -> None:
     story = begun(build(command("laptop", optional=True, reversible=True), command("mail")))
     story.wait(seconds(11))
     assert story.sent()[2:] == ["ReverseLaptop"]
-    assert story.status is Status.COMPENSATING, "mail is not optional, and never answered either"
+    assert state(story) == "compensating", "mail is not optional, and never answered either"
     story = begun(build(command("laptop", optional=True, reversible=True), command("mail", timeout=60_000)))
     story.wait(seconds(11))
     reply(story, "MailDone", "mail")
     assert (story.status, story.steps["laptop"]) == (Status.RUNNING, "compensating")
     confirm(story, "LaptopReversed", "laptop")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"
 
 
 def test_a_guard_skips() -> None:
@@ -271,7 +271,7 @@ def test_an_expression_that_throws_is_an_incident_of_its_step() -> None:
     assert "KeyError" in story.txn.incidents[0].reason
     reply(story, "BDone", "b")
     assert len(story.txn.incidents) == 1
-    assert story.status is Status.RUNNING
+    assert state(story) == "running"
 
 
 def test_retries_are_members_own() -> None:
@@ -284,4 +284,4 @@ def test_retries_are_members_own() -> None:
     story.wait(seconds(1))
     assert story.txn.steps["all[1].a"].attempt == 2
     reply(story, "ADone", "all[1].a")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"

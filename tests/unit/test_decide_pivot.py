@@ -7,7 +7,7 @@ import pytest
 from kantor_orchestrator.core.saga import ASK, WAIT, Cancellation, Retry, Saga
 from kantor_orchestrator.core.transaction import Kind, Status
 from unit.core_kit import Story, seconds
-from unit.saga_kit import act, begun, build, command, composite, confirm, event, message, reply
+from unit.saga_kit import act, begun, build, command, composite, confirm, event, message, reply, state
 
 
 def transfer(**facts: object) -> Saga:
@@ -34,13 +34,13 @@ def test_before_the_pivot_there_is_a_way_back() -> None:
     story = reply(reserved(), "CreditFailed", "credit")
     assert story.sent()[2:] == ["ReverseReserve"]
     confirm(story, "ReserveReversed", "reserve")
-    assert story.status is Status.COMPENSATED
+    assert state(story) == "compensated"
 
 
 def test_after_the_pivot_there_is_no_way_back() -> None:
     """A later step fails for good: nothing is reversed, a person must act."""
     story = reply(credited(), "SettleFailed", "settle")
-    assert story.status is Status.RUNNING
+    assert state(story) == "running"
     assert [(i.kind, i.step) for i in story.txn.incidents] == [("after_pivot", "settle")]
     assert "ReverseReserve" not in story.sent()
     assert story.replayed() == story.txn
@@ -54,14 +54,14 @@ def test_a_person_sends_it_forward() -> None:
     after = story.command("DoSettle")
     assert before.idempotency_key != after.idempotency_key
     reply(story, "SettleDone", "settle")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"
     assert story.txn.incidents == []
 
 
 def test_a_person_did_it_by_hand() -> None:
     """Skipped with evidence, the step satisfies what comes after it; the history says who and why."""
     story = act(reply(credited(), "SettleFailed", "settle"), "skip", "settle", "settled by hand, ticket 7")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"
     skipped = next(t for t in story.log if t.kind is Kind.SKIPPED)
     assert (skipped.actor, skipped.reason) == ("ann", "ann: settled by hand, ticket 7")
 
@@ -76,10 +76,10 @@ def test_the_deadline_after_the_pivot() -> None:
     """The deadline passes when there is no way back: an incident, no compensation."""
     story = reserved(transfer(deadline=5_000))
     reply(story, "CreditDone", "credit").wait(seconds(6))
-    assert story.status is Status.RUNNING
+    assert state(story) == "running"
     assert [i.kind for i in story.txn.incidents] == ["after_pivot"]
     reply(story, "SettleDone", "settle")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"
 
 
 @pytest.mark.parametrize("happened", [True, False])
@@ -87,14 +87,14 @@ def test_the_deadline_while_the_pivot_is_under_way(happened: bool) -> None:
     """Nobody knows whether it happened: nothing is reversed until its answer says so."""
     story = reserved(transfer(deadline=5_000)).wait(seconds(6))
     assert story.kinds()[-1] is Kind.COMPENSATION_REQUESTED
-    assert story.status is Status.RUNNING
+    assert state(story) == "running"
     if happened:
         reply(story, "CreditDone", "credit")
         assert [i.kind for i in story.txn.incidents] == ["after_pivot"]
         assert story.sent()[2:] == ["DoSettle"], "forward"
     else:
         reply(story, "CreditFailed", "credit")
-        assert story.status is Status.COMPENSATING
+        assert state(story) == "compensating"
         assert story.sent()[2:] == ["ReverseReserve"]
     assert story.replayed() == story.txn
 
@@ -118,7 +118,7 @@ def test_a_question_is_repeated_and_then_a_person_is_asked() -> None:
     assert len(questions) == 12
     assert len({q.id for q in questions}) == 12
     assert [i.kind for i in story.txn.incidents] == ["no_answer"]
-    assert story.status is Status.RUNNING
+    assert state(story) == "running"
 
 
 def test_a_step_that_waits_for_its_answer() -> None:
@@ -149,7 +149,7 @@ def test_a_pivot_binds_its_member_only() -> None:
     assert story.sent()[4:] == ["ReverseA"]
     assert story.steps["parts[1].a"] == "compensating"
     confirm(story, "AReversed", "parts[1].a")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"
 
 
 # -- cancelling
@@ -168,7 +168,7 @@ def cancellable() -> Saga:
 def test_cancelled_in_time() -> None:
     """The event comes before the step: everything is reversed."""
     story = begun(cancellable()).when("Cancelled")
-    assert story.status is Status.COMPENSATING
+    assert state(story) == "compensating"
     assert story.txn.reason.startswith("cancelled")
 
 
@@ -176,7 +176,7 @@ def test_cancelled_too_late() -> None:
     """The event comes after the step has begun: the refusal is sent, and nothing changes."""
     story = begun(cancellable()).when("PaymentDone", "Cancelled")
     assert story.sent() == ["DoShip", "RefuseCancellation"]
-    assert story.status is Status.RUNNING
+    assert state(story) == "running"
     story.when("Cancelled")
     refusals = [c.id for c in story.commands if c.type == "x.RefuseCancellation"]
     assert len(set(refusals)) == 2, "each request is answered"
@@ -188,7 +188,7 @@ def test_a_person_cancels() -> None:
     assert story.ignored() == ["act_impossible"]
     story = act(begun(cancellable()), "cancel", why="typo")
     assert story.txn.reason == "cancel by ann: typo"
-    assert story.status is Status.COMPENSATING
+    assert state(story) == "compensating"
 
 
 def test_a_person_closes() -> None:
@@ -209,7 +209,7 @@ def test_a_failed_compensation_is_retried_or_skipped_by_a_person() -> None:
     assert story.txn.incidents == []
     story.wait(seconds(48 * 3600))
     act(story, "skip", "a", "refunded by hand")
-    assert story.status is Status.COMPENSATED
+    assert state(story) == "compensated"
     assert story.replayed() == story.txn
 
 
@@ -254,7 +254,7 @@ def test_whatever_comes_first(woken: bool) -> None:
         story.wait(seconds(2))
     assert story.sent() == ["DoCharge"]
     reply(story, "ChargeDone", "charge")
-    assert story.status is Status.COMPLETED
+    assert state(story) == "completed"
     assert story.replayed() == story.txn
 
 
@@ -277,7 +277,7 @@ def test_progress_restarts_the_timeout() -> None:
     story.when("AProgressed", causation_id=story.txn.steps["a"].command_id).wait(seconds(8))
     assert story.steps["a"] == "active"
     story.wait(seconds(3))
-    assert story.status is Status.COMPENSATED
+    assert state(story) == "compensated"
 
 
 def test_a_retry_has_a_budget_and_codes_that_are_final() -> None:
@@ -293,7 +293,7 @@ def test_a_retry_has_a_budget_and_codes_that_are_final() -> None:
     story = begun(build(command("a", retry=retry))).wait(seconds(600))
     assert story.txn.steps["a"].attempt == 3
     story = begun(build(command("a", retry=retry))).fails("a", "no_such_account", retryable=True)
-    assert story.status is Status.COMPENSATED
+    assert state(story) == "compensated"
 
 
 # -- orders of compensation
@@ -321,7 +321,7 @@ def test_the_order_of_compensation(order: str, rounds: list[set[str]]) -> None:
         assert {name.removeprefix("Reverse") for name in story.sent()} == expected
         for name in expected:
             confirm(story, f"{name}Reversed", name.lower())
-    assert story.status is Status.COMPENSATED
+    assert state(story) == "compensated"
 
 
 # -- endings
@@ -353,7 +353,7 @@ def test_a_saga_that_observes_sends_nothing() -> None:
     )
     story = begun(saga).when("ADone", "BDone", "CFailed")
     assert [c.held for c in story.commands] == [True, True]
-    assert story.status is Status.COMPENSATED
+    assert state(story) == "compensated"
 
 
 def test_a_share_is_enforced() -> None:
