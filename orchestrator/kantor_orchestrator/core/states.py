@@ -5,6 +5,8 @@ python -m kantor_orchestrator.core.states    # what docs/states.md contains
 
 from __future__ import annotations
 
+import sys
+
 from kantor_orchestrator.core.transaction import TRANSITIONS, StepStatus
 
 
@@ -22,4 +24,4 @@ def mermaid() -> str:
 
 
 if __name__ == "__main__":
-    print(mermaid())
+    sys.stdout.write(mermaid() + "\n")
