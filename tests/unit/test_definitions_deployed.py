@@ -62,7 +62,7 @@ def test_record_names_topics() -> None:
 def test_record_of_a_newer_kantor() -> None:
     """A definition that this version can't read is refused, so that nobody runs half of it."""
     codec, found = Codec(MemorySchemas()), deployed(V1)
-    definition = json.loads(found.model.model_dump_json()) | {"mode": "observe"}
+    definition = json.loads(found.model.model_dump_json()) | {"colour": "red"}
     value = codec.encoder(system("Definition"), topics.DEFINITIONS)(
         {
             "saga": "order",
@@ -72,7 +72,7 @@ def test_record_of_a_newer_kantor() -> None:
             "messages": {},
         }
     )
-    with pytest.raises(DefinitionError, match="definition order/1: the definition: `mode` is not supported"):
+    with pytest.raises(DefinitionError, match="definition order/1: the definition: unknown word `colour`"):
         bundles.decode(value, codec)
 
 

@@ -153,7 +153,7 @@ def test_retry_of_a_compensation_in_python() -> None:
     assert problems(order(line_17="    compensate_with: {command: parcel.Cancel, retry: {tries: 3}}")) == [
         (
             "order.yaml:17:55: steps.parcel.compensate_with.retry: unknown word `tries`; "
-            "known here: attempts, backoff, factor, max_backoff, jitter"
+            "known here: attempts, backoff, factor, max_backoff, jitter, budget, final"
         )
     ]
     assert read(order()).problems == []

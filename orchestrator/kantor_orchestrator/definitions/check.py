@@ -107,7 +107,11 @@ class _Check:
         step, add, at = node.step, self._found.add, node.at
         if step.kind in ("event", "command") and len(step.kinds) < 2:
             if step.succeeds_on is None:
-                add(f"step {node.name} never succeeds", "add `succeeds_on:`, the event that says it is done", at)
+                add(
+                    f"step {node.name} never succeeds",
+                    "add `succeeds_on:`, the event that says it is done",
+                    at,
+                )
             else:
                 self._type(step.succeeds_on, (*at, "succeeds_on"))
         if step.signal is not None:
@@ -119,7 +123,11 @@ class _Check:
         for index, type_ in enumerate(step.fails_on):
             place = ((*at, "fails_on", index), (*at, "fails_on"))
             if type_ == STEP_FAILED:
-                add(f"step {node.name}: {STEP_FAILED} is a failure of every step already", "leave it out", *place)
+                add(
+                    f"step {node.name}: {STEP_FAILED} is a failure of every step already",
+                    "leave it out",
+                    *place,
+                )
             else:
                 self._type(type_, *place)
         waits = step.kind not in ("sleep", "composite")
@@ -143,7 +151,9 @@ class _Check:
             starts_on = self._children[step.saga].starts_on
             at: Path = (*node.at, "saga")
             if self._type(starts_on, at):
-                self._fields.check(Sent(starts_on, step.fields, known, node, when, ((*node.at, "fields"),), at))
+                self._fields.check(
+                    Sent(starts_on, step.fields, known, node, when, ((*node.at, "fields"),), at)
+                )
         if step.command is None:
             return
         at = (*node.at, "command")
@@ -217,7 +227,9 @@ class _Check:
         events = [self._model.starts_on, *filter(None, (meaning.success(node.step) for node in nodes))]
         if not all(event in self._catalog for event in events):
             return  # reported already; the key may be a field of what is missing
-        known = {field for scope in (self._scopes.start(), *map(self._scopes.of, nodes)) for field in scope.fields}
+        known = {
+            field for scope in (self._scopes.start(), *map(self._scopes.of, nodes)) for field in scope.fields
+        }
         for index, key in enumerate(self._model.keys):
             if not key_scopes(key, self._scopes):
                 near = nearest(key, known)
@@ -229,5 +241,3 @@ class _Check:
                     ("keys", index),
                     ("keys",),
                 )
-
-

@@ -105,7 +105,12 @@ class FieldCheck:
         if any(not s.is_event and s.certain for s in scopes.values()):
             return
         node, name = sent.node, f"{sent.type}.{filling.name}"
-        if node is not None and sent.compensates and set(scopes) == {node.name} and not scopes[node.name].certain:
+        if (
+            node is not None
+            and sent.compensates
+            and set(scopes) == {node.name}
+            and not scopes[node.name].certain
+        ):
             self._found.add(
                 f"{name} is known only once {node.name} has succeeded, "
                 f"but {node.name} is also compensated while nobody knows whether it happened",

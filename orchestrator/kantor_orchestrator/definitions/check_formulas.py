@@ -13,7 +13,15 @@ from kantor_orchestrator.definitions.scopes import ANY, Scope, Scopes
 from kantor_orchestrator.definitions.tree import Node
 
 #: What CEL has no type for: passed on, compared for equality, but not reckoned with.
-_SEALED = {"decimal", "date", "time-millis", "time-micros", "uuid", "local-timestamp-millis", "local-timestamp-micros"}
+_SEALED = {
+    "decimal",
+    "date",
+    "time-millis",
+    "time-micros",
+    "uuid",
+    "local-timestamp-millis",
+    "local-timestamp-micros",
+}
 #: Where else a scope is known.
 _ELSEWHERE = {
     "event": "`event` is known only in `match`",
@@ -34,7 +42,8 @@ class FormulaCheck:
         """Whether everything that an expression refers to is known."""
         uses = references.uses(text)
         guarded = references.guarded(uses)
-        return all([self._use(use, known, node, when, guarded, at) for use in uses])
+        known_ones = [self._use(use, known, node, when, guarded, at) for use in uses]  # every problem is told
+        return all(known_ones)
 
     def guard(self, text: str, known: Mapping[str, Scope], node: Node, when: str, *at: Path) -> None:
         """The same, and what it gives is a truth value, as far as can be told."""
@@ -43,7 +52,9 @@ class FormulaCheck:
         if (value := expressions.literal(asked)) is not None and not isinstance(value[0], bool):
             self._found.add(f"{text!r} is {value[0]!r}, no truth value", "write a comparison", *at)
         elif type_ is not ANY and "boolean" not in avro.shown(type_):
-            self._found.add(f"{text} is {avro.shown(type_)}, no truth value", "compare it with something", *at)
+            self._found.add(
+                f"{text} is {avro.shown(type_)}, no truth value", "compare it with something", *at
+            )
 
     def key(self, text: str, known: Mapping[str, Scope], node: Node | None, when: str, *at: Path) -> None:
         """The same, and what it gives can be a record's key, as far as can be told."""
@@ -128,7 +139,12 @@ class FormulaCheck:
         return "may not have happened by then"
 
     def _unknown(
-        self, path: tuple[str, ...], known: Mapping[str, Scope], node: Node | None, when: str, at: tuple[Path, ...]
+        self,
+        path: tuple[str, ...],
+        known: Mapping[str, Scope],
+        node: Node | None,
+        when: str,
+        at: tuple[Path, ...],
     ) -> None:
         root, tree = path[0], self._scopes.tree
         visible = tree.visible(node) if node else tree.children(None)
@@ -158,7 +174,9 @@ class FormulaCheck:
         owner = scope.event if len(before) == 1 and scope.event else _shown(before)
         near = nearest(name, fields)
         remedy = (
-            f"did you mean {_shown((*before, near))}?" if near else f"it has {', '.join(fields) or 'no fields'}"
+            f"did you mean {_shown((*before, near))}?"
+            if near
+            else f"it has {', '.join(fields) or 'no fields'}"
         )
         self._found.add(f"{_shown(path)}: {owner} has no field {name}", remedy, *at)
 

@@ -75,7 +75,9 @@ def _cancellation(
         return
     exists(cancel.event, ("cancel_on", "event"))
     if cancel.event == scopes.saga.starts_on:
-        found.add(f"{cancel.event} both starts and cancels the saga", "use another event", ("cancel_on", "event"))
+        found.add(
+            f"{cancel.event} both starts and cancels the saga", "use another event", ("cancel_on", "event")
+        )
     node = scopes.tree.nodes.get(cancel.until)
     at: Path = ("cancel_on", "until")
     if node is None:
@@ -90,9 +92,7 @@ def _cancellation(
         message(cancel.refuse_with, known, "when a cancellation is refused", ("cancel_on", "refuse_with"))
 
 
-def _commands(
-    scopes: Scopes, found: Findings, formulas: FormulaCheck, exists: Callable[..., bool]
-) -> None:
+def _commands(scopes: Scopes, found: Findings, formulas: FormulaCheck, exists: Callable[..., bool]) -> None:
     sent = meaning.commands(scopes.saga, scopes.children)
     for type_, route in scopes.saga.commands.items():
         at = ("commands", type_)

@@ -66,7 +66,10 @@ def _words(node: Node, found: Findings) -> None:
         if word == "succeeds_on" and step.kind == "signal":
             what, remedy = f"step {node.name}: the signal is what it succeeds on", "keep one of the two"
         elif lack and step.kind in ("event", "command"):
-            what, remedy = f"step {node.name} {lack}, so there is nothing for `{word}`", f"remove it, or {remedy}"
+            what, remedy = (
+                f"step {node.name} {lack}, so there is nothing for `{word}`",
+                f"remove it, or {remedy}",
+            )
         else:
             why, remedy = _OF_KIND[step.kind]
             what = f"step {node.name} {why}, so there is nothing for `{word}`"
@@ -137,21 +140,18 @@ def _order(tree: Tree, parent: Node | None, found: Findings) -> None:
     for name, node in children.items():
         for index, other in enumerate(node.step.after):
             at = ((*node.at, "after", index), (*node.at, "after"))
-            if other == name:
-                found.add(f"step {name} comes after itself", "leave it out", *at)
-            elif other not in children:
+            if other not in children:
                 elsewhere = next((n for n in tree.nodes.values() if n.name == other), None)
                 near = nearest(other, children)
                 remedy = f"did you mean {near}?" if near else f"the steps are {', '.join(children)}"
                 what = f"step {name} comes after {other}, which is no step"
                 if elsewhere is not None:
-                    place = elsewhere.parent.path if elsewhere.parent else "the saga itself"
-                    what = f"step {name} comes after {other}, which is a step of {place}"
+                    home = elsewhere.parent.path if elsewhere.parent else "the saga itself"
+                    what = f"step {name} comes after {other}, which is a step of {home}"
                     remedy = "name a step of the same composite; what is around it comes first anyway"
                 found.add(what, remedy, *at)
     edges = tree.graph(parent)
     if way := graph.cycle(edges):
         what = f"the steps wait for each other: {' -> '.join(way)}"
-        at = children[way[0]].at
-        if len(way) > 2:
-            found.add(what, "remove one `after`", (*at, "after"), at)
+        place = children[way[0]].at
+        found.add(what, "remove one `after`", (*place, "after"), place)

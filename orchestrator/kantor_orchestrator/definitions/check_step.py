@@ -82,7 +82,9 @@ class StepCheck:
         asked = {use.path[1] for use in references.uses(text) if use.path[0] == "event" and len(use.path) > 1}
         if not any(use.path[0] == "event" for use in references.uses(text)):
             self._found.add(
-                f"step {node.name}: `match` says nothing of the event", "compare one of its fields: event.id", at
+                f"step {node.name}: `match` says nothing of the event",
+                "compare one of its fields: event.id",
+                at,
             )
         for type_ in (*step.fails_on, *([step.progress_on] if step.progress_on else [])):
             has = fields_of(self._scopes.schemas.get(type_))
@@ -128,7 +130,10 @@ class StepCheck:
         task = self._node.step.task
         if task is None:
             return
-        for text, path in ((task.title, ("title",)), *((t, ("for", n)) for n, t in enumerate(task.candidates))):
+        for text, path in (
+            (task.title, ("title",)),
+            *((t, ("for", n)) for n, t in enumerate(task.candidates)),
+        ):
             if templates.names_environment(text):
                 what = f"step {self._node.name}: `env` is known only in the url and headers of a call"
                 self._found.add(what, "write the value itself", (*self._node.at, "task", *path))

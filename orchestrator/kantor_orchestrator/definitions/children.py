@@ -24,7 +24,9 @@ def _returns(saga: SagaModel, schemas: Mapping[str, Schema]) -> dict[str, object
     for name, value in saga.returns.items():
         parsed = expressions.parse(value)
         has = isinstance(parsed, Ref) and parsed.scope in known
-        found[name] = known[parsed.scope].fields.get(parsed.name, ANY) if has and isinstance(parsed, Ref) else ANY
+        found[name] = (
+            known[parsed.scope].fields.get(parsed.name, ANY) if has and isinstance(parsed, Ref) else ANY
+        )
     return found
 
 

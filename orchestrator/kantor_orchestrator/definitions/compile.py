@@ -13,7 +13,16 @@ from kantor.envelope import STEP_FAILED
 from kantor_orchestrator.core import saga as core
 from kantor_orchestrator.core.saga import Expression, FieldRule
 from kantor_orchestrator.definitions import durations, expressions, meaning, references
-from kantor_orchestrator.definitions.expressions import Formula, Guard, Items, Literal, Plain, Ref, Sleep, Text
+from kantor_orchestrator.definitions.expressions import (
+    Formula,
+    Guard,
+    Items,
+    Literal,
+    Plain,
+    Ref,
+    Sleep,
+    Text,
+)
 from kantor_orchestrator.definitions.filling import Filling, fields_of, fillings
 from kantor_orchestrator.definitions.meaning import TRANSACTION_ENDED, Child, Children
 from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel
@@ -111,9 +120,13 @@ class _Compiler:
     def _action(self, node: Node, known: Mapping[str, Scope]) -> core.Command | None:
         step = node.step
         if step.task is not None:
-            return self._own(meaning.REQUEST_TASK, task_rules(step.task, lambda text: self._formula(text, node)))
+            return self._own(
+                meaning.REQUEST_TASK, task_rules(step.task, lambda text: self._formula(text, node))
+            )
         if step.call is not None:
-            return self._own(meaning.REQUEST_CALL, call_rules(step.call, lambda text: self._formula(text, node)))
+            return self._own(
+                meaning.REQUEST_CALL, call_rules(step.call, lambda text: self._formula(text, node))
+            )
         if step.saga is not None:
             child = self._children[step.saga]
             rules = self._rules(child.starts_on, step.fields, known, node)
@@ -215,7 +228,11 @@ class _Compiler:
         step = node.step
         if step.match is None:
             return None
-        types = [meaning.success(step), *meaning.failures(step), *([step.progress_on] if step.progress_on else [])]
+        types = [
+            meaning.success(step),
+            *meaning.failures(step),
+            *([step.progress_on] if step.progress_on else []),
+        ]
         for use in references.uses(step.match):
             if use.path[0] == "event":
                 for type_ in types:
@@ -273,5 +290,3 @@ def key_scopes(key: str, scopes: Scopes) -> list[Scope]:
         return [scopes.start()]
     found: Iterable[Scope] = (scopes.of(node) for node in scopes.tree.nodes.values() if not node.step.steps)
     return [scope for scope in found if key in scope.fields and scope.event != TRANSACTION_ENDED]
-
-

@@ -258,9 +258,41 @@ def check(text: str) -> None:
 
 #: CEL's standard functions and macros, and ours.
 _FUNCTIONS = frozenset(
-    """all bool bytes contains double duration endsWith exists exists_one filter getDate getDayOfMonth getDayOfWeek
-    getDayOfYear getFullYear getHours getMilliseconds getMinutes getMonth getSeconds has int map matches max min size
-    startsWith string sum timestamp type uint""".split()
+    [
+        "all",
+        "bool",
+        "bytes",
+        "contains",
+        "double",
+        "duration",
+        "endsWith",
+        "exists",
+        "exists_one",
+        "filter",
+        "getDate",
+        "getDayOfMonth",
+        "getDayOfWeek",
+        "getDayOfYear",
+        "getFullYear",
+        "getHours",
+        "getMilliseconds",
+        "getMinutes",
+        "getMonth",
+        "getSeconds",
+        "has",
+        "int",
+        "map",
+        "matches",
+        "max",
+        "min",
+        "size",
+        "startsWith",
+        "string",
+        "sum",
+        "timestamp",
+        "type",
+        "uint",
+    ]
 )
 
 

@@ -96,7 +96,7 @@ class StepModel(Part):
     in_order: bool = False
     settle: Literal["all"] | None = None
     # -- of all others
-    fields: Fields = {}
+    fields: Fields = Field(default_factory=dict)
     key: Formula | None = None
     succeeds_on: Word | None = None
     fails_on: Types = ()
@@ -151,9 +151,9 @@ class SagaModel(Part):
     brake: Annotated[Brake | None, BeforeValidator(as_brake)] = None
     cancel_on: Cancel | None = None
     steps: dict[StepName, StepModel] = Field(min_length=1)
-    ends_with: dict[str, Annotated[Command, BeforeValidator(as_command)]] = {}
-    returns: Fields = {}
-    commands: dict[Word, Route] = {}
+    ends_with: dict[str, Annotated[Command, BeforeValidator(as_command)]] = Field(default_factory=dict)
+    returns: Fields = Field(default_factory=dict)
+    commands: dict[Word, Route] = Field(default_factory=dict)
 
     def every_step(self) -> Iterator[StepModel]:
         """Composites before what they hold."""

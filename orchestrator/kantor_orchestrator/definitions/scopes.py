@@ -153,7 +153,9 @@ class Scopes:
             type_ = fields[name]
         return type_
 
-    def captured(self, path: tuple[str, ...], node: Node | None, *, listed: bool) -> Iterator[tuple[str, str | None]]:
+    def captured(
+        self, path: tuple[str, ...], node: Node | None, *, listed: bool
+    ) -> Iterator[tuple[str, str | None]]:
         """The events and fields (None: all) that must be captured for what is read at ``path`` from ``node``."""
         step = self._named(path[0], node)
         if path[0] == START:

@@ -30,7 +30,9 @@ class Template:
     url: bool = False
 
     def __call__(self, scope: Mapping[str, Any]) -> str:
-        return "".join(piece if isinstance(piece, str) else self._value(piece(scope)) for piece in self.pieces)
+        return "".join(
+            piece if isinstance(piece, str) else self._value(piece(scope)) for piece in self.pieces
+        )
 
     def _value(self, value: Any) -> str:
         text = value if isinstance(value, str) else json.dumps(value, default=_plain, ensure_ascii=False)
@@ -72,7 +74,9 @@ def check(text: str) -> None:
     """Raises ``ValueError`` with what is wrong and the remedy, joined by ``; ``."""
     for found in _PIECE.finditer(text):
         if found[0] in ("{", "}"):
-            raise ValueError(f"{text!r} has a lone {found[0]}; write {found[0] * 2} if the character is meant")
+            raise ValueError(
+                f"{text!r} has a lone {found[0]}; write {found[0] * 2} if the character is meant"
+            )
         if found[1] is not None and not _ENVIRONMENT.fullmatch(found[1].strip()):
             expressions.check(found[1].strip())
 

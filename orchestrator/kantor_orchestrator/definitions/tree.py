@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from kantor_orchestrator.definitions import graph
 from kantor_orchestrator.definitions.model import SagaModel, StepModel
@@ -65,14 +66,11 @@ class Tree:
 
     def graph(self, parent: Node | None) -> dict[str, list[str]]:
         """What comes right before each step of a composite."""
-        found = {
-            name: [other for other in node.step.after if other in self.children(parent)]
-            for name, node in self.children(parent).items()
-        }
+        found = {name: [*node.step.after] for name, node in self.children(parent).items()}
         # One after the other and all of them: each knows what those before it brought.
         if parent is not None and parent.step.in_order and parent.step.each is None and not parent.step.need:
             names = list(found)
-            for before, name in zip(names, names[1:], strict=False):
+            for before, name in pairwise(names):
                 if before not in found[name]:
                     found[name].append(before)
         return found
@@ -82,9 +80,11 @@ class Tree:
         children = self.children(parent)
         found: list[Node] = []
         for name in graph.ordered(self.graph(parent)):
-            found += [children[name], *self.ordered(children[name])] if children[name].step.steps else [
-                children[name]
-            ]
+            found += (
+                [children[name], *self.ordered(children[name])]
+                if children[name].step.steps
+                else [children[name]]
+            )
         return found
 
     def before(self, node: Node) -> list[Node]:
