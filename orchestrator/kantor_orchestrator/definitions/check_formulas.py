@@ -7,6 +7,7 @@ from typing import Any
 
 from kantor_orchestrator.definitions import avro, expressions, references
 from kantor_orchestrator.definitions.expressions import Formula, Ref
+from kantor_orchestrator.definitions.meaning import TRANSACTION_ENDED
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
 from kantor_orchestrator.definitions.references import ELEMENT, Use
 from kantor_orchestrator.definitions.scopes import ANY, Scope, Scopes
@@ -171,7 +172,8 @@ class FormulaCheck:
         name, fields = error.args
         before = path[: path.index(name, 1)]
         scope = known[path[0]]
-        owner = scope.event if len(before) == 1 and scope.event else _shown(before)
+        named = len(before) == 1 and scope.event not in ("", TRANSACTION_ENDED)
+        owner = scope.event if named else _shown(before)
         near = nearest(name, fields)
         remedy = (
             f"did you mean {_shown((*before, near))}?"
