@@ -292,3 +292,44 @@ def test_start_that_is_given_up() -> None:
 def test_what_can_not_work_is_not_deployed() -> None:
     """A definition that does not pass the checks is refused with all problems."""
     assert len(refused(order(line_5="keys: [x]", line_11=""))) == 2
+
+
+# -- children
+
+
+CHILD = order(line_1="saga: child", line_3="starts_on: shop.Wished")
+PARENT = order(line_1="saga: parent", line_13="    saga: child", line_14="", line_15="", line_16="")
+PARENT = PARENT.replace("    compensate_with: parcel.Cancel\n    compensated_on: parcel.Cancelled", "")
+
+
+def test_child_together() -> None:
+    """A parent and its child are deployed together; the parent's record has the child's start and its schema."""
+    written = [*read(PARENT).models(), *read(CHILD).models()]
+    parent = next(o.bundle for o in plan(written, ALL, Definitions(), 1) if o.bundle.model.saga == "parent")
+    assert parent.messages["shop.Wished"].schema == ALL["shop.Wished"]
+    assert parent.children["child"].starts_on == "shop.Wished"
+    assert compile_definition(parent).steps["parcel"].child == "child"
+
+
+def test_child_that_is_deployed() -> None:
+    """A child that is there already need not be deployed again."""
+    child = bundle(read(CHILD).models()[0].model, ALL, 1)
+    (outcome,) = plan(read(PARENT).models(), ALL, Definitions([child]), 2)
+    assert outcome.bundle.children["child"].starts_on == "shop.Wished"
+
+
+def test_child_that_nobody_deployed() -> None:
+    """Without its child a parent is not deployed."""
+    with pytest.raises(DefinitionError, match="step parcel runs the saga child, which is not known"):
+        plan(read(PARENT).models(), ALL, Definitions(), 1)
+
+
+def test_parent_whose_child_changed_its_start() -> None:
+    """A parent is another one when its child starts on something else: it needs a higher version."""
+    child = bundle(read(CHILD).models()[0].model, ALL, 1)
+    (first,) = plan(read(PARENT).models(), ALL, Definitions([child]), 2)
+    moved = order(line_1="saga: child", line_2="version: 2", line_3="starts_on: shop.Hoped")
+    schemas = Catalog([*ALL.values(), record("shop.Hoped", order_id="string", sku="string")])
+    later = bundle(read(moved).models()[0].model, schemas, 3)
+    with pytest.raises(DefinitionError, match="parent version 1 is deployed with other"):
+        plan(read(PARENT).models(), schemas, Definitions([child, first.bundle, later]), 4)

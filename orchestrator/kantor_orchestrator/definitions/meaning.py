@@ -114,7 +114,8 @@ def types(saga: SagaModel, children: Children) -> list[str]:
 
 
 def commands(saga: SagaModel, children: Children) -> dict[str, str]:
-    """Every message type that the engine sends, with the topic that the definition names for it; empty: the schema's."""
+    """Every message type that the engine sends to services, with the topic that the definition names for it; empty: the
+    schema's. A child's start is an event as any other, sent by way of ``CHILD_TOPIC``."""
     found: dict[str, str] = {}
 
     def put(type_: str, topic: str | None) -> None:
@@ -122,8 +123,8 @@ def commands(saga: SagaModel, children: Children) -> dict[str, str]:
         found[type_] = topic or (route.topic if route else None) or found.get(type_, "")
 
     for step in saga.every_step():
-        if type_ := sends(step, children):
-            put(type_, CHILD_TOPIC if step.saga else step.command.topic if step.command else None)
+        if step.saga is None and (type_ := sends(step, children)):
+            put(type_, step.command.topic if step.command else None)
         if step.in_doubt and step.in_doubt.ask:
             put(step.in_doubt.ask.type, step.in_doubt.ask.topic)
         if reverse := step.compensate_with:
