@@ -160,7 +160,7 @@ def test_task() -> None:
         ("kantor.TaskFailed",),
     )
     assert manager.command is not None
-    assert (manager.command.type, manager.command.topic) == ("kantor.RequestTask", "cmd.kantor.v1")
+    assert (manager.command.type, manager.command.topic) == ("kantor.RequestTask", "cmd.kantor.task.v1")
     scope = {"start": {"report_id": "r-1", "employee_id": "e-1"}}
     rules = {
         r.name: r.literal if r.expression is None else r.expression(scope) for r in manager.command.fields

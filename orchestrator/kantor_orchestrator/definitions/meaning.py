@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from kantor_orchestrator import topics
 from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel, StepModel
 from kantor_schemas import Schema, full_name, system
 
@@ -15,7 +16,7 @@ REQUEST_TASK, TASK_SUCCEEDED, TASK_FAILED = "kantor.RequestTask", "kantor.TaskSu
 REQUEST_CALL, CALL_SUCCEEDED, CALL_FAILED = "kantor.RequestCall", "kantor.CallSucceeded", "kantor.CallFailed"
 
 #: Children are started where the platform's own commands go: intake copies them to the right shard.
-CHILD_TOPIC = "cmd.kantor.v1"
+CHILD_TOPIC = topics.OWN_COMMANDS
 
 
 @cache
