@@ -9,7 +9,8 @@ from typing import Any
 from kantor import envelope
 from kantor.codec import Codec, MemorySchemas
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.core.decide import Entry, decide
+from kantor_orchestrator.core.decide import decide
+from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Command, Compensation, FieldRule, Retry, Saga, Step
 from kantor_orchestrator.core.transaction import Transaction, evolve
 from kantor_orchestrator.snapshots import transition_record

@@ -21,7 +21,8 @@ from kantor.errors import CodecError, FencedError, KafkaUnavailableError, Kantor
 from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.config import ENGINE_GROUP
-from kantor_orchestrator.core.decide import Entry, decide
+from kantor_orchestrator.core.decide import decide
+from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition, evolve
 from kantor_orchestrator.definitions.catalogue import Definitions
@@ -30,6 +31,7 @@ from kantor_orchestrator.entries import (
     MalformedEntry,
     NotYet,
     PayloadReader,
+    act_entry,
     headers_of,
     mark_of,
     message_entry,
@@ -249,6 +251,15 @@ class Engine:
             if txn is None:
                 return ""
             entry, saga = timer_entry(record), self._saga_of(txn)
+        elif kind == journal.ACT:
+            entry = act_entry(record)
+            txn = batch.changed.get(id_) or shard.get(id_)
+            if txn is None:
+                log.warning(
+                    "%s of %s: there is no such transaction", entry.type, id_, extra={"action": "act_unknown"}
+                )
+                return UNCHANGED
+            saga = self._saga_of(txn)
         elif kind in (journal.EVENT, journal.COMMAND):
             mark, offset = mark_of(headers)
             if offset <= shard.marks.get(mark, -1):

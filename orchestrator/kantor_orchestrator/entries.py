@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 
 from kantor.codec import Codec
+from kantor.envelope import TRANSACTION_ENDED
 from kantor.errors import CodecError, RegistryUnavailableError, UnknownSchemaError
 from kantor.kafka import Record
 from kantor_orchestrator import journal
-from kantor_orchestrator.core.decide import Entry
+from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Transaction
-from kantor_orchestrator.core.values import dump
+from kantor_orchestrator.core.values import dump, load
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.shard import Shard
 
@@ -23,6 +24,9 @@ MAX_SNAPSHOT, MAX_ENTRIES = 256 * 1024, 10_000
 MAX_ATTRIBUTE = 1024
 #: For how long (s) a reachable registry may not know a schema id before its entry becomes an incident.
 UNKNOWN_SCHEMA_GRACE = 30.0
+
+#: The source of acts, as duplicates are told by source and id.
+ACTS = "kantor.acts"
 
 Headers = dict[str, bytes]
 
@@ -79,6 +83,23 @@ def timer_entry(record: Record) -> Entry:
     return Entry("timer", at, timer=fired.timer, step=fired.step, round=fired.round, attempt=fired.attempt)
 
 
+def act_entry(record: Record) -> Entry:
+    try:
+        act = journal.Act.load(record.value() or b"")
+    except (ValueError, TypeError) as error:
+        raise MalformedEntry(f"no act: {error}") from error
+    return Entry(
+        "act",
+        record.timestamp()[1],
+        type=act.act,
+        id=act.id,
+        source=ACTS,
+        step=act.step,
+        actor=act.actor,
+        payload={"why": act.why, "fields": act.fields},
+    )
+
+
 def message_entry(record: Record, headers: Headers, type_: str, sent: int) -> Entry:
     """The envelope only; :class:`PayloadReader` adds the payload."""
     return Entry(
@@ -90,6 +111,7 @@ def message_entry(record: Record, headers: Headers, type_: str, sent: int) -> En
         causation_id=headers.get("ce_causationid", b"").decode("utf-8", "replace"),
         origin=headers[journal.ORIGIN].decode("utf-8", "replace"),
         sent_at=sent,
+        parent=headers.get(journal.PARENT, b"").decode("utf-8", "replace"),
     )
 
 
@@ -129,6 +151,8 @@ class PayloadReader:
             return
         except RegistryUnavailableError as error:
             raise NotYet(str(error)) from error
+        if entry.type == TRANSACTION_ENDED:  # of a child: what it returns, beside how it ended
+            payload = {**load(payload.get("returns") or "{}"), **payload}
         entry.payload = {name: payload[name] for name in wanted if name in payload}
         if txn.entries >= MAX_ENTRIES:
             entry.error = f"the transaction has {MAX_ENTRIES} entries already"

@@ -19,7 +19,7 @@ from zlib import crc32
 
 from kantor.envelope import TRANSACTION_ID, header_map, transaction_id_of
 from kantor.errors import EnvelopeError, KafkaUnavailableError, KantorError
-from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Producer, Record
+from kantor.kafka import STUCK, Admin, Consumer, KafkaSettings, Partition, Producer, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.metrics import IntakeMetrics
@@ -95,6 +95,7 @@ class Intake:
         finally:
             self._sampler.shutdown(wait=True, cancel_futures=True)
             self._consumer.close()
+            self._producer.purge()
 
     def _journal(self, records: list[Record]) -> None:
         """Append what belongs to a transaction; returns when the broker has all of it. Only then are these records done:
@@ -140,18 +141,15 @@ class Intake:
                 reached[partition] = position
 
     def _flush(self) -> None:
-        """Wait for the broker, however long it is away."""
-        while True:
-            try:
-                self._producer.flush()
-                return
-            except KafkaUnavailableError as error:
-                log.warning(
-                    "the journal can't be written, waiting: %s", error, extra={"action": "journal_wait"}
-                )
-            except KantorError:
-                self._accept_larger_records(list(self._topic_ids))
-                raise
+        """Wait for the broker. Raises ``KafkaUnavailableError`` if nothing is delivered for long: with a new producer the
+        same records are read again."""
+        try:
+            self._producer.flush(STUCK)
+        except KafkaUnavailableError:
+            raise
+        except KantorError:
+            self._accept_larger_records(list(self._topic_ids))
+            raise
 
     def _accept_larger_records(self, sources: list[str]) -> None:
         """Let the journal take twice the largest record of any of these topics."""

@@ -3,7 +3,7 @@
 An entry keeps the source record's bytes and headers and adds (DESIGN sections 5 and 5a):
 
 =====================  ===========================================================================================
-``kantor_entry``       what it is: event, command, timer, watermark (later also act, answer, release, breaker)
+``kantor_entry``       what it is: event, command, timer, act, watermark (later also answer, release, breaker)
 ``kantor_origin``      ``topic/partition/offset`` of the source record
 ``kantor_topicid``     that topic's id (KIP-516): one made again under the same name starts over
 ``kantor_key``         the source record's key, if it had one
@@ -17,7 +17,7 @@ entries (watermark) have no key and an explicit partition.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 ENTRY = "kantor_entry"
@@ -26,9 +26,13 @@ TOPIC_ID = "kantor_topicid"
 KEY = "kantor_key"
 TIMESTAMP = "kantor_timestamp"
 
-EVENT, COMMAND, TIMER, WATERMARK = b"event", b"command", b"timer", b"watermark"
+#: Of a message that starts a child: the transaction whose step it is.
+PARENT = "kantor_parent"
+
+EVENT, COMMAND, TIMER, ACT, WATERMARK = b"event", b"command", b"timer", b"act", b"watermark"
 
 TIMER_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, TIMER)]
+ACT_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, ACT)]
 WATERMARK_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, WATERMARK)]
 
 
@@ -49,6 +53,30 @@ class Timer:
     def load(cls, value: bytes) -> Timer:
         timer, step, round_, attempt, due = json.loads(value)
         return cls(str(timer), str(step), int(round_), int(attempt), int(due))
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a person did to a transaction (``core.acts``). ``id``: the same for one that is sent again."""
+
+    id: str
+    act: str
+    actor: str
+    why: str
+    step: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def dump(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def load(cls, value: bytes) -> Act:
+        """Raises ``ValueError`` or ``TypeError`` for anything else."""
+        found = cls(**json.loads(value))
+        texts = (found.id, found.act, found.actor, found.why, found.step)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(found.fields, dict):
+            raise TypeError("a part of an act is of the wrong type")
+        return found
 
 
 @dataclass(frozen=True, slots=True)

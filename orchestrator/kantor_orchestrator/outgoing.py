@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 from kantor import envelope
 from kantor.codec import Codec, Encoder
 from kantor.envelope import Envelope
 from kantor.errors import EncodingError
-from kantor_orchestrator import topics
-from kantor_orchestrator.core.decide import DEADLINE, EXPIRY, Entry
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.core.entry import DEADLINE, EXPIRY, Entry
+from kantor_orchestrator.core.saga import ROOT
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Transaction, Transition
+from kantor_orchestrator.core.values import dump
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.entries import Headers
 from kantor_orchestrator.metrics import EngineMetrics
@@ -47,7 +50,7 @@ class Outgoing:
         """The payloads of all commands, by id, before anything is changed. Raises ``EncodingError`` if captured values
         do not fit: the entry becomes an incident."""
         payloads: dict[str, bytes] = {}
-        for command in [t.command for t in transitions if t.command]:
+        for command in [t.command for t in transitions if t.command and not t.command.held]:
             payload = payloads[command.id] = self._encoder(command)(command.fields)
             if len(payload) > MAX_COMMAND:
                 raise EncodingError(f"{command.type}: {len(payload)} bytes, the limit is {MAX_COMMAND}")
@@ -69,8 +72,9 @@ class Outgoing:
         ended = kind is Kind.ENDED
         shard.producer.produce(topics.HISTORY, history, key, _END_HEADERS if ended else None, shard.number)
         self._tally(self._metrics.transitions, kind)
-        if transition.command is not None:
-            self._send(shard, txn, transition.command, payloads[transition.command.id], headers)
+        command = transition.command
+        if command is not None and not command.held:
+            self._send(shard, txn, command, payloads[command.id], headers)
         if transition.timer:
             # An activation starts the step's first round; its (choreographed) action has no attempts to count.
             round_, attempt = (1, 0) if kind is Kind.ACTIVATED else (transition.round, transition.attempt)
@@ -96,7 +100,7 @@ class Outgoing:
             id=command.id,
             source=envelope.KANTOR_SOURCE,
             type=command.type,
-            correlation_id=txn.id,
+            correlation_id=command.about or txn.id,
             causation_id=command.causation_id or None,
             time=int(time.time() * 1000),
             idempotency_key=command.idempotency_key,
@@ -105,7 +109,11 @@ class Outgoing:
             traceparent=trace,
             tracestate=state,
         )
-        shard.producer.produce(command.topic, value, txn.id.encode(), attributes.headers())
+        sent = attributes.headers()
+        if command.about:
+            sent.append((journal.PARENT, txn.id.encode()))
+        key = command.key or command.about or txn.id
+        shard.producer.produce(command.topic, value, key.encode(), sent)
         self._tally(self._metrics.commands, command.type)
 
     def _encoder(self, command: SentCommand) -> Encoder:
@@ -134,9 +142,13 @@ class Outgoing:
                 "started_at": txn.started_at,
                 "ended_at": txn.ended_at,
                 "reason": txn.reason or None,
+                "returns": dump(txn.captured[ROOT]) if ROOT in txn.captured else "",
             }
         )
         shard.producer.produce(topics.ENDED, value, key, attributes.headers())
+        if txn.parent:  # whose shard may be another one: by way of the journal
+            to_parent = replace(attributes, correlation_id=txn.parent, causation_id=txn.parent_command)
+            shard.producer.produce(topics.OWN_COMMANDS, value, txn.parent.encode(), to_parent.headers())
         self._tally(self._metrics.finished, txn.saga, txn.status)
         self._metrics.duration.labels(txn.saga, txn.status).observe((txn.ended_at - txn.started_at) / 1000)
 

@@ -26,7 +26,7 @@ from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError
 from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Producer, Record
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.core.decide import COMPENSATION_RETRY, EXPIRY, RETRY, timers_of
+from kantor_orchestrator.core.entry import COMPENSATION_RETRY, EXPIRY, RETRY, timers_of
 from kantor_orchestrator.core.transaction import ENDED, Status, Transaction
 from kantor_orchestrator.snapshots import transaction_from, transaction_record
 from kantor_orchestrator.store.sqlite import Row, Store
@@ -46,6 +46,9 @@ GROUP_INTERVAL = 1.0
 #: Transactions kept in memory per shard.
 CACHED = 20_000
 RESTORE_TIMEOUT = 120.0
+#: After this long (s) without a record before the end, the Kafka transaction that is open there is nobody's: the last
+#: owner's was ended by ``init_transactions``.
+HANGING = 2.0
 #: Until the commit, which sends what is left at once, a batch's records wait for each other (ms): sent every millisecond
 #: they made 50 requests of one, and the broker took three times as long.
 LINGER = 1_000
@@ -98,6 +101,7 @@ class Shard:
         self.verdicts, self.pauses = Timers(), Timers()
         self._horizon = 0
         self._changelog = 0
+        self._kept = 0  # the journal position of the last commit
         self._last_flush = time.monotonic()
         self._saved_position = 0  # the group's
         self._grouped_at = -GROUP_INTERVAL
@@ -112,7 +116,13 @@ class Shard:
         state: Partition = (topics.STATE, number)
         topic_id = admin.topic_ids([topics.STATE])[topics.STATE]
         self._store = Store(folder / f"shard-{number}.db", f"{topic_id}/{number}", STORE_MAX_AGE)
-        self._restore(settings, state, admin.ends([state])[state])
+        end = admin.ends([state])[state]
+        self._restore(settings, state, end)
+        if self._store.journal_position > self.position:
+            # The broker said that a batch was committed, and lost it in a crash (docs/decisions/0011).
+            ahead = f"it is ahead of the state ({self._store.journal_position} > {self.position})"
+            self._store.wipe(ahead)
+            self._restore(settings, state, end)
         self._saved_position = self.position
         self.load_timers(int(time.time() * 1000))
 
@@ -124,6 +134,7 @@ class Shard:
             self._store.wipe(f"it is ahead of the changelog ({start} > {end})")
             start = 0
         began, records = time.monotonic(), 0
+        waiting, closed = 0.0, False
         # The shard's own records are not in the store: they are read from the whole changelog, which compaction keeps
         # near the live transactions; snapshots that the store has are passed over.
         reader = Consumer(settings, f"kantor-restore-{self.number}", ends=True, extra=RESTORE_SETTINGS)
@@ -143,16 +154,21 @@ class Shard:
                     records += 1
                 reached = max(reached, batch.ends.get(state, 0))
                 if len(rows) >= FLUSH_ROWS and reached < end:
-                    self._store.flush(rows, 0)
+                    self._store.flush(rows, 0, 0)
                     rows = {}
-                if time.monotonic() - began > RESTORE_TIMEOUT and not batch.records:
+                now = time.monotonic()
+                waiting = 0.0 if batch.records else waiting or now
+                if waiting and now - waiting > HANGING and not closed:
+                    self._close_hanging(state, reached, end)
+                    closed = True
+                if now - began > RESTORE_TIMEOUT and not batch.records:
                     raise KafkaUnavailableError(
                         f"shard {self.number} was not restored up to {end}, only to {reached}"
                     )
-            self._store.flush(rows, end)
+            self._store.flush(rows, end, self.position)
         finally:
             reader.close()
-        self._changelog = end
+        self._changelog, self._kept = end, self.position
         log.info(
             "shard %d taken: %d records in %.2f s, journal position %d",
             self.number,
@@ -161,6 +177,22 @@ class Shard:
             self.position,
             extra={"action": "shard_taken", "shard": self.number},
         )
+
+    def _close_hanging(self, state: Partition, reached: int, end: int) -> None:
+        """Abort what nobody will commit any more: an earlier Kafka transaction of ours whose marker the broker has lost in
+        a crash. Any marker of this ``transactional.id`` closes it, so one is written for nothing."""
+        log.warning(
+            "shard %d: the Kafka transaction at %s/%d/%d hangs (the end is %d): it is aborted",
+            self.number,
+            *state,
+            reached,
+            end,
+            extra={"action": "hanging_transaction", "shard": self.number},
+        )
+        self.producer.begin()
+        self.producer.produce(topics.STATE, None, topics.NOTHING_KEY, None, self.number)
+        self.producer.flush()
+        self.producer.abort()
 
     def _restore_own(self, key: bytes, value: bytes | None) -> None:
         if key == topics.SHARD_KEY:
@@ -244,6 +276,7 @@ class Shard:
 
     def keep(self) -> None:
         """The batch is committed: what memory holds is the truth now."""
+        self._kept = self.position
         for id_, row in self._batch.items():
             if row is None or row[2] is not None:  # gone, or ended: its stub is rarely asked for
                 self._cache.pop(id_, None)
@@ -256,7 +289,7 @@ class Shard:
         """Bring the store up to the last commit."""
         self._last_flush = time.monotonic()
         if self._dirty:
-            self._store.flush(self._dirty, self._changelog)
+            self._store.flush(self._dirty, self._changelog, self._kept)
             self._dirty = {}
             surplus = len(self._cache) - CACHED
             if surplus > 0:

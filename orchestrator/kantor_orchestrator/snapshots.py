@@ -6,7 +6,7 @@ import json
 import struct
 from typing import Any
 
-from kantor_orchestrator.core.decide import Entry
+from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import (
     Early,
     Incident,
@@ -35,6 +35,9 @@ def transaction_record(t: Transaction) -> dict[str, Any]:
         "expires_at": t.expires_at,
         "deadline": t.deadline,
         "reason": t.reason,
+        "failing": t.failing,
+        "parent": t.parent,
+        "parent_command": t.parent_command,
         "entries": t.entries,
         "endings": t.endings,
         "steps": [
@@ -49,6 +52,7 @@ def transaction_record(t: Transaction) -> dict[str, Any]:
                 "compensation_attempt": s.compensation_attempt,
                 "compensation_id": s.compensation_id,
                 "again": s.again,
+                "questions": s.questions,
                 "timer": s.timer,
                 "due": s.due,
                 "started_at": s.started_at,
@@ -88,6 +92,9 @@ def transaction_from(record: dict[str, Any]) -> Transaction:
         expires_at=record["expires_at"],
         deadline=record["deadline"],
         reason=record["reason"],
+        failing=record["failing"],
+        parent=record["parent"],
+        parent_command=record["parent_command"],
         entries=record["entries"],
         endings=record["endings"],
         steps=steps,
@@ -126,6 +133,9 @@ def transition_record(t: Transition, txn: Transaction, entry: Entry, journal_off
         "origin": entry.origin,
         "commands": [] if t.command is None else [_command_record(t.command)],
         "early": "" if t.early is None else _dump_early(t.early),
+        "actor": t.actor,
+        "parent": t.parent,
+        "parent_command": t.parent_command,
     }
 
 
@@ -150,6 +160,9 @@ def transition_from(record: dict[str, Any]) -> Transition:
         fingerprint=record["fingerprint"],
         command=_command_from(commands[0]) if commands else None,
         early=_load_early(early) if early else None,
+        actor=record["actor"],
+        parent=record["parent"],
+        parent_command=record["parent_command"],
     )
 
 
@@ -163,6 +176,9 @@ def _command_record(c: SentCommand) -> dict[str, Any]:
         "causation_id": c.causation_id,
         "reverses": c.reverses,
         "expires_at": c.expires_at,
+        "key": c.key,
+        "about": c.about,
+        "held": c.held,
         "fields": dump(c.fields),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from kantor_orchestrator.core.decide import timers_of
+from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import Transaction
 
 #: A firing that was not applied after this long (ms) is fired again.

@@ -19,6 +19,7 @@ OWN_COMMANDS = "cmd.kantor.v1"
 #: Reserved keys in the state topic: no transaction id starts with a zero byte.
 SHARD_KEY = b"\0shard"
 MARK_PREFIX = b"\0mark/"
+NOTHING_KEY = b"\0nothing"  # of a record that is aborted at once
 
 _DAY = 86_400_000
 _MIB = 1 << 20

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from kantor.errors import FencedError, KafkaUnavailableError, KantorError
-from kantor.kafka import Batch, Consumer, KafkaSettings, Partition, Producer, Record
+from kantor.kafka import STUCK, Batch, Consumer, KafkaSettings, Partition, Producer, Record
 from kantor.metrics import Metrics
 from kantor.topics import MAX_RECORD
 from kantor.writing import Outgoing
@@ -218,12 +218,13 @@ class AtLeastOnceDelivery:
     def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> None:
         for topic, value, key, headers in answers:
             self._producer.produce(topic, value, key, headers)
+        patience = time.monotonic() + STUCK
         while answers:
             try:
                 self._producer.flush(1.0)
                 break
             except KafkaUnavailableError:
-                if self._stop.is_set():
+                if self._stop.is_set() or time.monotonic() > patience:
                     raise
         ends = _ends(records)
         self._done |= ends

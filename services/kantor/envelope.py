@@ -61,6 +61,11 @@ def idempotency_key(transaction_id: str, path: str, kind: str, round_: int) -> s
     return derived_id(transaction_id, path, kind, round_)
 
 
+def child_id(transaction_id: str, path: str, round_: int) -> str:
+    """The transaction id of a child: the saga that runs as a step of another."""
+    return derived_id(transaction_id, path, round_)
+
+
 def event_id(cause: str, type_: str, index: int) -> str:
     """The ``ce_id`` of the ``index``-th event (from 0) of ``type_`` that handling ``cause`` produced."""
     return derived_id(cause, type_, index)

@@ -34,6 +34,10 @@ from kantor.errors import ConfigError, FencedError, KafkaUnavailableError, Kanto
 
 log = logging.getLogger("kantor.kafka")
 
+#: Seconds after which a producer that delivers nothing is replaced. It may be stuck for good: one that met a broker in the
+#: middle of its restart, when metadata names no brokers, was seen not to find it again (docs/decisions/0003).
+STUCK = 20.0
+
 ENV_BOOTSTRAP = "KANTOR_BOOTSTRAP_SERVERS"
 ENV_PREFIX = "KANTOR_KAFKA_"
 

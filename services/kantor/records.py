@@ -81,10 +81,24 @@ class TransactionEnded:
             {"name": "transaction_id", "type": "string"},
             {"name": "saga", "type": "string"},
             {"name": "version", "type": "int"},
-            {"name": "status", "type": "string", "doc": "completed, compensated or closed"},
+            {
+                "name": "status",
+                "type": "string",
+                "doc": "completed, compensated or closed",
+            },
             {"name": "started_at", "type": "long"},
             {"name": "ended_at", "type": "long"},
-            {"name": "reason", "type": ["null", "string"], "default": None},
+            {
+                "name": "reason",
+                "type": ["null", "string"],
+                "default": None,
+            },
+            {
+                "name": "returns",
+                "type": "string",
+                "default": "",
+                "doc": "What the saga returns, JSON as core.values writes it.",
+            },
         ],
     }
 
@@ -96,6 +110,8 @@ class TransactionEnded:
     started_at: int
     ended_at: int
     reason: str | None = None
+    #: What the saga returns, JSON as core.values writes it.
+    returns: str = ""
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -106,6 +122,7 @@ class TransactionEnded:
             "started_at": self.started_at,
             "ended_at": self.ended_at,
             "reason": self.reason,
+            "returns": self.returns,
         }
 
     @classmethod
@@ -118,4 +135,5 @@ class TransactionEnded:
             started_at=value["started_at"],
             ended_at=value["ended_at"],
             reason=value.get("reason", None),
+            returns=value.get("returns", ""),
         )

@@ -52,6 +52,7 @@ from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, Transaction, evolve
 from kantor_orchestrator.definitions import deploy, yaml_source
 from kantor_orchestrator.definitions.reading import Reading
+from kantor_orchestrator.history import NOWHERE, Place, is_replay
 from kantor_orchestrator.snapshots import transaction_from, transition_from
 from kantor_orchestrator.view.queries import Trace, View
 from kantor_schemas import Catalog
@@ -184,6 +185,7 @@ class Follower:
         #: After the last record of each partition that brought one.
         self.reached: dict[Partition, int] = {}
         self.moves: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._last: dict[str, Place] = {}
         self.commands: Counter[str] = Counter()
         self._consumer.assign(self._positions)
 
@@ -194,7 +196,10 @@ class Follower:
             self._positions[partition] = self.reached[partition] = record.offset() + 1
             if record.topic() == topics.HISTORY:
                 move = self._codec.decode(record.value())
-                self.moves[move["transaction_id"]].append(move)
+                id_ = move["transaction_id"]
+                if not is_replay(self._last.get(id_, NOWHERE), move["journal_offset"], record.offset()):
+                    self._last[id_] = move["journal_offset"], record.offset()
+                    self.moves[id_].append(move)
         self._positions.update(batch.ends)
 
     def catch_up(self) -> None:

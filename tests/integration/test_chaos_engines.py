@@ -23,21 +23,21 @@ def platform(kafka: str, tmp_path: Path) -> Iterator[Platform]:
 def test_a_store_belongs_to_whom_opened_it_last(tmp_path: Path) -> None:
     """An engine that was frozen, and lost its shard to another one on this machine, changes nothing in the store."""
     with closing(Store(tmp_path / "shard", "changelog", 3600)) as lost:
-        lost.flush({"t": (b"first", None, None)}, 1)
+        lost.flush({"t": (b"first", None, None)}, 1, 0)
         with closing(Store(tmp_path / "shard", "changelog", 3600)) as taken:
-            taken.flush({"t": (b"second", None, None)}, 2)
-            lost.flush({"t": (b"late", None, None)}, 1)
+            taken.flush({"t": (b"second", None, None)}, 2, 0)
+            lost.flush({"t": (b"late", None, None)}, 1, 0)
             assert (taken.load("t"), taken.position) == (b"second", 2)
 
 
 def test_a_store_that_a_frozen_engine_has_locked_is_made_anew(tmp_path: Path) -> None:
     """An engine that was frozen in the middle of writing keeps nobody from taking its shard."""
     with closing(Store(tmp_path / "shard", "changelog", 3600)) as lost:
-        lost.flush({"t": (b"first", None, None)}, 1)
+        lost.flush({"t": (b"first", None, None)}, 1, 0)
         with closing(sqlite3.connect(tmp_path / "shard", isolation_level=None)) as frozen:
             frozen.execute("BEGIN IMMEDIATE")
             with closing(Store(tmp_path / "shard", "changelog", 3600)) as taken:
-                taken.flush({"t": (b"second", None, None)}, 2)
+                taken.flush({"t": (b"second", None, None)}, 2, 0)
                 assert (taken.load("t"), taken.position) == (b"second", 2)
 
 

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import kantor_schemas
 from kantor.envelope import STEP_FAILED
-from kantor_orchestrator.core.decide import Entry, decide, timers_of
+from kantor_orchestrator.core.decide import decide
+from kantor_orchestrator.core.entry import Entry, timers_of
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, Transaction, Transition, evolve
 from kantor_orchestrator.definitions.compile import compile_saga

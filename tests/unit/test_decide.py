@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kantor_orchestrator.core.decide import DEADLINE, EXPIRY, RETRY, TIMEOUT, timers_of
+from kantor_orchestrator.core.entry import DEADLINE, EXPIRY, RETRY, TIMEOUT, timers_of
 from kantor_orchestrator.core.transaction import Kind, Status
 from unit.core_kit import BEGIN, DEPLOYED, Story, checkout, given, seconds
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kantor.envelope import choreographed_action
-from kantor_orchestrator.core.decide import CONFIRMATION, timers_of
+from kantor_orchestrator.core.entry import CONFIRMATION, timers_of
 from kantor_orchestrator.core.transaction import Kind
 from unit.core_kit import checkout, declined, given, in_doubt, seconds
 

@@ -8,7 +8,7 @@ from hypothesis import given as given_any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from kantor_orchestrator.core.decide import (
+from kantor_orchestrator.core.entry import (
     COMPENSATION_RETRY,
     CONFIRMATION,
     DEADLINE,

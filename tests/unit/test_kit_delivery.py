@@ -222,6 +222,17 @@ def test_an_outage_is_waited_out(repeating: AtLeastOnceDelivery, notes: Notes) -
     assert names(notes) == ["produce", "flush", "flush", "flush", "commit"]
 
 
+def test_a_producer_that_is_stuck_is_given_up(
+    repeating: AtLeastOnceDelivery, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If nothing is delivered for long, everything is set up anew; nothing was committed, so it is all read again."""
+    monkeypatch.setattr(module, "STUCK", -1.0)
+    notes.fails["flush"] = [KafkaUnavailableError("1 record not delivered")]
+    with pytest.raises(KafkaUnavailableError):
+        repeating.finish([record(4)], [answer()])
+    assert names(notes) == ["produce", "flush"]
+
+
 def test_an_outage_while_stopping(notes: Notes) -> None:
     """A service that shall stop does not wait for the broker; what it could not send comes from the inbox next time."""
     stop = threading.Event()

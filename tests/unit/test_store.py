@@ -24,7 +24,7 @@ def open_store(path: Path, changelog: str = "topic-id/0", max_age: float = DAY) 
 def test_what_was_flushed_is_there_after_opening_again(path: Path) -> None:
     """Snapshots and the changelog position survive a restart together."""
     store = open_store(path)
-    store.flush({"a": (b"snapshot", None, None)}, 7)
+    store.flush({"a": (b"snapshot", None, None)}, 7, 0)
     store.close()
     again = open_store(path)
     assert (again.load("a"), again.position) == (b"snapshot", 7)
@@ -33,15 +33,15 @@ def test_what_was_flushed_is_there_after_opening_again(path: Path) -> None:
 def test_a_forgotten_transaction_is_gone(path: Path) -> None:
     """None in a flush removes the snapshot."""
     store = open_store(path)
-    store.flush({"a": (b"1", None, None), "b": (b"2", None, None)}, 1)
-    store.flush({"a": None}, 2)
+    store.flush({"a": (b"1", None, None), "b": (b"2", None, None)}, 1, 0)
+    store.flush({"a": None}, 2, 0)
     assert (store.load("a"), store.load("b")) == (None, b"2")
 
 
 def test_a_store_of_another_cluster_is_wiped(path: Path) -> None:
     """The state topic's id names the changelog: a topic made again starts over."""
     store = open_store(path, "old-id/0")
-    store.flush({"a": (b"1", None, None)}, 5)
+    store.flush({"a": (b"1", None, None)}, 5, 0)
     store.close()
     other = open_store(path, "new-id/0")
     assert (other.load("a"), other.position) == (None, 0)
@@ -50,7 +50,7 @@ def test_a_store_of_another_cluster_is_wiped(path: Path) -> None:
 def test_a_store_that_is_too_old_is_wiped(path: Path) -> None:
     """Tombstones may be gone by then: an ended transaction would come back to life (rule 7a.7)."""
     store = open_store(path)
-    store.flush({"a": (b"1", None, None)}, 5)
+    store.flush({"a": (b"1", None, None)}, 5, 0)
     store.close()
     other = open_store(path, max_age=-1.0)
     assert (other.load("a"), other.position) == (None, 0)
@@ -59,7 +59,7 @@ def test_a_store_that_is_too_old_is_wiped(path: Path) -> None:
 def test_a_store_whose_restoring_was_not_finished_is_wiped(path: Path) -> None:
     """Snapshots without a position are of an unknown time."""
     store = open_store(path)
-    store.flush({"a": (b"1", None, None)}, 0)
+    store.flush({"a": (b"1", None, None)}, 0, 0)
     store.close()
     assert open_store(path).load("a") is None
 
@@ -68,27 +68,27 @@ def test_a_torn_file_is_wiped(path: Path) -> None:
     """What SQLite can't read is restored from Kafka, not repaired."""
     path.write_bytes(b"this is no database" * 1000)
     store = open_store(path)
-    store.flush({"a": (b"1", None, None)}, 1)
+    store.flush({"a": (b"1", None, None)}, 1, 0)
     assert store.load("a") == b"1"
 
 
 def test_due_before_finds_timers_and_only_them(path: Path) -> None:
     """Dormant transactions stay on disk until their timer comes near."""
     store = open_store(path)
-    store.flush({"soon": (b"s", 100, None), "later": (b"l", 200, None), "never": (b"n", None, None)}, 1)
+    store.flush({"soon": (b"s", 100, None), "later": (b"l", 200, None), "never": (b"n", None, None)}, 1, 0)
     assert list(store.due_before(150)) == [b"s"]
 
 
 def test_expired_lists_the_oldest_stubs_first(path: Path) -> None:
     """Stubs are dropped in the order in which they expire, a bounded number at a time."""
     store = open_store(path)
-    store.flush({name: (b"x", None, expires) for name, expires in (("b", 20), ("a", 10), ("c", 90))}, 1)
+    store.flush({name: (b"x", None, expires) for name, expires in (("b", 20), ("a", 10), ("c", 90))}, 1, 0)
     assert (list(store.expired(50, 10)), list(store.expired(50, 1))) == (["a", "b"], ["a"])
 
 
 def test_the_age_counts_from_the_last_flush(path: Path) -> None:
     """A store in use is never too old."""
     store = open_store(path)
-    store.flush({"a": (b"1", None, None)}, int(time.time()))
+    store.flush({"a": (b"1", None, None)}, int(time.time()), 0)
     store.close()
     assert open_store(path, max_age=60.0).load("a") == b"1"

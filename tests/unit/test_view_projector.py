@@ -255,6 +255,32 @@ def test_records_that_are_read_again_change_nothing(traffic: Traffic, path: Path
         assert view.counts() == {("checkout", "compensated"): 1}
 
 
+@pytest.mark.parametrize("batch", [1, 3, 100])
+@pytest.mark.parametrize("again", range(1, 9))
+def test_moves_that_were_decided_on_twice_are_shown_once(
+    traffic: Traffic, tmp_path: Path, again: int, batch: int
+) -> None:
+    """What a broker's crash made the engine decide on again is in the history twice, after a gap; the picture is the same."""
+    given_up(traffic, "tx")
+    project(traffic, tmp_path / "once.db")
+    moves = [record for record in traffic.records if record.topic() == topics.HISTORY]
+    first = next(
+        n for n in range(len(moves)) if entry_of(traffic, moves[n]) == entry_of(traffic, moves[-again])
+    )
+    offset = moves[-1].offset() + 2  # a commit marker is between
+    replayed = [
+        Written(m.topic(), m.partition(), offset + n, m.key(), m.value(), m.headers() or [], m.timestamp()[1])
+        for n, m in enumerate(moves[first:])
+    ]
+    project(traffic, tmp_path / "twice.db", [*traffic.records, *replayed], batch=batch)
+    with View(tmp_path / "once.db") as one, View(tmp_path / "twice.db") as other:
+        assert other.trace("tx") == one.trace("tx")
+
+
+def entry_of(traffic: Traffic, move: Written) -> int:
+    return int(traffic.codec.decode(move.value())["journal_offset"])
+
+
 @pytest.mark.parametrize("batch", [1, 2, 7])
 def test_a_restart_between_any_two_batches_changes_nothing(
     traffic: Traffic, tmp_path: Path, batch: int

@@ -10,13 +10,8 @@ The legal moves of a step are one table, :data:`TRANSITIONS`. A move that is not
 :class:`IllegalTransition` and changes nothing: that is a bug of ``decide``, never of the input; whatever arrives,
 ``decide`` answers with legal moves or with ``ignored`` and a reason.
 
-A step::
-
-    pending ──activated──> active ──succeeded──> succeeded ──compensation_sent──> compensating ──confirmed──> compensated
-       │                     │ ├──failed──────> failed           ^                    │   ^                       │
-       └──succeeded (early)  │ └──doubted─────> in_doubt ────────┘       given up ────┘   └─ (a late success      │
-                             └──command_sent, retry_scheduled: stays active    v             opens a new round) <─┘
-                                                                            incident
+docs/sagas.md has the diagram that is drawn from it. Composites and their members are steps too: their status says how
+far their content is; what is reversed are the steps in them.
 """
 
 from __future__ import annotations
@@ -63,10 +58,16 @@ class Kind(StrEnum):
     ENDED = "ended"
     REOPENED = "reopened"  # a late effect, after the end
     INCIDENT_OPENED = "incident_opened"
+    RESUMED = "resumed"  # a person has dealt with its incidents: it goes on
+    COMPENSATION_REQUESTED = "compensation_requested"  # it can't be decided before the pivot's answer
+    REFUSED = "refused"  # a cancellation that came too late
     EXPIRED = "expired"  # no saga ever started: what was kept is listed as unmatched and dropped
     IGNORED = "ignored"  # contradicts the state: recorded with its reason, changes nothing
     # of a step
     ACTIVATED = "activated"
+    SKIPPED = "skipped"  # its guard says no, or a person did it by hand
+    PROGRESSED = "progressed"  # its service is still at it: the timeout begins anew
+    ASKED = "asked"  # in doubt: its service is asked whether it happened
     COMMAND_SENT = "command_sent"
     RETRY_SCHEDULED = "retry_scheduled"
     SUCCEEDED = "succeeded"
@@ -82,7 +83,11 @@ S = StepStatus
 #: The legal moves of a step: kind of transition -> status before -> status after.
 TRANSITIONS: dict[Kind, dict[StepStatus, StepStatus]] = {
     Kind.ACTIVATED: {S.PENDING: S.ACTIVE},
-    Kind.COMMAND_SENT: {S.ACTIVE: S.ACTIVE},
+    Kind.SKIPPED: {S.PENDING: S.SKIPPED, S.FAILED: S.SKIPPED, S.IN_DOUBT: S.SKIPPED},
+    Kind.PROGRESSED: {S.ACTIVE: S.ACTIVE},
+    Kind.ASKED: {S.IN_DOUBT: S.IN_DOUBT},
+    # A failed step is sent again when a person asks for it, in a new round.
+    Kind.COMMAND_SENT: {S.ACTIVE: S.ACTIVE, S.FAILED: S.ACTIVE},
     Kind.RETRY_SCHEDULED: {S.ACTIVE: S.ACTIVE},
     # A success counts in whatever state its step is; while a compensation is under way it asks for another round.
     Kind.SUCCEEDED: {
@@ -101,6 +106,7 @@ TRANSITIONS: dict[Kind, dict[StepStatus, StepStatus]] = {
         S.SUCCEEDED: S.COMPENSATING,
         S.IN_DOUBT: S.COMPENSATING,
         S.COMPENSATING: S.COMPENSATING,
+        S.INCIDENT: S.COMPENSATING,  # a person asks for it again
     },
     Kind.COMPENSATION_RETRY_SCHEDULED: {S.COMPENSATING: S.COMPENSATING},
     Kind.COMPENSATION_CONFIRMED: {S.COMPENSATING: S.COMPENSATED, S.INCIDENT: S.COMPENSATED},
@@ -113,28 +119,35 @@ class IllegalTransition(Exception):  # noqa: N818 - the name says what it is
     """``decide`` produced a move that the table does not allow: a bug. Nothing was changed."""
 
 
+#: The code of an incident: something failed when there was no way back any more.
+AFTER_PIVOT = "after_pivot"
 #: The code of a failure that the engine itself finds: nobody answered in time.
 TIMED_OUT = "timed_out"
 
 
 @dataclass(slots=True)
 class SentCommand:
-    """A command that goes out with a transition. ``fields`` is its payload; ``expires_at`` 0: never."""
+    """A message that goes out with a transition. ``fields`` is its payload; ``expires_at`` 0: never; ``key``: its record
+    key, if that is not the transaction id; ``about``: the transaction that it is sent to, if that is another one (a
+    child); ``held``: it is history only, because the saga observes or alerts."""
 
     id: str
     type: str
     topic: str
-    kind: str  # action | compensation
+    kind: str  # action | compensation | question | ending | refusal | child
     idempotency_key: str
     causation_id: str
     fields: dict[str, Any]
     reverses: str = ""
     expires_at: int = 0
+    key: str = ""
+    about: str = ""
+    held: bool = False
 
 
 @dataclass(slots=True)
 class Early:
-    """A message that came before its saga's start."""
+    """A message that came before its saga's start, or before the composite whose member it is for."""
 
     kind: str
     type: str
@@ -167,6 +180,9 @@ class Transition:
     fingerprint: int = 0
     command: SentCommand | None = None
     early: Early | None = None
+    actor: str = ""  # the person who did it
+    parent: str = ""
+    parent_command: str = ""
 
 
 @dataclass(slots=True)
@@ -182,6 +198,7 @@ class StepState:
     compensation_attempt: int = 0
     compensation_id: str = ""
     again: bool = False  # a success came while its compensation was under way
+    questions: int = 0  # how often its service was asked whether it happened
     timer: str = ""
     due: int = 0
     started_at: int = 0
@@ -212,6 +229,9 @@ class Transaction:
     expires_at: int = 0
     deadline: int = 0
     reason: str = ""
+    failing: str = ""  # why it will be compensated once its pivot's answer is known
+    parent: str = ""  # the transaction whose step this one is
+    parent_command: str = ""  # the id of the message that started it
     entries: int = 0
     endings: int = 0
     steps: dict[str, StepState] = field(default_factory=dict)
@@ -233,6 +253,9 @@ class Transaction:
             self.expires_at,
             self.deadline,
             self.reason,
+            self.failing,
+            self.parent,
+            self.parent_command,
             self.entries,
             self.endings,
             {path: _copy_step(step) for path, step in self.steps.items()},
@@ -246,7 +269,7 @@ class Transaction:
 def _copy_step(s: StepState) -> StepState:
     return StepState(
         s.status, s.round, s.attempt, s.doubtful, s.command_id, s.compensation_round, s.compensation_attempt,
-        s.compensation_id, s.again, s.timer, s.due, s.started_at, s.ended_at, s.code, s.reason,
+        s.compensation_id, s.again, s.questions, s.timer, s.due, s.started_at, s.ended_at, s.code, s.reason,
     )  # fmt: skip
 
 
@@ -264,24 +287,35 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
         transaction.deadline = t.due
         transaction.expires_at = 0
         transaction.early = []
+        transaction.parent, transaction.parent_command = t.parent, t.parent_command
     elif t.kind is Kind.KEPT:
         assert t.early is not None
         transaction.early.append(t.early)
-        if not transaction.incidents:  # what waits for a person does not expire
+        if not transaction.saga and not transaction.incidents:  # what waits for a person does not expire
             transaction.expires_at = t.due
     elif t.kind is Kind.ENDED:
         transaction.ended_at, transaction.expires_at, transaction.deadline = t.at, t.due, 0
         transaction.endings += 1
+        transaction.early = []
+        if t.status is Status.CLOSED:
+            transaction.incidents = []
+            transaction.reason = t.reason
     elif t.kind is Kind.REOPENED:
         transaction.ended_at, transaction.expires_at = 0, 0
         transaction.reason = t.reason
     elif t.kind is Kind.COMPENSATION_STARTED:
-        transaction.reason, transaction.deadline = t.reason, 0
+        transaction.reason, transaction.deadline, transaction.failing = t.reason, 0, ""
+    elif t.kind is Kind.COMPENSATION_REQUESTED:
+        transaction.failing, transaction.deadline = t.reason, 0
     elif t.kind is Kind.EXPIRED:
         transaction.early = []
     elif t.kind is Kind.INCIDENT_OPENED:
         transaction.incidents.append(Incident(t.code, t.step, t.reason, t.at))
         transaction.expires_at = 0
+        if t.code == AFTER_PIVOT:
+            transaction.failing = ""
+    elif t.kind is Kind.RESUMED:
+        transaction.incidents = [i for i in transaction.incidents if i.step != t.scope]
     if t.status is not None:
         transaction.status = t.status
     if t.captured is not None:
@@ -307,15 +341,27 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
         step.timer, step.due = t.timer, t.due
     if kind is Kind.ACTIVATED:
         step.started_at = t.at
+        if t.scope:  # the messages that waited for its members are looked at now
+            transaction.early = []
     elif kind is Kind.COMMAND_SENT:
         assert t.command is not None
         step.round, step.attempt, step.command_id = t.round, t.attempt, t.command.id
+        if before is StepStatus.FAILED:
+            step.ended_at, step.code, step.reason, step.doubtful = 0, "", "", False
+            _resolve(transaction, t.step)
     elif kind is Kind.RETRY_SCHEDULED:
         step.doubtful = step.doubtful or t.code == TIMED_OUT
     elif kind is Kind.SUCCEEDED:
         step.again = after is not StepStatus.SUCCEEDED
         step.started_at = step.started_at or t.at
         step.ended_at = t.at
+        if not step.again:
+            _resolve(transaction, t.step)
+    elif kind is Kind.SKIPPED:
+        step.ended_at, step.code, step.reason = t.at, t.code, t.reason
+        _resolve(transaction, t.step)
+    elif kind is Kind.ASKED:
+        step.questions = t.attempt
     elif kind is Kind.FAILED or kind is Kind.DOUBTED:
         step.code, step.reason, step.ended_at = t.code, t.reason, t.at
     elif kind is Kind.COMPENSATION_SENT:
@@ -323,10 +369,20 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
         step.compensation_round, step.compensation_attempt = t.round, t.attempt
         step.compensation_id = t.command.id
         # Whether this reverses an effect that is known, or one in doubt: the latter holds nobody up.
-        step.doubtful = before is StepStatus.IN_DOUBT or (before is StepStatus.COMPENSATING and step.doubtful)
+        step.doubtful = before is StepStatus.IN_DOUBT or (
+            before is not StepStatus.SUCCEEDED and step.doubtful
+        )
+        if before is StepStatus.INCIDENT:
+            _resolve(transaction, t.step)
     elif kind is Kind.COMPENSATION_CONFIRMED:
         step.ended_at = t.at
-        transaction.incidents = [i for i in transaction.incidents if i.step != t.step]
+        _resolve(transaction, t.step)
     elif kind is Kind.COMPENSATION_FAILED:
         step.code, step.reason = t.code, t.reason
         transaction.incidents.append(Incident("compensation_failed", t.step, t.reason, t.at))
+
+
+def _resolve(transaction: Transaction, step: str) -> None:
+    """Nobody needs to care for this step any more."""
+    if transaction.incidents:
+        transaction.incidents = [i for i in transaction.incidents if i.step != step]

@@ -93,9 +93,14 @@ class Store:
             return bytes(snapshot)
         return None
 
-    def flush(self, rows: Mapping[str, Row | None], position: int) -> None:
-        """Store these, and that the changelog is applied up to ``position``: all or nothing. Nothing if another one has
-        opened the store since."""
+    @property
+    def journal_position(self) -> int:
+        """Next journal offset that the snapshots have not seen; 0 if that was not stored."""
+        return int(self._fact("journal_position") or 0)
+
+    def flush(self, rows: Mapping[str, Row | None], position: int, journal_position: int) -> None:
+        """Store these, and that the changelog is applied up to ``position``, which is the journal up to
+        ``journal_position``: all or nothing. Nothing if another one has opened the store since."""
         with self._db:
             ours = "UPDATE facts SET value = value WHERE name = 'owner' AND value = ?"  # and takes the write lock
             self._db.execute(ours, (self._owner,))
@@ -110,6 +115,7 @@ class Store:
                 "DELETE FROM snapshots WHERE id = ?", ((id_,) for id_, row in rows.items() if row is None)
             )
             self._set("position", position)
+            self._set("journal_position", journal_position)
             self._set("flushed_at", time.time())
 
     def due_before(self, moment: int) -> Iterator[bytes]:

@@ -65,6 +65,7 @@ class Head(NamedTuple):
     code: str
     reason: str
     captured: str
+    journal_offset: int
 
 
 def messages_from_json(text: str) -> Iterator[Entry | Command]:

@@ -19,6 +19,7 @@ from kantor.errors import UndecodableError, UnknownSchemaError
 from kantor.kafka import Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
+from kantor_orchestrator.history import is_replay
 from kantor_orchestrator.view.facts import HeadReader, frame, frames
 from kantor_orchestrator.view.rows import INCIDENTS, Changes, TransactionRow
 from kantor_orchestrator.view.sagas import SagaFacts, Sagas, keys_in
@@ -149,8 +150,14 @@ class Projector:
             self._skip(shard, offset, error)
             return
         assert value is not None
-        id_, saga, version, kind, at, _, step, _, _, _, code, reason, captured = head
+        id_, saga, version, kind, at, _, step, _, _, _, code, reason, captured, entry = head
         row = self._transaction(id_, shard, at)
+        if is_replay(row.last, entry, offset):
+            log.info(
+                "%s/%d/%d is a replay", topics.HISTORY, shard, offset, extra={"action": "history_replay"}
+            )
+            return
+        row.last = entry, offset
         row.moves += (frame(offset, len(value)), value)
         facts = self._known_sagas.get((saga, version)) or self._saga(saga, version)
         if kind == _CONFIRMED and step in row.incidents:
@@ -191,8 +198,9 @@ class Projector:
         if found is None:
             return None
         row, moves = found
-        for _, value in frames(moves):
+        for offset, value in frames(moves):
             head = self._read(value)
+            row.last = head[-1], offset
             row.fold(head, self._saga(head[1], head[2]))
         return row
 

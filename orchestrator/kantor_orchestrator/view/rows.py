@@ -7,8 +7,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from kantor.kafka import Partition
-from kantor_orchestrator.core.decide import COMPENSATION_RETRY, RETRY
+from kantor_orchestrator.core.entry import COMPENSATION_RETRY, RETRY
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, StepStatus
+from kantor_orchestrator.history import NOWHERE
 from kantor_orchestrator.view.facts import to_json
 from kantor_orchestrator.view.sagas import SagaFacts
 from kantor_schemas import Schema
@@ -64,7 +65,7 @@ class TransactionRow:
     """One transaction, as far as the view knows. ``stored``: its saga and status in the database, None if not there."""
 
     __slots__ = (
-        "ended_at", "id", "incidents", "keys", "last_error", "messages", "moves", "no", "parts", "reason", "saga", "shard",
+        "ended_at", "id", "incidents", "keys", "last", "last_error", "messages", "moves", "no", "parts", "reason", "saga", "shard",
         "started_at", "status", "steps", "stored", "touched", "updated_at", "version",
     )  # fmt: skip
 
@@ -83,6 +84,7 @@ class TransactionRow:
         self.incidents: list[str] = []  # the steps of those that are open; "": of the whole transaction
         self.steps: dict[str, StepRow] = {}
         self.keys: dict[str, str] = {}  # those that were seen: the first value of each
+        self.last = NOWHERE  # its last move
         self.parts = 0
         self.stored: tuple[str, str] | None = None
         # Of the current batch:
@@ -92,7 +94,7 @@ class TransactionRow:
 
     def fold(self, head: tuple[Any, ...], saga: SagaFacts | None) -> None:
         """Apply one move: what ``core.transaction.evolve`` does, as far as it is shown. ``head``: of a ``facts.Head``."""
-        _, name, version, kind, at, status, path, step_status, due, timer, code, reason, _ = head
+        _, name, version, kind, at, status, path, step_status, due, timer, code, reason, _, _ = head
         self.status = status
         if name and not self.saga:
             self.saga, self.version = name, version

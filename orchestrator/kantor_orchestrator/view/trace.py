@@ -13,7 +13,7 @@ from typing import Any
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import CodecError
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.core.decide import COMPENSATION
+from kantor_orchestrator.core.decision import COMPENSATION
 from kantor_orchestrator.core.transaction import StepStatus
 from kantor_orchestrator.view.facts import Command, Entry, Head, frames, messages_from_json
 from kantor_orchestrator.view.rows import StepRow, TransactionRow

@@ -1,0 +1,529 @@
+"""What becomes possible: which steps begin, how far composites are, and when the transaction ends.
+
+``settle`` derives everything from the state and is called after each change, whatever changed; so the order in which
+messages arrive can't matter more than it must. A *group* is the saga itself, a composite, or one member of an ``each``;
+its steps are in topological order, and a step begins once those that it comes after are settled: succeeded, skipped, or
+given up and optional.
+
+A pivot binds its group: once it has succeeded there is no way back, and while its answer is awaited nobody knows; until
+then a group that can't succeed waits, and begins nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kantor.envelope import child_id, command_id, idempotency_key
+from kantor_orchestrator.core import reversal
+from kantor_orchestrator.core.decision import (
+    ACTION,
+    CHILD,
+    ENDING,
+    ITEMS,
+    QUESTION,
+    Decision,
+    ExpressionError,
+)
+from kantor_orchestrator.core.entry import QUESTION as QUESTION_TIMER
+from kantor_orchestrator.core.entry import RETRY, SLEEP, TIMEOUT
+from kantor_orchestrator.core.saga import ASK, COMPENSATION_RETRY, ROOT, Command, Step
+from kantor_orchestrator.core.transaction import (
+    AFTER_PIVOT,
+    ENDED,
+    Kind,
+    SentCommand,
+    Status,
+    StepStatus,
+    Transaction,
+)
+
+S = StepStatus
+#: How long the stub of an ended transaction stays (ms): a later effect reopens compensation.
+STUB_TTL = {Status.COMPLETED: 86_400_000, Status.COMPENSATED: 30 * 86_400_000, Status.CLOSED: 30 * 86_400_000}
+#: Members of an ``each`` at most: a transaction's state is bounded.
+MOST_MEMBERS = 1_000
+_SETTLED = (S.SUCCEEDED, S.SKIPPED)
+_OPEN, _SUCCESS, _FAILURE = "open", "succeeded", "failed"
+
+
+def settle(d: Decision) -> None:
+    """Let follow what follows from the state."""
+    txn = d.txn
+    if txn.status is Status.RUNNING:
+        outcome = _group(d, ROOT, ROOT)
+        if outcome is _FAILURE or txn.failing:
+            _fail(d)
+    if txn.status is Status.RUNNING:
+        if not reversal.reverse(d) and outcome is _SUCCESS:
+            _end(d, Status.COMPLETED)
+    elif txn.status is Status.COMPENSATING:
+        if not reversal.reverse(d):
+            _end(d, Status.COMPENSATED)
+    elif txn.status in ENDED and reversal.is_open(d):
+        status = Status.RUNNING if txn.status is Status.COMPLETED else Status.COMPENSATING
+        d.emit(Kind.REOPENED, status=status, reason="an effect came after the end")
+        reversal.reverse(d)
+
+
+#: The incident of a guard or field that threw.
+EXPRESSION = "expression"
+
+
+def _fail(d: Decision) -> None:
+    """The saga can't succeed."""
+    txn = d.txn
+    failed = next(_given_up(d, ROOT, ROOT), "")
+    state = txn.steps.get(failed)
+    if txn.failing or state is None:
+        give_up(d, "", txn.failing)
+        return
+    why = f"{failed}: {state.code}" if state.code else failed
+    if state.reason and state.reason != state.code:
+        why = f"{why} ({state.reason})"
+    give_up(d, state.code, why)
+
+
+def give_up(d: Decision, code: str, why: str) -> None:
+    """Reverse what happened or may have happened, unless the pivot forbids it; wait while its answer is awaited."""
+    pivot = pivot_status(d, ROOT, ROOT)
+    if pivot is None:
+        d.emit(Kind.COMPENSATION_STARTED, status=Status.COMPENSATING, code=code, reason=why)
+        abandon(d, ROOT, ROOT, "in_flight", "in flight when compensation began")
+    elif pivot is S.SUCCEEDED:
+        failed = list(_given_up(d, ROOT, ROOT))
+        for path in failed or [""]:
+            d.incident(AFTER_PIVOT, f"{path or why} failed after the pivot: it can only go forward", path)
+    elif not d.txn.failing:
+        d.emit(Kind.COMPENSATION_REQUESTED, reason=why, code=code)
+
+
+def confirmed(d: Decision, path: str, code: str = "", reason: str = "") -> None:
+    """A step's compensation is done."""
+    again = d.state(path).again
+    d.emit(Kind.COMPENSATION_CONFIRMED, step=path, code=code, reason=reason)
+    if again:
+        d.emit(Kind.SUCCEEDED, step=path, reason="late")
+    settle(d)
+
+
+def _end(d: Decision, status: Status) -> None:
+    """A field of ``ends_with`` or ``returns`` that throws is an incident: the end waits for a person."""
+    saga, txn = d.saga, d.txn
+    assert saga is not None
+    wanted = saga.ends_with.get(status)
+    command = returned = None
+    try:
+        if wanted is not None:
+            command = message(d, wanted, ROOT, ENDING, txn.endings + 1, 1)
+        if saga.returns and status is Status.COMPLETED:
+            returned = d.fill(saga.returns, ROOT)
+    except ExpressionError as error:
+        d.incident(EXPRESSION, str(error))
+        return
+    d.emit(
+        Kind.ENDED,
+        status=status,
+        due=d.entry.at
+        + STUB_TTL[Status.COMPENSATED if txn.parent else status],  # a parent may reverse it long after
+        reason=txn.reason,
+        command=command,
+        scope=ROOT,
+        captured=returned,
+    )
+
+
+# -- groups
+
+
+def _group(d: Decision, path: str, definition: str) -> str:
+    """Begin what may begin in a group all of whose steps must succeed; how far it is."""
+    saga, steps = d.saga, d.txn.steps
+    assert saga is not None
+    children = saga.children[definition]
+    is_failing = bool(d.txn.failing) or next(_given_up(d, path, definition), None) is not None
+    settled: set[str] = set()
+    failed = False
+    for step in children:
+        ready = settled.issuperset(step.after)
+        instance = step.path if path == definition else _in(path, step)
+        state = steps.get(instance)
+        status = S.PENDING if state is None else state.status
+        if status is S.PENDING and ready and not is_failing:
+            _begin(d, step, instance)
+            status = d.status(instance)
+        elif status is S.ACTIVE and step.steps:
+            _composite(d, step, instance)
+            status = d.status(instance)
+        if status in _SETTLED:
+            if (
+                ready
+            ):  # what succeeded early is not settled before what it comes after: commands need their fields
+                settled.add(step.path)
+        elif d.is_given_up(step, status):
+            if step.optional:
+                settled.add(step.path)
+            else:
+                failed = is_failing = True
+    if failed:
+        return _FAILURE
+    return _SUCCESS if len(settled) == len(children) else _OPEN
+
+
+def _in(path: str, step: Step) -> str:
+    return f"{path}.{step.path.rpartition('.')[2]}"
+
+
+def _given_up(d: Decision, path: str, definition: str) -> Iterator[str]:
+    """The steps of a group that must succeed, and won't."""
+    assert d.saga is not None
+    steps = d.txn.steps
+    for step in d.saga.children[definition]:
+        instance = step.path if path == definition else _in(path, step)
+        state = steps.get(instance)
+        if state is not None and not step.optional and d.is_given_up(step, state.status):
+            yield instance
+
+
+def pivot_status(d: Decision, path: str, definition: str) -> StepStatus | None:
+    """Of a group's pivots: succeeded if one has; the status of one that may happen; None if there is a way back."""
+    assert d.saga is not None
+    found = None
+    for step in d.saga.children[definition]:
+        if step.pivot:
+            status = d.status(step.path if path == definition else _in(path, step))
+            if status is S.SUCCEEDED:
+                return status
+            if status is S.ACTIVE or (status is S.IN_DOUBT and not d.is_given_up(step, status)):
+                found = status
+    return found
+
+
+def _composite(d: Decision, step: Step, path: str) -> None:
+    """How far an active composite is; its members are begun, and given up once they are not needed."""
+    members = _members(d, step, path)
+    counts = {S.SUCCEEDED: 0, S.SKIPPED: 0, S.FAILED: 0}
+    is_open = False
+    enough = step.need if step.need is not None else len(members)
+    tolerant = step.each is not None or step.need is not None
+    for member, child in members:
+        status = d.status(member)
+        if (
+            status is S.PENDING
+            and not (step.in_order and is_open)
+            and not (step.need is not None and counts[S.SUCCEEDED] >= enough)
+            and (tolerant or not counts[S.FAILED])
+            and not d.txn.failing
+            and _is_ready(d, child, path)
+        ):
+            _begin_member(d, child, member)
+        elif status is S.ACTIVE and (child is None or child.steps):
+            if child is not None:
+                _composite(d, child, member)
+            else:
+                _advance_item(d, member)
+        status = d.status(member)
+        if status in _SETTLED:
+            counts[status] += 1
+        elif d.is_given_up(child, status):
+            counts[S.SKIPPED if child is not None and child.optional else S.FAILED] += 1
+        else:
+            is_open = True
+    _judge(d, step, path, members, counts, is_open)
+
+
+def _judge(
+    d: Decision,
+    step: Step,
+    path: str,
+    members: list[tuple[str, Step | None]],
+    counts: dict[StepStatus, int],
+    is_open: bool,
+) -> None:
+    total, failed, skipped = len(members), counts[S.FAILED], counts[S.SKIPPED]
+    if step.need is None:
+        is_success, is_failure = counts[S.SUCCEEDED] + skipped == total, failed > 0
+    else:
+        is_success = counts[S.SUCCEEDED] >= step.need
+        is_failure = not is_success and total - failed - skipped < step.need
+    if step.settle_all and is_open and any(_is_under_way(d, member, child) for member, child in members):
+        return
+    if is_success:
+        d.emit(Kind.SUCCEEDED, step=path)
+    elif is_failure:
+        worst = next((m for m, c in members if d.is_given_up(c, d.status(m))), "")
+        state = d.txn.steps.get(worst)
+        need = "all" if step.need is None else str(step.need)
+        reason = f"{total - failed - skipped} of {total} members can succeed, needed: {need}"
+        if state is not None:
+            reason = f"{worst}: {state.code or state.reason or state.status}"
+        d.emit(Kind.FAILED, step=path, code="members_failed", reason=reason)
+    else:
+        return
+    for member, child in members:
+        if d.status(member) in (S.ACTIVE, S.IN_DOUBT):
+            _give_up(d, member, child, "not_needed", f"{path} is decided")
+
+
+def _is_under_way(d: Decision, member: str, child: Step | None) -> bool:
+    status = d.status(member)
+    return status not in (S.PENDING, *_SETTLED) and not d.is_given_up(child, status)
+
+
+def _members(d: Decision, step: Step, path: str) -> list[tuple[str, Step | None]]:
+    """A composite's members: its steps, or (without a definition of their own) its items."""
+    assert d.saga is not None
+    if step.each is None:
+        return [
+            (child.path if path == step.path else _in(path, child), child)
+            for child in d.saga.children[step.path]
+        ]
+    return [(f"{path}[{n}]", None) for n in range(len(d.txn.captured[path][ITEMS]))]
+
+
+def _is_ready(d: Decision, child: Step | None, path: str) -> bool:
+    """Whether a member may begin: a step whose predecessors are settled."""
+    if child is None or not child.after:
+        return True
+    assert d.saga is not None
+    for before in child.after:
+        step = d.saga.steps[before]
+        status = d.status(before if path == child.parent else _in(path, step))
+        if status not in _SETTLED and not (step.optional and d.is_given_up(step, status)):
+            return False
+    return True
+
+
+def _begin_member(d: Decision, child: Step | None, member: str) -> None:
+    if child is not None:
+        _begin(d, child, member)
+        return
+    d.emit(Kind.ACTIVATED, step=member)
+    _advance_item(d, member)
+
+
+def _advance_item(d: Decision, member: str) -> None:
+    """One item of an ``each``: a group of its own, which compensates itself when it fails."""
+    definition = member.rpartition("[")[0]
+    definition = _definition(d, definition)
+    outcome = _group(d, member, definition)
+    if outcome is _SUCCESS:
+        d.emit(Kind.SUCCEEDED, step=member)
+    elif outcome is _FAILURE:
+        pivot = pivot_status(d, member, definition)
+        failed = list(_given_up(d, member, definition))
+        if pivot is S.SUCCEEDED:
+            for path in failed:
+                d.incident(AFTER_PIVOT, f"{path} failed after the pivot: it can only go forward", path)
+        elif pivot is None:
+            state = d.state(failed[0])
+            d.emit(
+                Kind.FAILED, step=member, code=state.code, reason=f"{failed[0]}: {state.code or state.status}"
+            )
+            abandon(d, member, definition, "in_flight", f"{member} has failed")
+
+
+def _definition(d: Decision, path: str) -> str:
+    step = d.step(path)
+    assert step is not None
+    return step.path
+
+
+# -- giving up
+
+
+def abandon(d: Decision, path: str, definition: str, code: str, reason: str) -> None:
+    """Everything that is open in a group ends: what may have happened is in doubt, the rest has failed."""
+    assert d.saga is not None
+    for step in d.saga.children[definition]:
+        instance = step.path if path == definition else _in(path, step)
+        if instance in d.txn.steps:
+            _give_up(d, instance, step, code, reason)
+
+
+def _give_up(d: Decision, path: str, step: Step | None, code: str, reason: str) -> None:
+    status = d.status(path)
+    if step is None or step.steps:
+        if status is S.ACTIVE:
+            members = _members(d, step, path) if step is not None else []
+            for member, child in members:
+                _give_up(d, member, child, code, reason)
+            if step is None:
+                definition = _definition(d, path.rpartition("[")[0])
+                if pivot_status(d, path, definition) is not None:
+                    return  # it goes forward by itself
+                abandon(d, path, definition, code, reason)
+            d.emit(Kind.FAILED, step=path, code=code, reason=reason)
+    elif status is S.ACTIVE:
+        may_have_happened = step.kind not in ("sleep", "signal") and (
+            step.compensation is not None or step.in_doubt == ASK or code == "in_flight"
+        )
+        if may_have_happened:
+            d.emit(Kind.DOUBTED, step=path, code=code, reason=reason)
+            ask(d, step, path)
+        else:
+            d.emit(Kind.FAILED, step=path, code=code, reason=reason)
+
+
+# -- beginning a step
+
+
+def _begin(d: Decision, step: Step, path: str) -> None:
+    """Activate a step, or skip it; what it needs may throw, which is an incident of this transaction."""
+    try:
+        if step.when is not None and not d.evaluate(step.when, d.scope(path), "guard", path):
+            d.emit(Kind.SKIPPED, step=path)
+            return
+        if step.steps:
+            _begin_composite(d, step, path)
+            return
+        due = 0
+        if step.sleep is not None:
+            due = d.entry.at + int(d.evaluate(step.sleep, d.scope(path), "sleep", path))
+        command = None
+        if step.command is not None:
+            command = _command(d, step, step.command, path, 1, 1)
+    except ExpressionError as error:
+        d.incident(EXPRESSION, str(error), path)
+        return
+    timer, wait = (SLEEP, due) if due else ("", 0)
+    if not due and command is None and step.timeout:
+        timer, wait = TIMEOUT, d.entry.at + step.timeout
+    d.emit(Kind.ACTIVATED, step=path, timer=timer, due=wait)
+    if command is not None:
+        _sent(d, step, path, command, 1, 1)
+
+
+def _begin_composite(d: Decision, step: Step, path: str) -> None:
+    if step.each is None:
+        d.emit(Kind.ACTIVATED, step=path)
+    else:
+        items = d.evaluate(step.each, d.scope(path), "each", path)
+        if not isinstance(items, list):
+            raise ExpressionError(f"each of {path}: not a list but {type(items).__name__}")
+        if len(items) > MOST_MEMBERS:
+            raise ExpressionError(f"each of {path}: {len(items)} items, the limit is {MOST_MEMBERS}")
+        waiting = d.txn.early
+        d.emit(Kind.ACTIVATED, step=path, scope=path, captured={ITEMS: items})
+        d.waiting += waiting
+    _composite(d, step, path)
+
+
+def send(d: Decision, step: Step, path: str, round_: int, attempt: int) -> None:
+    """Send a step's command (again). A field that throws is an incident."""
+    assert step.command is not None
+    try:
+        command = _command(d, step, step.command, path, round_, attempt)
+    except ExpressionError as error:
+        d.incident(EXPRESSION, str(error), path)
+        return
+    _sent(d, step, path, command, round_, attempt)
+
+
+def _sent(d: Decision, step: Step, path: str, command: SentCommand, round_: int, attempt: int) -> None:
+    due = d.now + step.timeout if step.timeout else 0
+    d.emit(
+        Kind.COMMAND_SENT,
+        step=path,
+        command=command,
+        round=round_,
+        attempt=attempt,
+        timer=TIMEOUT if due else "",
+        due=due,
+    )
+
+
+def _command(d: Decision, step: Step, wanted: Command, path: str, round_: int, attempt: int) -> SentCommand:
+    if step.child:
+        command = message(d, wanted, path, CHILD, round_, attempt)
+        command.id = command_id(d.txn.id, path, ACTION, round_, attempt)
+        command.about = child_id(d.txn.id, path, round_)
+    else:
+        command = message(d, wanted, path, ACTION, round_, attempt)
+    command.expires_at = d.now + step.timeout if step.timeout and not step.child else 0
+    return command
+
+
+def message(d: Decision, wanted: Command, path: str, kind: str, round_: int, attempt: int) -> SentCommand:
+    txn = d.txn
+    return SentCommand(
+        id=command_id(txn.id, path, kind, round_, attempt),
+        type=wanted.type,
+        topic=wanted.topic,
+        kind=kind,
+        idempotency_key=idempotency_key(txn.id, path, kind, round_),
+        causation_id=d.cause(),
+        fields=d.fill(wanted.fields, path),
+        key=d.key(wanted, path),
+        held=not d.is_enforced(),
+    )
+
+
+def retry(d: Decision, step: Step, path: str, code: str, reason: str) -> bool:
+    """Schedule another attempt of the step's command, if one is left."""
+    state, txn = d.state(path), d.txn
+    if step.command is None or state.attempt >= step.retry.attempts or code in step.retry.final:
+        return False
+    if txn.status is not Status.RUNNING or not _is_wanted(d, path):
+        return False
+    due = d.now + step.retry.delay(state.attempt, state.command_id)
+    if step.retry.budget and due > state.started_at + step.retry.budget:
+        return False
+    d.emit(
+        Kind.RETRY_SCHEDULED,
+        step=path,
+        code=code,
+        reason=reason,
+        round=state.round,
+        attempt=state.attempt,
+        timer=RETRY,
+        due=due,
+    )
+    return True
+
+
+def _is_wanted(d: Decision, path: str) -> bool:
+    """Whether every group around a step is still on its way."""
+    groups = path.split(".")[:-1]
+    for n in range(len(groups)):
+        group = ".".join(groups[: n + 1])
+        if group.endswith("]") and d.status(group) is not S.ACTIVE:
+            return False
+        if d.status(group.rpartition("[")[0] if group.endswith("]") else group) is not S.ACTIVE:
+            return False
+    return True
+
+
+# -- in doubt
+
+
+def ask(d: Decision, step: Step, path: str) -> None:
+    """Ask a step's service whether it happened, if the definition says how; again until it answers."""
+    if step.ask is None:
+        return
+    state = d.state(path)
+    number = state.questions + 1
+    if number > COMPENSATION_RETRY.attempts:
+        d.incident(
+            "no_answer", f"{path}: nobody says whether it happened, asked {state.questions} times", path
+        )
+        return
+    try:
+        command = message(d, step.ask, path, QUESTION, state.round, number)
+    except ExpressionError as error:
+        d.incident(EXPRESSION, str(error), path)
+        return
+    due = d.now + max(step.timeout, COMPENSATION_RETRY.delay(number, command.id))
+    d.emit(
+        Kind.ASKED,
+        step=path,
+        command=command,
+        round=state.round,
+        attempt=number,
+        timer=QUESTION_TIMER,
+        due=due,
+    )
+
+
+def open_steps(txn: Transaction) -> list[str]:
+    """The steps that something is awaited of, for those who ask who has the ball."""
+    return [path for path, state in txn.steps.items() if state.status in (S.ACTIVE, S.IN_DOUBT)]

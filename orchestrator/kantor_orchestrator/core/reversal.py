@@ -1,0 +1,189 @@
+"""What must be reversed, and in which order.
+
+Reversed is every effect, known or possible, of a transaction that compensates, of a composite or member that has failed,
+and of a single step in doubt or of which a compensation has been sent before. The order is reverse topological by default:
+a step's compensation waits until those of the steps after it are confirmed. One in doubt waits for its turn, too, but
+once it is sent it holds nobody up: its service may be down for hours.
+
+What a pivot has made final stays: a group whose pivot has succeeded is left alone.
+"""
+
+from __future__ import annotations
+
+from kantor.envelope import choreographed_action, command_id, idempotency_key
+from kantor_orchestrator.core.decision import ACTION, COMPENSATION, ITEMS, Decision, ExpressionError
+from kantor_orchestrator.core.entry import COMPENSATION_RETRY, CONFIRMATION
+from kantor_orchestrator.core.saga import PARALLEL, ROOT, SEQUENTIAL, Step
+from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, StepStatus
+
+S = StepStatus
+_BACKWARD = (Status.COMPENSATING, Status.COMPENSATED)
+
+
+def reverse(d: Decision) -> bool:
+    """Send every compensation whose turn has come. Whether anything is still to be reversed or to be known."""
+    while True:
+        moves = len(d.out)
+        found = _Reversal(d, sends=True).run()
+        if len(d.out) == moves or d.is_enforced():
+            return found
+        # What is only observed is confirmed at once: that may be the next one's turn.
+
+
+def is_open(d: Decision) -> bool:
+    """Whether anything is to be reversed; nothing is sent."""
+    return _Reversal(d, sends=False).run()
+
+
+class _Reversal:
+    def __init__(self, d: Decision, *, sends: bool) -> None:
+        self._d = d
+        self._sends = sends
+        self._open = False
+        self._waits = False  # sequential: something that comes later is not confirmed yet
+        assert d.saga is not None
+        self._saga = d.saga
+
+    def run(self) -> bool:
+        self._group(ROOT, ROOT, self._d.txn.status in _BACKWARD, blocked=False)
+        return self._open
+
+    def _group(self, path: str, definition: str, wanted: bool, *, blocked: bool) -> bool:
+        """The steps of a group, the last first; whether any of them holds up what comes before the group."""
+        d, steps = self._d, self._d.txn.steps
+        children = self._saga.children[definition]
+        if (
+            wanted
+            and path
+            and any(c.pivot and d.status(_in(path, definition, c)) is S.SUCCEEDED for c in children)
+        ):
+            return False
+        holding: set[str] = set()
+        composite = self._saga.steps.get(definition)
+        chain = composite is not None and composite.in_order and composite.each is None
+        for step in reversed(children):
+            instance = _in(path, definition, step)
+            state = steps.get(instance)
+            if state is None:
+                continue
+            later = holding if chain else holding & self._saga.later[step.path]
+            waits = blocked or bool(later)
+            if step.steps:
+                holds = self._composite(instance, step, wanted, blocked=waits)
+            else:
+                holds = self._step(instance, step, wanted, blocked=waits)
+            if holds:
+                holding.add(step.path)
+        return bool(holding)
+
+    def _composite(self, path: str, step: Step, wanted: bool, *, blocked: bool) -> bool:
+        d = self._d
+        wanted = wanted or d.status(path) is S.FAILED
+        if step.each is None:
+            return self._group(path, step.path, wanted, blocked=blocked)
+        holds = False
+        for n in reversed(range(len(d.txn.captured.get(path, {}).get(ITEMS, ())))):
+            member = f"{path}[{n}]"
+            if member in d.txn.steps:
+                mine = wanted or d.status(member) is S.FAILED
+                waits = blocked or (holds and step.in_order)
+                holds = self._group(member, step.path, mine, blocked=waits) or holds
+        return holds
+
+    def _step(self, path: str, step: Step, wanted: bool, *, blocked: bool) -> bool:
+        """Whether it holds up what comes before it: an effect that is known and not yet confirmed to be reversed."""
+        d = self._d
+        state = d.txn.steps[path]
+        status = state.status
+        if status is S.IN_DOUBT and not d.is_given_up(step, status):
+            self._open = self._open or wanted  # it waits for its answer
+            return False
+        if step.compensation is None:
+            return False
+        if status in (S.COMPENSATING, S.INCIDENT):
+            self._open = True
+            return self._hold(not state.doubtful or state.again)
+        if status is S.IN_DOUBT or (
+            status is S.SUCCEEDED and (wanted or state.compensation_round) and not step.pivot
+        ):
+            self._open = True
+            if self._saga.compensation == SEQUENTIAL:
+                blocked = blocked or self._waits
+            elif self._saga.compensation == PARALLEL:
+                blocked = False
+            if blocked:
+                return self._hold(True)
+            if self._sends:
+                send_compensation(d, step, path, state.compensation_round + 1, 1)
+            state = d.txn.steps[path]
+            return self._hold(not state.doubtful and state.status is not S.COMPENSATED)
+        return False
+
+    def _hold(self, holds: bool) -> bool:
+        self._waits = self._waits or holds
+        return holds
+
+
+def _in(path: str, definition: str, step: Step) -> str:
+    return step.path if path == definition else f"{path}.{step.path.rpartition('.')[2]}"
+
+
+def send_compensation(d: Decision, step: Step, path: str, round_: int, attempt: int) -> None:
+    """Send a step's compensation (again). A field that throws is an incident."""
+    compensation, txn, state = step.compensation, d.txn, d.state(path)
+    assert compensation is not None
+    if step.command is None:
+        reverses = choreographed_action(txn.id, step.succeeds_on, _item_of(path))
+    else:
+        reverses = idempotency_key(txn.id, path, ACTION, state.round)
+    try:
+        command = SentCommand(
+            id=command_id(txn.id, path, COMPENSATION, round_, attempt),
+            type=compensation.command.type,
+            topic=compensation.command.topic,
+            kind=COMPENSATION,
+            idempotency_key=idempotency_key(txn.id, path, COMPENSATION, round_),
+            causation_id=d.cause(),
+            fields=d.fill(compensation.command.fields, path),
+            reverses=reverses,
+            key=d.key(compensation.command, path),
+            held=not d.is_enforced(),
+        )
+    except ExpressionError as error:
+        d.incident("expression", str(error), path)
+        return
+    d.emit(
+        Kind.COMPENSATION_SENT,
+        step=path,
+        command=command,
+        round=round_,
+        attempt=attempt,
+        timer=CONFIRMATION,
+        due=d.now + compensation.timeout,
+    )
+    if command.held:  # nobody will confirm what was not sent
+        d.emit(Kind.COMPENSATION_CONFIRMED, step=path, code="held", reason="the saga only observes")
+
+
+def _item_of(path: str) -> str:
+    """The item's index, where a step is in an ``each``: the part of the fence that tells members apart."""
+    return path[: path.rfind("]")].rpartition("[")[2] if "]" in path else ""
+
+
+def retry_compensation(d: Decision, step: Step, path: str, code: str, reason: str) -> bool:
+    """Schedule another attempt of a step's compensation, if one is left."""
+    state, compensation = d.state(path), step.compensation
+    assert compensation is not None
+    if state.compensation_attempt >= compensation.retry.attempts:
+        return False
+    d.emit(
+        Kind.COMPENSATION_RETRY_SCHEDULED,
+        step=path,
+        code=code,
+        reason=reason,
+        round=state.compensation_round,
+        attempt=state.compensation_attempt,
+        timer=COMPENSATION_RETRY,
+        due=d.now + compensation.retry.delay(state.compensation_attempt, state.compensation_id),
+    )
+    return True
