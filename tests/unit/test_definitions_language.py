@@ -453,6 +453,7 @@ def test_progress_that_is_success() -> None:
         ("commands: {b.Reverse: {topic: t}}\n", "5:12: the saga never sends b.Reverse; leave it out"),
         ("commands: {b.Do: {format: xml}}\n", "5:27: commands.b.Do.format: 'xml' is not known; write 'avro' or 'json'"),
         ("returns: {ref: x.reff}\n", "5:16: x.reff: b.Done has no field reff; did you mean x.ref?"),
+        ("returns: {status: x.ref}\n", "5:19: status is said of every transaction that ends, so it can't be returned; give it another name"),
         ("compensation: backwards\n", "5:15: compensation: 'backwards' is not known; write 'topological', 'sequential' or 'parallel'"),
     ],
 )  # fmt: skip

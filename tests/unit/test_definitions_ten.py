@@ -209,7 +209,7 @@ def test_child() -> None:
     assert (payout.kind, payout.child, payout.succeeds_on) == ("saga", "payout", "kantor.TransactionEnded")
     assert payout.command is not None
     assert (payout.command.type, payout.command.topic) == ("payouts.PayClaim", "cmd.kantor.v1")
-    assert saga.captures["kantor.TransactionEnded"] == {"status", "reason", "returns"}
+    assert saga.captures["kantor.TransactionEnded"] == {"status", "reason", "reference"}
     assert compiled("payout").returns == (FieldRule("reference", (("transfer", "reference"),)),)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kantor.envelope import TRANSACTION_ENDED
 from kantor_orchestrator.definitions import avro, expressions, references
 from kantor_orchestrator.definitions.expressions import Formula, Ref
-from kantor_orchestrator.definitions.meaning import TRANSACTION_ENDED
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
 from kantor_orchestrator.definitions.references import ELEMENT, Use
 from kantor_orchestrator.definitions.scopes import ANY, Scope, Scopes

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from kantor.envelope import TRANSACTION_ENDED
 from kantor_orchestrator.definitions import expressions, meaning
 from kantor_orchestrator.definitions.check_fields import FieldCheck, Sent
 from kantor_orchestrator.definitions.check_formulas import FormulaCheck
 from kantor_orchestrator.definitions.expressions import Formula, Ref
+from kantor_orchestrator.definitions.filling import fields_of
 from kantor_orchestrator.definitions.model import Command
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
 from kantor_orchestrator.definitions.scopes import Scope, Scopes
@@ -54,6 +56,9 @@ def _returns(scopes: Scopes, found: Findings, formulas: FormulaCheck) -> None:
     when = "when the saga is completed"
     for name, value in scopes.saga.returns.items():
         at = ("returns", name)
+        if name in fields_of(meaning.own()[TRANSACTION_ENDED]):
+            what = f"{name} is said of every transaction that ends, so it can't be returned"
+            found.add(what, "give it another name", at)
         parsed = expressions.parse(value)
         if isinstance(parsed, Formula):
             formulas.check(parsed.text, known, None, when, at)

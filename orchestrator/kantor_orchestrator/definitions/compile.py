@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from kantor.envelope import STEP_FAILED
+from kantor.envelope import STEP_FAILED, TRANSACTION_ENDED
 from kantor_orchestrator.core import saga as core
 from kantor_orchestrator.core.saga import Expression, FieldRule
 from kantor_orchestrator.definitions import durations, expressions, meaning, references
@@ -24,15 +24,15 @@ from kantor_orchestrator.definitions.expressions import (
     Text,
 )
 from kantor_orchestrator.definitions.filling import Filling, fields_of, fillings
-from kantor_orchestrator.definitions.meaning import TRANSACTION_ENDED, Child, Children
+from kantor_orchestrator.definitions.meaning import Child, Children
 from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel
 from kantor_orchestrator.definitions.requests import call_rules, task_rules
 from kantor_orchestrator.definitions.scopes import Scope, Scopes
 from kantor_orchestrator.definitions.tree import Node
 from kantor_schemas import Schema, system, topic_of
 
-#: What a parent reads of its child's end.
-_OF_AN_END = frozenset({"status", "reason", "returns"})
+#: What a parent reads of its child's end, besides what the child returns (whoever decodes the end puts that beside them).
+_OF_AN_END = frozenset({"status", "reason"})
 
 
 def compile_saga(
@@ -255,7 +255,8 @@ class _Compiler:
     def _read(self, path: tuple[str, ...], node: Node | None, *, listed: bool = False) -> None:
         for type_, field in self._scopes.captured(path, node, listed=listed):
             if type_ == TRANSACTION_ENDED:
-                self._captures[type_] |= _OF_AN_END
+                returned = {name for child in self._children.values() for name in child.returns}
+                self._captures[type_] |= returned if field is None else returned & {field}
             elif type_:
                 has = fields_of(self._scopes.schemas[type_]).keys()
                 self._captures[type_] |= has if field is None else has & {field}

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from kantor.envelope import TRANSACTION_ENDED
 from kantor_orchestrator import topics
 from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel, StepModel
 from kantor_schemas import Schema, full_name, system
 
-TRANSACTION_ENDED = "kantor.TransactionEnded"
 REQUEST_TASK, TASK_SUCCEEDED, TASK_FAILED = "kantor.RequestTask", "kantor.TaskSucceeded", "kantor.TaskFailed"
 REQUEST_CALL, CALL_SUCCEEDED, CALL_FAILED = "kantor.RequestCall", "kantor.CallSucceeded", "kantor.CallFailed"
 
