@@ -7,7 +7,7 @@ from typing import Any
 
 from kantor.envelope import TRANSACTION_ENDED
 from kantor_orchestrator.definitions import avro, expressions, references
-from kantor_orchestrator.definitions.expressions import Formula, Ref
+from kantor_orchestrator.definitions.expressions import Ref
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
 from kantor_orchestrator.definitions.references import ELEMENT, Use
 from kantor_orchestrator.definitions.scopes import ANY, Scope, Scopes
@@ -78,17 +78,15 @@ class FormulaCheck:
         """The Avro type of what an expression gives, if it is a plain path; else ``ANY``."""
         if text in known:
             return known[text].type
-        parsed = expressions.parse(text)
-        if isinstance(parsed, Formula):
+        ref = expressions.as_ref(text)
+        if ref is not None:
+            path: tuple[str, ...] = (ref.scope, ref.name)
+        else:
             uses = references.uses(text)
             whole = len(uses) == 1 and (uses[0].at, uses[0].end) == (0, len(text)) and not uses[0].listed
             if not whole or any(token.text == "(" for token in references.tokens(text)):
                 return ANY
             path = uses[0].path
-        elif isinstance(parsed, Ref):
-            path = (parsed.scope, parsed.name)
-        else:
-            return ANY
         try:
             return self._scopes.typed(path, known) if path[0] in known else ANY
         except LookupError:

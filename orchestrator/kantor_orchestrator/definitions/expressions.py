@@ -35,6 +35,7 @@ __all__ = [
     "Ref",
     "Sleep",
     "Text",
+    "as_ref",
     "check",
     "constant",
     "constant_of",
@@ -190,6 +191,12 @@ def constant(value: Any) -> Expression:
 def constant_of(expression: Expression) -> tuple[Any] | None:
     """The value that an expression always has, if it is a constant."""
     return (expression.value,) if isinstance(expression, _Constant) else None
+
+
+def as_ref(text: str) -> Ref | None:
+    """The field that a text refers to, if that is all it does."""
+    found = _PATH.fullmatch(text)
+    return Ref(found[1], found[2]) if found else None
 
 
 def is_short(text: str) -> bool:

@@ -14,7 +14,6 @@ from typing import Any
 
 from kantor_orchestrator.core.saga import START
 from kantor_orchestrator.definitions import avro, expressions, meaning
-from kantor_orchestrator.definitions.expressions import Literal, Ref
 from kantor_orchestrator.definitions.meaning import Children
 from kantor_orchestrator.definitions.model import SagaModel
 from kantor_orchestrator.definitions.references import ELEMENT, Use
@@ -124,11 +123,9 @@ class Scopes:
         text = composite.step.each or ""
         if (found := expressions.literal(text)) is not None:
             return _of_literal(found[0])
-        parsed = expressions.parse(text)
-        if isinstance(parsed, Ref):
-            scope = self.known(composite).get(parsed.scope)
-            return scope.fields.get(parsed.name, ANY) if scope else ANY
-        return ANY
+        ref = expressions.as_ref(text)
+        scope = self.known(composite).get(ref.scope) if ref else None
+        return scope.fields.get(ref.name, ANY) if ref and scope else ANY
 
     # -- types
 
@@ -205,10 +202,6 @@ class Scopes:
         return _made(node.name, {"succeeded": members, "failed": members, "status": {"type": "string"}})
 
 
-def unknown_type(type_: Any) -> bool:
-    return type_ is ANY
-
-
 def _made(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields.items()]}
 
@@ -239,6 +232,3 @@ def _of_literal(value: Any) -> Any:
     if isinstance(value, datetime | timedelta):
         return ANY
     return {"type": _LITERALS.get(type(value), "string")}
-
-
-__all__ = ["ANY", "Literal", "Scope", "Scopes", "unknown_type"]
