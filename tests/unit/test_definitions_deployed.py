@@ -10,6 +10,7 @@ from kantor.codec import Codec, MemorySchemas
 from kantor.errors import DefinitionError
 from kantor_orchestrator import topics
 from kantor_orchestrator.definitions import bundle as bundles
+from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions.bundle import Bundle, bundle, compile_definition
 from kantor_orchestrator.definitions.catalogue import Changes, Definitions
 from kantor_orchestrator.definitions.compile import compile_saga
@@ -333,3 +334,33 @@ def test_parent_whose_child_changed_its_start() -> None:
     later = bundle(read(moved).models()[0].model, schemas, 3)
     with pytest.raises(DefinitionError, match="parent version 1 is deployed with other"):
         plan(read(PARENT).models(), schemas, Definitions([child, first.bundle, later]), 4)
+
+
+def test_topics_of_tasks_and_calls() -> None:
+    """What Kantor's own services listen to is made by a deployment; the platform's own topics are the platform's."""
+    said = PARENT + "\n  look: {after: parcel, task: {title: Look, for: anybody}}\n  tell: {call: {url: u}}\n"
+    written = [*read(said).models(), *read(CHILD).models()]
+    bundles_ = [outcome.bundle for outcome in plan(written, ALL, Definitions(), 1)]
+    names = {spec.name for spec in deploying._specs(bundles_)}
+    own = {"cmd.kantor.task.v1", "evt.kantor.task.v1", "cmd.kantor.call.v1", "evt.kantor.call.v1"}
+    assert {name for name in names if ".kantor." in name} == own
+
+
+def test_record_of_an_older_kantor() -> None:
+    """A record from before there were children is read."""
+    codec, found = Codec(MemorySchemas()), deployed(V1)
+    schema = system("Definition")
+    older = {**schema, "fields": [field for field in schema["fields"] if field["name"] != "children"]}
+    value = codec.encoder(older, topics.DEFINITIONS)(
+        {
+            "saga": "order",
+            "version": 1,
+            "deployed_at": 1_000,
+            "definition": found.model.model_dump_json(),
+            "messages": {
+                type_: {"schema": json.dumps(message.schema), "topic": message.topic}
+                for type_, message in found.messages.items()
+            },
+        }
+    )
+    assert bundles.decode(value, codec) == found

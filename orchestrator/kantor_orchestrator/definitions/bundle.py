@@ -111,7 +111,7 @@ def decode(value: bytes, codec: Codec) -> Bundle:
         },
         {
             name: Child(child["starts_on"], dict.fromkeys(child["returns"]))
-            for name, child in record["children"].items()
+            for name, child in record.get("children", {}).items()  # older records have none
         },
     )
 

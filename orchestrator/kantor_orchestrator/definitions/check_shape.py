@@ -75,7 +75,7 @@ def _words(node: Node, found: Findings) -> None:
             what = f"step {node.name} {why}, so there is nothing for `{word}`"
         found.add(what, remedy, (*node.at, word))
     reverses = step.compensate_with is not None and step.compensate_with.command is not None
-    if step.key is not None and step.kind not in ("command", "saga") and not reverses:
+    if step.key is not None and step.kind != "command" and not reverses:
         what = f"step {node.name} sends no command, so there is nothing for `key`"
         found.add(what, "remove it, or add `command:`", (*node.at, "key"))
 

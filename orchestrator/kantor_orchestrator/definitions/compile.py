@@ -130,7 +130,7 @@ class _Compiler:
         if step.saga is not None:
             child = self._children[step.saga]
             rules = self._rules(child.starts_on, step.fields, known, node)
-            return core.Command(child.starts_on, meaning.CHILD_TOPIC, rules, self._key(step.key, node))
+            return core.Command(child.starts_on, meaning.CHILD_TOPIC, rules)
         if step.command is None:
             return None
         return self._command(step.command.type, step.command, known, node, step.command_fields())

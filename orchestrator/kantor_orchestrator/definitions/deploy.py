@@ -163,4 +163,8 @@ def _specs(found: Sequence[Bundle]) -> list[TopicSpec]:
         for bundle in found
         for service in meaning.services(bundle.model, bundle.children)
     }
+    names -= {
+        topics.ENDED,
+        topics.OWN_COMMANDS,
+    }  # the platform makes them, with as many partitions as it has shards
     return [TopicSpec(name, kit_topics.partitions()) for name in sorted(names)]
