@@ -59,7 +59,7 @@ OTHER = [
     ["null", "int", "string"],
     "Named",
 ]
-SCHEMAS = [ALL, *Catalog.load(SYSTEM_FOLDER).values(), *Catalog.load(EXAMPLES_FOLDER).values()]
+SCHEMAS = [ALL, *Catalog.load(SYSTEM_FOLDER).values(), *Catalog.load(EXAMPLES_FOLDER / "checkout").values()]
 COMPILED = [schema for schema in SCHEMAS if compile_writer(schema)]
 
 

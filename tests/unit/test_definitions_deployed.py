@@ -10,6 +10,7 @@ from kantor.codec import Codec, MemorySchemas
 from kantor.errors import DefinitionError
 from kantor_orchestrator import topics
 from kantor_orchestrator.definitions import bundle as bundles
+from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions.bundle import Bundle, bundle, compile_definition
 from kantor_orchestrator.definitions.catalogue import Changes, Definitions
 from kantor_orchestrator.definitions.compile import compile_saga
@@ -62,7 +63,7 @@ def test_record_names_topics() -> None:
 def test_record_of_a_newer_kantor() -> None:
     """A definition that this version can't read is refused, so that nobody runs half of it."""
     codec, found = Codec(MemorySchemas()), deployed(V1)
-    definition = json.loads(found.model.model_dump_json()) | {"mode": "observe"}
+    definition = json.loads(found.model.model_dump_json()) | {"colour": "red"}
     value = codec.encoder(system("Definition"), topics.DEFINITIONS)(
         {
             "saga": "order",
@@ -72,7 +73,7 @@ def test_record_of_a_newer_kantor() -> None:
             "messages": {},
         }
     )
-    with pytest.raises(DefinitionError, match="definition order/1: the definition: `mode` is not supported"):
+    with pytest.raises(DefinitionError, match="definition order/1: the definition: unknown word `colour`"):
         bundles.decode(value, codec)
 
 
@@ -292,3 +293,74 @@ def test_start_that_is_given_up() -> None:
 def test_what_can_not_work_is_not_deployed() -> None:
     """A definition that does not pass the checks is refused with all problems."""
     assert len(refused(order(line_5="keys: [x]", line_11=""))) == 2
+
+
+# -- children
+
+
+CHILD = order(line_1="saga: child", line_3="starts_on: shop.Wished")
+PARENT = order(line_1="saga: parent", line_13="    saga: child", line_14="", line_15="", line_16="")
+PARENT = PARENT.replace("    compensate_with: parcel.Cancel\n    compensated_on: parcel.Cancelled", "")
+
+
+def test_child_together() -> None:
+    """A parent and its child are deployed together; the parent's record has the child's start and its schema."""
+    written = [*read(PARENT).models(), *read(CHILD).models()]
+    parent = next(o.bundle for o in plan(written, ALL, Definitions(), 1) if o.bundle.model.saga == "parent")
+    assert parent.messages["shop.Wished"].schema == ALL["shop.Wished"]
+    assert parent.children["child"].starts_on == "shop.Wished"
+    assert compile_definition(parent).steps["parcel"].child == "child"
+
+
+def test_child_that_is_deployed() -> None:
+    """A child that is there already need not be deployed again."""
+    child = bundle(read(CHILD).models()[0].model, ALL, 1)
+    (outcome,) = plan(read(PARENT).models(), ALL, Definitions([child]), 2)
+    assert outcome.bundle.children["child"].starts_on == "shop.Wished"
+
+
+def test_child_that_nobody_deployed() -> None:
+    """Without its child a parent is not deployed."""
+    with pytest.raises(DefinitionError, match="step parcel runs the saga child, which is not known"):
+        plan(read(PARENT).models(), ALL, Definitions(), 1)
+
+
+def test_parent_whose_child_changed_its_start() -> None:
+    """A parent is another one when its child starts on something else: it needs a higher version."""
+    child = bundle(read(CHILD).models()[0].model, ALL, 1)
+    (first,) = plan(read(PARENT).models(), ALL, Definitions([child]), 2)
+    moved = order(line_1="saga: child", line_2="version: 2", line_3="starts_on: shop.Hoped")
+    schemas = Catalog([*ALL.values(), record("shop.Hoped", order_id="string", sku="string")])
+    later = bundle(read(moved).models()[0].model, schemas, 3)
+    with pytest.raises(DefinitionError, match="parent version 1 is deployed with other"):
+        plan(read(PARENT).models(), schemas, Definitions([child, first.bundle, later]), 4)
+
+
+def test_topics_of_tasks_and_calls() -> None:
+    """What Kantor's own services listen to is made by a deployment; the platform's own topics are the platform's."""
+    said = PARENT + "\n  look: {after: parcel, task: {title: Look, for: anybody}}\n  tell: {call: {url: u}}\n"
+    written = [*read(said).models(), *read(CHILD).models()]
+    bundles_ = [outcome.bundle for outcome in plan(written, ALL, Definitions(), 1)]
+    names = {spec.name for spec in deploying._specs(bundles_)}
+    own = {"cmd.kantor.task.v1", "evt.kantor.task.v1", "cmd.kantor.call.v1", "evt.kantor.call.v1"}
+    assert {name for name in names if ".kantor." in name} == own
+
+
+def test_record_of_an_older_kantor() -> None:
+    """A record from before there were children is read."""
+    codec, found = Codec(MemorySchemas()), deployed(V1)
+    schema = system("Definition")
+    older = {**schema, "fields": [field for field in schema["fields"] if field["name"] != "children"]}
+    value = codec.encoder(older, topics.DEFINITIONS)(
+        {
+            "saga": "order",
+            "version": 1,
+            "deployed_at": 1_000,
+            "definition": found.model.model_dump_json(),
+            "messages": {
+                type_: {"schema": json.dumps(message.schema), "topic": message.topic}
+                for type_, message in found.messages.items()
+            },
+        }
+    )
+    assert bundles.decode(value, codec) == found

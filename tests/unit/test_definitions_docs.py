@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from kantor_orchestrator.definitions import files, yaml_source
-from kantor_orchestrator.definitions.model import Command, Compensation, Part, Retries, SagaModel, StepModel
+from kantor_orchestrator.definitions import files, parts, yaml_source
+from kantor_orchestrator.definitions.model import Part, SagaModel, StepModel
 from kantor_orchestrator.definitions.reading import Reading, Written
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "sagas.md").read_text(encoding="utf-8")
-PARTS: list[type[Part]] = [SagaModel, StepModel, Command, Compensation, Retries]
+PARTS: list[type[Part]] = [
+    SagaModel,
+    StepModel,
+    *(part for part in vars(parts).values() if isinstance(part, type) and issubclass(part, Part)),
+]
 
 
 def block(language: str) -> str:

@@ -73,13 +73,10 @@ def test_field_of_the_step_itself() -> None:
     ]
 
 
-def test_scope_of_later_versions() -> None:
-    """A scope that a later version will have is refused as such."""
+def test_item_outside_of_each() -> None:
+    """`item` means something only within an `each`."""
     assert problems(order(line_16="    fields: {sku: item.sku}")) == [
-        (
-            "order.yaml:16:19: the scope `item` is not supported by this version of Kantor; "
-            "known by then: stock, start"
-        )
+        ("order.yaml:16:19: item.sku: `item` is known only within an `each`; known by then: stock, start")
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kantor.errors import DefinitionError
-from kantor_orchestrator import Saga
+from kantor_orchestrator import Saga, Steps
 from kantor_orchestrator.definitions import files
 from kantor_orchestrator.definitions.check import check
 from unit.definitions_kit import SCHEMAS, order, problems, read
@@ -153,7 +153,90 @@ def test_retry_of_a_compensation_in_python() -> None:
     assert problems(order(line_17="    compensate_with: {command: parcel.Cancel, retry: {tries: 3}}")) == [
         (
             "order.yaml:17:55: steps.parcel.compensate_with.retry: unknown word `tries`; "
-            "known here: attempts, backoff, factor, max_backoff, jitter"
+            "known here: attempts, backoff, factor, max_backoff, jitter, budget, final"
         )
     ]
     assert read(order()).problems == []
+
+
+def test_composites_in_python() -> None:
+    """A composite's steps are steps of their own; the saga is the same as in YAML."""
+    written = (
+        Saga(
+            "loan_origination",
+            version=1,
+            starts_on="loans.ApplicationSubmitted",
+            deadline="30d",
+            keys=["application_id"],
+        )
+        .step(
+            "credit",
+            each="['equifax','experian','transunion']",
+            need=2,
+            steps=Steps().step(
+                "check",
+                command="credit.RunCheck",
+                fields={"bureau": "item"},
+                succeeds_on="credit.CheckPassed",
+                fails_on="credit.CheckFailed",
+                timeout="60s",
+            ),
+        )
+        .step(
+            "underwriting",
+            after="credit",
+            task={
+                "title": "Underwrite {start.application_id}",
+                "for": ["role:underwriter"],
+                "due": "2d",
+                "outcomes": {"accept": "succeeds", "decline": "fails"},
+            },
+        )
+        .step("signature", after="underwriting", signal="loans.ContractSigned", timeout="14d")
+        .step(
+            "disburse",
+            after="signature",
+            command="loans.Disburse",
+            succeeds_on="loans.Disbursed",
+            fails_on="loans.DisbursementRejected",
+            timeout="1h",
+            pivot=True,
+            in_doubt={"ask": "loans.GetDisbursement"},
+        )
+    )
+    assert written.model == Saga.load(CHECKOUT.parents[1] / "ten" / "loan_origination.yaml").model
+
+
+def test_lines_within_composites(tmp_path: Path) -> None:
+    """A problem with a step in a composite names the line of its own call."""
+    path = tmp_path / "order.py"
+    path.write_text(
+        "from kantor_orchestrator import Saga, Steps\n"
+        "inner = Steps()\n"
+        'inner.step("a", succeeds_on="stock.Reservd")\n'
+        'order = Saga("order", version=1, starts_on="shop.Ordered", deadline="1m", mode="observe")\n'
+        'order.step("stock", steps=inner)\n'
+    )
+    assert [str(problem) for problem in check(files.read([path]).written, SCHEMAS)] == [
+        f"{path}:3: no schema for stock.Reservd; did you mean stock.Reserved?"
+    ]
+
+
+def test_whole_saga_in_python() -> None:
+    """What a saga says of itself can be said in Python."""
+    saga = Saga(
+        "s",
+        version=1,
+        starts_on="shop.Ordered",
+        mode="enforce",
+        enforce="5%",
+        compensation="parallel",
+        brake="10%",
+        cancel_on={"event": "shop.Cancelled", "until": "a"},
+        ends_with={"completed": "shop.Done"},
+        returns={"ref": "a.ref"},
+        commands={"a.Do": {"topic": "a.in", "format": "json"}},
+    ).step("a", command="a.Do", succeeds_on="a.Done")
+    model = saga.model
+    assert (model.enforce, model.compensation, model.brake and model.brake.share) == (0.05, "parallel", 0.1)
+    assert (model.commands["a.Do"].format, model.returns) == ("json", {"ref": "a.ref"})

@@ -25,6 +25,7 @@ ONLY_IN = {
     ("kantor", "fastavro"): ("kantor/codec.py",),
     ("kantor_orchestrator", "apsw"): ("kantor_orchestrator/store/", "kantor_orchestrator/view/"),
     ("kantor_orchestrator", "fastapi"): ("kantor_orchestrator/api/",),
+    ("kantor_orchestrator", "cel"): ("kantor_orchestrator/definitions/expressions.py",),
     ("kantor_orchestrator", "yaml"): ("kantor_orchestrator/definitions/yaml_source.py",),
     ("kantor_orchestrator", "confluent_kafka"): (),
     ("kantor_orchestrator", "fastavro"): (),

@@ -1,4 +1,4 @@
-"""`kantor deploy`, `kantor lint`, `kantor definitions`. Data on stdout, messages on stderr.
+"""`kantor deploy`, `kantor lint`, `kantor definitions`, `kantor diagram`. Data on stdout, messages on stderr.
 
 Exit codes: 0 done, 1 failed (problems were found, Kafka did not answer), 2 wrong usage or setting. What Kantor raises on
 purpose is told by ``cli.main``.
@@ -23,6 +23,8 @@ from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions import files as definition_files
 from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.check import check
+from kantor_orchestrator.definitions.diagram import mermaid
+from kantor_orchestrator.definitions.diagram_svg import svg
 from kantor_orchestrator.definitions.reading import Reading
 from kantor_schemas import Catalog, SchemaFileError
 
@@ -102,6 +104,26 @@ def definitions(as_json: bool) -> None:
         )
     if not found:
         click.echo("nothing is deployed; `kantor deploy FILE` does it", err=True)
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--saga", help="Which one, if the file holds several.")
+@click.option("--format", "form", type=click.Choice(["svg", "mermaid"]), default="svg", show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
+def diagram(file: Path, saga: str | None, form: str, out: Path | None) -> None:
+    """Draw a definition. No schemas are needed; what is out of order (a cycle, ...) is left out: lint tells it."""
+    models = [one.model for one in definition_files.read([file]).models()]
+    chosen = [model for model in models if saga in (None, model.saga)]
+    if len(chosen) != 1:
+        names = ", ".join(model.saga for model in models)
+        raise click.UsageError(f"{file} holds {names}; name one of them with --saga")
+    drawn = svg(chosen[0]) if form == "svg" else mermaid(chosen[0])
+    if out is None:
+        click.echo(drawn, nl=False)
+    else:
+        out.write_text(drawn, encoding="utf-8")
+        click.echo(f"wrote {out}", err=True)
 
 
 def _deployed(kafka: KafkaSettings) -> list[Bundle]:

@@ -87,12 +87,13 @@ class FieldRule:
 @dataclass(frozen=True, slots=True)
 class Command:
     """A message to send: its type, where it goes and how its fields are filled. ``key``: its record key, if that is not
-    the transaction id."""
+    the transaction id. ``format``: ``avro``, or ``json`` for a service that listened before Kantor came."""
 
     type: str
     topic: str
     fields: tuple[FieldRule, ...] = ()
     key: Expression | None = None
+    format: str = "avro"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

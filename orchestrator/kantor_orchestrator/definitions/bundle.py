@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kantor.codec import Codec, parse_schema
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.saga import Saga
-from kantor_orchestrator.definitions import reading
+from kantor_orchestrator.definitions import meaning, reading
+from kantor_orchestrator.definitions.children import started_by
 from kantor_orchestrator.definitions.compile import compile_saga
+from kantor_orchestrator.definitions.meaning import Child, Children
 from kantor_orchestrator.definitions.model import SagaModel
 from kantor_schemas import Schema, canonical_json, system, topic_of
 
@@ -29,11 +31,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """``deployed_at``: ms since the epoch; deploying the same again keeps it."""
+    """``deployed_at``: ms since the epoch; deploying the same again keeps it. ``children``: the sagas that it starts, as
+    they were when it was deployed."""
 
     model: SagaModel
     deployed_at: int
     messages: Mapping[str, Message]
+    children: Children = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -41,33 +45,34 @@ class Bundle:
 
     def says_the_same(self, other: Bundle) -> bool:
         """Whether both mean the same to the engine; when they were deployed and how schemas are documented aside."""
-        return self.model == other.model and _meaning(self.messages) == _meaning(other.messages)
+        return (
+            self.model == other.model
+            and _meaning(self.messages) == _meaning(other.messages)
+            and _promises(self.children) == _promises(other.children)
+        )
 
 
 def key_of(saga: str, version: int) -> str:
     return f"{saga}/{version}"
 
 
-def bundle(model: SagaModel, catalog: Mapping[str, Schema], deployed_at: int) -> Bundle:
-    """A definition and the schemas of what it names; it has passed ``check`` against ``catalog``."""
-    commands = commands_of(model)
+def bundle(
+    model: SagaModel,
+    catalog: Mapping[str, Schema],
+    deployed_at: int,
+    children: Children | None = None,
+) -> Bundle:
+    """A definition and the schemas of what it names; it has passed ``check`` against ``catalog``. ``children``: the sagas
+    that are known, its own among them."""
+    started = {name: (children or {})[name] for name in started_by(model)}
+    schemas = meaning.with_own(catalog)
+    commands = meaning.commands(model, started)
     messages = {}
-    for type_ in model.types():
-        schema = catalog[type_]
+    for type_ in meaning.types(model, started):
+        schema = schemas[type_]
         named = type_ in commands or "kantor.topic" in schema
         messages[type_] = Message(schema, commands.get(type_) or topic_of(schema) if named else "")
-    return Bundle(model, deployed_at, messages)
-
-
-def commands_of(model: SagaModel) -> dict[str, str]:
-    """Every command type with the topic that the definition itself names; empty: the schema's."""
-    found: dict[str, str] = {}
-    for step in model.steps.values():
-        if step.command:
-            found[step.command.type] = step.command.topic or found.get(step.command.type, "")
-        if reverse := step.compensate_with:
-            found[reverse.command] = reverse.topic or found.get(reverse.command, "")
-    return found
+    return Bundle(model, deployed_at, messages, started)
 
 
 def encode(bundle: Bundle, codec: Codec) -> bytes:
@@ -83,6 +88,10 @@ def encode(bundle: Bundle, codec: Codec) -> bytes:
             "messages": {
                 type_: {"schema": canonical_json(message.schema), "topic": message.topic}
                 for type_, message in bundle.messages.items()
+            },
+            "children": {
+                name: {"starts_on": child.starts_on, "returns": list(child.returns)}
+                for name, child in bundle.children.items()
             },
         }
     )
@@ -100,17 +109,26 @@ def decode(value: bytes, codec: Codec) -> Bundle:
             type_: Message(parse_schema(message["schema"]), message["topic"])
             for type_, message in record["messages"].items()
         },
+        {
+            name: Child(child["starts_on"], dict.fromkeys(child["returns"]))
+            for name, child in record.get("children", {}).items()  # older records have none
+        },
     )
 
 
 def compile_definition(bundle: Bundle) -> Saga:
     """What the engine runs."""
     schemas = {type_: message.schema for type_, message in bundle.messages.items()}
-    return compile_saga(bundle.model, schemas, bundle.deployed_at)
+    return compile_saga(bundle.model, schemas, bundle.deployed_at, bundle.children)
 
 
 def _meaning(messages: Mapping[str, Message]) -> dict[str, tuple[str, str]]:
     return {t: (canonical_json(_undocumented(m.schema)), m.topic) for t, m in messages.items()}
+
+
+def _promises(children: Children) -> dict[str, tuple[str, list[str]]]:
+    """What a parent relies on; what types they return is for lint."""
+    return {name: (child.starts_on, list(child.returns)) for name, child in children.items()}
 
 
 def _undocumented(schema: Any) -> Any:

@@ -6,24 +6,35 @@ every message of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kantor.envelope import STEP_FAILED
-from kantor_orchestrator.core.saga import START
-from kantor_orchestrator.definitions import graph
-from kantor_orchestrator.definitions.check_fields import FieldCheck
+from kantor_orchestrator.definitions import meaning
+from kantor_orchestrator.definitions.check_fields import FieldCheck, Sent
+from kantor_orchestrator.definitions.check_formulas import FormulaCheck
 from kantor_orchestrator.definitions.check_replies import check_replies
+from kantor_orchestrator.definitions.check_saga import check_saga
+from kantor_orchestrator.definitions.check_shape import check_shape
+from kantor_orchestrator.definitions.check_step import StepCheck
+from kantor_orchestrator.definitions.children import children_of, recursion
 from kantor_orchestrator.definitions.compile import key_scopes
-from kantor_orchestrator.definitions.filling import Scopes
-from kantor_orchestrator.definitions.model import Retries, StepModel
+from kantor_orchestrator.definitions.meaning import Children
+from kantor_orchestrator.definitions.model import SagaModel
 from kantor_orchestrator.definitions.problem import Findings, Path, Problem, nearest
 from kantor_orchestrator.definitions.reading import Written
+from kantor_orchestrator.definitions.scopes import Scopes
+from kantor_orchestrator.definitions.tree import Node
 from kantor_schemas import Schema
 
 
-def check(written: Sequence[Written], catalog: Mapping[str, Schema]) -> list[Problem]:
-    """Everything that can't work, in the order of files and lines."""
-    found = {problem for one in written for problem in _Check(one, catalog).run()}
+def check(
+    written: Sequence[Written], catalog: Mapping[str, Schema], deployed: Iterable[SagaModel] = ()
+) -> list[Problem]:
+    """Everything that can't work, in the order of files and lines. ``deployed``: sagas that are there already, which
+    these may start as their children."""
+    sagas = {**{m.saga: m for m in deployed}, **_latest(one.model for one in written)}
+    children = children_of(sagas.values(), catalog)
+    found = {problem for one in written for problem in _Check(one, catalog, children, sagas).run()}
     return sorted(found | set(_together(written)))
 
 
@@ -34,6 +45,10 @@ def same_start(one: Written, other: str) -> Problem:
         f"{one.model.starts_on} also starts the saga {other}, and a transaction runs one saga",
         "let one of them start on another event",
     )
+
+
+def _latest(sagas: Iterable[SagaModel]) -> dict[str, SagaModel]:
+    return {saga.saga: saga for saga in sorted(sagas, key=lambda saga: saga.version)}
 
 
 def _together(written: Sequence[Written]) -> Iterator[Problem]:
@@ -57,104 +72,166 @@ def _together(written: Sequence[Written]) -> Iterator[Problem]:
 class _Check:
     """One definition."""
 
-    def __init__(self, written: Written, catalog: Mapping[str, Schema]) -> None:
+    def __init__(
+        self,
+        written: Written,
+        catalog: Mapping[str, Schema],
+        children: Children,
+        sagas: Mapping[str, SagaModel],
+    ) -> None:
         self._model = written.model
-        self._steps = written.model.steps
-        self._catalog = catalog
+        self._sagas = sagas
+        self._children = children
         self._found = Findings(written.places)
-        self._scopes = Scopes(written.model, catalog)
-        self._fields = FieldCheck(self._found, self._scopes, catalog)
+        self._scopes = Scopes(written.model, catalog, children)
+        self._tree = self._scopes.tree
+        self._catalog = self._scopes.schemas
+        self._formulas = FormulaCheck(self._found, self._scopes)
+        self._fields = FieldCheck(self._found, self._scopes, self._formulas)
         #: Steps whose place in the order is known: only of them can be said what is known when they begin.
-        self._placed = set(graph.ordered({name: step.after for name, step in self._steps.items()}))
+        self._placed = {node.path for node in self._tree.ordered()}
 
     def run(self) -> list[Problem]:
         self._type(self._model.starts_on, ("starts_on",))
-        self._order()
-        for name, step in self._steps.items():
-            self._step(("steps", name), name, step)
-        check_replies(self._model, self._found)
+        check_shape(self._tree, self._found)
+        for node in self._tree.nodes.values():
+            self._types(node)
+            self._step(node)
+        check_replies(self._scopes, self._found)
+        check_saga(self._scopes, self._found, self._formulas, self._fields, self._type)
         self._keys()
         return self._found.problems
 
-    def _step(self, path: Path, name: str, step: StepModel) -> None:
-        add = self._found.add
-        if step.succeeds_on is None:
-            add(f"step {name} never succeeds", "add `succeeds_on:`, the event that says it is done", path)
-        else:
-            self._type(step.succeeds_on, (*path, "succeeds_on"))
-        for index, type_ in enumerate(step.fails_on):
-            at = ((*path, "fails_on", index), (*path, "fails_on"))
-            if type_ == STEP_FAILED:
-                add(f"step {name}: {STEP_FAILED} is a failure of every step already", "leave it out", *at)
+    def _types(self, node: Node) -> None:
+        """The events that a step waits for."""
+        step, add, at = node.step, self._found.add, node.at
+        if step.kind in ("event", "command") and len(step.kinds) < 2:
+            if step.succeeds_on is None:
+                add(
+                    f"step {node.name} never succeeds",
+                    "add `succeeds_on:`, the event that says it is done",
+                    at,
+                )
             else:
-                self._type(type_, *at)
-        if step.timeout is None and self._model.deadline is None:
-            add(f"step {name} may wait for ever", "give it a `timeout`, or the saga a `deadline`", path)
-        self._action(path, name, step)
-        self._compensation(path, name, step)
+                self._type(step.succeeds_on, (*at, "succeeds_on"))
+        if step.signal is not None:
+            self._type(step.signal, (*at, "signal"))
+        if step.task is not None and step.task.result is not None:
+            self._type(step.task.result, (*at, "task", "result"))
+        if step.progress_on is not None:
+            self._type(step.progress_on, (*at, "progress_on"))
+        for index, type_ in enumerate(step.fails_on):
+            place = ((*at, "fails_on", index), (*at, "fails_on"))
+            if type_ == STEP_FAILED:
+                add(
+                    f"step {node.name}: {STEP_FAILED} is a failure of every step already",
+                    "leave it out",
+                    *place,
+                )
+            else:
+                self._type(type_, *place)
+        waits = step.kind not in ("sleep", "composite")
+        if waits and step.timeout is None and self._model.deadline is None:
+            add(f"step {node.name} may wait for ever", "give it a `timeout`, or the saga a `deadline`", at)
 
-    def _action(self, path: Path, name: str, step: StepModel) -> None:
+    def _step(self, node: Node) -> None:
+        placed = all(place.path in self._placed for place in (node, *node.around))
+        step_check = StepCheck(node, self._scopes, self._found, self._formulas, placed=placed)
+        step_check.expressions()
+        self._action(node, placed)
+        self._question(node, placed)
+        self._compensation(node, placed)
+
+    def _action(self, node: Node, placed: bool) -> None:
+        step = node.step
+        when, known = f"when {node.name}'s command is sent", self._scopes.known(node)
+        if step.saga is not None:
+            if not self._child(node) or not placed:
+                return
+            starts_on = self._children[step.saga].starts_on
+            at: Path = (*node.at, "saga")
+            if self._type(starts_on, at):
+                self._fields.check(
+                    Sent(starts_on, step.fields, known, node, when, ((*node.at, "fields"),), at)
+                )
         if step.command is None:
-            for word, said in (("fields", bool(step.fields)), ("retry", step.retry != Retries())):
-                if said:
-                    what = f"step {name} sends no command, so there is nothing for `{word}`"
-                    self._found.add(what, "remove it, or add `command:`", (*path, word))
             return
-        at: Path = (*path, "command")
+        at = (*node.at, "command")
         for field in step.fields.keys() & step.command.fields.keys():
-            what = f"step {name}: `{field}` is filled twice"
-            self._found.add(what, "say it beside the command or in it", (*path, "fields", field))
-        if self._type(step.command.type, (*at, "type"), (*at, "command"), at) and name in self._placed:
-            places = ((*path, "fields"), (*at, "fields"))
-            self._fields.action(name, step.command.type, step.command_fields(), places, at)
+            what = f"step {node.name}: `{field}` is filled twice"
+            self._found.add(what, "say it beside the command or in it", (*node.at, "fields", field))
+        if self._type(step.command.type, (*at, "type"), (*at, "command"), at) and placed:
+            places = ((*node.at, "fields"), (*at, "fields"))
+            written = step.command_fields()
+            self._fields.check(Sent(step.command.type, written, known, node, when, places, at))
 
-    def _compensation(self, path: Path, name: str, step: StepModel) -> None:
-        reverse, at = step.compensate_with, (*path, "compensate_with")
+    def _child(self, node: Node) -> bool:
+        """Whether the saga that a step starts is known, and does not start this one again."""
+        name = node.step.saga or ""
+        at = (*node.at, "saga")
+        if name not in self._sagas:
+            near = nearest(name, self._sagas)
+            remedy = f"did you mean {near}?" if near else "name its file too, or deploy it first"
+            self._found.add(f"step {node.name} runs the saga {name}, which is not known", remedy, at)
+            return False
+        if way := recursion(self._model, name, self._sagas):
+            what = f"the sagas start each other without an end: {' -> '.join(way)}"
+            self._found.add(what, "let one of them go on without the other", at)
+            return False
+        return True
+
+    def _question(self, node: Node, placed: bool) -> None:
+        doubt = node.step.in_doubt
+        if doubt is None or doubt.ask is None:
+            return
+        ask, at = doubt.ask, (*node.at, "in_doubt", "ask")
+        if self._type(ask.type, (*at, "type"), at) and placed:
+            when = f"when {node.name} is asked about"
+            known = self._scopes.known(node)
+            self._fields.check(Sent(ask.type, ask.fields, known, node, when, ((*at, "fields"),), at))
+
+    def _compensation(self, node: Node, placed: bool) -> None:
+        step, reverse, at = node.step, node.step.compensate_with, (*node.at, "compensate_with")
         if reverse is None:
             if step.compensated_on is not None:
-                what = f"step {name} has `compensated_on` but no `compensate_with`"
-                self._found.add(what, "name the command that reverses it", (*path, "compensated_on"))
+                what = f"step {node.name} has `compensated_on` but no `compensate_with`"
+                self._found.add(what, "name the command that reverses it", (*node.at, "compensated_on"))
+            return
+        if reverse.command is None:
+            if step.compensated_on is not None:
+                what = f"step {node.name}: what confirms a {'call' if reverse.call else 'task'} is known"
+                self._found.add(what, "drop `compensated_on`", (*node.at, "compensated_on"))
             return
         if step.compensated_on is None:
-            what = f"step {name} has `compensate_with` but no `compensated_on`"
+            what = f"step {node.name} has `compensate_with` but no `compensated_on`"
             self._found.add(what, "name the event that confirms the compensation", at)
         else:
-            self._type(step.compensated_on, (*path, "compensated_on"))
-        if self._type(reverse.command, (*at, "command"), at) and name in self._placed:
-            self._fields.compensation(name, reverse.command, reverse.fields, (*at, "fields"), at)
+            self._type(step.compensated_on, (*node.at, "compensated_on"))
+        if self._type(reverse.command, (*at, "command"), at) and placed:
+            known = self._scopes.known(node, own=True)
+            when = f"when {node.name}'s command is sent"
+            places = ((*at, "fields"),)
+            self._fields.check(Sent(reverse.command, reverse.fields, known, node, when, places, at, True))
 
     def _type(self, type_: str, *paths: Path) -> bool:
         """Whether the schema of a message type is known; a problem if not."""
         if type_ in self._catalog:
             return True
-        near = nearest(type_, self._catalog)
+        near = nearest(type_, [name for name in self._catalog if name not in meaning.own()])
         remedy = f"did you mean {near}?" if near else "add its .avsc file to a folder that --schemas names"
         self._found.add(f"no schema for {type_}", remedy, *paths)
         return False
 
-    def _order(self) -> None:
-        for name, step in self._steps.items():
-            for index, other in enumerate(step.after):
-                if other not in self._steps:
-                    near = nearest(other, self._steps)
-                    remedy = f"did you mean {near}?" if near else f"the steps are {', '.join(self._steps)}"
-                    what = f"step {name} comes after {other}, which is no step"
-                    self._found.add(what, remedy, ("steps", name, "after", index), ("steps", name, "after"))
-        known = {
-            name: [other for other in step.after if other in self._steps]
-            for name, step in self._steps.items()
-        }
-        if way := graph.cycle(known):
-            what = f"the steps wait for each other: {' -> '.join(way)}"
-            self._found.add(what, "remove one `after`", ("steps", way[0], "after"))
-
     def _keys(self) -> None:
-        scopes = [START, *self._steps]
-        if not all(self._scopes.event(scope) in self._catalog for scope in scopes):
+        nodes = [node for node in self._tree.nodes.values() if not node.step.steps]
+        events = [self._model.starts_on, *filter(None, (meaning.success(node.step) for node in nodes))]
+        if not all(event in self._catalog for event in events):
             return  # reported already; the key may be a field of what is missing
-        known = {field for scope in scopes for field in self._scopes.fields(scope)}
+        known = {
+            field for scope in (self._scopes.start(), *map(self._scopes.of, nodes)) for field in scope.fields
+        }
         for index, key in enumerate(self._model.keys):
-            if not key_scopes(key, self._model, self._scopes):
+            if not key_scopes(key, self._scopes):
                 near = nearest(key, known)
                 self._found.add(
                     f"the key {key} is a field of neither {self._model.starts_on} nor any step's success",

@@ -3,83 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from kantor_orchestrator.core.saga import START
 from kantor_orchestrator.definitions import avro
-from kantor_orchestrator.definitions.expressions import Literal, Ref
-from kantor_orchestrator.definitions.filling import Filling, Scopes, fields_of
-from kantor_orchestrator.definitions.model import RESERVED
+from kantor_orchestrator.definitions.check_formulas import FormulaCheck
+from kantor_orchestrator.definitions.expressions import Formula, Literal, Plain, Ref
+from kantor_orchestrator.definitions.filling import Filling, fields_of, fillings
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
-from kantor_schemas import Schema
+from kantor_orchestrator.definitions.scopes import ANY, Scope, Scopes
+from kantor_orchestrator.definitions.tree import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that is sent. ``places`` of its ``fields``; ``around``: where a problem is put when nothing is written of
+    the field. ``when``: the time by which its fields must be known, as the end of a sentence."""
+
+    type: str
+    written: Mapping[str, Plain]
+    known: Mapping[str, Scope]
+    node: Node | None
+    when: str
+    places: tuple[Path, ...]
+    around: Path
+    compensates: bool = False
 
 
 class FieldCheck:
-    """``around``: where a problem is put when nothing is written of the field."""
-
-    def __init__(self, found: Findings, scopes: Scopes, catalog: Mapping[str, Schema]) -> None:
+    def __init__(self, found: Findings, scopes: Scopes, formulas: FormulaCheck) -> None:
         self._found = found
         self._scopes = scopes
-        self._catalog = catalog
+        self._formulas = formulas
 
-    def action(
-        self, step: str, type_: str, written: Iterable[str], places: tuple[Path, ...], around: Path
-    ) -> None:
-        """The fields of a step's command; ``places`` of its ``fields``."""
-        self._unknown(type_, written, places)
-        known = self._scopes.known(step, compensation=False)
-        for filling in self._scopes.action(step):
-            at = _places(filling, places, around)
-            if self._exists(filling, step, known, at):
-                self._suits(type_, filling, at)
-
-    def compensation(self, step: str, type_: str, written: Iterable[str], place: Path, around: Path) -> None:
-        """The fields of the command that reverses a step.
-
-        It must be sendable while the step is in doubt; and when a choreographed step was heard of before the steps that
-        come before it, as events of several topics are.
-        """
-        choreographed = self._scopes.is_choreographed(step)
-        self._unknown(type_, written, (place,))
-        known = self._scopes.known(step, compensation=True)
-        for filling in self._scopes.compensation(step):
-            at = _places(filling, (place,), around)
-            if not self._exists(filling, step, known, at):
-                continue
-            self._suits(type_, filling, at)
-            if filling.has_default or filling.literal:
-                continue
-            scopes = {ref.scope for ref in filling.sources}
-            if scopes == {step}:
-                self._found.add(
-                    f"{type_}.{filling.name} is known only once {step} has succeeded, "
-                    f"but {step} is also compensated while nobody knows whether it happened",
-                    "fill it from start or an earlier step under `fields`, or give it a default in its schema",
-                    *at,
-                )
-            elif choreographed and scopes.isdisjoint({step, START}):
-                self._found.add(
-                    f"{type_}.{filling.name} is known only from {', '.join(sorted(scopes))}, "
-                    f"whose event may come after {step}'s own",
-                    f"put it into {self._scopes.event(step)} or {self._scopes.event(START)} too, "
-                    f"or give it a default in its schema",
-                    *at,
-                )
+    def check(self, sent: Sent) -> None:
+        """The fields of a message whose type is known."""
+        schema = self._scopes.schemas[sent.type]
+        self._unknown(sent.type, sent.written, sent.places)
+        for filling in fillings(schema, sent.written, sent.known):
+            at = _places(filling, sent.places, sent.around)
+            if self._exists(filling, sent, at):
+                self._suits(sent, filling, at)
+                self._is_known(sent, filling, at)
 
     def _unknown(self, type_: str, written: Iterable[str], places: tuple[Path, ...]) -> None:
-        has = fields_of(self._catalog[type_])
+        has = fields_of(self._scopes.schemas[type_])
         for field in written:
             if field not in has:
                 near = nearest(field, has)
                 remedy = f"did you mean {near}?" if near else f"it has {', '.join(has) or 'none'}"
                 self._found.add(f"{type_} has no field {field}", remedy, *((*p, field) for p in places))
 
-    def _exists(self, filling: Filling, step: str, known: list[str], at: tuple[Path, ...]) -> bool:
+    def _exists(self, filling: Filling, sent: Sent, at: tuple[Path, ...]) -> bool:
         """Whether there is something to fill the field with; a problem if there must be."""
         if isinstance(filling.explicit, Ref):
-            return self._names_something(filling.explicit, step, known, at)
+            return self._formulas.ref(filling.explicit, sent.known, sent.node, sent.when, *at)
+        if isinstance(filling.explicit, Formula):
+            return self._formulas.check(filling.explicit.text, sent.known, sent.node, sent.when, *at)
         if filling.explicit is None and not filling.sources:
             if not filling.has_default:
-                events = ", ".join(self._scopes.event(scope) for scope in known)
+                events = ", ".join(_named(scope) for scope in sent.known.values() if _has_fields(scope))
                 self._found.add(
                     f"nothing fills the field {filling.name}: no such field in {events}",
                     "fill it under `fields`, or give it a default in its schema",
@@ -88,42 +71,78 @@ class FieldCheck:
             return False
         return True
 
-    def _names_something(self, ref: Ref, step: str, known: list[str], at: tuple[Path, ...]) -> bool:
-        if ref.scope not in known:
-            if ref.scope in RESERVED:
-                what = f"the scope `{ref.scope}` is not supported by this version of Kantor"
-            elif self._scopes.is_step(ref.scope):
-                what = f"{ref}: {ref.scope} has not succeeded by the time when {step}'s command is sent"
-            else:
-                what = f"{ref}: there is no step {ref.scope}"
-            near = "" if self._scopes.is_step(ref.scope) else nearest(ref.scope, known)
-            remedy = f"did you mean {near}.{ref.name}?" if near else f"known by then: {', '.join(known)}"
-            self._found.add(what, remedy, *at)
-            return False
-        event, fields = self._scopes.event(ref.scope), self._scopes.fields(ref.scope)
-        if event in self._catalog and ref.name not in fields:
-            near = nearest(ref.name, fields)
-            remedy = f"did you mean {ref.scope}.{near}?" if near else f"it has {', '.join(fields) or 'none'}"
-            self._found.add(f"{ref}: {event} has no field {ref.name}", remedy, *at)
-        return ref.name in fields
-
-    def _suits(self, type_: str, filling: Filling, at: tuple[Path, ...]) -> None:
+    def _suits(self, sent: Sent, filling: Filling, at: tuple[Path, ...]) -> None:
         """Whether the values fit, by Avro type and logical type."""
-        target = avro.field_type(self._catalog[type_], filling.name)
-        wanted = f"{type_}.{filling.name} wants {avro.shown(target)}"
+        target = avro.field_type(self._scopes.schemas[sent.type], filling.name)
+        wanted = f"{sent.type}.{filling.name} wants {avro.shown(target)}"
         if isinstance(filling.explicit, Literal):
             if not avro.literal_fits(filling.explicit.value, target):
                 what = f"the literal {filling.explicit.value!r} does not fit: {wanted}"
                 self._found.add(what, "write another one, or take it from an event", *at)
             return
-        for ref in filling.sources:
-            source = avro.field_type(self._scopes.schema(ref.scope), ref.name)
-            if not avro.fits(source, target):
+        if isinstance(filling.explicit, Formula):
+            text = filling.explicit.text
+            given = [(text, self._formulas.type_of(text, sent.known))]
+        else:
+            given = [(str(r), self._scopes.typed((r.scope, r.name), sent.known)) for r in filling.sources]
+        for name, source in given:
+            if source is not ANY and not avro.fits(source, target):
                 self._found.add(
-                    f"{ref} is {avro.shown(source)}, but {wanted}",
+                    f"{name} is {avro.shown(source)}, but {wanted}",
                     "fill it from another field under `fields`, or change one of the schemas",
                     *at,
                 )
+
+    def _is_known(self, sent: Sent, filling: Filling, at: tuple[Path, ...]) -> None:
+        """Whether the value is there whenever the message may be sent.
+
+        A compensation must be sendable while its step is in doubt; and when a choreographed step was heard of before the
+        steps that come before it, as events of several topics are.
+        """
+        if filling.has_default or isinstance(filling.explicit, Literal | Formula):
+            return
+        scopes = {ref.scope: sent.known[ref.scope] for ref in filling.sources}
+        if any(not s.is_event and s.certain for s in scopes.values()):
+            return
+        node, name = sent.node, f"{sent.type}.{filling.name}"
+        if (
+            node is not None
+            and sent.compensates
+            and set(scopes) == {node.name}
+            and not scopes[node.name].certain
+        ):
+            self._found.add(
+                f"{name} is known only once {node.name} has succeeded, "
+                f"but {node.name} is also compensated while nobody knows whether it happened",
+                "fill it from start or an earlier step under `fields`, or give it a default in its schema",
+                *at,
+            )
+        elif not any(scope.certain for scope in scopes.values()):
+            why = "; ".join(f"{root} {self._formulas.why(root, node)}" for root in scopes)
+            self._found.add(
+                f"{name} may be unknown {sent.when}: {why}",
+                "fill it from what is known for certain, with an expression that asks has(...), "
+                "or give it a default in its schema",
+                *at,
+            )
+        elif node is not None and sent.compensates and node.step.kind == "event":
+            if not scopes.keys().isdisjoint({node.name, START}):
+                return
+            own = self._scopes.of(node).event
+            self._found.add(
+                f"{name} is known only from {', '.join(sorted(scopes))}, "
+                f"whose event may come after {node.name}'s own",
+                f"put it into {own} or {self._scopes.saga.starts_on} too, or give it a default in its schema",
+                *at,
+            )
+
+
+def _has_fields(scope: Scope) -> bool:
+    return scope.is_event or scope.name == "item"
+
+
+def _named(scope: Scope) -> str:
+    return scope.event or scope.name
 
 
 def _places(filling: Filling, places: tuple[Path, ...], around: Path) -> tuple[Path, ...]:

@@ -1,55 +1,101 @@
-"""Does every message that arrives mean one thing, in whatever order messages arrive?"""
+"""Does every message that arrives mean one thing, in whatever order messages arrive?
+
+A service that was sent a command names it as the cause of its answer. One that acts by itself does not: its event must
+be told from others by its type, or by ``match``.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 
-from kantor_orchestrator.definitions.model import SagaModel
+from kantor_orchestrator.definitions import meaning
 from kantor_orchestrator.definitions.problem import Findings
+from kantor_orchestrator.definitions.scopes import Scopes
+from kantor_orchestrator.definitions.tree import Node
 
 _SUCCESS, _FAILURE, _CONFIRMATION = "succeeds_on", "fails_on", "compensated_on"
+_PROGRESS = "progress_on"
 _OWN = "use an event type of its own"
+_ACTS = ("event", "signal")
+
+_Uses = dict[str, list[Node]]
 
 
-def check_replies(saga: SagaModel, found: Findings) -> None:
-    uses: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for name, step in saga.steps.items():
+def check_replies(scopes: Scopes, found: Findings) -> None:
+    uses: defaultdict[str, _Uses] = defaultdict(lambda: defaultdict(list))
+    for node in scopes.tree.nodes.values():
+        step = node.step
         for word, types in (
-            (_SUCCESS, {step.succeeds_on}),
-            (_FAILURE, set(step.fails_on)),
-            (_CONFIRMATION, {step.compensated_on}),
+            (_SUCCESS, {meaning.success(step)}),
+            (_FAILURE, set(meaning.failures(step))),
+            (_CONFIRMATION, {meaning.confirms(step)}),
+            (_PROGRESS, {step.progress_on or ""}),
         ):
-            for type_ in types - {None}:
-                uses[str(type_)][word].append(name)
+            for type_ in types - {""}:
+                uses[type_][word].append(node)
+        _members(node, found)
     for type_, steps in uses.items():
-        if type_ == saga.starts_on:
-            for word, names in steps.items():
-                for name in names:
-                    what = f"{type_} starts the saga, so it can't be what step {name} waits for"
-                    found.add(what, "use another event", ("steps", name, word))
-        _answers(saga, type_, steps, found)
+        if type_ in meaning.own():
+            continue  # answers of Kantor itself always name what they answer
+        _starts(scopes, type_, steps, found)
+        _answers(type_, steps, found)
         _contradictions(type_, steps, found)
 
 
-def _answers(saga: SagaModel, type_: str, steps: dict[str, list[str]], found: Findings) -> None:
-    """A service that was sent a command says so in its answer; one that acts by itself does not."""
-    for word in (_SUCCESS, _FAILURE):
-        names = steps.get(word, [])
-        silent = next((name for name in names if saga.steps[name].command is None), None)
-        if len(names) > 1 and silent:
-            what = (
-                f"{type_} may mean {' or '.join(names)}: {silent} sends no command that an answer could name"
+def _starts(scopes: Scopes, type_: str, steps: _Uses, found: Findings) -> None:
+    saga = scopes.saga
+    for word, nodes in steps.items():
+        for node in nodes:
+            if type_ == saga.starts_on:
+                what = f"{type_} starts the saga, so it can't be what step {node.name} waits for"
+                found.add(what, "use another event", (*node.at, word), node.at)
+            if saga.cancel_on and type_ == saga.cancel_on.event:
+                what = f"{type_} cancels the saga, so it can't be what step {node.name} waits for"
+                found.add(what, "use another event", (*node.at, word), node.at)
+
+
+def _is_silent(node: Node) -> bool:
+    """Whether its events name no command, and nothing else tells whose they are."""
+    return node.step.kind in _ACTS and node.step.match is None
+
+
+def _members(node: Node, found: Findings) -> None:
+    """A step that acts by itself, in members that run side by side."""
+    each = next((n for n in node.around if n.step.each is not None and not n.step.in_order), None)
+    if each is not None and _is_silent(node) and meaning.success(node.step):
+        found.add(
+            f"step {node.name} runs once for each item of {each.name}, and nothing says whose event it is",
+            "add `match`, such as event.line_id == item.line_id, or a `command` that the answer names",
+            node.at,
+        )
+
+
+def _answers(type_: str, steps: _Uses, found: Findings) -> None:
+    for word in (_SUCCESS, _FAILURE, _PROGRESS):
+        nodes = steps.get(word, [])
+        silent = next((node for node in nodes if _is_silent(node)), None)
+        if len(nodes) > 1 and silent:
+            names = " or ".join(node.name for node in nodes)
+            what = f"{type_} may mean {names}: {silent.name} sends no command that an answer could name"
+            found.add(
+                what,
+                f"{_OWN} for each of them",
+                (*nodes[1].at, word),
+                (*nodes[1].at, "signal"),
             )
-            found.add(what, f"{_OWN} for each of them", ("steps", names[1], word))
 
 
-def _contradictions(type_: str, steps: dict[str, list[str]], found: Findings) -> None:
-    for name in steps.get(_FAILURE, ()):
-        for word in (_SUCCESS, _CONFIRMATION):
+def _contradictions(type_: str, steps: _Uses, found: Findings) -> None:
+    for node in steps.get(_FAILURE, ()):
+        for word in (_SUCCESS, _CONFIRMATION, _PROGRESS):
             if other := steps.get(word):
-                what = f"{type_} is a failure of {name}, but also in {other[0]}'s `{word}`"
-                found.add(what, f"{_OWN} for each of the two meanings", ("steps", name, _FAILURE))
-    for name in steps.get(_CONFIRMATION, ()):
-        if name in steps.get(_SUCCESS, ()):
-            what = f"{type_} says both that {name} has succeeded and that it is compensated"
-            found.add(what, f"{_OWN} for each of the two meanings", ("steps", name, _CONFIRMATION))
+                what = f"{type_} is a failure of {node.name}, but also in {other[0].name}'s `{word}`"
+                found.add(what, f"{_OWN} for each of the two meanings", (*node.at, _FAILURE))
+    for node in steps.get(_CONFIRMATION, ()):
+        if node in steps.get(_SUCCESS, ()):
+            what = f"{type_} says both that {node.name} has succeeded and that it is compensated"
+            found.add(what, f"{_OWN} for each of the two meanings", (*node.at, _CONFIRMATION))
+    for node in steps.get(_PROGRESS, ()):
+        if node in steps.get(_SUCCESS, ()):
+            what = f"{type_} says both that {node.name} has succeeded and that it goes on"
+            found.add(what, f"{_OWN} for each of the two meanings", (*node.at, _PROGRESS))

@@ -1,103 +1,293 @@
-"""From the validated model to what the engine looks up while it decides (``core.saga``)."""
+"""From the validated model to what the engine looks up while it decides (``core.saga``).
+
+What is captured follows from what was compiled: every field that a command, an expression, a search key or a failure's
+reason is taken from, by event type.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from kantor.envelope import STEP_FAILED
+from kantor.envelope import STEP_FAILED, TRANSACTION_ENDED
 from kantor_orchestrator.core import saga as core
-from kantor_orchestrator.core.saga import START
-from kantor_orchestrator.definitions import graph
-from kantor_orchestrator.definitions.expressions import Literal
-from kantor_orchestrator.definitions.filling import Filling, Scopes, fields_of
+from kantor_orchestrator.core.saga import Expression, FieldRule
+from kantor_orchestrator.definitions import durations, expressions, meaning, references
+from kantor_orchestrator.definitions.expressions import (
+    Formula,
+    Guard,
+    Items,
+    Literal,
+    Plain,
+    Ref,
+    Sleep,
+    Text,
+)
+from kantor_orchestrator.definitions.filling import Filling, fields_of, fillings
+from kantor_orchestrator.definitions.meaning import Child, Children
 from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel
+from kantor_orchestrator.definitions.requests import call_rules, task_rules
+from kantor_orchestrator.definitions.scopes import Scope, Scopes
+from kantor_orchestrator.definitions.tree import Node
 from kantor_schemas import Schema, system, topic_of
 
+#: What a parent reads of its child's end, besides what the child returns (whoever decodes the end puts that beside them).
+_OF_AN_END = frozenset({"status", "reason"})
 
-def compile_saga(model: SagaModel, messages: Mapping[str, Schema], deployed_at: int) -> core.Saga:
-    """``messages``: the schema of every type that ``model`` names (a ``Catalog`` will do).
 
-    The model must have passed ``check`` against the same schemas; ``KeyError`` otherwise.
+def compile_saga(
+    model: SagaModel,
+    messages: Mapping[str, Schema],
+    deployed_at: int,
+    children: Mapping[str, Child] | None = None,
+) -> core.Saga:
+    """``messages``: the schema of every type that ``model`` names (a ``Catalog`` will do); ``children``: the sagas that it
+    starts.
+
+    The model must have passed ``check`` against the same; ``KeyError`` otherwise.
     """
-    scopes = Scopes(model, messages)
-    order = graph.ordered({name: step.after for name, step in model.steps.items()})
-    steps = {name: _step(name, model, messages, scopes) for name in order}
-    return core.Saga(
-        name=model.saga,
-        version=model.version,
-        starts_on=model.starts_on,
-        steps=steps,
-        captures=_captures(model, messages, scopes, steps),
-        deadline=model.deadline or 0,
-        deployed_at=deployed_at,
-        keys=model.keys,
-    )
+    return _Compiler(model, messages, children or {}).saga(deployed_at)
 
 
-def _step(name: str, saga: SagaModel, messages: Mapping[str, Schema], scopes: Scopes) -> core.Step:
-    step = saga.steps[name]
-    reverse = step.compensate_with
-    compensation = None
-    if reverse is not None:
-        compensation = core.Compensation(
-            command=_command(reverse.command, reverse, messages, scopes.compensation(name)),
-            confirmed_on=step.compensated_on or "",
-            timeout=reverse.timeout,
+class _Compiler:
+    def __init__(self, model: SagaModel, messages: Mapping[str, Schema], children: Children) -> None:
+        self._model = model
+        self._scopes = Scopes(model, messages, children)
+        self._children = children
+        self._captures: defaultdict[str, set[str]] = defaultdict(set)
+
+    def saga(self, deployed_at: int) -> core.Saga:
+        model = self._model
+        steps = {node.path: self._step(node) for node in self._scopes.tree.ordered()}
+        ends = {
+            status: self._command(command.type, command, self._scopes.at_end(status), None)
+            for status, command in model.ends_with.items()
+        }
+        at_end = self._scopes.at_end("completed")
+        returns = tuple(self._value(name, value, at_end, None) for name, value in model.returns.items())
+        cancel_on = self._cancellation()
+        self._keys()
+        return core.Saga(
+            name=model.saga,
+            version=model.version,
+            starts_on=model.starts_on,
+            steps=steps,
+            captures=self._captured(steps),
+            deadline=model.deadline or 0,
+            deployed_at=deployed_at,
+            keys=model.keys,
+            cancel_on=cancel_on,
+            ends_with=ends,
+            returns=returns,
+            compensation=model.compensation,
+            mode=model.mode,
+            share=1.0 if model.enforce is None else model.enforce,
+        )
+
+    # -- steps
+
+    def _step(self, node: Node) -> core.Step:
+        step, known = node.step, self._scopes.known(node)
+        return core.Step(
+            path=node.path,
+            parent=node.parent.path if node.parent else core.ROOT,
+            after=tuple(f"{node.parent.path}.{name}" if node.parent else name for name in step.after),
+            kind=step.kind,
+            when=self._guard(step.when, node),
+            optional=step.optional,
+            pivot=step.pivot,
+            command=self._action(node, known),
+            succeeds_on=meaning.success(step),
+            fails_on=meaning.failures(step),
+            match=self._match(node),
+            progress_on=step.progress_on or "",
+            timeout=step.timeout or 0,
+            retry=step.retry.compiled(),
+            compensation=self._compensation(node),
+            in_doubt=step.doubt,
+            ask=self._command(step.in_doubt.ask.type, step.in_doubt.ask, known, node)
+            if step.in_doubt and step.in_doubt.ask
+            else None,
+            sleep=self._sleep(step.sleep, node),
+            child=step.saga or "",
+            steps=tuple(n.path for n in self._scopes.tree.ordered(node) if n.parent is node),
+            each=None if step.each is None else Items(self._formula(step.each, node), step.each),
+            need=step.need,
+            in_order=step.in_order,
+            settle_all=step.settle == "all",
+        )
+
+    def _action(self, node: Node, known: Mapping[str, Scope]) -> core.Command | None:
+        step = node.step
+        if step.task is not None:
+            return self._own(
+                meaning.REQUEST_TASK, task_rules(step.task, lambda text: self._formula(text, node))
+            )
+        if step.call is not None:
+            return self._own(
+                meaning.REQUEST_CALL, call_rules(step.call, lambda text: self._formula(text, node))
+            )
+        if step.saga is not None:
+            child = self._children[step.saga]
+            rules = self._rules(child.starts_on, step.fields, known, node)
+            return core.Command(child.starts_on, meaning.CHILD_TOPIC, rules)
+        if step.command is None:
+            return None
+        return self._command(step.command.type, step.command, known, node, step.command_fields())
+
+    def _compensation(self, node: Node) -> core.Compensation | None:
+        step, reverse = node.step, node.step.compensate_with
+        if reverse is None:
+            return None
+        if reverse.task is not None:
+            rules = task_rules(reverse.task, lambda text: self._formula(text, node))
+            command = self._own(meaning.REQUEST_TASK, rules)
+        elif reverse.call is not None:
+            rules = call_rules(reverse.call, lambda text: self._formula(text, node))
+            command = self._own(meaning.REQUEST_CALL, rules)
+        else:
+            assert reverse.command is not None
+            command = self._command(reverse.command, reverse, self._scopes.known(node, own=True), node)
+        # A person takes their time: the task is asked for once, and again only if the request itself is lost.
+        timeout = reverse.timeout if reverse.task is None else durations.LONGEST
+        return core.Compensation(
+            command=command,
+            confirmed_on=meaning.confirms(step),
+            timeout=timeout,
             retry=reverse.retry.compiled(),
         )
-    return core.Step(
-        path=name,
-        after=step.after,
-        kind="command" if step.command else "event",
-        command=_command(step.command.type, step.command, messages, scopes.action(name))
-        if step.command
-        else None,
-        succeeds_on=step.succeeds_on or "",
-        fails_on=step.fails_on,
-        timeout=step.timeout or 0,
-        retry=step.retry.compiled(),
-        compensation=compensation,
-    )
+
+    # -- messages
+
+    def _command(
+        self,
+        type_: str,
+        written: Command | Compensation,
+        known: Mapping[str, Scope],
+        node: Node | None,
+        fields: Mapping[str, Plain] | None = None,
+    ) -> core.Command:
+        route = self._model.commands.get(type_)
+        topic = written.topic or (route.topic if route else None) or topic_of(self._scopes.schemas[type_])
+        key = written.key or (node.step.key if node else None) or (route.key if route else None)
+        rules = self._rules(type_, written.fields if fields is None else fields, known, node)
+        return core.Command(type_, topic, rules, self._key(key, node), route.format if route else "avro")
+
+    def _own(self, type_: str, rules: tuple[FieldRule, ...]) -> core.Command:
+        return core.Command(type_, topic_of(self._scopes.schemas[type_]), rules)
+
+    def _rules(
+        self, type_: str, written: Mapping[str, Plain], known: Mapping[str, Scope], node: Node | None
+    ) -> tuple[FieldRule, ...]:
+        found = fillings(self._scopes.schemas[type_], written, known)
+        rules = (self._rule(filling, known, node) for filling in found)
+        return tuple(rule for rule in rules if rule is not None)
+
+    def _rule(self, filling: Filling, known: Mapping[str, Scope], node: Node | None) -> FieldRule | None:
+        """None: nothing fills it, the writer takes its Avro default."""
+        if isinstance(filling.explicit, Literal | Formula):
+            return self._filled(filling.name, filling.explicit, node)
+        return self._sourced(filling.name, filling.sources, known, node) if filling.sources else None
+
+    def _value(self, name: str, written: Plain, known: Mapping[str, Scope], node: Node | None) -> FieldRule:
+        parsed = expressions.parse(written)
+        if isinstance(parsed, Ref):
+            return self._sourced(name, (parsed,), known, node)
+        return self._filled(name, parsed, node)
+
+    def _filled(self, name: str, value: Literal | Formula, node: Node | None) -> FieldRule:
+        if isinstance(value, Literal):
+            return FieldRule(name, literal=value.value)
+        return FieldRule(name, expression=self._formula(value.text, node))
+
+    def _sourced(
+        self, name: str, refs: tuple[Ref, ...], known: Mapping[str, Scope], node: Node | None
+    ) -> FieldRule:
+        for ref in refs:
+            self._read((ref.scope, ref.name), node)
+        scopes = [known[ref.scope] for ref in refs]
+        if all(s.is_event and r.name in s.fields for s, r in zip(scopes, refs, strict=True)):
+            return FieldRule(name, tuple((s.source, r.name) for s, r in zip(scopes, refs, strict=True)))
+        return FieldRule(name, expression=expressions.Choice(tuple((r.scope, r.name) for r in refs)))
+
+    # -- expressions
+
+    def _formula(self, text: str, node: Node | None) -> Expression:
+        """Compiled; what it reads is captured."""
+        for use in references.uses(text):
+            self._read(use.path, node, listed=use.listed)
+        return expressions.formula(text)
+
+    def _guard(self, text: str | None, node: Node) -> Expression | None:
+        if text is None:
+            return None
+        asked = expressions.truth(text, lambda use: self._scopes.is_flag(use, node))
+        return Guard(self._formula(asked, node), text)
+
+    def _match(self, node: Node) -> Expression | None:
+        step = node.step
+        if step.match is None:
+            return None
+        types = [
+            meaning.success(step),
+            *meaning.failures(step),
+            *([step.progress_on] if step.progress_on else []),
+        ]
+        for use in references.uses(step.match):
+            if use.path[0] == "event":
+                for type_ in types:
+                    has = fields_of(self._scopes.schemas[type_]).keys()
+                    self._captures[type_] |= has & set(use.path[1:2]) if len(use.path) > 1 else has
+        return Guard(self._formula(step.match, node), step.match)
+
+    def _key(self, text: str | None, node: Node | None) -> Expression | None:
+        return None if text is None else Text(self._formula(text, node), text)
+
+    def _sleep(self, text: str | None, node: Node) -> Expression | None:
+        if text is None:
+            return None
+        if durations.is_written(text):
+            return expressions.constant(durations.parse(text, shortest=0))
+        return Sleep(self._formula(text, node), text)
+
+    # -- what is captured
+
+    def _read(self, path: tuple[str, ...], node: Node | None, *, listed: bool = False) -> None:
+        for type_, field in self._scopes.captured(path, node, listed=listed):
+            if type_ == TRANSACTION_ENDED:
+                returned = {name for child in self._children.values() for name in child.returns}
+                self._captures[type_] |= returned if field is None else returned & {field}
+            elif type_:
+                has = fields_of(self._scopes.schemas[type_]).keys()
+                self._captures[type_] |= has if field is None else has & {field}
+
+    def _captured(self, steps: Mapping[str, core.Step]) -> dict[str, frozenset[str]]:
+        for step in steps.values():
+            for type_ in step.fails_on:
+                self._captures[type_] |= {"reason"} & fields_of(self._scopes.schemas[type_]).keys()
+            if step.child:
+                self._captures[TRANSACTION_ENDED] |= _OF_AN_END
+        self._captures[STEP_FAILED] |= fields_of(system("StepFailed")).keys()
+        return {type_: frozenset(names) for type_, names in self._captures.items() if names}
+
+    def _keys(self) -> None:
+        for key in self._model.keys:
+            for scope in key_scopes(key, self._scopes):
+                self._captures[scope.event].add(key)
+
+    def _cancellation(self) -> core.Cancellation | None:
+        cancel = self._model.cancel_on
+        if cancel is None:
+            return None
+        refusal = cancel.refuse_with
+        known = self._scopes.at_end("compensated")
+        answer = self._command(refusal.type, refusal, known, None) if refusal else None
+        return core.Cancellation(cancel.event, cancel.until, answer)
 
 
-def _command(
-    type_: str, written: Command | Compensation, messages: Mapping[str, Schema], fillings: list[Filling]
-) -> core.Command:
-    rules = (_rule(filling) for filling in fillings)
-    topic = written.topic or topic_of(messages[type_])
-    return core.Command(type_, topic, tuple(rule for rule in rules if rule is not None))
-
-
-def _rule(filling: Filling) -> core.FieldRule | None:
-    """None: nothing fills it, the writer takes its Avro default."""
-    if isinstance(filling.explicit, Literal):
-        return core.FieldRule(filling.name, literal=filling.explicit.value)
-    sources = tuple((ref.scope, ref.name) for ref in filling.sources)
-    return core.FieldRule(filling.name, sources) if sources else None
-
-
-def _captures(
-    model: SagaModel, messages: Mapping[str, Schema], scopes: Scopes, steps: Mapping[str, core.Step]
-) -> dict[str, frozenset[str]]:
-    """By event type: the fields that a command, a search key or a failure's reason is taken from."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    for step in steps.values():
-        for command in (step.command, step.compensation.command if step.compensation else None):
-            for rule in command.fields if command else ():
-                for scope, name in rule.sources:
-                    found[scopes.event(scope)].add(name)
-        for type_ in step.fails_on:
-            found[type_] |= {"reason"} & fields_of(messages[type_]).keys()
-    for key in model.keys:
-        for scope in key_scopes(key, model, scopes):
-            found[scopes.event(scope)].add(key)
-    found[STEP_FAILED] |= fields_of(system("StepFailed")).keys()
-    return {type_: frozenset(names) for type_, names in found.items() if names}
-
-
-def key_scopes(key: str, model: SagaModel, scopes: Scopes) -> list[str]:
+def key_scopes(key: str, scopes: Scopes) -> list[Scope]:
     """Whose events have the field that people search by: the start event, else every success that has it."""
-    if key in scopes.fields(START):
-        return [START]
-    return [name for name in model.steps if key in scopes.fields(name)]
+    if key in scopes.start().fields:
+        return [scopes.start()]
+    found: Iterable[Scope] = (scopes.of(node) for node in scopes.tree.nodes.values() if not node.step.steps)
+    return [scope for scope in found if key in scope.fields and scope.event != TRANSACTION_ENDED]

@@ -17,9 +17,11 @@ from kantor.errors import DefinitionError
 from kantor.kafka import Admin, KafkaSettings, Producer, TopicSpec
 from kantor_orchestrator import topics
 from kantor_orchestrator.definitions import bundle as bundles
+from kantor_orchestrator.definitions import meaning
 from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
 from kantor_orchestrator.definitions.check import check, same_start
+from kantor_orchestrator.definitions.children import children_of, started_by
 from kantor_orchestrator.definitions.problem import Problem
 from kantor_orchestrator.definitions.reading import Written
 from kantor_schemas import Schema
@@ -48,14 +50,16 @@ def plan(
     written: Sequence[Written], catalog: Mapping[str, Schema], deployed: Definitions, now: int
 ) -> list[Outcome]:
     """What deploying would do at ``now`` (ms). Raises ``DefinitionError`` with every problem."""
-    problems = check(written, catalog)
+    known = {found.model.saga: found.model for found in deployed.latest()}
+    problems = check(written, catalog, known.values())
     if problems:
         raise DefinitionError([str(problem) for problem in problems])
     ordered = sorted(written, key=lambda one: (one.model.saga, one.model.version))
     latest = {found.model.saga: found.model for found in deployed.latest()}
+    children = children_of({**known, **{one.model.saga: one.model for one in ordered}}.values(), catalog)
     outcomes = []
     for one in ordered:
-        wanted = bundles.bundle(one.model, catalog, now)
+        wanted = bundles.bundle(one.model, catalog, now, children)
         there = deployed.bundle(one.model.saga, one.model.version)
         highest = latest.get(one.model.saga)
         if there is not None and there.says_the_same(wanted):
@@ -89,10 +93,11 @@ def _taken(one: Written, there: Bundle | None, wanted: Bundle, highest: int) -> 
             type_
             for type_ in wanted.messages
             if not there.says_the_same(
-                Bundle(there.model, 0, {**there.messages, type_: wanted.messages[type_]})
+                Bundle(there.model, 0, {**there.messages, type_: wanted.messages[type_]}, there.children)
             )
         ]
-        what = f"{name} is deployed with other schemas ({', '.join(changed)}), and a deployed version never changes"
+        others = f"schemas ({', '.join(changed)})" if changed else f"children ({', '.join(wanted.children)})"
+        what = f"{name} is deployed with other {others}, and a deployed version never changes"
     return Problem(one.places.at(("version",)), what, f"make it version {highest + 1}")
 
 
@@ -110,7 +115,8 @@ def deploy(
     ``RegistryUnavailableError`` (nothing is deployed: deploy again), ``FencedError`` (somebody else deployed meanwhile).
     """
     now = int(time.time() * 1000) if now is None else now
-    plan(written, catalog, Definitions(), now)  # what is wrong anyway is told before Kafka is asked
+    if _is_complete(written):
+        plan(written, catalog, Definitions(), now)  # what is wrong anyway is told before Kafka is asked
     admin = Admin(settings, "kantor-deploy")
     admin.create_topics([spec for spec in topics.specs(1, 0) if spec.name == topics.DEFINITIONS])
     codec = Codec(schemas)
@@ -134,6 +140,12 @@ def deploy(
     return Deployment(outcomes, sorted(created))
 
 
+def _is_complete(written: Sequence[Written]) -> bool:
+    """Whether all child sagas are among these definitions, so that nothing deployed is needed to check them."""
+    here = {one.model.saga for one in written}
+    return all(here.issuperset(started_by(one.model)) for one in written)
+
+
 def read(settings: KafkaSettings, codec: Codec, timeout: float = 30.0) -> Definitions:
     """What is deployed now. Raises as ``DefinitionsTopic.load``."""
     reader = DefinitionsTopic(settings, codec, "kantor-definitions")
@@ -146,11 +158,13 @@ def read(settings: KafkaSettings, codec: Codec, timeout: float = 30.0) -> Defini
 def _specs(found: Sequence[Bundle]) -> list[TopicSpec]:
     """The topics of all messages, and those where the services involved say that they failed."""
     names = {message.topic for bundle in found for message in bundle.messages.values() if message.topic}
-    names |= {f"evt.{service}.failure.v1" for bundle in found for service in _services(bundle)}
+    names |= {
+        f"evt.{service}.failure.v1"
+        for bundle in found
+        for service in meaning.services(bundle.model, bundle.children)
+    }
+    names -= {
+        topics.ENDED,
+        topics.OWN_COMMANDS,
+    }  # the platform makes them, with as many partitions as it has shards
     return [TopicSpec(name, kit_topics.partitions()) for name in sorted(names)]
-
-
-def _services(bundle: Bundle) -> set[str]:
-    """Who acts in a saga: the namespaces of what they are asked and of what they answer."""
-    types = [*bundles.commands_of(bundle.model), *(s.succeeds_on or "" for s in bundle.model.steps.values())]
-    return {type_.rpartition(".")[0] for type_ in types} - {""}

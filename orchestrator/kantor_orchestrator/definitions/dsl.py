@@ -1,6 +1,6 @@
 """Sagas in Python: ``Saga("checkout", version=1, starts_on="shop.OrderPlaced").step("stock", ...)``.
 
-A saga here is only what was written; it becomes the same model as one in YAML, with the same checks. Problems name the
+A composite's steps are ``Steps().step(...).step(...)``. A saga here is only what was written; it becomes the same model as one in YAML, with the same checks. Problems name the
 line of the call.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import runpy
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 from types import FrameType
 from typing import Any, Self
@@ -20,10 +20,94 @@ from kantor_orchestrator.definitions.model import SagaModel
 from kantor_orchestrator.definitions.problem import Path, Place, Places, Problem
 from kantor_orchestrator.definitions.reading import Reading, Written
 
-__all__ = ["Saga"]
+__all__ = ["Saga", "Steps"]
 
 
-class Saga:
+class Steps:
+    """Steps as they are being written: of a saga, or of a composite (``steps=Steps().step(...)``)."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, Any] = {}
+        #: Where each part is written: by path below ``steps``.
+        self._marks: dict[Path, Place] = {}
+
+    def step(
+        self,
+        name: str,
+        *,
+        after: str | Sequence[str] = (),
+        when: str | None = None,
+        optional: bool = False,
+        command: str | Mapping[str, Any] | None = None,
+        signal: str | None = None,
+        sleep: str | None = None,
+        saga: str | None = None,
+        task: Mapping[str, Any] | None = None,
+        call: Mapping[str, Any] | None = None,
+        steps: Steps | None = None,
+        each: str | None = None,
+        need: int | None = None,
+        in_order: bool = False,
+        settle: str | None = None,
+        fields: Mapping[str, Plain] | None = None,
+        key: str | None = None,
+        succeeds_on: str | None = None,
+        fails_on: str | Sequence[str] = (),
+        match: str | None = None,
+        progress_on: str | None = None,
+        timeout: str | None = None,
+        retry: Mapping[str, Any] | None = None,
+        in_doubt: str | Mapping[str, Any] | None = None,
+        pivot: bool = False,
+        compensate_with: str | Mapping[str, Any] | None = None,
+        compensated_on: str | None = None,
+    ) -> Self:
+        """Add a step; what it is added to is returned, for the next one."""
+        place = _place(sys._getframe(1))
+        if name in self._steps:
+            raise DefinitionError(
+                [str(Problem(place, f"step {name} is written twice", "give one of them another name"))]
+            )
+        words = _given(
+            after=after,
+            when=when,
+            optional=optional or None,
+            command=command,
+            signal=signal,
+            sleep=sleep,
+            saga=saga,
+            task=task,
+            call=call,
+            each=each,
+            need=need,
+            in_order=in_order or None,
+            settle=settle,
+            fields=fields,
+            key=key,
+            succeeds_on=succeeds_on,
+            fails_on=fails_on,
+            match=match,
+            progress_on=progress_on,
+            timeout=timeout,
+            retry=retry,
+            in_doubt=in_doubt,
+            pivot=pivot or None,
+            compensate_with=compensate_with,
+            compensated_on=compensated_on,
+        )
+        self._marks[(name,)] = place
+        for path in _paths(words):
+            self._marks[(name, *path)] = place
+        if steps is not None:
+            words["steps"] = steps._steps
+            self._marks[name, "steps"] = place
+            for path, inner in steps._marks.items():
+                self._marks[(name, "steps", *path)] = inner
+        self._steps[name] = words
+        return self
+
+
+class Saga(Steps):
     """A saga as it is being written. Durations are text with a unit, as in YAML: ``timeout="30s"``."""
 
     def __init__(
@@ -34,14 +118,33 @@ class Saga:
         starts_on: str,
         deadline: str | None = None,
         keys: Sequence[str] = (),
+        mode: str | None = None,
+        enforce: str | None = None,
+        compensation: str | None = None,
+        brake: str | Mapping[str, Any] | None = None,
+        cancel_on: Mapping[str, Any] | None = None,
+        ends_with: Mapping[str, Any] | None = None,
+        returns: Mapping[str, Plain] | None = None,
+        commands: Mapping[str, Any] | None = None,
     ) -> None:
+        super().__init__()
         words = {"saga": saga, "version": version, "starts_on": starts_on}
-        words |= _given(deadline=deadline, keys=keys)
+        words |= _given(
+            deadline=deadline,
+            keys=keys,
+            mode=mode,
+            enforce=enforce,
+            compensation=compensation,
+            brake=brake,
+            cancel_on=cancel_on,
+            ends_with=ends_with,
+            returns=returns,
+            commands=commands,
+        )
         place = _place(sys._getframe(1))
-        self._places = Places(place)
-        self._places.put(("steps",), place)
-        self._value: dict[str, Any] = words | {"steps": {}}
-        _put(self._places, (), words, place)
+        self._root = place
+        self._words: dict[str, Any] = words
+        self._loaded: Written | None = None
 
     @classmethod
     def load(cls, path: str | FilePath) -> Self:
@@ -58,53 +161,21 @@ class Saga:
         yaml_source.load(FilePath(path), reading)
         found = []
         for written in reading.models():
+            value = written.model.model_dump(mode="json", exclude_defaults=True)
             saga = cls.__new__(cls)
-            saga._places = written.places
-            saga._value = written.model.model_dump(mode="json")
+            Steps.__init__(saga)
+            saga._steps = value.pop("steps")
+            saga._words = value
+            saga._root = written.places.word(())
+            saga._loaded = written
             found.append(saga)
         return found
-
-    def step(
-        self,
-        name: str,
-        *,
-        after: str | Sequence[str] = (),
-        command: str | Mapping[str, Any] | None = None,
-        fields: Mapping[str, Plain] | None = None,
-        succeeds_on: str | None = None,
-        fails_on: str | Sequence[str] = (),
-        timeout: str | None = None,
-        retry: Mapping[str, Any] | None = None,
-        compensate_with: str | Mapping[str, Any] | None = None,
-        compensated_on: str | None = None,
-    ) -> Self:
-        """Add a step; the saga itself is returned, for the next one."""
-        place = _place(sys._getframe(1))
-        if name in self._value["steps"]:
-            raise DefinitionError(
-                [str(Problem(place, f"step {name} is written twice", "give one of them another name"))]
-            )
-        words = _given(
-            after=after,
-            command=command,
-            fields=fields,
-            succeeds_on=succeeds_on,
-            fails_on=fails_on,
-            timeout=timeout,
-            retry=retry,
-            compensate_with=compensate_with,
-            compensated_on=compensated_on,
-        )
-        self._value["steps"][name] = words
-        self._places.put(("steps", name), place)
-        _put(self._places, ("steps", name), words, place)
-        return self
 
     @property
     def written(self) -> Written:
         """The model and where it was written. Raises ``DefinitionError`` with every problem."""
         reading = Reading()
-        reading.add(self._value, self._places)
+        self.read_into(reading)
         return reading.models()[0]
 
     @property
@@ -113,7 +184,14 @@ class Saga:
         return self.written.model
 
     def read_into(self, reading: Reading) -> None:
-        reading.add(self._value, self._places)
+        places = self._loaded.places if self._loaded else Places(self._root)
+        if self._loaded is None:
+            for path in _paths(self._words):
+                places.put(path, self._root)
+            places.put(("steps",), self._root)
+        for path, place in self._marks.items():
+            places.put(("steps", *path), place)
+        reading.add({**self._words, "steps": self._steps}, places)
 
 
 def load(path: FilePath, reading: Reading) -> None:
@@ -151,11 +229,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _put(places: Places, path: Path, words: Mapping[str, Any], place: Place) -> None:
+def _paths(words: Mapping[str, Any]) -> Iterator[Path]:
+    """The path of every word, also of those in mappings."""
     for word, value in words.items():
-        places.put((*path, word), place)
+        yield (word,)
         if isinstance(value, dict):
-            _put(places, (*path, word), value, place)
+            yield from ((word, *path) for path in _paths(value))
 
 
 def _place(frame: FrameType) -> Place:

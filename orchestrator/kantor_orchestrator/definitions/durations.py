@@ -10,7 +10,7 @@ _DURATION = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)")
 LONGEST = 3650 * _UNITS["d"]
 
 
-def parse(written: object) -> int:
+def parse(written: object, *, shortest: int = 1) -> int:
     """Milliseconds. Raises ``ValueError`` with what is wrong and the remedy, joined by ``; ``."""
     if isinstance(written, int | float) and not isinstance(written, bool):
         raise ValueError(
@@ -22,9 +22,14 @@ def parse(written: object) -> int:
             f"{written!r} is no duration; write a whole number and a unit: 200ms, 30s, 15m, 2h or 21d"
         )
     milliseconds = int(found[1]) * _UNITS[found[2]]
-    if not 0 < milliseconds <= LONGEST:
-        raise ValueError(f"{written!r} is out of range; write something from 1ms to 3650d")
+    if not shortest <= milliseconds <= LONGEST:
+        raise ValueError(f"{written!r} is out of range; write something from {shortest}ms to 3650d")
     return milliseconds
+
+
+def is_written(text: str) -> bool:
+    """Whether a text is meant as a duration."""
+    return _DURATION.fullmatch(text) is not None
 
 
 def text(milliseconds: int) -> str:

@@ -1,0 +1,190 @@
+"""Do the names in expressions mean something, at the time when they are evaluated?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kantor.envelope import TRANSACTION_ENDED
+from kantor_orchestrator.definitions import avro, expressions, references
+from kantor_orchestrator.definitions.expressions import Ref
+from kantor_orchestrator.definitions.problem import Findings, Path, nearest
+from kantor_orchestrator.definitions.references import ELEMENT, Use
+from kantor_orchestrator.definitions.scopes import ANY, Scope, Scopes
+from kantor_orchestrator.definitions.tree import Node
+
+#: What CEL has no type for: passed on, compared for equality, but not reckoned with.
+_SEALED = {
+    "decimal",
+    "date",
+    "time-millis",
+    "time-micros",
+    "uuid",
+    "local-timestamp-millis",
+    "local-timestamp-micros",
+}
+#: Where else a scope is known.
+_ELSEWHERE = {
+    "event": "`event` is known only in `match`",
+    "item": "`item` is known only within an `each`",
+    "index": "`index` is known only within an `each`",
+    "env": "`env` is known only in the url and headers of a call",
+}
+
+
+class FormulaCheck:
+    """``when`` in the methods: until when something must be known, as the end of a sentence."""
+
+    def __init__(self, found: Findings, scopes: Scopes) -> None:
+        self._found = found
+        self._scopes = scopes
+
+    def check(self, text: str, known: Mapping[str, Scope], node: Node | None, when: str, *at: Path) -> bool:
+        """Whether everything that an expression refers to is known."""
+        uses = references.uses(text)
+        guarded = references.guarded(uses)
+        known_ones = [self._use(use, known, node, when, guarded, at) for use in uses]  # every problem is told
+        return all(known_ones)
+
+    def guard(self, text: str, known: Mapping[str, Scope], node: Node, when: str, *at: Path) -> None:
+        """The same, and what it gives is a truth value, as far as can be told."""
+        asked = expressions.truth(text, lambda use: self._scopes.is_flag(use, node))
+        type_ = self.type_of(asked, known) if self.check(asked, known, node, when, *at) else ANY
+        if (value := expressions.literal(asked)) is not None and not isinstance(value[0], bool):
+            self._found.add(f"{text!r} is {value[0]!r}, no truth value", "write a comparison", *at)
+        elif type_ is not ANY and "boolean" not in avro.shown(type_):
+            self._found.add(
+                f"{text} is {avro.shown(type_)}, no truth value", "compare it with something", *at
+            )
+
+    def key(self, text: str, known: Mapping[str, Scope], node: Node | None, when: str, *at: Path) -> None:
+        """The same, and what it gives can be a record's key, as far as can be told."""
+        if not self.check(text, known, node, when, *at):
+            return
+        type_ = self.type_of(text, known)
+        branches = type_ if isinstance(type_, list) else [type_]
+        if type_ is not ANY and any(b["type"] not in ("string", "int", "long", "enum") for b in branches):
+            self._found.add(
+                f"{text} is {avro.shown(type_)}, which can't be a record's key",
+                "name a text or a whole number that is always there",
+                *at,
+            )
+
+    def ref(self, ref: Ref, known: Mapping[str, Scope], node: Node | None, when: str, *at: Path) -> bool:
+        """Whether a field that is referred to exists."""
+        return self._use(Use((ref.scope, ref.name), 0, 0), known, node, when, {(ref.scope, ref.name)}, at)
+
+    def type_of(self, text: str, known: Mapping[str, Scope]) -> Any:
+        """The Avro type of what an expression gives, if it is a plain path; else ``ANY``."""
+        if text in known:
+            return known[text].type
+        ref = expressions.as_ref(text)
+        if ref is not None:
+            path: tuple[str, ...] = (ref.scope, ref.name)
+        else:
+            uses = references.uses(text)
+            whole = len(uses) == 1 and (uses[0].at, uses[0].end) == (0, len(text)) and not uses[0].listed
+            if not whole or any(token.text == "(" for token in references.tokens(text)):
+                return ANY
+            path = uses[0].path
+        try:
+            return self._scopes.typed(path, known) if path[0] in known else ANY
+        except LookupError:
+            return ANY
+
+    def _use(
+        self,
+        use: Use,
+        known: Mapping[str, Scope],
+        node: Node | None,
+        when: str,
+        guarded: set[tuple[str, ...]],
+        at: tuple[Path, ...],
+    ) -> bool:
+        root = use.path[0]
+        if root not in known:
+            self._unknown(use.path, known, node, when, at)
+            return False
+        try:
+            type_ = self._scopes.typed(use.path, known)
+        except LookupError as error:
+            self._no_field(use.path, error, known, at)
+            return False
+        if use.reckoned and _is_sealed(type_):
+            self._found.add(
+                f"{_shown(use.path)} is {avro.shown(type_)}, which expressions can't reckon with",
+                "let the service that says it give a number too",
+                *at,
+            )
+            return False
+        scope = known[root]
+        may_lack = scope.is_event and not scope.certain and use.path[1:2] != ("status",)
+        if may_lack and not any(use.path[: len(path)] == path for path in guarded):
+            self._found.add(
+                f"{_shown(use.path)} may be unknown {when}: {root} {self.why(root, node)}",
+                f"write has({_shown(use.path)}) ? ... : ...",
+                *at,
+            )
+            return False
+        return True
+
+    def why(self, root: str, node: Node | None) -> str:
+        """Why a step's success may be unknown."""
+        if node is not None and root == node.name:
+            return "is also compensated while nobody knows whether it happened"
+        named = self._scopes.tree.visible(node) if node else self._scopes.tree.children(None)
+        if root in named and named[root].may_be_missing:
+            return "may be skipped" if named[root].step.when else "is optional and may fail"
+        return "may not have happened by then"
+
+    def _unknown(
+        self,
+        path: tuple[str, ...],
+        known: Mapping[str, Scope],
+        node: Node | None,
+        when: str,
+        at: tuple[Path, ...],
+    ) -> None:
+        root, tree = path[0], self._scopes.tree
+        visible = tree.visible(node) if node else tree.children(None)
+        inner = next((other for other in tree.nodes.values() if other.name == root), None)
+        around = [outer.name for outer in node.around] if node else []
+        rest = f".{'.'.join(path[1:])}" if len(path) > 1 and ELEMENT not in path else ""
+        remedy = f"known by then: {', '.join(known)}"
+        if root in _ELSEWHERE:
+            what = f"{root}{rest}: {_ELSEWHERE[root]}"
+        elif root in visible or root in around:
+            what = f"{root}{rest}: {root} has not succeeded by the time {when}"
+        elif inner is not None and inner.parent is not None:
+            what = f"{root}{rest}: {root} is inside {inner.parent.path}"
+            remedy = f"go through {inner.parent.name}.succeeded or {inner.parent.name}.failed"
+        else:
+            what = f"{root}{rest}: there is no step {root}"
+            if near := nearest(root, known):
+                remedy = f"did you mean {near}{rest}?"
+        self._found.add(what, remedy, *at)
+
+    def _no_field(
+        self, path: tuple[str, ...], error: LookupError, known: Mapping[str, Scope], at: tuple[Path, ...]
+    ) -> None:
+        name, fields = error.args
+        before = path[: path.index(name, 1)]
+        scope = known[path[0]]
+        named = len(before) == 1 and scope.event not in ("", TRANSACTION_ENDED)
+        owner = scope.event if named else _shown(before)
+        near = nearest(name, fields)
+        remedy = (
+            f"did you mean {_shown((*before, near))}?"
+            if near
+            else f"it has {', '.join(fields) or 'no fields'}"
+        )
+        self._found.add(f"{_shown(path)}: {owner} has no field {name}", remedy, *at)
+
+
+def _is_sealed(type_: Any) -> bool:
+    branches = type_ if isinstance(type_, list) else [type_]
+    return any(branch is not ANY and branch.get("logicalType") in _SEALED for branch in branches)
+
+
+def _shown(path: tuple[str, ...]) -> str:
+    return ".".join(path).replace(f".{ELEMENT}", ELEMENT)

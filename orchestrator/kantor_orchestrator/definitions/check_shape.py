@@ -1,0 +1,157 @@
+"""Is a step made of words that go together, in an order that can run? No schemas are needed for that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from kantor_orchestrator.definitions import expressions, graph
+from kantor_orchestrator.definitions.model import StepModel
+from kantor_orchestrator.definitions.problem import Findings, nearest
+from kantor_orchestrator.definitions.tree import Node, Tree
+
+#: The kinds of step that each word is for; what it needs, in words; how to get it.
+_FITS: Mapping[str, tuple[frozenset[str], str, str]] = {
+    "each": (frozenset({"composite"}), "holds no steps", "add `steps:`"),
+    "need": (frozenset({"composite"}), "holds no steps", "add `steps:`"),
+    "in_order": (frozenset({"composite"}), "holds no steps", "add `steps:`"),
+    "settle": (frozenset({"composite"}), "holds no steps", "add `steps:`"),
+    "fields": (frozenset({"command", "saga"}), "sends no command", "add `command:`"),
+    "retry": (frozenset({"command", "task", "call"}), "sends no command", "add `command:`"),
+    "succeeds_on": (frozenset({"event", "command"}), "", ""),
+    "fails_on": (frozenset({"event", "command", "signal"}), "", ""),
+    "match": (frozenset({"event", "command", "signal"}), "", ""),
+    "progress_on": (frozenset({"event", "command", "signal"}), "", ""),
+    "timeout": (frozenset({"event", "command", "signal", "saga", "task", "call"}), "", ""),
+    "in_doubt": (frozenset({"event", "command", "signal", "saga", "task", "call"}), "", ""),
+    "pivot": (frozenset({"event", "command", "signal", "saga", "task", "call"}), "", ""),
+    "compensate_with": (frozenset({"event", "command", "signal", "saga", "task", "call"}), "", ""),
+    "compensated_on": (frozenset({"event", "command", "signal", "saga", "task", "call"}), "", ""),
+}
+#: Why a word makes no sense in a step of a kind, and what to do.
+_OF_KIND = {
+    "composite": ("holds steps", "say it of the steps in it"),
+    "sleep": ("only sleeps", "leave it out"),
+    "task": ("is a person's task", "its `outcomes` say how it ends"),
+    "call": ("is a call", "what is answered says how it ends"),
+    "saga": ("is a saga of its own", "that saga's end says how it ends"),
+    "signal": ("waits for a signal", "the signal itself says that it is done"),
+    "event": ("is done by a service of itself", "leave it out"),
+    "command": ("is asked for", "leave it out"),
+}
+
+
+def check_shape(tree: Tree, found: Findings) -> None:
+    for node in tree.nodes.values():
+        _kinds(node, found)
+        _words(node, found)
+        _members(node, found)
+        _names(tree, node, found)
+        _pivot(tree, node, found)
+    for parent in (None, *(n for n in tree.nodes.values() if n.step.steps)):
+        _order(tree, parent, found)
+
+
+def _kinds(node: Node, found: Findings) -> None:
+    if len(kinds := node.step.kinds) > 1:
+        what = f"step {node.name} says {' and '.join(f'`{kind}`' for kind in kinds)}, but a step is one thing"
+        found.add(what, "keep one, or put each into a step of its own", (*node.at, kinds[1]))
+
+
+def _words(node: Node, found: Findings) -> None:
+    step = node.step
+    for word in _said(step):
+        kinds, lack, remedy = _FITS[word]
+        if step.kind in kinds or len(step.kinds) > 1:
+            continue
+        if word == "succeeds_on" and step.kind == "signal":
+            what, remedy = f"step {node.name}: the signal is what it succeeds on", "keep one of the two"
+        elif lack and step.kind in ("event", "command"):
+            what, remedy = (
+                f"step {node.name} {lack}, so there is nothing for `{word}`",
+                f"remove it, or {remedy}",
+            )
+        else:
+            why, remedy = _OF_KIND[step.kind]
+            what = f"step {node.name} {why}, so there is nothing for `{word}`"
+        found.add(what, remedy, (*node.at, word))
+    reverses = step.compensate_with is not None and step.compensate_with.command is not None
+    if step.key is not None and step.kind != "command" and not reverses:
+        what = f"step {node.name} sends no command, so there is nothing for `key`"
+        found.add(what, "remove it, or add `command:`", (*node.at, "key"))
+
+
+def _said(step: StepModel) -> Iterator[str]:
+    return (word for word in _FITS if word in step.model_fields_set and _says(step, word))
+
+
+def _says(step: StepModel, word: str) -> bool:
+    """Whether more than the default was said: a deployed definition says everything."""
+    return bool(getattr(step, word) != type(step).model_fields[word].get_default(call_default_factory=True))
+
+
+def _members(node: Node, found: Findings) -> None:
+    step = node.step
+    if not step.steps or step.need is None:
+        return
+    listed = None if step.each is None else expressions.literal(step.each)
+    most = len(step.steps) if step.each is None else None
+    if listed is not None and isinstance(listed[0], list):
+        most = len(listed[0])
+    if most is not None and step.need > most:
+        what = f"step {node.name} needs {step.need} members to succeed, but has {most}"
+        found.add(what, f"write at most {most}", (*node.at, "need"))
+
+
+def _names(tree: Tree, node: Node, found: Findings) -> None:
+    for outer in node.around:
+        for other in (outer, tree.siblings(outer).get(node.name)):
+            if other is not None and other.name == node.name:
+                what = f"step {node.path} hides the step {other.path}, which is visible here"
+                found.add(what, "give one of them another name", node.at)
+                return
+
+
+def _pivot(tree: Tree, node: Node, found: Findings) -> None:
+    step = node.step
+    if not step.pivot:
+        return
+    if step.in_doubt is not None and step.in_doubt.then == "compensate":
+        what = f"step {node.name} is a pivot, which is never reversed, also when nobody knows whether it happened"
+        found.add(what, "write `in_doubt: wait` or `in_doubt: {ask: COMMAND}`", (*node.at, "in_doubt"))
+    if step.compensate_with is not None:
+        what = f"step {node.name} is a pivot, which is never reversed, but has `compensate_with`"
+        found.add(what, "drop one of the two", (*node.at, "compensate_with"))
+    if step.optional:
+        what = f"step {node.name} is a pivot, but optional: nobody could say whether there is a way back"
+        found.add(what, "drop one of the two", (*node.at, "optional"))
+    edges = tree.graph(node.parent)
+    for other in tree.siblings(node).values():
+        if node.name not in graph.before(edges, other.name):
+            continue
+        for late in (other, *(n for n in tree.nodes.values() if other in n.around)):
+            if late.step.compensate_with is not None:
+                what = f"step {late.name} comes after the pivot {node.name}, so it is never compensated"
+                remedy = "drop `compensate_with`, or let it come before the pivot"
+                found.add(what, remedy, (*late.at, "compensate_with"))
+
+
+def _order(tree: Tree, parent: Node | None, found: Findings) -> None:
+    children = tree.children(parent)
+    for name, node in children.items():
+        for index, other in enumerate(node.step.after):
+            at = ((*node.at, "after", index), (*node.at, "after"))
+            if other not in children:
+                elsewhere = next((n for n in tree.nodes.values() if n.name == other), None)
+                near = nearest(other, children)
+                remedy = f"did you mean {near}?" if near else f"the steps are {', '.join(children)}"
+                what = f"step {name} comes after {other}, which is no step"
+                if elsewhere is not None:
+                    home = elsewhere.parent.path if elsewhere.parent else "the saga itself"
+                    what = f"step {name} comes after {other}, which is a step of {home}"
+                    remedy = "name a step of the same composite; what is around it comes first anyway"
+                found.add(what, remedy, *at)
+    edges = tree.graph(parent)
+    if way := graph.cycle(edges):
+        what = f"the steps wait for each other: {' -> '.join(way)}"
+        place = children[way[0]].at
+        found.add(what, "remove one `after`", (*place, "after"), place)

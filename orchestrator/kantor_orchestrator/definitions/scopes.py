@@ -1,0 +1,234 @@
+"""What the names in an expression mean, seen from a step: which are known by then, and what Avro says of their fields.
+
+The nearest name wins: the step itself (in a compensation, a match), the steps before it, ``item`` and ``index`` of the
+``each`` around it, the steps before the composites around it, ``start``. A composite is a record of its own:
+``succeeded`` and ``failed`` are lists of its members. A type that nobody knows is ``None``: anything goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from kantor_orchestrator.core.saga import START
+from kantor_orchestrator.definitions import avro, expressions, meaning
+from kantor_orchestrator.definitions.meaning import Children
+from kantor_orchestrator.definitions.model import SagaModel
+from kantor_orchestrator.definitions.references import ELEMENT, Use
+from kantor_orchestrator.definitions.tree import Node, Tree
+from kantor_schemas import Schema
+
+#: Any value: of a type that is not known before the transaction runs.
+ANY: Any = None
+#: Avro types by those of Python, for what CEL makes of literals.
+_LITERALS = {bool: "boolean", int: "long", float: "double", str: "string", bytes: "bytes", type(None): "null"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A name and what it means. ``source``: the definition's path of the step whose event it is (``start``); empty of
+    what has no event. ``certain``: it is known whenever the step is reached."""
+
+    name: str
+    type: Any
+    source: str = ""
+    event: str = ""
+    certain: bool = True
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The types of its fields by name; none of what is no record."""
+        return {field["name"]: field["type"] for field in _record(self.type).get("fields", ())}
+
+    @property
+    def is_event(self) -> bool:
+        return bool(self.source)
+
+
+class Scopes:
+    """The names of one saga."""
+
+    def __init__(self, saga: SagaModel, schemas: Mapping[str, Schema], children: Children) -> None:
+        self.saga = saga
+        self.tree = Tree(saga)
+        self.schemas = meaning.with_own(schemas)
+        self.children = children
+        self._items: dict[str, Any] = {}
+
+    # -- what a name means
+
+    def start(self) -> Scope:
+        return Scope(START, self._event(self.saga.starts_on), START, self.saga.starts_on)
+
+    def of(self, node: Node, *, certain: bool | None = None) -> Scope:
+        """What a step's name means."""
+        certain = not node.may_be_missing if certain is None else certain
+        if node.step.steps:
+            return Scope(node.name, self._composite(node), certain=certain)
+        type_ = meaning.success(node.step)
+        return Scope(node.name, self.success(node), node.path, type_, certain)
+
+    def success(self, node: Node) -> Any:
+        """The type of what is known of a step once it has succeeded."""
+        step = node.step
+        if step.saga is not None:
+            child = self.children.get(step.saga)
+            return _made(node.name, child.returns) if child else ANY
+        return _made(node.name, {}) if step.sleep is not None else self._event(meaning.success(step))
+
+    def event(self, type_: str) -> Scope:
+        """``event`` in a match."""
+        return Scope("event", self._event(type_), event=type_)
+
+    # -- what is known where
+
+    def known(self, node: Node, *, own: bool = False) -> dict[str, Scope]:
+        """What may be named in what a step sends, nearest first. ``own``: its own success too (of a compensation), known
+        for certain only if the step is not compensated while nobody knows whether it happened."""
+        found: dict[str, Scope] = {}
+        if own:
+            found[node.name] = self.of(node, certain=node.step.doubt != "compensate")
+        for place in (node, *node.around):
+            for before in self.tree.before(place):
+                found.setdefault(before.name, self.of(before))
+            if place.parent is not None and place.parent.step.each is not None and "item" not in found:
+                found["item"] = Scope("item", self.item(place.parent))
+                found["index"] = Scope("index", {"type": "int"})
+        return {**found, START: self.start()}
+
+    def at_end(self, status: str) -> dict[str, Scope]:
+        """What may be named in the message that a transaction ends with, and in what it returns."""
+        found = {
+            node.name: self.of(node, certain=status == "completed" and not node.may_be_missing)
+            for node in reversed(self.tree.ordered())
+            if node.parent is None
+        }
+        return {**found, START: self.start()}
+
+    def item(self, composite: Node) -> Any:
+        """The type of an ``each``'s items; ``ANY`` if it is not known."""
+        if composite.path not in self._items:
+            self._items[composite.path] = ANY  # of an `each` over itself
+            self._items[composite.path] = self._item(composite)
+        return self._items[composite.path]
+
+    def _item(self, composite: Node) -> Any:
+        list_ = self.listed(composite)
+        return ANY if list_ is ANY else _branch(list_, "array").get("items", ANY)
+
+    def listed(self, composite: Node) -> Any:
+        """The type of what an ``each`` goes over; ``ANY`` if it is not known."""
+        text = composite.step.each or ""
+        if (found := expressions.literal(text)) is not None:
+            return _of_literal(found[0])
+        ref = expressions.as_ref(text)
+        scope = self.known(composite).get(ref.scope) if ref else None
+        return scope.fields.get(ref.name, ANY) if ref and scope else ANY
+
+    # -- types
+
+    def typed(self, path: tuple[str, ...], known: Mapping[str, Scope]) -> Any:
+        """The type at a path; ``ANY`` if it is not known. Raises ``LookupError(name, known names)`` where it ends."""
+        type_: Any = known[path[0]].type
+        for name in path[1:]:
+            if type_ is ANY:
+                return ANY
+            if name == ELEMENT:
+                inner = _branch(type_, "array").get("items", _branch(type_, "map").get("values", ANY))
+                type_ = inner
+                continue
+            if map_ := _branch(type_, "map"):
+                type_ = map_["values"]
+                continue
+            fields = {field["name"]: field["type"] for field in _record(type_).get("fields", ())}
+            if name not in fields:
+                if name == "status" and known[path[0]].is_event and len(path) == 2:
+                    return {"type": "string"}  # of the step itself
+                raise LookupError(name, tuple(fields))
+            type_ = fields[name]
+        return type_
+
+    def captured(
+        self, path: tuple[str, ...], node: Node | None, *, listed: bool
+    ) -> Iterator[tuple[str, str | None]]:
+        """The events and fields (None: all) that must be captured for what is read at ``path`` from ``node``."""
+        step = self._named(path[0], node)
+        if path[0] == START:
+            yield self.saga.starts_on, _field(path)
+        elif step is not None and not step.step.steps:
+            yield meaning.success(step.step), _field(path)
+        elif step is not None and not (listed and len(path) == 2) and path[1:2] != ("status",):
+            inner = self.tree.children(step)
+            if step.step.each is not None:
+                if len(path) > 3 and path[3] in inner:
+                    inner = {path[3]: inner[path[3]]}
+                    yield from ((meaning.success(n.step), _field(path[3:])) for n in inner.values())
+                    return
+                if len(path) > 3 and path[3] in ("item", "index"):
+                    return
+                yield from ((meaning.success(n.step), None) for n in inner.values())
+            else:
+                wanted = path[3] if len(path) > 3 else None
+                for child in inner.values():
+                    if wanted is None or wanted in self.of(child).fields:
+                        yield meaning.success(child.step), wanted
+
+    def is_flag(self, use: Use, node: Node) -> bool:
+        """Whether ``X.succeeded`` and ``X.failed`` can mean how the step X ended."""
+        step = self._named(use.path[0], node)
+        return step is not None and (bool(step.step.steps) or use.path[1] not in self.of(step).fields)
+
+    def _named(self, name: str, node: Node | None) -> Node | None:
+        if node is None:
+            return self.tree.children(None).get(name)
+        return node if node.name == name else self.tree.visible(node).get(name)
+
+    def _event(self, type_: str) -> Any:
+        schema = self.schemas.get(type_)
+        return avro.expand(schema) if schema else ANY
+
+    def _composite(self, node: Node) -> Any:
+        children = self.tree.children(node).values()
+        if node.step.each is not None:
+            fields: dict[str, Any] = {"item": self.item(node), "index": {"type": "int"}}
+            fields |= {c.name: self.success(c) for c in children if not c.step.steps}
+        else:
+            fields = {"name": {"type": "string"}}
+            for child in children:
+                fields |= self.of(child).fields if not child.step.steps else {}
+        members = {"type": "array", "items": _made("member", fields)}
+        return _made(node.name, {"succeeded": members, "failed": members, "status": {"type": "string"}})
+
+
+def _made(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields.items()]}
+
+
+def _field(path: tuple[str, ...]) -> str | None:
+    return path[1] if len(path) > 1 and path[1] != ELEMENT else None
+
+
+def _branch(type_: Any, kind: str) -> dict[str, Any]:
+    """The part of a type that is of a kind: itself, or the only one beside null; empty if there is none."""
+    branches = type_ if isinstance(type_, list) else [type_]
+    found = [branch for branch in branches if branch is not ANY and branch["type"] == kind]
+    rest = [branch for branch in branches if branch is ANY or branch["type"] not in (kind, "null")]
+    return found[0] if len(found) == 1 and not rest else {}
+
+
+def _record(type_: Any) -> dict[str, Any]:
+    return {} if type_ is ANY else _branch(type_, "record")
+
+
+def _of_literal(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        kinds = [_of_literal(item) for item in value]
+        same = bool(kinds) and all(kind == kinds[0] for kind in kinds)
+        return {"type": "array", "items": kinds[0] if same else ANY}
+    if isinstance(value, dict):
+        return _made("literal", {name: _of_literal(inner) for name, inner in value.items()})
+    if isinstance(value, datetime | timedelta):
+        return ANY
+    return {"type": _LITERALS.get(type(value), "string")}

@@ -1,0 +1,533 @@
+"""The whole language: what lint refuses, each with its place and remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from kantor_orchestrator.definitions.check import check
+from kantor_orchestrator.definitions.model import SagaModel
+from kantor_schemas import Catalog
+from unit.definitions_kit import read, record
+
+LINE = {
+    "type": "record",
+    "name": "Line",
+    "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "qty", "type": "int"},
+        {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+    ],
+}
+PRICE = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+SCHEMAS = Catalog(
+    [
+        record("a.Begun", "evt.a.a.v1", id="string", n="long", yes="boolean", price=PRICE, lines={"type": "array", "items": LINE}),
+        record("a.Cancelled", "evt.a.a.v1", id="string"),
+        record("a.Done", id="string"),
+        record("a.Refuse", id="string", why=("string", "")),
+        record("b.Do", id="string"),
+        record("b.DoMuch", id="string", n="long"),
+        record("b.DoLine", id="string", qty="int"),
+        record("b.Ask", id="string"),
+        record("b.Done", "evt.b.b.v1", id="string", ref="string"),
+        record("b.Failed", "evt.b.b.v1", id="string"),
+        record("b.Going", "evt.b.b.v1", id="string"),
+        record("b.Reverse", id="string"),
+        record("b.Reversed", "evt.b.b.v1", id="string"),
+        record("c.Do", id="string", ref="string"),
+        record("c.Done", "evt.c.c.v1", id="string"),
+        record("d.Done", "evt.d.d.v1", id="string"),
+    ]
+)  # fmt: skip
+
+HEAD = "saga: s\nversion: 1\nstarts_on: a.Begun\ndeadline: 1h\n"
+DO = "{command: b.Do, succeeds_on: b.Done, fails_on: b.Failed}"
+THEN = "{after: x, command: c.Do, succeeds_on: c.Done}"
+
+
+def lint(steps: str, more: str = "", deployed: tuple[SagaModel, ...] = ()) -> list[str]:
+    """What is wrong with a saga of these steps (from line 6 on; ``more``, from line 5 on, comes before them)."""
+    reading = read(f"{HEAD}{more}steps:\n{steps}\n")
+    found = sorted(reading.problems + check(reading.written, SCHEMAS, deployed))
+    return [str(problem).removeprefix("order.yaml:") for problem in found]
+
+
+def test_good() -> None:
+    """The saga that the examples below spoil has no problems."""
+    assert lint(f"  x: {DO}\n  y: {THEN}") == []
+
+
+# -- words that go together
+
+
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [
+        (
+            "{command: b.Do, signal: a.Cancelled}",
+            "6:30: step x says `command` and `signal`, but a step is one thing; keep one, or put each into a step of its own",
+        ),
+        ("{succeeds_on: b.Done, each: start.lines}", "6:34: step x holds no steps, so there is nothing for `each`; remove it, or add `steps:`"),
+        ("{succeeds_on: b.Done, need: 1}", "6:34: step x holds no steps, so there is nothing for `need`; remove it, or add `steps:`"),
+        ("{succeeds_on: b.Done, in_order: true}", "6:38: step x holds no steps, so there is nothing for `in_order`; remove it, or add `steps:`"),
+        ("{succeeds_on: b.Done, settle: all}", "6:36: step x holds no steps, so there is nothing for `settle`; remove it, or add `steps:`"),
+        ("{signal: b.Done, succeeds_on: c.Done}", "6:36: step x: the signal is what it succeeds on; keep one of the two"),
+        ("{sleep: 3d, timeout: 1h}", "6:27: step x only sleeps, so there is nothing for `timeout`; leave it out"),
+        ("{sleep: 3d, pivot: true}", "6:25: step x only sleeps, so there is nothing for `pivot`; leave it out"),
+        ("{timeout: 3s, steps: {y: {sleep: 3d}}}", "6:16: step x holds steps, so there is nothing for `timeout`; say it of the steps in it"),
+        ("{succeeds_on: b.Done, key: start.id}", "6:33: step x sends no command, so there is nothing for `key`; remove it, or add `command:`"),
+        ("{task: {title: t, for: a}, fails_on: b.Failed}", "6:43: step x is a person's task, so there is nothing for `fails_on`; its `outcomes` say how it ends"),
+        ("{call: {url: u}, succeeds_on: b.Done}", "6:36: step x is a call, so there is nothing for `succeeds_on`; what is answered says how it ends"),
+        ("{steps: {}}", "6:7: steps.x.steps is empty; add at least one step"),
+    ],
+)  # fmt: skip
+def test_words_that_do_not_fit(step: str, problem: str) -> None:
+    """A word that means nothing in a step of that kind is refused."""
+    assert lint(f"  x: {step}") == [problem]
+
+
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [
+        ("{sleep: 3}", "6:14: steps.x.sleep: 3 has no unit; write 3ms, 3s, 3m, 3h or 3d"),
+        ("{task: {for: a}}", "6:7: steps.x.task.title is missing; add `title:`"),
+        ("{task: {title: t, for: a, outcomes: {no: fails}}}", "6:7: steps.x.task: no outcome succeeds; let one of `outcomes` be `succeeds`"),
+        ("{task: {title: '{start.id', for: a}}", "6:21: steps.x.task.title: '{start.id' has a lone {; write {{ if the character is meant"),
+        ("{succeeds_on: b.Done, in_doubt: maybe}", "6:38: steps.x.in_doubt.then: 'maybe' is not known; write 'compensate' or 'wait'"),
+        ("{succeeds_on: b.Done, settle: some}", "6:36: steps.x.settle: 'some' is not known; write 'all'"),
+        ("{succeeds_on: b.Done, compensate_with: {timeout: 3s}}", "6:28: steps.x.compensate_with: it says nothing to be done; write one of `command`, `call` and `task`"),
+        ("{succeeds_on: b.Done, compensate_with: {call: {url: u}, key: start.id}}", "6:28: steps.x.compensate_with: `key` is for commands; drop it, or name a `command`"),
+        ("{succeeds_on: b.Done, pivot: yes}", "6:35: steps.x.pivot: expected true or false, got 'yes'; write true or false"),
+    ],
+)  # fmt: skip
+def test_grammar(step: str, problem: str) -> None:
+    """What the grammar does not have is refused."""
+    assert lint(f"  x: {step}") == [problem]
+
+
+# -- order
+
+
+def test_cycle_in_a_composite() -> None:
+    """Steps within a composite can wait for each other as little as others."""
+    assert lint(
+        f"  x:\n    steps:\n      y: {THEN.replace('x', 'z')}\n      z: {THEN.replace('x', 'y')}"
+    ) == ["8:18: the steps wait for each other: y -> z -> y; remove one `after`"]
+
+
+def test_after_a_step_elsewhere() -> None:
+    """`after` names steps of the same composite."""
+    steps = f"  x: {DO}\n  z:\n    steps:\n      y: {THEN}"
+    assert lint(steps)[0] == (
+        "9:18: step y comes after x, which is a step of the saga itself; "
+        "name a step of the same composite; what is around it comes first anyway"
+    )
+
+
+def test_hidden_step() -> None:
+    """A step can't have the name of one that is visible from it."""
+    assert lint(f"  x: {DO}\n  z:\n    after: x\n    steps:\n      x: {{sleep: 3d}}") == [
+        "10:7: step z.x hides the step x, which is visible here; give one of them another name"
+    ]
+
+
+# -- composites
+
+
+def test_need_of_too_many() -> None:
+    """More than all members can't succeed."""
+    assert lint("  x: {need: 3, steps: {y: {sleep: 1d}, z: {sleep: 2d}}}") == [
+        "6:13: step x needs 3 members to succeed, but has 2; write at most 2"
+    ]
+    assert lint("""  x: {each: "['a']", need: 2, steps: {y: {sleep: 1d}}}""") == [
+        "6:28: step x needs 2 members to succeed, but has 1; write at most 1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("each", "is_"),
+    [
+        ("start.n", "start.n is long"),
+        ("'3'", "'3' is string"),
+        ("start.lines[0].id", "start.lines[0].id is string"),
+    ],
+)
+def test_each_over_no_list(each: str, is_: str) -> None:
+    """`each` goes over a list: by schema, or as it is written."""
+    assert lint(f'  x: {{each: "{each}", steps: {{y: {{sleep: 3d}}}}}}') == [
+        f"6:13: `each` goes over a list, but {is_}; name a list, such as start.lines, or write one: \"['a', 'b']\""
+    ]
+
+
+@pytest.mark.parametrize("name", ["item.id", "index"])
+def test_item_outside_of_each(name: str) -> None:
+    """`item` and `index` mean something only within an `each`."""
+    root = name.partition(".")[0]
+    assert lint(f"  x: {{command: b.Do, succeeds_on: b.Done, fields: {{id: {name}}}}}") == [
+        f"6:56: {name}: `{root}` is known only within an `each`; known by then: start"
+    ]
+
+
+def test_field_of_an_item() -> None:
+    """Items have the fields that their schema says."""
+    step = "{command: b.DoLine, succeeds_on: b.Done, fields: {qty: item.quantity}}"
+    assert lint(f"  x:\n    each: start.lines\n    steps:\n      y: {step}") == [
+        "9:65: item.quantity: item has no field quantity; it has id, qty, price"
+    ]
+
+
+def test_step_inside_a_member_from_outside() -> None:
+    """What is inside a composite is known outside only as one of its lists."""
+    steps = f"  x:\n    steps:\n      y: {DO}\n  z: {{after: x, command: c.Do, succeeds_on: c.Done, fields: {{ref: y.ref}}}}"
+    assert lint(steps) == ["9:67: y.ref: y is inside x; go through x.succeeded or x.failed"]
+
+
+def test_members_through_the_lists() -> None:
+    """The lists of a composite have its steps, with the fields that they have."""
+    steps = f"  x:\n    each: start.lines\n    steps:\n      y: {DO}\n"
+    good = "  z: {after: x, when: 'x.failed.exists(f, f.item.qty > 1) && x.succeeded.all(s, s.y.ref != \"\")', sleep: 1d}"
+    assert lint(steps + good) == []
+    assert lint(steps + "  z: {after: x, when: 'x.failed.exists(f, f.itm.qty > 1)', sleep: 1d}") == [
+        "10:23: x.failed[].itm.qty: x.failed[] has no field itm; did you mean x.failed[].item?"
+    ]
+
+
+def test_by_name_from_the_item() -> None:
+    """A command in a member is filled by name from its item too."""
+    assert (
+        lint("  x:\n    each: start.lines\n    steps:\n      y: {command: b.DoLine, succeeds_on: b.Done}")
+        == []
+    )
+
+
+def test_silent_step_in_each() -> None:
+    """A step that a service does by itself, once for each item, must be told by `match`."""
+    steps = "  x:\n    each: start.lines\n    steps:\n      y: {succeeds_on: b.Done}"
+    assert lint(steps) == [
+        (
+            "9:7: step y runs once for each item of x, and nothing says whose event it is; "
+            "add `match`, such as event.line_id == item.line_id, or a `command` that the answer names"
+        )
+    ]
+    assert lint(steps.replace("{succ", "{match: event.id == item.id, succ")) == []
+    assert lint(steps.replace("    each", "    in_order: true\n    each")) == []
+
+
+# -- match
+
+
+def test_match_of_a_field_that_the_event_lacks() -> None:
+    """`match` asks for fields that the event has."""
+    assert lint("  x: {succeeds_on: b.Done, match: event.line == start.id}") == [
+        "6:35: event.line: b.Done has no field line; it has id, ref"
+    ]
+
+
+def test_match_of_a_field_that_a_failure_lacks() -> None:
+    """A failure must be told as well."""
+    assert lint("  x: {succeeds_on: b.Done, fails_on: b.Failed, match: event.ref == start.id}") == [
+        "6:55: event.ref: b.Failed has no field ref; add it to b.Failed, or ask for another field"
+    ]
+
+
+def test_match_without_event() -> None:
+    """A `match` that says nothing of the event matches all or none."""
+    assert lint("  x: {succeeds_on: b.Done, match: start.yes}") == [
+        "6:35: step x: `match` says nothing of the event; compare one of its fields: event.id"
+    ]
+
+
+def test_event_outside_of_match() -> None:
+    """Nowhere else is there an event."""
+    assert lint("  x: {when: event.id == 'a', sleep: 3d}") == [
+        "6:13: event.id: `event` is known only in `match`; known by then: start"
+    ]
+
+
+# -- expressions
+
+
+@pytest.mark.parametrize(
+    ("when", "problem"),
+    [
+        ("start.n", "start.n is long, no truth value; compare it with something"),
+        ("'yes'", "\"'yes'\" is 'yes', no truth value; write a comparison"),
+        ("start.m > 1", "start.m: a.Begun has no field m; it has id, n, yes, price, lines"),
+        ("begun.n > 1", "begun.n: there is no step begun; known by then: start"),
+        ("y.id == 'a'", "y.id: y has not succeeded by the time when x begins; known by then: start"),
+        ("start.price > 3", "start.price is bytes (decimal 9.2), which expressions can't reckon with; let the service that says it give a number too"),
+    ],
+)  # fmt: skip
+def test_guards(when: str, problem: str) -> None:
+    """A guard gives a truth value, from what is known when its step begins."""
+    assert lint(f'  x: {{sleep: 3d, when: "{when}"}}\n  y: {{succeeds_on: b.Done}}') == [f"6:24: {problem}"]
+
+
+def test_decimals_pass_through() -> None:
+    """Decimals may be compared for equality."""
+    assert lint("  x: {sleep: 3d, when: start.price == start.price}") == []
+
+
+def test_step_that_may_be_skipped() -> None:
+    """What a step that may be skipped would have said can't be relied on, unless somebody asks for it."""
+    x = "  x: {when: start.yes, command: b.Do, succeeds_on: b.Done}\n"
+    assert lint(f"{x}  y: {THEN}") == [
+        (
+            "7:26: c.Do.ref may be unknown when y's command is sent: x may be skipped; fill it from what is known for "
+            "certain, with an expression that asks has(...), or give it a default in its schema"
+        )
+    ]
+    assert lint(f"{x}  y: {{after: x, when: x.ref == 'a', sleep: 1d}}") == [
+        "7:23: x.ref may be unknown when y begins: x may be skipped; write has(x.ref) ? ... : ..."
+    ]
+    assert lint(f"{x}  y: {{after: x, when: has(x.ref) && x.ref == 'a', sleep: 1d}}") == []
+
+
+def test_optional_step() -> None:
+    """The same holds for a step that may fail."""
+    assert (
+        "x is optional and may fail" in lint(f"  x: {DO.replace('{', '{optional: true, ')}\n  y: {THEN}")[0]
+    )
+
+
+def test_sleep_of_a_number() -> None:
+    """A sleep's expression gives a duration as text."""
+    assert lint("  x: {sleep: start.n}") == [
+        "6:14: step x sleeps for start.n, which is long; name a duration as text, such as '3d'"
+    ]
+
+
+def test_record_key() -> None:
+    """A record's key is a text or a number."""
+    assert lint("  x: {command: b.Do, succeeds_on: b.Done, key: start.yes}") == [
+        "6:48: start.yes is boolean, which can't be a record's key; name a text or a whole number that is always there"
+    ]
+
+
+def test_expressions_in_tasks_and_calls() -> None:
+    """Expressions in texts are checked as well."""
+    steps = """  x: {task: {title: "Look at {start.idd}", for: ["manager_of:{item}", start.nam]}}
+  y: {call: {url: "{env.A}/{x.nobody}"}}"""
+    assert lint(steps) == [
+        "6:21: start.idd: a.Begun has no field idd; did you mean start.id?",
+        "6:50: item: `item` is known only within an `each`; known by then: start",
+        "6:71: start.nam: a.Begun has no field nam; it has id, n, yes, price, lines",
+        "7:19: x.nobody: x has not succeeded by the time when y begins; known by then: start",
+    ]
+
+
+def test_environment_in_a_task() -> None:
+    """What the environment gives is for calls."""
+    assert lint("""  x: {task: {title: "{env.A}", for: a}}""") == [
+        "6:21: step x: `env` is known only in the url and headers of a call; write the value itself"
+    ]
+
+
+def test_escalation_before_the_task_is_due() -> None:
+    """Nobody is asked in another's stead before that one is late."""
+    assert lint("  x: {task: {title: t, for: a, due: 3d, escalate: {after: 1d, to: b}}}") == [
+        "6:59: step x is escalated before it is due; escalate later, or set an earlier `due`"
+    ]
+
+
+# -- doubt, pivots, compensations
+
+
+REVERSE = "compensate_with: b.Reverse, compensated_on: b.Reversed"
+
+
+def test_pivot_in_doubt() -> None:
+    """A pivot is not compensated when nobody knows whether it happened."""
+    assert lint(f"  x: {DO.replace('{', '{pivot: true, in_doubt: compensate, ')}") == [
+        (
+            "6:30: step x is a pivot, which is never reversed, also when nobody knows whether it happened; "
+            "write `in_doubt: wait` or `in_doubt: {ask: COMMAND}`"
+        )
+    ]
+
+
+def test_pivot_with_compensation() -> None:
+    """A pivot is never reversed."""
+    assert lint(f"  x: {DO.replace('{', '{pivot: true, ' + REVERSE + ', ')}") == [
+        "6:37: step x is a pivot, which is never reversed, but has `compensate_with`; drop one of the two"
+    ]
+
+
+def test_optional_pivot() -> None:
+    """Whether there is a way back must be sure."""
+    assert lint(f"  x: {DO.replace('{', '{pivot: true, optional: true, ')}") == [
+        (
+            "6:30: step x is a pivot, but optional: nobody could say whether there is a way back; "
+            "drop one of the two"
+        )
+    ]
+
+
+def test_compensation_after_the_pivot() -> None:
+    """What comes after the pivot is never reversed, within composites neither."""
+    pivot = f"  x: {DO.replace('{', '{pivot: true, ')}\n"
+    late = f"{{command: c.Do, succeeds_on: c.Done, {REVERSE}}}"
+    wanted = "comes after the pivot x, so it is never compensated; drop `compensate_with`, or let it come before the pivot"
+    assert lint(f"{pivot}  y: {late.replace('{', '{after: x, ')}") == [f"7:70: step y {wanted}"]
+    inner = late.replace("c.Do,", "b.Do,").replace("c.Done", "d.Done")
+    assert lint(f"{pivot}  z:\n    after: x\n    steps:\n      y: {inner}") == [f"10:64: step y {wanted}"]
+
+
+def test_pivot_of_a_member_binds_that_member_only() -> None:
+    """After a composite with a pivot in it, steps may be compensated."""
+    steps = f"""  x:
+    each: start.lines
+    steps:
+      y: {DO.replace("{", "{pivot: true, ")}
+  z: {{after: x, succeeds_on: d.Done, {REVERSE}}}"""
+    assert lint(steps) == []
+
+
+def test_compensation_in_doubt() -> None:
+    """With `in_doubt: wait` a compensation may use what its step said, else it may not."""
+    needs = "{command: c.Do, fields: {id: x.id}}"
+    step = (
+        f"  x: {{command: b.Do, succeeds_on: b.Done, compensate_with: {needs}, compensated_on: b.Reversed}}"
+    )
+    assert lint(step) == [
+        (
+            "6:43: c.Do.ref is known only once x has succeeded, but x is also compensated while nobody knows whether "
+            "it happened; fill it from start or an earlier step under `fields`, or give it a default in its schema"
+        ),
+        (
+            "6:89: c.Do.id is known only once x has succeeded, but x is also compensated while nobody knows whether "
+            "it happened; fill it from start or an earlier step under `fields`, or give it a default in its schema"
+        ),
+    ]
+    assert lint(step.replace("{command: b.Do", "{in_doubt: wait, command: b.Do")) == []
+    assert lint(step.replace("{command: b.Do", "{in_doubt: {ask: b.Ask}, command: b.Do")) == []
+
+
+def test_question_with_unknown_type() -> None:
+    """What is asked in doubt has a schema."""
+    assert lint(f"  x: {DO.replace('{', '{in_doubt: {ask: b.Aks}, ')}") == [
+        "6:23: no schema for b.Aks; did you mean b.Ask?"
+    ]
+
+
+def test_confirmation_of_a_call() -> None:
+    """What confirms a call is known."""
+    step = "{call: {url: u}, compensate_with: {call: {url: u}}, compensated_on: b.Reversed}"
+    assert lint(f"  x: {step}") == ["6:74: step x: what confirms a call is known; drop `compensated_on`"]
+
+
+# -- replies
+
+
+def test_silent_steps_of_one_type() -> None:
+    """Two signals of one type can't be told apart."""
+    assert lint("  x: {signal: b.Done}\n  y: {signal: b.Done}") == [
+        "7:15: b.Done may mean x or y: x sends no command that an answer could name; use an event type of its own for each of them"
+    ]
+
+
+def test_progress_that_is_success() -> None:
+    """Progress and success are two things."""
+    assert lint("  x: {succeeds_on: b.Done, progress_on: b.Done}") == [
+        "6:41: b.Done says both that x has succeeded and that it goes on; use an event type of its own for each of the two meanings"
+    ]
+
+
+# -- the saga
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("ends_with: {finished: a.Done}\n", "5:23: no transaction ends as finished; known are completed, compensated, closed"),
+        ("ends_with: {complete: a.Done}\n", "5:23: no transaction ends as complete; did you mean completed?"),
+        ("ends_with: {completed: a.Dome}\n", "5:24: no schema for a.Dome; did you mean a.Done?"),
+        ("ends_with: {completed: {type: a.Done, fields: {id: y.id}}}\n", "5:52: y.id: there is no step y; known by then: x, start"),
+        ("cancel_on: {event: a.Cancelled, until: y}\n", "5:40: the saga can be cancelled until y, which is no step; the steps are x"),
+        ("cancel_on: {event: a.Begun, until: x}\n", "5:20: a.Begun both starts and cancels the saga; use another event"),
+        ("cancel_on: {event: b.Done, until: x}\n", "7:35: b.Done cancels the saga, so it can't be what step x waits for; use another event"),
+        ("cancel_on: {event: a.Cancelled, until: x, refuse_with: c.Do}\n", "5:56: c.Do.ref may be unknown when a cancellation is refused: x may not have happened by then; fill it from what is known for certain, with an expression that asks has(...), or give it a default in its schema"),
+        ("mode: observe\nenforce: 5%\n", "6:10: mode observe sends nothing, so no share can be enforced; drop `mode`, or drop `enforce`"),
+        ("enforce: 120%\n", "5:10: enforce: '120%' is no share; write a number above 0 and up to 100 with a %, such as 5%"),
+        ("brake: often\n", "5:8: brake.share: 'often' is no share; write a number above 0 and up to 100 with a %, such as 5%"),
+        ("commands: {b.Reverse: {topic: t}}\n", "5:12: the saga never sends b.Reverse; leave it out"),
+        ("commands: {b.Do: {format: xml}}\n", "5:27: commands.b.Do.format: 'xml' is not known; write 'avro' or 'json'"),
+        ("returns: {ref: x.reff}\n", "5:16: x.reff: b.Done has no field reff; did you mean x.ref?"),
+        ("returns: {status: x.ref}\n", "5:19: status is said of every transaction that ends, so it can't be returned; give it another name"),
+        ("compensation: backwards\n", "5:15: compensation: 'backwards' is not known; write 'topological', 'sequential' or 'parallel'"),
+    ],
+)  # fmt: skip
+def test_saga(more: str, problem: str) -> None:
+    """What a saga says of itself is checked too."""
+    assert lint(f"  x: {DO}", more) == [problem]
+
+
+def test_cancellable_until_a_step_of_each() -> None:
+    """A step that runs many times has no one beginning."""
+    steps = f"  x:\n    each: start.lines\n    steps:\n      y: {DO}"
+    assert lint(steps, "cancel_on: {event: a.Cancelled, until: x.y}\n") == [
+        "5:40: x.y runs once for each item of x, so it has no one beginning; write `until: x`"
+    ]
+
+
+def test_return_of_what_may_be_missing() -> None:
+    """A saga returns what is there whenever it is completed."""
+    assert lint(f"  x: {DO.replace('{', '{optional: true, ')}", "returns: {ref: x.ref}\n") == [
+        "5:16: x.ref may be unknown when the saga is completed: x is optional and may fail; write has(x.ref) ? x.ref : ..."
+    ]
+
+
+# -- children
+
+
+CHILD = "saga: child\nversion: 1\nstarts_on: b.DoMuch\ndeadline: 1h\nreturns: {ref: x.ref}\nsteps:\n  x: {succeeds_on: b.Done}\n"
+
+
+def child(text: str = CHILD) -> SagaModel:
+    return read(text).models()[0].model
+
+
+def test_child() -> None:
+    """A child that is deployed is known; its start is filled like a command, what it returns are fields of the step."""
+    steps = "  x: {saga: child}\n  y: {after: x, command: c.Do, succeeds_on: c.Done}"
+    assert lint(steps, deployed=(child(),)) == []
+
+
+def test_unknown_child() -> None:
+    """A child that nobody knows can't be started."""
+    assert lint("  x: {saga: chidl}", deployed=(child(),)) == [
+        "6:13: step x runs the saga chidl, which is not known; did you mean child?"
+    ]
+
+
+def test_field_that_the_start_of_a_child_lacks() -> None:
+    """`fields` are those of the child's start event."""
+    assert lint("  x: {saga: child, fields: {amount: start.n}}", deployed=(child(),)) == [
+        "6:37: b.DoMuch has no field amount; it has id, n"
+    ]
+
+
+def test_field_of_a_child_that_nothing_fills() -> None:
+    """All of them must be filled."""
+    assert lint("  x: {saga: child}", deployed=(child(CHILD.replace("b.DoMuch", "c.Do")),)) == [
+        "6:13: nothing fills the field ref: no such field in a.Begun; fill it under `fields`, or give it a default in its schema"
+    ]
+
+
+def test_field_that_a_child_does_not_return() -> None:
+    """What a child does not return can't be used."""
+    steps = (
+        "  x: {saga: child}\n  y: {after: x, command: c.Do, succeeds_on: c.Done, fields: {ref: x.reference}}"
+    )
+    assert lint(steps, deployed=(child(),)) == ["7:67: x.reference: x has no field reference; it has ref"]
+
+
+def test_recursion() -> None:
+    """Sagas that start each other never end."""
+    parent = child(
+        CHILD.replace("x: {succeeds_on: b.Done}", "x: {saga: s}").replace("returns: {ref: x.ref}\n", "")
+    )
+    assert lint("  x: {saga: child}", deployed=(parent,)) == [
+        "6:13: the sagas start each other without an end: s -> child -> s; let one of them go on without the other"
+    ]
+    assert lint("  x: {saga: s}")[0].startswith("6:13: the sagas start each other without an end: s -> s;")
