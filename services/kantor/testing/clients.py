@@ -191,6 +191,8 @@ class MemoryConsumer:
 
     def committed(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
         assert self._group is not None, "only a group has positions"
+        if any(partition in offsets for offsets in self._group.unstable for partition in partitions):
+            raise KafkaUnavailableError("_TIMED_OUT: a Kafka transaction that commits these has not ended")
         found = self._group.offsets
         return {partition: found[partition] for partition in partitions if partition in found}
 
