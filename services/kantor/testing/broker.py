@@ -159,10 +159,13 @@ class MemoryBroker:
         #: Grows with whatever happens.
         self.version = 0
         self.faults: Faults = Calm(self.clock)
+        self._processes: list[MemoryClients] = []
 
     def clients(self, faults: Faults | None = None) -> MemoryClients:
         """Clients for one process."""
-        return MemoryClients(self, faults or self.faults)
+        found = MemoryClients(self, faults or self.faults)
+        self._processes.append(found)
+        return found
 
     # -- topics
 
@@ -231,8 +234,9 @@ class MemoryBroker:
             if owner.open is not None and now - owner.open.began > owner.timeout:
                 owner.epoch += 1
                 self._end(owner, aborted=True)
-        for group in self.groups.values():
-            group.expel(now, self.counts())
+        if any(clients.silent_since is not None for clients in self._processes):
+            for group in self.groups.values():
+                group.expel(now, self.counts())
 
     # -- groups
 

@@ -10,7 +10,7 @@ from kantor.clients import BEGINNING, END, Batch, Listener, Partition, Record, T
 from kantor.errors import FencedError, KafkaUnavailableError, KantorError
 from kantor.testing.broker import MemoryClients, Owner
 from kantor.testing.groups import Member, Metadata
-from kantor.testing.log import Header
+from kantor.testing.log import Header, Log
 
 log = logging.getLogger("kantor.testing")
 
@@ -31,6 +31,7 @@ class MemoryConsumer:
         self._ends = ends
         self._committed = committed
         self._positions: dict[Partition, int] = {}
+        self._logs: dict[Partition, Log] = {}
         self._paused: set[Partition] = set()
         self._told: dict[Partition, int] = {}  # the end that was last reported
         self._subscription: list[str] = []
@@ -133,15 +134,19 @@ class MemoryConsumer:
         now = self._broker.clock.monotonic()
         records: list[Record] = []
         ends: dict[Partition, int] = {}
-        partitions = list(self._positions)
-        self._faults.order(partitions)
+        told, logs = self._told, self._logs
+        partitions = []
+        for partition, position in self._positions.items():
+            if partition not in logs:
+                logs[partition] = self._broker.log(partition)
+            if logs[partition].end != position or told.get(partition) != position:
+                partitions.append(partition)  # the others have nothing new
+        if len(partitions) > 1:
+            self._faults.order(partitions)
         for partition in partitions:
             if partition in self._paused or len(records) >= limit:
                 continue
-            position = self._positions[partition]
-            log_ = self._broker.log(partition)
-            if position == log_.end and self._told.get(partition) == position:
-                continue  # the usual case
+            position, log_ = self._positions[partition], logs[partition]
             found, position, end = log_.read(position, limit - len(records), now, committed=self._committed)
             records += found
             self._positions[partition] = position

@@ -1,0 +1,166 @@
+"""What must hold after every run, by the names of DESIGN section 11."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+
+from kantor.codec import Codec
+from kantor_orchestrator import topics
+from kantor_orchestrator.core.transaction import (
+    ENDED,
+    Kind,
+    Status,
+    StepStatus,
+    Transaction,
+    evolve,
+)
+from kantor_orchestrator.shard import Shard
+from kantor_orchestrator.snapshots import transition_from
+from simulation.processes import SCHEMAS, EngineProcess
+from simulation.sagas import compiled
+from simulation.services import effects
+from simulation.world import World
+
+_KNOWN = (StepStatus.SUCCEEDED, StepStatus.IN_DOUBT)
+_UNDER_WAY = (StepStatus.COMPENSATING, StepStatus.INCIDENT)
+
+
+def check(world: World) -> list[str]:
+    """Every invariant that is broken: its name, and how. Ends the engines."""
+    world.ledger.read()
+    return [f"{name}: {text}" for name, holds in INVARIANTS.items() for text in holds(world)]
+
+
+def all_or_nothing(world: World) -> Iterator[str]:
+    """An ended transaction has all effects, or none is left that can be compensated."""
+    net: Counter[tuple[str, str]] = Counter()
+    for effect in effects(world.plan.shape, world.folder):
+        net[effect.transaction, effect.step] += effect.change
+    for one in world.plan.transactions:
+        found = world.ledger.transaction(one.id)
+        if found is None or found.status not in ENDED:
+            continue
+        for step in world.plan.shape.steps:
+            left = net[one.id, step.name]
+            if found.status is Status.COMPLETED and left != 1:
+                yield f"{one.id} is completed, but {step.name} has {left} effects"
+            if found.status is Status.COMPENSATED and step.is_compensated and left:
+                yield f"{one.id} is compensated, but {step.name} has {left} effects left"
+
+
+def once(world: World) -> Iterator[str]:
+    """No effect twice, none reversed that was not there; no command and no move twice."""
+    standing: Counter[tuple[str, str]] = Counter()
+    for effect in effects(world.plan.shape, world.folder):
+        key = effect.transaction, effect.step
+        standing[key] += effect.change
+        if standing[key] not in (0, 1):
+            yield f"{effect.transaction}: {effect.step} has {standing[key]} effects at moment {effect.moment}"
+    sent = Counter(command.id for command in world.ledger.commands if command.place not in world.repeated)
+    for command in world.ledger.commands:
+        if sent.pop(command.id, 0) > 1:
+            yield f"{command.transaction}: {command.type} {command.id} was sent twice"
+    for id_, moves in world.ledger.history.items():
+        offsets = [move["journal_offset"] for move in moves]
+        if offsets != sorted(offsets):
+            yield f"{id_}: its history is not in the journal's order: {offsets}"
+        seen = Counter((move["journal_offset"], move["kind"], move["step"], move["at"]) for move in moves)
+        for move, count in seen.items():
+            if count > 1 and move[1] != Kind.IGNORED:
+                yield f"{id_}: {move} is in its history {count} times"
+
+
+def reverse(world: World) -> Iterator[str]:
+    """A compensation is sent when those of all later steps that took effect are confirmed, and those in doubt are sent."""
+    saga = compiled(world.plan.shape)
+    for id_, moves in world.ledger.history.items():
+        found = Transaction(id_)
+        for move in moves:
+            transition = transition_from(move)
+            if transition.kind is Kind.COMPENSATION_SENT and transition.attempt == 1:
+                for later in sorted(saga.later[transition.step]):
+                    state = found.steps.get(later)
+                    if state is None or saga.steps[later].compensation is None:
+                        continue
+                    held = state.status in _UNDER_WAY and not state.doubtful
+                    if state.status in _KNOWN or held:
+                        yield f"{id_}: {transition.step} is compensated while {later}, after it, is {state.status}"
+            evolve(found, transition)
+
+
+def no_orphan(world: World) -> Iterator[str]:
+    """Every transaction ends, or waits visibly for a person; and only for reasons that the plan gave."""
+    for one in world.plan.transactions:
+        if not world.ledger.is_settled(one.id):
+            found = world.ledger.transaction(one.id)
+            yield f"{one.id} is {found.status if found else 'unknown'} in the end, and waits for nobody"
+            continue
+        found = world.ledger.transaction(one.id)
+        for incident in found.incidents if found else ():
+            if incident.kind != "compensation_failed":
+                yield f"{one.id} has an incident: {incident.kind}: {incident.reason}"
+
+
+def same_state(world: World) -> Iterator[str]:
+    """Live, restored from the changelog, and folded from the history: the same bytes."""
+    ledger = world.ledger
+    for id_, snapshot in ledger.snapshots.items():
+        if snapshot is not None and ledger.bytes_of(ledger.folded(id_)) != snapshot:
+            yield f"{id_}: its history tells {ledger.folded(id_)}, its snapshot {ledger.transaction(id_)}"
+    owners: defaultdict[int, list[Shard]] = defaultdict(list)
+    homes = []
+    for process in world.processes:
+        if isinstance(process, EngineProcess):
+            homes.append(process.folder)
+            for number, shard in process.engine._shards.items() if process.engine else ():
+                owners[number].append(shard)
+    for number in range(world.shards):
+        if len(owners[number]) != 1:
+            yield f"shard {number} has {len(owners[number])} owners in the end"
+            continue
+        (live,) = owners[number]
+        yield from _compare(world, live, "live")
+        live.close(clean=True)
+        for text, home in (("from Kafka alone", world.folder / "new"), ("from its store", homes[0])):
+            clients = world.broker.clients()
+            restored = Shard(number, clients, clients.admin(), Codec(SCHEMAS), home, world.clock)
+            yield from _compare(world, restored, f"restored {text}")
+            if restored.marks != live.marks:
+                yield f"shard {number} restored {text}: marks {restored.marks}, live {live.marks}"
+            if not restored.position <= live.position or _entries(world, restored.position, live):
+                yield f"shard {number} restored {text} at {restored.position}, live at {live.position}"
+            restored.close(clean=True)
+
+
+def _compare(world: World, shard: Shard, what: str) -> Iterator[str]:
+    ledger = world.ledger
+    for id_, snapshot in ledger.snapshots.items():
+        if world_shard(id_, world.shards) != shard.number:
+            continue
+        found = shard.get(id_)
+        if (None if found is None else ledger.bytes_of(found)) != snapshot:
+            yield f"{id_} {what} is {found}, its snapshot {ledger.transaction(id_)}"
+
+
+def _entries(world: World, position: int, live: Shard) -> list[int]:
+    """Entries that could have changed something, between a restored position and the live one."""
+    found, _, _ = world.broker.log((topics.JOURNAL, live.number)).read(
+        position, 100_000, 1e12, committed=True
+    )
+    return [entry.offset() for entry in found if entry.key() is not None and entry.offset() < live.position]
+
+
+def world_shard(id_: str, shards: int) -> int:
+    from kantor.envelope import shard_of
+
+    return shard_of(id_, shards)
+
+
+INVARIANTS: dict[str, Callable[[World], Iterator[str]]] = {
+    "all or nothing": all_or_nothing,
+    "once": once,
+    "reverse": reverse,
+    "no orphan": no_orphan,
+    "same state": same_state,
+}

@@ -1,0 +1,182 @@
+"""What a seed stands for: a saga, its transactions, and everything that goes wrong.
+
+A :class:`Plan` is data, so a failing one can be shrunk: faults and transactions are taken out one by one while it still
+fails. What is left of chance (whose turn it is, how much time passes) comes from the seed as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from simulation.sagas import Shape, StepShape, checkout, generate
+
+#: After this (s) nothing goes wrong any more: what is still open then must come to its end by itself.
+TROUBLE = 40.0
+ENGINES, INTAKES = ("engine-1", "engine-2"), ("intake-1", "intake-2")
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """The process dies at this call (odd: before it takes effect, even: after, and nobody is told)."""
+
+    process: str
+    call: int
+    down: float
+    wipe: bool = False  # its disk is lost, too
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """This call, or the next one that can, reports a failure (odd: and did nothing, even: but took effect)."""
+
+    process: str
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """The process stands still and does not know it."""
+
+    process: str
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The process is stopped in good order, and started later."""
+
+    process: str
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What is written to the topic meanwhile is read later."""
+
+    topic: str
+    at: float
+    until: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """One of the topic's records, chosen by ``number``, is written a second time."""
+
+    topic: str
+    number: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """The cleaner runs over the state topic."""
+
+    at: float
+
+
+Fault = Crash | Fail | Freeze | Stop | Lag | Again | Compact
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What a step's service does with one transaction, in its action and in its compensation."""
+
+    declines: bool = False
+    silent: bool = (
+        False  # it acts, and never says so (asked by a command: of what else it did, nobody would ever know)
+    )
+    retryable: int = 0  # so often it fails before
+    broken: bool = False  # it always fails, after it acted (its effect is rolled back)
+    reverse_retryable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """One transaction: when it begins (s), and who behaves how (by step; else all goes well)."""
+
+    id: str
+    at: float
+    behaviours: tuple[tuple[str, Behaviour], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run."""
+
+    seed: int
+    shape: Shape
+    transactions: tuple[Started, ...]
+    faults: tuple[Fault, ...]
+    engines: int = 2
+    intakes: int = 2
+    shared_home: bool = True
+    marker_lag: float = 0.0  # s, at most
+
+
+def plan(seed: int) -> Plan:
+    """The plan of a seed: always the same."""
+    random = Random(seed)
+    shape = checkout() if random.random() < 0.25 else generate(random)
+    count = random.choice([1, 1, 2, 3, 5])
+    transactions = tuple(
+        Started(
+            f"t{number}-{seed}",
+            random.choice([0.0, random.uniform(0, 5)]),
+            tuple((step.name, b) for step in shape.steps if (b := _behaviour(random, step)) is not None),
+        )
+        for number in range(count)
+    )
+    engines, intakes = random.choice([1, 2, 2]), random.choice([1, 2])
+    processes = [*ENGINES[:engines] * 2, *INTAKES[:intakes], *(step.service for step in shape.steps)]
+    topics = sorted({topic for topic in shape.topics if not topic.startswith("dlq")})
+    faults = tuple(_fault(random, processes, topics) for _ in range(random.choice([0, 1, 2, 3, 4, 6, 9])))
+    return Plan(
+        seed,
+        shape,
+        transactions,
+        faults,
+        engines,
+        intakes,
+        random.random() < 0.5,
+        random.choice([0.0, 0.0, 0.05, 1.0]),
+    )
+
+
+def _behaviour(random: Random, step: StepShape) -> Behaviour | None:
+    if random.random() < 0.6:
+        return None
+    return Behaviour(
+        declines=random.random() < 0.25,
+        silent=random.random() < 0.1 and step.kind == "command",
+        retryable=random.choice([0, 0, 0, 1, 2, 5]),
+        broken=random.random() < 0.08,
+        reverse_retryable=random.choice([0, 0, 1, 3]),
+    )
+
+
+def _fault(random: Random, processes: list[str], topics: list[str]) -> Fault:
+    process = random.choice(processes)
+    at = random.uniform(0, TROUBLE * random.choice([0.1, 0.3, 0.8]))
+    kind = random.random()
+    if kind < 0.35:
+        return Crash(process, _call(random), random.choice([0.05, 1.0, 4.0, 15.0]), random.random() < 0.3)
+    if kind < 0.55:
+        return Fail(process, _call(random))
+    if kind < 0.67:
+        return Freeze(process, at, random.choice([1.0, 5.0, 8.0, 14.0]))
+    if kind < 0.75:
+        return Stop(process, at, random.choice([0.1, 3.0, 12.0]))
+    if kind < 0.87:
+        topic = random.choice([*topics, "sys.kantor.journal", "sys.kantor.state"])
+        return Lag(topic, at, at + random.uniform(0, 10), random.choice([0.01, 0.3, 3.0, 8.0]))
+    if kind < 0.97:
+        return Again(random.choice(topics), random.randrange(1000), at)
+    return Compact(at)
+
+
+def _call(random: Random) -> int:
+    return int(random.expovariate(1 / random.choice([8, 30, 90]))) + 1
