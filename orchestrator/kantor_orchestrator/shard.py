@@ -207,7 +207,7 @@ class Shard:
             self._batch[id_] = (snapshot, _next_due(txn), _expiry(txn))
             produce(topics.STATE, snapshot, id_.encode(), None, number)
             self._cache[id_] = txn
-        for mark in marks:
+        for mark in sorted(marks):  # the same batch is written the same way
             value = self._encode_mark({"offset": self.marks[mark], "index": 0})
             produce(topics.STATE, value, topics.MARK_PREFIX + mark.encode(), None, number)
         own = {"position": self.position, "clock": self.clock, "watermarks": self.watermarks}

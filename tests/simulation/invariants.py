@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
 from kantor.codec import Codec
+from kantor.envelope import shard_of
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import (
     ENDED,
@@ -18,7 +19,7 @@ from kantor_orchestrator.core.transaction import (
 from kantor_orchestrator.shard import Shard
 from kantor_orchestrator.snapshots import transition_from
 from simulation.processes import SCHEMAS, EngineProcess
-from simulation.sagas import compiled
+from simulation.sagas import Shape
 from simulation.services import effects
 from simulation.world import World
 
@@ -73,20 +74,31 @@ def once(world: World) -> Iterator[str]:
 
 def reverse(world: World) -> Iterator[str]:
     """A compensation is sent when those of all later steps that took effect are confirmed, and those in doubt are sent."""
-    saga = compiled(world.plan.shape)
+    compensated = {step.name for step in world.plan.shape.steps if step.is_compensated}
+    after = _after(world.plan.shape)
     for id_, moves in world.ledger.history.items():
         found = Transaction(id_)
         for move in moves:
             transition = transition_from(move)
             if transition.kind is Kind.COMPENSATION_SENT and transition.attempt == 1:
-                for later in sorted(saga.later[transition.step]):
+                for later in sorted(after[transition.step] & compensated):
                     state = found.steps.get(later)
-                    if state is None or saga.steps[later].compensation is None:
+                    if state is None:
                         continue
                     held = state.status in _UNDER_WAY and not state.doubtful
                     if state.status in _KNOWN or held:
                         yield f"{id_}: {transition.step} is compensated while {later}, after it, is {state.status}"
             evolve(found, transition)
+
+
+def _after(shape: Shape) -> dict[str, set[str]]:
+    """By step: all that come after it, directly or not. (Not asked of the saga: that might be wrong.)"""
+    found: dict[str, set[str]] = {step.name: set() for step in shape.steps}
+    for step in shape.steps:  # in topological order
+        for earlier, later in found.items():
+            if earlier in step.after or later & set(step.after):
+                later.add(step.name)
+    return found
 
 
 def no_orphan(world: World) -> Iterator[str]:
@@ -136,7 +148,7 @@ def same_state(world: World) -> Iterator[str]:
 def _compare(world: World, shard: Shard, what: str) -> Iterator[str]:
     ledger = world.ledger
     for id_, snapshot in ledger.snapshots.items():
-        if world_shard(id_, world.shards) != shard.number:
+        if shard_of(id_, world.shards) != shard.number:
             continue
         found = shard.get(id_)
         if (None if found is None else ledger.bytes_of(found)) != snapshot:
@@ -149,12 +161,6 @@ def _entries(world: World, position: int, live: Shard) -> list[int]:
         position, 100_000, 1e12, committed=True
     )
     return [entry.offset() for entry in found if entry.key() is not None and entry.offset() < live.position]
-
-
-def world_shard(id_: str, shards: int) -> int:
-    from kantor.envelope import shard_of
-
-    return shard_of(id_, shards)
 
 
 INVARIANTS: dict[str, Callable[[World], Iterator[str]]] = {

@@ -16,7 +16,7 @@ from zlib import crc32
 from kantor.clients import TopicSpec
 from kantor.errors import FencedError, KafkaUnavailableError
 from kantor.testing.clock import VirtualClock
-from kantor.testing.groups import Group, Metadata
+from kantor.testing.groups import SESSION_TIMEOUT, Group, Metadata
 from kantor.testing.log import (
     CREATE_TIME,
     LOG_APPEND_TIME,
@@ -110,6 +110,10 @@ class MemoryClients:
     #: Since when (monotonic, s) the process is frozen or dead; None: it lives.
     silent_since: float | None = None
     is_dead: bool = False
+
+    def is_forgotten(self, now: float) -> bool:
+        """It is dead, and no group has a member of it any more."""
+        return self.is_dead and self.silent_since is not None and now - self.silent_since > SESSION_TIMEOUT
 
     def consumer(
         self,
@@ -237,6 +241,7 @@ class MemoryBroker:
         if any(clients.silent_since is not None for clients in self._processes):
             for group in self.groups.values():
                 group.expel(now, self.counts())
+            self._processes = [one for one in self._processes if not one.is_forgotten(now)]
 
     # -- groups
 
