@@ -44,6 +44,25 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
+class Stall:
+    """The process stands still in the middle of this call (odd: before it takes effect, even: after)."""
+
+    process: str
+    call: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The process gets nothing of the topic for a while; others do."""
+
+    process: str
+    topic: str
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The process is stopped in good order, and started later."""
 
@@ -78,7 +97,7 @@ class Compact:
     at: float
 
 
-Fault = Crash | Fail | Freeze | Stop | Lag | Again | Compact
+Fault = Crash | Fail | Freeze | Stall | Hold | Stop | Lag | Again | Compact
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +181,18 @@ def _fault(random: Random, processes: list[str], topics: list[str]) -> Fault:
     process = random.choice(processes)
     at = random.uniform(0, TROUBLE * random.choice([0.1, 0.3, 0.8]))
     kind = random.random()
-    if kind < 0.35:
+    if kind < 0.25:
         return Crash(process, _call(random), random.choice([0.05, 1.0, 4.0, 15.0]), random.random() < 0.3)
-    if kind < 0.55:
+    if kind < 0.4:
         return Fail(process, _call(random))
-    if kind < 0.67:
+    if kind < 0.45:
         return Freeze(process, at, random.choice([1.0, 5.0, 8.0, 14.0]))
+    if kind < 0.6:
+        return Stall(process, _call(random), random.choice([1.0, 7.0, 9.0, 14.0]))
     if kind < 0.75:
+        at = random.choice([0.0, random.uniform(0, 3), at])
+        return Hold(process, random.choice(topics), at, random.choice([0.5, 4.0, 12.0, 25.0]))
+    if kind < 0.8:
         return Stop(process, at, random.choice([0.1, 3.0, 12.0]))
     if kind < 0.87:
         topic = random.choice([*topics, "sys.kantor.journal", "sys.kantor.state"])

@@ -123,6 +123,9 @@ class Process:
         self.clock = world.clock
         self.calls = 0
         self.crashes = sorted(world.crashes.get(name, ()), key=lambda crash: crash.call)
+        self.stalls = sorted(world.stalls.get(name, ()), key=lambda stall: stall.call)
+        #: It is in the middle of a call.
+        self.is_still = False
         self.fails = sorted(world.fails.get(name, ()))
         self.clients: MemoryClients = world.broker.clients(self)
         self.steps = Steps()
@@ -150,6 +153,14 @@ class Process:
             self.world.note(f"{self.name} dies {'before' if number % 2 else 'after'} {call!r}")
             self._die(self.crashes.pop(0))
             raise Crashed
+        if self.stalls and self.stalls[0].call <= number and not self.is_still:
+            stall = self.stalls.pop(0)
+            where = "before" if number % 2 else "after"
+            self.world.note(f"{self.name} stands still for {stall.seconds} s {where} {call!r}")
+            self.is_still = True
+            self.world.stand_still(self, stall.seconds)
+            self.is_still = False
+            self.clients.silent_since = None
         fails = self.fails
         if fails and fails[0] <= number and call in _FAILING and fails[0] % 2 == number % 2:
             del fails[0]
@@ -164,7 +175,7 @@ class Process:
         return self.world.marker_lag()
 
     def order(self, partitions: list[Partition]) -> None:
-        self.world.random.shuffle(partitions)
+        self.world.order(self.name, partitions)
 
     def wait(self, seconds: float, *, is_member: bool) -> None:
         if not is_member:  # members take turns; a reader waits by itself
@@ -175,7 +186,7 @@ class Process:
     @property
     def can_run(self) -> bool:
         now = self.clock.monotonic()
-        return now >= self.wakes_at and now >= self.thaws_at
+        return not self.is_still and now >= self.wakes_at and now >= self.thaws_at
 
     def turn(self) -> None:
         """Start it if it does not run; else one turn of its loop, or of a thread of its own."""

@@ -27,8 +27,10 @@ from simulation.plan import (
     Crash,
     Fail,
     Freeze,
+    Hold,
     Lag,
     Plan,
+    Stall,
     Started,
     Stop,
 )
@@ -62,10 +64,13 @@ class World:
         self.repeated: set[tuple[str, int, int]] = set()
         self.crashes: defaultdict[str, list[Crash]] = defaultdict(list)
         self.fails: defaultdict[str, list[int]] = defaultdict(list)
+        self.stalls: defaultdict[str, list[Stall]] = defaultdict(list)
+        self._holds: defaultdict[str, list[Hold]] = defaultdict(list)
         self._lags: defaultdict[str, list[Lag]] = defaultdict(list)
         self._due: list[tuple[float, int, Freeze | Stop | Again | Compact | Started]] = []
         self._calm_at = 0.0
         self._moments = 0
+        self._turns, self._version, self._idle, self._jump = 0, -1, 0, _JUMP
         self._plan_faults()
         behaviours = {(one.id, step): found for one in plan.transactions for step, found in one.behaviours}
         self._stage = acting.Stage(behaviours, self._moment)
@@ -82,6 +87,11 @@ class World:
                 self.crashes[fault.process].append(fault)
             elif isinstance(fault, Fail):
                 self.fails[fault.process].append(fault.call)
+            elif isinstance(fault, Stall):
+                self.stalls[fault.process].append(fault)
+            elif isinstance(fault, Hold):
+                self._holds[fault.process].append(fault)
+                self._calm_at = max(self._calm_at, fault.at + fault.seconds)
             elif isinstance(fault, Lag):
                 self._lags[fault.topic].append(fault)
                 self._calm_at = max(self._calm_at, fault.until + fault.seconds)
@@ -118,6 +128,16 @@ class World:
         self._moments += 1
         return self._moments
 
+    def order(self, process: str, partitions: list[Partition]) -> None:
+        """What of these a process gets now, and in which order. A fetch may bring nothing at all."""
+        self.random.shuffle(partitions)
+        now = self.clock.monotonic()
+        held = {f.topic for f in self._holds.get(process, ()) if f.at <= now < f.at + f.seconds}
+        if held:
+            partitions[:] = [partition for partition in partitions if partition[0] not in held]
+        if self.random.random() < 0.05:
+            partitions.clear()
+
     def lag(self, partition: Partition) -> float:
         now = self.clock.monotonic()
         return max(
@@ -132,26 +152,12 @@ class World:
 
     def run(self) -> None:
         """Until everything has come to its end, or patience has."""
-        version, idle, jump, quiet_since = -1, 0, _JUMP, 0.0
-        for _ in range(_MOST_TURNS):
+        quiet_since = 0.0
+        while self._turns < _MOST_TURNS:
+            if not self._turn():
+                continue
             now = self.clock.monotonic()
-            while self._due and self._due[-1][0] <= now:
-                self._happen(self._due.pop()[2])
-            able = [process for process in self.processes if process.can_run]
-            if able:
-                self.random.choice(able).turn()
-            self.clock.sleep(0.0002 + self.random.random() * 0.002)
-            if self.broker.version != version:
-                version, idle = self.broker.version, 0
-                jump = max(_JUMP, jump / 4)
-                continue
-            idle += 1
-            if idle < 3 * len(able):
-                continue
-            idle = 0
-            self.clock.sleep(jump)
-            jump = min(jump * 2, _LONGEST_JUMP)
-            if len(able) < len(self.processes) or not self._is_over(now):
+            if not all(process.can_run for process in self.processes) or not self._is_over(now):
                 quiet_since = 0.0
                 if now > TROUBLE + PATIENCE:
                     return
@@ -159,6 +165,35 @@ class World:
                 quiet_since = now
             elif now - quiet_since > _QUIET:
                 return
+
+    def stand_still(self, process: Process, seconds: float) -> None:
+        """The others go on; a process is in the middle of a call, and does not know."""
+        until = self.clock.monotonic() + seconds
+        process.freeze(until)
+        while self.clock.monotonic() < until and self._turns < _MOST_TURNS:
+            self._turn()
+
+    def _turn(self) -> bool:
+        """Somebody's turn. Whether nobody had anything to do for a while: then time has jumped."""
+        self._turns += 1
+        now = self.clock.monotonic()
+        while self._due and self._due[-1][0] <= now:
+            self._happen(self._due.pop()[2])
+        able = [process for process in self.processes if process.can_run]
+        if able:
+            self.random.choice(able).turn()
+        self.clock.sleep(0.0002 + self.random.random() * 0.002)
+        if self.broker.version != self._version:
+            self._version, self._idle = self.broker.version, 0
+            self._jump = max(_JUMP, self._jump / 4)
+            return False
+        self._idle += 1
+        if self._idle < 3 * len(able):
+            return False
+        self._idle = 0
+        self.clock.sleep(self._jump)
+        self._jump = min(self._jump * 2, _LONGEST_JUMP)
+        return True
 
     def _is_over(self, now: float) -> bool:
         if self._due or now < self._calm_at:

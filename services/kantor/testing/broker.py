@@ -56,7 +56,7 @@ class Faults(Protocol):
         """Seconds until the markers of a Kafka transaction that is committed now are written."""
 
     def order(self, partitions: list[Partition]) -> None:
-        """Put partitions into the order in which they are fetched."""
+        """Put partitions into the order in which they are fetched; leave out those that bring nothing this time."""
 
     def wait(self, seconds: float, *, is_member: bool) -> None:
         """A poll found nothing: let time pass, or not."""
