@@ -72,7 +72,7 @@ class Intake:
         self._uncorrelated: dict[str, journal.Uncorrelated] = {}
         self._uncorrelated_changed = False
         self._sampler = sampler or ThreadPoolExecutor(1, "watermark")
-        self._sample: Future[tuple[int, dict[Partition, int], list[str]]] | None = None
+        self._sample: Future[tuple[int, dict[Partition, int], dict[str, int]]] | None = None
         self._next_watermark = 0.0
         self._next_commit = 0.0
 
@@ -228,8 +228,9 @@ class Intake:
             self._name,
             clock,
             [f"{topic}/{partition}" for topic, partition in ends],
-            existing,
+            list(existing),
             self._uncorrelated if self._uncorrelated_changed else {},
+            sum(existing.values()),
         ).dump()
         for shard in range(self._shards):
             self._producer.produce(topics.JOURNAL, watermark, None, journal.WATERMARK_HEADERS, shard)
@@ -237,9 +238,10 @@ class Intake:
         self._uncorrelated_changed = False
         self._metrics.watermark(clock / 1000)
 
-    def _sample_ends(self, assignment: list[Partition]) -> tuple[int, dict[Partition, int], list[str]]:
+    def _sample_ends(self, assignment: list[Partition]) -> tuple[int, dict[Partition, int], dict[str, int]]:
         clock = self._clock.now()
-        existing = sorted(name for name in self._admin.topics() if name.startswith(("evt.", "cmd.")))
+        found = self._admin.topics()
+        existing = {name: found[name] for name in sorted(found) if name.startswith(("evt.", "cmd."))}
         return clock, self._admin.ends(assignment), existing
 
     # -- positions

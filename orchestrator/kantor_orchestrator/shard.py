@@ -82,6 +82,7 @@ class Shard:
         self.position = 0  # next journal offset
         self.clock = 0
         self.watermarks: dict[str, int] = {}
+        self._sources = 0  # how many of these there must be
         self.marks: dict[str, int] = {}
         self.pending: deque[Record] = deque()
         self.batch: Batch | None = None
@@ -275,9 +276,12 @@ class Shard:
 
     def low_watermark(self) -> int:
         """Everything up to this time (ms) has been processed; 0 if that is not known."""
+        if len(self.watermarks) < self._sources:
+            return 0  # nobody has told of some source yet: an intake may have it, and lag
         return min(self.watermarks.values(), default=0)
 
     def watermark(self, found: journal.Watermark) -> None:
+        self._sources = found.sources
         existing = set(found.topics)
         for partition in [p for p in self.watermarks if p.rpartition("/")[0] not in existing]:
             del self.watermarks[partition]

@@ -45,11 +45,13 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The process stands still in the middle of this call (odd: before it takes effect, even: after)."""
+    """The process stands still in the middle of this call (odd: before it takes effect, even: after), or before the
+    ``call``-th one of this name."""
 
     process: str
     call: int
     seconds: float
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,33 +138,41 @@ class Plan:
     marker_lag: float = 0.0  # s, at most
 
 
-def plan(seed: int) -> Plan:
-    """The plan of a seed: always the same."""
+def plan(seed: int, focus: str = "") -> Plan:
+    """The plan of a seed: always the same. ``focus`` is drawn unless given: trouble for all, for the engines, for the
+    services or for the intakes alone. One thing at a time, because more would often hide what the first did."""
     random = Random(seed)
+    focus = focus or random.choices(["all", "engines", "services", "intakes"], [55, 20, 15, 10])[0]
     shape = checkout() if random.random() < 0.25 else generate(random)
-    count = random.choice([1, 1, 2, 3, 5])
+    undisturbed = focus == "intakes"
     transactions = tuple(
         Started(
             f"t{number}-{seed}",
             random.choice([0.0, random.uniform(0, 5)]),
-            tuple((step.name, b) for step in shape.steps if (b := _behaviour(random, step)) is not None),
+            ()
+            if undisturbed
+            else tuple((step.name, b) for step in shape.steps if (b := _behaviour(random, step)) is not None),
         )
-        for number in range(count)
+        for number in range(random.choice([1, 1, 2, 3, 5]))
     )
     engines, intakes = random.choice([1, 2, 2]), random.choice([1, 2])
-    processes = [*ENGINES[:engines] * 2, *INTAKES[:intakes], *(step.service for step in shape.steps)]
-    topics = sorted({topic for topic in shape.topics if not topic.startswith("dlq")})
-    faults = tuple(_fault(random, processes, topics) for _ in range(random.choice([0, 1, 2, 3, 4, 6, 9])))
-    return Plan(
-        seed,
-        shape,
-        transactions,
-        faults,
-        engines,
-        intakes,
-        random.random() < 0.5,
-        random.choice([0.0, 0.0, 0.05, 1.0]),
-    )
+    marker_lag = random.choice([0.0, 0.0, 0.05, 1.0])
+    services = [step.service for step in shape.steps]
+    if focus == "all":
+        processes = [*ENGINES[:engines] * 2, *INTAKES[:intakes], *services]
+        topics = [topic for topic in shape.topics if not topic.startswith("dlq")]
+        count = random.choice([0, 1, 2, 3, 4, 6, 9])
+        faults = tuple(_fault(random, processes, topics) for _ in range(count))
+    else:
+        if focus == "engines":
+            engines, processes = 2, list(ENGINES)
+        elif focus == "intakes":
+            intakes, processes, marker_lag = 2, list(INTAKES), 0.0
+        else:
+            processes = services
+        count = random.choice([1, 1, 2, 3])
+        faults = tuple(_fault_of_process(random, random.choice(processes), shape) for _ in range(count))
+    return Plan(seed, shape, transactions, faults, engines, intakes, random.random() < 0.5, marker_lag)
 
 
 def _behaviour(random: Random, step: StepShape) -> Behaviour | None:
@@ -175,6 +185,31 @@ def _behaviour(random: Random, step: StepShape) -> Behaviour | None:
         broken=random.random() < 0.08,
         reverse_retryable=random.choice([0, 0, 1, 3]),
     )
+
+
+def _fault_of_process(random: Random, process: str, shape: Shape) -> Fault:
+    """Something that happens to one process, and to nothing else."""
+    kind, call = random.random(), _call(random)
+    if kind < 0.3:
+        return Crash(process, call, random.choice([0.05, 4.0, 15.0]), random.random() < 0.3)
+    if kind < 0.4:
+        return Fail(process, call)
+    if kind < 0.75:
+        seconds = random.choice([1.0, 7.0, 8.0, 9.0, 14.0])
+        if process in ENGINES and random.random() < 0.5:  # where an owner that lost its shard does most harm
+            return Stall(process, random.randint(1, 8), seconds, "commit")
+        return Stall(process, call, seconds)
+    at = random.choice([0.0, random.uniform(0, 5)])
+    return Hold(process, random.choice(_read_by(process, shape)), at, random.choice([0.5, 4.0, 12.0, 25.0]))
+
+
+def _read_by(process: str, shape: Shape) -> list[str]:
+    """The topics that make a process act. (A service's compensations come by another one: they overtake.)"""
+    if process in ENGINES:
+        return ["sys.kantor.journal"]
+    if process in INTAKES:
+        return [topic for topic in shape.topics if topic.startswith("evt.")]
+    return [topic for topic in shape.topics if topic in shape.triggers(process)]
 
 
 def _fault(random: Random, processes: list[str], topics: list[str]) -> Fault:

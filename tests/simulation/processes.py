@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -27,7 +28,7 @@ from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine import Engine
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.metrics import EngineMetrics, IntakeMetrics
-from simulation.plan import Crash
+from simulation.plan import Crash, Stall
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -124,6 +125,7 @@ class Process:
         self.calls = 0
         self.crashes = sorted(world.crashes.get(name, ()), key=lambda crash: crash.call)
         self.stalls = sorted(world.stalls.get(name, ()), key=lambda stall: stall.call)
+        self._named: Counter[str] = Counter()
         #: It is in the middle of a call.
         self.is_still = False
         self.fails = sorted(world.fails.get(name, ()))
@@ -153,8 +155,11 @@ class Process:
             self.world.note(f"{self.name} dies {'before' if number % 2 else 'after'} {call!r}")
             self._die(self.crashes.pop(0))
             raise Crashed
-        if self.stalls and self.stalls[0].call <= number and not self.is_still:
-            stall = self.stalls.pop(0)
+        if number % 2:
+            self._named[call] += 1
+        stall = None if self.is_still else self._stalls_at(call, number)
+        if stall is not None:
+            self.stalls.remove(stall)
             where = "before" if number % 2 else "after"
             self.world.note(f"{self.name} stands still for {stall.seconds} s {where} {call!r}")
             self.is_still = True
@@ -167,6 +172,14 @@ class Process:
             what = "fails" if number % 2 else "took effect, yet is reported failed"
             self.world.note(f"{self.name}: {call!r} {what}")
             raise KafkaUnavailableError(f"simulated: {call} {what}")
+
+    def _stalls_at(self, call: str, number: int) -> Stall | None:
+        for stall in self.stalls:
+            if stall.name == call and number % 2 and stall.call <= self._named[call]:
+                return stall
+            if not stall.name and stall.call <= number:
+                return stall
+        return None
 
     def lag(self, partition: Partition) -> float:
         return self.world.lag(partition)

@@ -53,6 +53,18 @@ class Shape:
     def starts_on(self) -> str:
         return "shop.OrderPlaced" if self.example else START
 
+    def triggers(self, service: str) -> set[str]:
+        """The topics that a service's actions are caused by."""
+        schemas, found = catalog(self), set[str]()
+        for step in self.steps:
+            if step.service == service and step.kind == "command":
+                found.add(f"cmd.{service}.v1")
+            elif step.service == service:
+                by = next((other.service for other in self.steps if other.name == step.trigger), "")
+                cause = {"": self.starts_on, "inventory": "inventory.StockReserved"}.get(by, f"{by}.Done")
+                found.add(schemas[cause]["kantor.topic"])
+        return found
+
     @property
     def topics(self) -> tuple[str, ...]:
         """Of all its messages."""

@@ -38,8 +38,8 @@ from simulation.processes import SCHEMAS, EngineProcess, IntakeProcess, Process,
 from simulation.sagas import definitions
 
 SHARDS = 2
-#: Seconds after the trouble by which everything must have ended: the longest backoff of a compensation, several times.
-PATIENCE = 2_500.0
+#: Seconds after the trouble by which everything must have ended: several times what a plan's failures make it wait.
+PATIENCE = 400.0
 #: Seconds for which nothing happens before it counts as over: late timers and watermarks have come by then.
 _QUIET = 4.0
 #: Seconds that an idle world jumps ahead, at first and at most.

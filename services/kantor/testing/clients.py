@@ -141,7 +141,7 @@ class MemoryConsumer:
                 logs[partition] = self._broker.log(partition)
             if logs[partition].end != position or told.get(partition) != position:
                 partitions.append(partition)  # the others have nothing new
-        if len(partitions) > 1:
+        if partitions:
             self._faults.order(partitions)
         for partition in partitions:
             if partition in self._paused or len(records) >= limit:
