@@ -1,6 +1,6 @@
 # Every habit of the project on one screen. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format bench lock clean
+.PHONY: help setup demo test test-fast simulate lint format bench lock clean
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,6 +18,9 @@ test: lint ## Everything: lint, types, all tiers of tests (starts a real Kafka)
 
 test-fast: lint ## Seconds: lint, types, unit tests; no sockets
 	$(BIN)/python -m pytest tests/unit
+
+simulate: setup ## Seeded runs of the whole platform in memory, with faults: SEEDS=1000, FIRST_SEED=0
+	@SEEDS=$(or $(SEEDS),1000) PYTHONPATH=tests exec $(BIN)/python -m simulation
 
 lint: setup ## Style and types
 	$(BIN)/ruff check

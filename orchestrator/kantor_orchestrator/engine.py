@@ -10,15 +10,15 @@ what an entry means.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
+from kantor.clients import Clients, Partition, Record
+from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec, SchemaStore
 from kantor.errors import CodecError, FencedError, KafkaUnavailableError, KantorError
-from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.config import ENGINE_GROUP
 from kantor_orchestrator.core.decide import decide
@@ -63,11 +63,12 @@ WAIT = 0.5
 
 
 class Engine:
-    """One member of the engine group. One thread calls :meth:`run`."""
+    """One member of the engine group. One thread calls :meth:`run`, or in place of it :meth:`start`, :meth:`turn` as often
+    as it likes, and :meth:`close`."""
 
     def __init__(
         self,
-        settings: KafkaSettings,
+        clients: Clients,
         shards: int,
         folder: Path,
         schemas: SchemaStore,
@@ -75,19 +76,23 @@ class Engine:
         metrics: EngineMetrics,
         *,
         schema_grace: float = UNKNOWN_SCHEMA_GRACE,
+        clock: Clock = SYSTEM_CLOCK,
+        commits: Executor | None = None,
     ) -> None:
-        """``folder`` holds the shards' stores; ``schema_grace``: see ``UNKNOWN_SCHEMA_GRACE``."""
-        self._settings = settings
+        """``folder`` holds the shards' stores; ``schema_grace``: see ``UNKNOWN_SCHEMA_GRACE``. ``commits`` runs the shards'
+        commits; a thread for each shard unless given."""
+        self._clients = clients
+        self._clock = clock
         self._count = shards
         self._folder = folder
         self._codec = Codec(schemas)
         self._definitions = definitions
         self._metrics = metrics
-        self._admin = Admin(settings, "kantor-engine-admin")
-        self._consumer = Consumer(settings, "kantor-engine", group=ENGINE_GROUP)
-        self._firing = Firing(settings, self._consumer, metrics)
-        self._payloads = PayloadReader(self._codec, self._definitions, schema_grace)
-        self._outgoing = Outgoing(self._codec, self._definitions, metrics)
+        self._admin = clients.admin("kantor-engine-admin")
+        self._consumer = clients.consumer("kantor-engine", group=ENGINE_GROUP)
+        self._firing = Firing(clients, self._consumer, metrics, clock)
+        self._payloads = PayloadReader(self._codec, self._definitions, schema_grace, clock)
+        self._outgoing = Outgoing(self._codec, self._definitions, metrics, clock)
         self._tally = metrics.tally.add
         for outcome in (
             APPLIED,
@@ -99,13 +104,22 @@ class Engine:
             metrics.entries.labels(outcome)
         self._shards: dict[int, Shard] = {}
         self._paused: set[int] = set()
-        self._commits = ThreadPoolExecutor(max(1, shards), "commit")
+        self._commits = commits or ThreadPoolExecutor(max(1, shards), "commit")
         self._stop = Event()
 
     # -- the loop
 
     def run(self, stop: Event, ready: Callable[[], None]) -> None:
         """Work until ``stop``. Raises ``KantorError`` if Kafka refuses for good: the caller starts a new engine."""
+        try:
+            self.start(stop, ready)
+            while not stop.is_set():
+                self.turn()
+        finally:
+            self.close()
+
+    def start(self, stop: Event, ready: Callable[[], None]) -> None:
+        """Join the group. ``stop`` ends the waiting for a shard that can't be taken yet."""
         self._stop = stop
 
         def assigned(partitions: list[Partition]) -> dict[Partition, int]:
@@ -116,14 +130,14 @@ class Engine:
         self._consumer.subscribe(
             [topics.JOURNAL], on_assign=assigned, on_revoke=self._revoked, on_lost=self._lost
         )
-        try:
-            while not stop.is_set():
-                self._turn()
-        finally:
-            self._consumer.close()  # gives the shards back
-            self._commits.shutdown()
 
-    def _turn(self) -> None:
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()  # gives the shards back
+        self._commits.shutdown()
+
+    def turn(self) -> None:
+        """One turn of the loop: take in entries, settle finished commits, decide and begin new ones, fire timers."""
         batch = self._consumer.poll(self._patience(), 2_000)
         for record in batch.records:
             shard = self._shards.get(record.partition())
@@ -133,7 +147,7 @@ class Engine:
         for shard in list(self._shards.values()):
             if shard.committing is not None and shard.committing.done():
                 self._finish(shard)
-        now = time.monotonic()
+        now = self._clock.monotonic()
         for shard in list(self._shards.values()):
             if shard.committing is None:
                 if shard.batch is None:
@@ -146,7 +160,7 @@ class Engine:
     def _patience(self) -> float:
         """How long nothing needs to be done, unless an entry comes (s)."""
         patience = 0.1
-        now, clock = time.monotonic(), time.time() * 1000
+        now, clock = self._clock.monotonic(), self._clock.now()
         for shard in self._shards.values():
             if shard.committing is not None:
                 return 0.002
@@ -180,10 +194,10 @@ class Engine:
                 return
         try:
             if batch is None:
-                batch = shard.batch = Batch(self._consumer.group_metadata())
+                batch = shard.batch = Batch(self._consumer.group_metadata(), self._clock.monotonic())
                 shard.producer.begin()
             self._process(shard, batch)
-            if batch.urgent or batch.done in (0, BATCH) or time.monotonic() - batch.began >= LINGER:
+            if batch.urgent or batch.done in (0, BATCH) or self._clock.monotonic() - batch.began >= LINGER:
                 self._close(shard, batch)
         except (FencedError, KafkaUnavailableError) as error:
             self._take_anew(shard, error)
@@ -221,7 +235,7 @@ class Engine:
             try:
                 outcome = self._apply(shard, record, batch)
             except NotYet as reason:
-                shard.not_before = time.monotonic() + WAIT
+                shard.not_before = self._clock.monotonic() + WAIT
                 batch.urgent = True  # nothing more will come for now
                 log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
                 break
@@ -292,7 +306,7 @@ class Engine:
     ) -> tuple[list[Transition], dict[str, bytes]]:
         """The transitions, and the payloads of their commands. What can't be decided or sent is an incident of this
         one transaction, never the shard's end."""
-        now = int(time.time() * 1000)
+        now = self._clock.now()
         try:
             transitions = decide(saga, txn, entry, now)
             return transitions, self._outgoing.encode_commands(transitions)
@@ -348,7 +362,7 @@ class Engine:
         """Take a shard, however long Kafka is away."""
         while True:
             try:
-                shard = Shard(number, self._settings, self._admin, self._codec, self._folder)
+                shard = Shard(number, self._clients, self._admin, self._codec, self._folder, self._clock)
             except KantorError as error:
                 log.warning("shard %d can't be taken yet: %s", number, error, extra={"action": "take_failed"})
                 if self._stop.wait(1.0):

@@ -5,12 +5,11 @@ Decodes only what some saga wants of a payload; says in the entry what could not
 
 from __future__ import annotations
 
-import time
-
+from kantor.clients import Record
+from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.envelope import TRANSACTION_ENDED
 from kantor.errors import CodecError, RegistryUnavailableError, UnknownSchemaError
-from kantor.kafka import Record
 from kantor_orchestrator import journal
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Transaction
@@ -118,7 +117,8 @@ def message_entry(record: Record, headers: Headers, type_: str, sent: int) -> En
 class PayloadReader:
     """Adds to an entry what some saga wants of its payload."""
 
-    def __init__(self, codec: Codec, definitions: Definitions, schema_grace: float) -> None:
+    def __init__(self, codec: Codec, definitions: Definitions, schema_grace: float, clock: Clock) -> None:
+        self._clock = clock
         self._codec = codec
         self._definitions = definitions
         self._grace = schema_grace
@@ -141,8 +141,8 @@ class PayloadReader:
         try:
             payload = self._codec.decode(value, headers)
         except UnknownSchemaError as error:
-            first = self._unknown.setdefault(error.schema_id, time.monotonic())
-            if time.monotonic() - first < self._grace:
+            first = self._unknown.setdefault(error.schema_id, self._clock.monotonic())
+            if self._clock.monotonic() - first < self._grace:
                 raise NotYet(str(error)) from error
             entry.error = str(error)
             return

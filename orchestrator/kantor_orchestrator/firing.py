@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 
+from kantor.clients import Clients, Consumer
+from kantor.clock import Clock
 from kantor.errors import KafkaUnavailableError
-from kantor.kafka import Consumer, KafkaSettings, Producer
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.shard import Shard
@@ -19,10 +19,11 @@ class Firing:
     """Appends with a producer of its own, outside the shards' Kafka transactions: an entry may come twice, and what is
     early or stale does nothing (rule 7a.8)."""
 
-    def __init__(self, settings: KafkaSettings, consumer: Consumer, metrics: EngineMetrics) -> None:
+    def __init__(self, clients: Clients, consumer: Consumer, metrics: EngineMetrics, clock: Clock) -> None:
         """``consumer``: the engine's, asked for the journal's end."""
         self._consumer = consumer
-        self._producer = Producer(settings, "kantor-engine-timers", linger_ms=0)
+        self._clock = clock
+        self._producer = clients.producer("kantor-engine-timers", linger_ms=0)
         self._metrics = metrics
 
     def poll(self) -> None:
@@ -36,7 +37,7 @@ class Firing:
         watermark has passed the due time, and the shard has processed the journal up to an end that was sampled after
         it was due. So lag never compensates. A pause between two attempts needs neither.
         """
-        now = int(time.time() * 1000)
+        now = self._clock.now()
         shard.load_timers(now)
         self._fire(shard, shard.pauses, now, now)
         first = shard.verdicts.first()

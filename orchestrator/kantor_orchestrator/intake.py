@@ -10,16 +10,16 @@ clock once it has journaled past all of them.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from threading import Event
 from uuid import uuid4
 from zlib import crc32
 
+from kantor.clients import STUCK, Clients, Partition, Record
+from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.envelope import TRANSACTION_ID, header_map, transaction_id_of
 from kantor.errors import EnvelopeError, KafkaUnavailableError, KantorError
-from kantor.kafka import STUCK, Admin, Consumer, KafkaSettings, Partition, Producer, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.metrics import IntakeMetrics
@@ -38,16 +38,26 @@ _valid = TRANSACTION_ID.fullmatch
 
 
 class Intake:
-    """One member of the intake group. One thread calls :meth:`run`."""
+    """One member of the intake group. One thread calls :meth:`run`, or in place of it :meth:`start`, :meth:`turn` as
+    often as it likes, and :meth:`close`."""
 
-    def __init__(self, settings: KafkaSettings, shards: int, metrics: IntakeMetrics) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        shards: int,
+        metrics: IntakeMetrics,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        sampler: Executor | None = None,
+    ) -> None:
+        """``sampler`` asks the broker for ends while records are read; a thread of intake's own unless given."""
+        self._clock = clock
         self._shards = shards
         self._metrics = metrics
         self._name = f"intake-{uuid4().hex[:8]}"
-        self._admin = Admin(settings, "kantor-intake-admin")
-        self._consumer = Consumer(settings, "kantor-intake", group=INTAKE_GROUP, ends=True)
-        self._producer = Producer(
-            settings,
+        self._admin = clients.admin("kantor-intake-admin")
+        self._consumer = clients.consumer("kantor-intake", group=INTAKE_GROUP, ends=True)
+        self._producer = clients.producer(
             "kantor-intake",
             # Order survives whatever happens: never give up on a record, never let a later one overtake it.
             extra={
@@ -61,14 +71,24 @@ class Intake:
         self._reached: dict[Partition, int] = {}  # journaled past this offset
         self._uncorrelated: dict[str, journal.Uncorrelated] = {}
         self._uncorrelated_changed = False
-        self._sampler = ThreadPoolExecutor(1, "watermark")
-        self._sample: Future[tuple[int, dict[Partition, int], list[str]]] | None = None
+        self._sampler = sampler or ThreadPoolExecutor(1, "watermark")
+        self._sample: Future[tuple[int, dict[Partition, int], dict[str, int]]] | None = None
         self._next_watermark = 0.0
         self._next_commit = 0.0
 
     def run(self, stop: Event, ready: Callable[[], None]) -> None:
         """Work until ``stop``. Raises ``KantorError`` when a record can't be delivered: the caller starts a new one,
         which goes on after the last committed position."""
+        try:
+            self.start(ready)
+            while not stop.is_set():
+                self.turn()
+            self._commit(wait=True)
+        finally:
+            self.close()
+
+    def start(self, ready: Callable[[], None]) -> None:
+        """Join the group."""
 
         def assigned(partitions: list[Partition]) -> None:
             self._learn_topics([topic for topic, _ in partitions])
@@ -78,24 +98,26 @@ class Intake:
 
         self._consumer.subscribe([PATTERN], on_assign=assigned, on_revoke=self._revoked, on_lost=self._forget)
         ready()
-        try:
-            while not stop.is_set():
-                batch = self._consumer.poll(0.05, BATCH)
-                if batch.records:
-                    self._journal(batch.records)
-                if batch.ends:
-                    self._advance(batch.ends)
-                now = time.monotonic()
-                if now >= self._next_watermark or self._sample is not None:
-                    self._watermark(now)
-                if now >= self._next_commit:
-                    self._next_commit = now + COMMIT_INTERVAL
-                    self._commit(wait=False)
-            self._commit(wait=True)
-        finally:
-            self._sampler.shutdown(wait=True, cancel_futures=True)
-            self._consumer.close()
-            self._producer.purge()
+
+    def turn(self) -> None:
+        """One turn of the loop: journal what is there; at times commit, and tell the shards the time."""
+        batch = self._consumer.poll(0.05, BATCH)
+        if batch.records:
+            self._journal(batch.records)
+        if batch.ends:
+            self._advance(batch.ends)
+        now = self._clock.monotonic()
+        if now >= self._next_watermark or self._sample is not None:
+            self._watermark(now)
+        if now >= self._next_commit:
+            self._next_commit = now + COMMIT_INTERVAL
+            self._commit(wait=False)
+
+    def close(self) -> None:
+        """Leave the group: what is delivered is committed, what is not is another's."""
+        self._sampler.shutdown(wait=True, cancel_futures=True)
+        self._consumer.close()
+        self._producer.purge()
 
     def _journal(self, records: list[Record]) -> None:
         """Append what belongs to a transaction; returns when the broker has all of it. Only then are these records done:
@@ -204,8 +226,9 @@ class Intake:
             self._name,
             clock,
             [f"{topic}/{partition}" for topic, partition in ends],
-            existing,
+            list(existing),
             self._uncorrelated if self._uncorrelated_changed else {},
+            sum(existing.values()),
         ).dump()
         for shard in range(self._shards):
             self._producer.produce(topics.JOURNAL, watermark, None, journal.WATERMARK_HEADERS, shard)
@@ -213,9 +236,10 @@ class Intake:
         self._uncorrelated_changed = False
         self._metrics.watermark(clock / 1000)
 
-    def _sample_ends(self, assignment: list[Partition]) -> tuple[int, dict[Partition, int], list[str]]:
-        clock = int(time.time() * 1000)
-        existing = sorted(name for name in self._admin.topics() if name.startswith(("evt.", "cmd.")))
+    def _sample_ends(self, assignment: list[Partition]) -> tuple[int, dict[Partition, int], dict[str, int]]:
+        clock = self._clock.now()
+        found = self._admin.topics()
+        existing = {name: found[name] for name in sorted(found) if name.startswith(("evt.", "cmd."))}
         return clock, self._admin.ends(assignment), existing
 
     # -- positions

@@ -93,7 +93,8 @@ class Watermark:
     """Everything that was in ``partitions`` at ``clock`` (intake's clock, ms) is in the journal.
 
     ``topics``: every source topic that exists, whoever reads it; what is not among them holds up nobody any more.
-    ``uncorrelated`` is there when it has changed.
+    ``uncorrelated`` is there when it has changed. ``sources``: how many source partitions exist; where nobody has been past
+    some of them yet, nobody knows what is in them.
     """
 
     intake: str  # which intake process
@@ -101,6 +102,7 @@ class Watermark:
     partitions: list[str]  # topic/partition
     topics: list[str]
     uncorrelated: dict[str, Uncorrelated] = field(default_factory=dict)
+    sources: int = 0
 
     def dump(self) -> bytes:
         found: dict[str, Any] = {
@@ -108,6 +110,7 @@ class Watermark:
             "clock": self.clock,
             "partitions": self.partitions,
             "topics": self.topics,
+            "sources": self.sources,
         }
         if self.uncorrelated:
             found["uncorrelated"] = {
@@ -125,4 +128,5 @@ class Watermark:
             list(found["partitions"]),
             list(found["topics"]),
             {topic: Uncorrelated(**u) for topic, u in found.get("uncorrelated", {}).items()},
+            int(found.get("sources", 0)),
         )

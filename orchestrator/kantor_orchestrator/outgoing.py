@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 
 from kantor import envelope
+from kantor.clock import Clock
 from kantor.codec import Codec, Encoder
 from kantor.envelope import Envelope
 from kantor.errors import EncodingError
@@ -35,7 +35,8 @@ _END_HEADERS: list[tuple[str, bytes | None]] = [("ce_type", envelope.TRANSACTION
 class Outgoing:
     """Writes into a shard's open Kafka transaction."""
 
-    def __init__(self, codec: Codec, definitions: Definitions, metrics: EngineMetrics) -> None:
+    def __init__(self, codec: Codec, definitions: Definitions, metrics: EngineMetrics, clock: Clock) -> None:
+        self._clock = clock
         self._codec = codec
         self._definitions = definitions
         self._metrics = metrics
@@ -102,7 +103,7 @@ class Outgoing:
             type=command.type,
             correlation_id=command.about or txn.id,
             causation_id=command.causation_id or None,
-            time=int(time.time() * 1000),
+            time=self._clock.now(),
             idempotency_key=command.idempotency_key,
             expiry_time=command.expires_at or None,
             reverses=command.reverses or None,

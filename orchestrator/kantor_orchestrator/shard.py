@@ -16,15 +16,15 @@ timers); ``engine.py`` moves it.
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from kantor.clients import Admin, Clients, Partition, Record
+from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError
-from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Producer, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.entry import COMPENSATION_RETRY, EXPIRY, RETRY, timers_of
 from kantor_orchestrator.core.transaction import ENDED, Status, Transaction
@@ -64,9 +64,9 @@ class Batch:
 
     __slots__ = ("began", "changed", "done", "group_metadata", "marks", "urgent")
 
-    def __init__(self, group_metadata: Any) -> None:
+    def __init__(self, group_metadata: Any, began: float) -> None:
         self.group_metadata = group_metadata  # of the batch's begin (rule 4)
-        self.began = time.monotonic()
+        self.began = began  # monotonic, s
         self.changed: dict[str, Transaction] = {}
         self.marks: set[str] = set()
         self.done = 0  # entries
@@ -77,7 +77,7 @@ class Shard:
     """One shard, taken. Owned by the engine's thread; only :meth:`commit` runs in another one."""
 
     def __init__(
-        self, number: int, settings: KafkaSettings, admin: Admin, codec: Codec, folder: Path
+        self, number: int, clients: Clients, admin: Admin, codec: Codec, folder: Path, clock: Clock
     ) -> None:
         """Take the shard. Raises ``KafkaUnavailableError``: try again, nothing was changed."""
         self.number = number
@@ -85,6 +85,7 @@ class Shard:
         self.position = 0  # next journal offset
         self.clock = 0
         self.watermarks: dict[str, int] = {}
+        self._sources = 0  # how many of these there must be
         self.marks: dict[str, int] = {}
         self.pending: deque[Record] = deque()
         self.batch: Batch | None = None
@@ -92,6 +93,7 @@ class Shard:
         self.not_before = 0.0  # monotonic: waiting for a schema or a definition until then
         self.fence: tuple[int, int] | None = None  # (sampled at ms, journal end): see the engine's timers
         self._codec = codec
+        self._clock = clock
         self._encode_state = codec.encoder(system("TransactionState"), topics.STATE)
         self._encode_shard = codec.encoder(system("ShardRecord"), topics.STATE)
         self._encode_mark = codec.encoder(system("SourceMark"), topics.STATE)
@@ -102,11 +104,10 @@ class Shard:
         self._horizon = 0
         self._changelog = 0
         self._kept = 0  # the journal position of the last commit
-        self._last_flush = time.monotonic()
+        self._last_flush = self._clock.monotonic()
         self._saved_position = 0  # the group's
         self._grouped_at = -GROUP_INTERVAL
-        self.producer = Producer(
-            settings,
+        self.producer = clients.producer(
             f"kantor-engine-{number}",
             transactional_id=f"kantor-engine-{number}",
             linger_ms=LINGER,
@@ -115,29 +116,29 @@ class Shard:
         self.producer.init_transactions()
         state: Partition = (topics.STATE, number)
         topic_id = admin.topic_ids([topics.STATE])[topics.STATE]
-        self._store = Store(folder / f"shard-{number}.db", f"{topic_id}/{number}", STORE_MAX_AGE)
+        self._store = Store(folder / f"shard-{number}.db", f"{topic_id}/{number}", STORE_MAX_AGE, clock)
         end = admin.ends([state])[state]
-        self._restore(settings, state, end)
+        self._restore(clients, state, end)
         if self._store.journal_position > self.position:
             # The broker said that a batch was committed, and lost it in a crash (docs/decisions/0011).
             ahead = f"it is ahead of the state ({self._store.journal_position} > {self.position})"
             self._store.wipe(ahead)
-            self._restore(settings, state, end)
+            self._restore(clients, state, end)
         self._saved_position = self.position
-        self.load_timers(int(time.time() * 1000))
+        self.load_timers(clock.now())
 
     # -- taking
 
-    def _restore(self, settings: KafkaSettings, state: Partition, end: int) -> None:
+    def _restore(self, clients: Clients, state: Partition, end: int) -> None:
         start = self._store.position
         if start > end:
             self._store.wipe(f"it is ahead of the changelog ({start} > {end})")
             start = 0
-        began, records = time.monotonic(), 0
+        began, records = self._clock.monotonic(), 0
         waiting, closed = 0.0, False
         # The shard's own records are not in the store: they are read from the whole changelog, which compaction keeps
         # near the live transactions; snapshots that the store has are passed over.
-        reader = Consumer(settings, f"kantor-restore-{self.number}", ends=True, extra=RESTORE_SETTINGS)
+        reader = clients.consumer(f"kantor-restore-{self.number}", ends=True, extra=RESTORE_SETTINGS)
         try:
             reader.assign({state: 0})
             reached = 0
@@ -156,7 +157,7 @@ class Shard:
                 if len(rows) >= FLUSH_ROWS and reached < end:
                     self._store.flush(rows, 0, 0)
                     rows = {}
-                now = time.monotonic()
+                now = self._clock.monotonic()
                 waiting = 0.0 if batch.records else waiting or now
                 if waiting and now - waiting > HANGING and not closed:
                     self._close_hanging(state, reached, end)
@@ -173,7 +174,7 @@ class Shard:
             "shard %d taken: %d records in %.2f s, journal position %d",
             self.number,
             records,
-            time.monotonic() - began,
+            self._clock.monotonic() - began,
             self.position,
             extra={"action": "shard_taken", "shard": self.number},
         )
@@ -239,7 +240,7 @@ class Shard:
             self._batch[id_] = (snapshot, _next_due(txn), _expiry(txn))
             produce(topics.STATE, snapshot, id_.encode(), None, number)
             self._cache[id_] = txn
-        for mark in marks:
+        for mark in sorted(marks):  # the same batch is written the same way
             value = self._encode_mark({"offset": self.marks[mark], "index": 0})
             produce(topics.STATE, value, topics.MARK_PREFIX + mark.encode(), None, number)
         own = {"position": self.position, "clock": self.clock, "watermarks": self.watermarks}
@@ -267,12 +268,12 @@ class Shard:
         taking the shard has them, later ones once in ``GROUP_INTERVAL``. Each costs two requests and a marker, and what
         keeps two owners apart is the ``transactional.id`` (rules 1 and 3).
         """
-        began = time.monotonic()
+        began = self._clock.monotonic()
         if began - self._grouped_at > GROUP_INTERVAL:
             self.producer.send_offsets({(topics.JOURNAL, self.number): self.position}, group_metadata)
             self._grouped_at, self._saved_position = began, self.position
         self.producer.commit()
-        return time.monotonic() - began
+        return self._clock.monotonic() - began
 
     def keep(self) -> None:
         """The batch is committed: what memory holds is the truth now."""
@@ -282,12 +283,12 @@ class Shard:
                 self._cache.pop(id_, None)
         self._dirty.update(self._batch)
         self._batch.clear()
-        if len(self._dirty) >= FLUSH_ROWS or time.monotonic() - self._last_flush > FLUSH_INTERVAL:
+        if len(self._dirty) >= FLUSH_ROWS or self._clock.monotonic() - self._last_flush > FLUSH_INTERVAL:
             self.flush()
 
     def flush(self) -> None:
         """Bring the store up to the last commit."""
-        self._last_flush = time.monotonic()
+        self._last_flush = self._clock.monotonic()
         if self._dirty:
             self._store.flush(self._dirty, self._changelog, self._kept)
             self._dirty = {}
@@ -308,9 +309,12 @@ class Shard:
 
     def low_watermark(self) -> int:
         """Everything up to this time (ms) has been processed; 0 if that is not known."""
+        if len(self.watermarks) < self._sources:
+            return 0  # nobody has told of some source yet: an intake may have it, and lag
         return min(self.watermarks.values(), default=0)
 
     def watermark(self, found: journal.Watermark) -> None:
+        self._sources = found.sources
         existing = set(found.topics)
         for partition in [p for p in self.watermarks if p.rpartition("/")[0] not in existing]:
             del self.watermarks[partition]
@@ -337,7 +341,7 @@ class Shard:
 
     def is_unsaved_for(self, seconds: float) -> bool:
         """Whether the position has moved and the group's is older than this."""
-        return self.position > self._saved_position and time.monotonic() - self._grouped_at > seconds
+        return self.position > self._saved_position and self._clock.monotonic() - self._grouped_at > seconds
 
 
 def _next_due(txn: Transaction) -> int | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kantor.clients import Admin, TopicSpec
 from kantor.errors import ConfigError
-from kantor.kafka import Admin, TopicSpec
 
 JOURNAL = "sys.kantor.journal"
 HISTORY = "sys.kantor.history"

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from kantor_schemas import Schema
@@ -103,7 +105,7 @@ def compile_writer(schema: Schema, prefix: bytes = b"") -> Write | None:
     except _NotHandledError:
         return None
     lines = ["def write(value):", *source.lines, f" return join(({prefix!r}, {', '.join(parts)}))"]
-    exec("\n".join(lines), source.names)  # noqa: S102 - our own text: what the schema gives it are field names, as literals
+    exec(_code("\n".join(lines)), source.names)  # noqa: S102 - our own text: what the schema gives it are field names, as literals
     write: Write = source.names["write"]
     return write
 
@@ -116,9 +118,14 @@ def compile_reader(schema: Schema) -> Read | None:
     except (_NotHandledError, KeyError, TypeError):  # no record, or no Avro at all: fastavro says so
         return None
     lines = ["def read(b, i):", *source.lines, " if i != len(b): raise IndexError(i)", f" return {value}"]
-    exec("\n".join(lines), source.names)  # noqa: S102 - as above
+    exec(_code("\n".join(lines)), source.names)  # noqa: S102 - as above
     read: Read = source.names["read"]
     return read
+
+
+@lru_cache(1024)  # a codec is made for each life of a role, the schemas stay the same
+def _code(text: str) -> CodeType:
+    return compile(text, "<schema>", "exec")
 
 
 class _NotHandledError(Exception):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from kantor.clients import STUCK, Batch, Clients, Consumer, Partition, Producer, Record
+from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.errors import FencedError, KafkaUnavailableError, KantorError
-from kantor.kafka import STUCK, Batch, Consumer, KafkaSettings, Partition, Producer, Record
 from kantor.metrics import Metrics
 from kantor.topics import MAX_RECORD
 from kantor.writing import Outgoing
@@ -66,18 +66,17 @@ def _starts(records: Sequence[Record]) -> dict[Partition, int]:
     return {(record.topic(), record.partition()): record.offset() for record in reversed(records)}
 
 
-def transactional_producer(settings: KafkaSettings, transactional_id: str) -> Producer:
-    return Producer(
-        settings,
+def transactional_producer(clients: Clients, transactional_id: str) -> Producer:
+    return clients.producer(
         transactional_id,
         transactional_id=transactional_id,
         extra={"message.max.bytes": MAX_RECORD},
     )
 
 
-def waiting_producer(settings: KafkaSettings, client_id: str) -> Producer:
+def waiting_producer(clients: Clients, client_id: str) -> Producer:
     """Without a time limit for a delivery: an outage is waited out, and nothing after it is committed before."""
-    return Producer(settings, client_id, extra={"message.timeout.ms": 0, "message.max.bytes": MAX_RECORD})
+    return clients.producer(client_id, extra={"message.timeout.ms": 0, "message.max.bytes": MAX_RECORD})
 
 
 class TransactionalDelivery:
@@ -87,7 +86,10 @@ class TransactionalDelivery:
     group back.
     """
 
-    def __init__(self, consumer: Consumer, producer: Producer, metrics: Metrics) -> None:
+    def __init__(
+        self, consumer: Consumer, producer: Producer, metrics: Metrics, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._clock = clock
         self._consumer = consumer
         self._producer = producer
         self._metrics = metrics
@@ -146,10 +148,10 @@ class TransactionalDelivery:
 
     def _skip(self, records: Sequence[Record]) -> None:
         if not self._skipped:
-            self._skipped_since = time.monotonic()
+            self._skipped_since = self._clock.monotonic()
         self._skipped |= _ends(records)
         self._skipped_from = _starts(records) | self._skipped_from
-        if time.monotonic() - self._skipped_since > _SKIPPED_FOR:
+        if self._clock.monotonic() - self._skipped_since > _SKIPPED_FOR:
             self._commit_skipped()
 
     def _commit_skipped(self) -> None:
@@ -169,7 +171,7 @@ class TransactionalDelivery:
 
     def idle(self) -> None:
         self._producer.poll()
-        if self._skipped and time.monotonic() - self._skipped_since > _SKIPPED_FOR:
+        if self._skipped and self._clock.monotonic() - self._skipped_since > _SKIPPED_FOR:
             self._commit_skipped()
 
     def revoked(self, partitions: list[Partition]) -> None:
@@ -198,11 +200,14 @@ class AtLeastOnceDelivery:
     """Positions after the answers, and the answers after the inbox's SQL commit if there is an inbox. What is delivered
     again after a crash is answered again, with the same ids."""
 
-    def __init__(self, consumer: Consumer, producer: Producer, stop: threading.Event) -> None:
+    def __init__(
+        self, consumer: Consumer, producer: Producer, stop: threading.Event, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         """``stop``: set when an outage shall not be waited out any more."""
         self._consumer = consumer
         self._producer = producer
         self._stop = stop
+        self._clock = clock
         #: Positions of what is answered; and of those, what no commit was asked for yet.
         self._done: dict[Partition, int] = {}
         self._uncommitted: dict[Partition, int] = {}
@@ -218,13 +223,13 @@ class AtLeastOnceDelivery:
     def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> None:
         for topic, value, key, headers in answers:
             self._producer.produce(topic, value, key, headers)
-        patience = time.monotonic() + STUCK
+        patience = self._clock.monotonic() + STUCK
         while answers:
             try:
                 self._producer.flush(1.0)
                 break
             except KafkaUnavailableError:
-                if self._stop.is_set() or time.monotonic() > patience:
+                if self._stop.is_set() or self._clock.monotonic() > patience:
                     raise
         ends = _ends(records)
         self._done |= ends
@@ -232,7 +237,7 @@ class AtLeastOnceDelivery:
         self._commit()
 
     def _commit(self) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if self._uncommitted and now - self._committed_at > _COMMIT_EVERY:
             self._consumer.commit(self._uncommitted)
             self._uncommitted, self._committed_at = {}, now

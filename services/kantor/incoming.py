@@ -41,13 +41,15 @@ class Incoming:
 
     @property
     def key(self) -> str:
-        """What the inbox knows it by: the same for whatever asks for the same thing."""
-        key = self.headers.get("ce_idempotencykey") if self.handler.is_command else None
-        if key:
-            return key.decode("utf-8", "replace")
+        """What the inbox knows it by: the same for whatever asks for the same thing, or tells the same fact (a command that
+        was sent twice is answered twice, by two events with one key)."""
+        found = self.headers.get("ce_idempotencykey")
+        key = found.decode("utf-8", "replace") if found else self.message_id
+        if found and self.handler.is_command:
+            return key
         source = self.headers["ce_source"]
         assert source is not None
-        return f"{source.decode('utf-8', 'replace')}\n{self.message_id}"
+        return f"{source.decode('utf-8', 'replace')}\n{key}"
 
     def actions(self) -> list[str]:
         """What a compensation may call this action in ``ce_reverses``: of a choreographed one, the orchestrator knows the

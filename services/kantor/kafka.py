@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient
@@ -30,34 +30,31 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
+from kantor.clients import BEGINNING, END, Batch, Listener, Partition, Record, TopicSpec
 from kantor.errors import ConfigError, FencedError, KafkaUnavailableError, KantorError
 
-log = logging.getLogger("kantor.kafka")
+__all__ = [
+    "BEGINNING",
+    "END",
+    "ENV_BOOTSTRAP",
+    "ENV_PREFIX",
+    "Admin",
+    "Batch",
+    "Consumer",
+    "KafkaSettings",
+    "Listener",
+    "Partition",
+    "Producer",
+    "Record",
+    "TopicSpec",
+]
 
-#: Seconds after which a producer that delivers nothing is replaced: it may be stuck for good (docs/decisions/0003).
-STUCK = 20.0
+log = logging.getLogger("kantor.kafka")
 
 ENV_BOOTSTRAP = "KANTOR_BOOTSTRAP_SERVERS"
 ENV_PREFIX = "KANTOR_KAFKA_"
 
-BEGINNING = ck.OFFSET_BEGINNING
-END = ck.OFFSET_END
 _EOF = ck.KafkaError._PARTITION_EOF
-
-#: (topic, partition)
-Partition = tuple[str, int]
-
-
-class Record(Protocol):
-    """One record as read from a topic."""
-
-    def topic(self) -> str: ...
-    def partition(self) -> int: ...
-    def offset(self) -> int: ...
-    def key(self) -> bytes | None: ...
-    def value(self) -> bytes | None: ...
-    def headers(self) -> list[tuple[str, bytes | None]] | None: ...
-    def timestamp(self) -> tuple[int, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +93,31 @@ class KafkaSettings:
             **self.extra,
         }
 
+    # -- Clients
 
-class Batch:
-    """What one poll brought: records, and the partitions whose end was met (next offset there)."""
+    def consumer(
+        self,
+        client_id: str,
+        *,
+        group: str | None = None,
+        ends: bool = False,
+        isolation: str = "read_committed",
+        extra: Mapping[str, Any] | None = None,
+    ) -> Consumer:
+        return Consumer(self, client_id, group=group, ends=ends, isolation=isolation, extra=extra)
 
-    __slots__ = ("ends", "records")
+    def producer(
+        self,
+        client_id: str,
+        *,
+        transactional_id: str | None = None,
+        linger_ms: float = 5,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Producer:
+        return Producer(self, client_id, transactional_id=transactional_id, linger_ms=linger_ms, extra=extra)
 
-    def __init__(self, records: list[Record], ends: dict[Partition, int]) -> None:
-        self.records = records
-        self.ends = ends
-
-
-Listener = Callable[[list[Partition]], "Mapping[Partition, int] | None"]
+    def admin(self, client_id: str = "kantor-admin") -> Admin:
+        return Admin(self, client_id)
 
 
 class Consumer:
@@ -388,16 +398,6 @@ class Producer:
             function(*arguments)
         except ck.KafkaException as error:
             _translate(error)
-
-
-@dataclass(frozen=True, slots=True)
-class TopicSpec:
-    """A topic as it should be created; ``replication`` -1 takes the broker's default."""
-
-    name: str
-    partitions: int = -1
-    config: Mapping[str, str] = field(default_factory=dict)
-    replication: int = -1
 
 
 class Admin:

@@ -23,12 +23,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
+from kantor.clients import Record
 from kantor.codec import Codec
 from kantor.errors import CodecError, EnvelopeError, KantorError, Retryable
 from kantor.handlers import Context, Handler, MessageType
 from kantor.inbox import Inbox
 from kantor.incoming import Incoming
-from kantor.kafka import Record
 from kantor.metrics import Metrics
 from kantor.records import StepFailed
 from kantor.topics import dead_letters

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Iterable
 from typing import Any
 
 from kantor import topics
+from kantor.clients import Clients
+from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec
 from kantor.envelope import TRANSACTION_ID
 from kantor.errors import EnvelopeError, KafkaUnavailableError, KantorError
 from kantor.handlers import MessageType
-from kantor.kafka import Admin, KafkaSettings, Producer
 from kantor.messages import Message
 from kantor.schemas import schema_store
 from kantor.writing import Outgoing, Writer
@@ -29,15 +29,21 @@ class Publisher:
     """
 
     def __init__(
-        self, service: str, settings: KafkaSettings, types: Iterable[MessageType] = (), *, wait: bool = False
+        self,
+        service: str,
+        clients: Clients,
+        types: Iterable[MessageType] = (),
+        *,
+        wait: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """``wait``: each call returns only when the broker has the message."""
-        self._settings = settings
+        self._clients = clients
+        self._clock = clock
         self._wait = wait
-        self._writer = Writer(service, Codec(schema_store(settings)))
+        self._writer = Writer(service, Codec(schema_store(clients)))
         self._known: set[MessageType] = set()
-        self._producer = Producer(
-            settings,
+        self._producer = clients.producer(
             f"kantor-kit-{service}-publisher",
             linger_ms=0 if wait else 5,
             extra={"delivery.report.only.error": False} if wait else None,
@@ -60,7 +66,7 @@ class Publisher:
         with self._lock:
             if type(message) not in self._known:
                 self._learn({type(message)})
-            record = self._writer.start(self._writer.encode(message, time.time_ns() // 1_000_000), id_, index)
+            record = self._writer.start(self._writer.encode(message, self._clock.now()), id_, index)
         if self._wait:
             self._deliver(record)
         else:
@@ -88,9 +94,9 @@ class Publisher:
             record.headers,
             on_delivery=lambda error, _: verdict.append(error),
         )
-        deadline = time.monotonic() + _TIMEOUT
+        deadline = self._clock.monotonic() + _TIMEOUT
         while not verdict:
-            if time.monotonic() > deadline:
+            if self._clock.monotonic() > deadline:
                 raise KafkaUnavailableError(f"not delivered within {_TIMEOUT:.0f} s")
             # Short, because another thread's poll may have served our verdict.
             self._producer.poll(0.005)
@@ -100,7 +106,7 @@ class Publisher:
     def _learn(self, types: set[MessageType]) -> None:
         if not types:
             return
-        topics.ensure(Admin(self._settings), [type_.TOPIC for type_ in types])
+        topics.ensure(self._clients.admin(), [type_.TOPIC for type_ in types])
         for type_ in types:
             self._writer.learn(type_)
         self._known |= types

@@ -7,11 +7,13 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from kantor import logs, topics
+from kantor.clients import Clients, Partition, Record
+from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec, SchemaStore
 from kantor.delivery import (
     AtLeastOnceDelivery,
@@ -30,7 +32,6 @@ from kantor.errors import (
 from kantor.health import HealthServer
 from kantor.inbox import Inbox, StoreError
 from kantor.instance import Instance
-from kantor.kafka import Admin, Consumer, KafkaSettings, Partition, Record
 from kantor.metrics import Metrics
 from kantor.processing import Processor
 from kantor.schemas import schema_store
@@ -49,10 +50,10 @@ _BATCH = 500
 _PAUSE = 1.0
 
 
-def run(service: Service, settings: KafkaSettings) -> None:
+def run(service: Service, clients: Clients) -> None:
     """See ``Service.run``."""
     logs.configure(service.name)
-    runner = Runner(service, settings)
+    runner = Runner(service, clients)
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
@@ -65,10 +66,10 @@ def run(service: Service, settings: KafkaSettings) -> None:
 class Runner:
     """Runs one service until :meth:`stop`. The thread that calls :meth:`run` owns everything."""
 
-    def __init__(self, service: Service, settings: KafkaSettings, *, http_port: int | None = None) -> None:
+    def __init__(self, service: Service, clients: Clients, *, http_port: int | None = None) -> None:
         self.metrics = Metrics()
         self._service = service
-        self._settings = settings
+        self._clients = clients
         self._http_port = http_port
         self._port = 0
         self._stop = threading.Event()
@@ -104,7 +105,7 @@ class Runner:
             inbox = None if self._service.store is None else self._service.store.open()
             if inbox is not None:
                 opened.callback(inbox.close)
-            self._sessions(schema_store(self._settings), inbox, instance)
+            self._sessions(schema_store(self._clients), inbox, instance)
 
     def _sessions(self, schemas: SchemaStore, inbox: Inbox | None, instance: str) -> None:
         """One after the other until stopped: only a declaration or setting that can't work ends them."""
@@ -125,63 +126,104 @@ class Runner:
 
     def _session(self, schemas: SchemaStore, inbox: Inbox | None, instance: str) -> None:
         """From joining the group to leaving it. Raises when everything has to be set up anew."""
-        service = self._service
-        read = sorted({handler.topic for handler in service.handlers})
-        written = {type_.TOPIC for handler in service.handlers for type_ in handler.answers}
-        written |= {failure_topic(service.name), topics.dead_letters(service.name)}
-        written |= {type_.TOPIC for type_ in service.publishes}
-        topics.ensure(Admin(self._settings, f"kantor-kit-{service.name}"), [*read, *written])
-        processor = Processor(service, Codec(schemas), self.metrics, inbox)
-        client_id = f"kantor-kit-{service.name}"
-        consumer = Consumer(self._settings, client_id, group=service.name)
-        delivery: Delivery
-        if service.transactional:
-            id_ = f"{client_id}-{instance}"
-            log.info("joining", extra={"action": "join", "transactional_id": id_})
-            producer = transactional_producer(self._settings, id_)
-            delivery = TransactionalDelivery(consumer, producer, self.metrics)
-        else:
-            producer = waiting_producer(self._settings, client_id)
-            delivery = AtLeastOnceDelivery(consumer, producer, self._stop)
+        session = Session(
+            self._service, self._clients, schemas, self.metrics, inbox, instance=instance, stop=self._stop
+        )
         try:
-            delivery.start()
-            consumer.subscribe(
-                read, on_assign=self._assigned, on_revoke=delivery.revoked, on_lost=delivery.lost
-            )
-            self._loop(processor, delivery)
+            session.start(self._assigned)
+            while not self._stop.is_set():
+                session.turn()
         finally:
-            consumer.close()
-            delivery.close()
-
-    def _loop(self, processor: Processor, delivery: Delivery) -> None:
-        in_flight, commits = self.metrics.in_flight, self.metrics.commits
-        while not self._stop.is_set():
-            records = delivery.poll(_POLL, _BATCH)
-            if not records:
-                delivery.idle()
-                self._service.serve()
-                continue
-            in_flight.set(len(records))
-            answers = self._answers(processor, records)
-            if answers is None:
-                return
-            started = time.perf_counter()
-            delivery.finish(records, answers)
-            commits.observe(time.perf_counter() - started)
-            in_flight.set(0)
-
-    def _answers(self, processor: Processor, records: Sequence[Record]) -> list[Outgoing] | None:
-        """The batch's answers; waits while store or registry are not there. None: stopped meanwhile, nothing is done."""
-        while True:
-            try:
-                return processor.batch(records)
-            except (RegistryUnavailableError, StoreError) as error:
-                log.warning("waiting: %s", error, extra={"action": "unavailable"})
-                if self._stop.wait(_PAUSE):
-                    return None
+            session.close()
 
     def _assigned(self, partitions: list[Partition]) -> None:
         if not self._ready.is_set():
             self._ready.set()
             log.info("ready", extra={"action": "ready", "port": self._port})
         log.info("got partitions %s", partitions, extra={"action": "assigned", "partitions": len(partitions)})
+
+
+class Session:
+    """A service's membership in its group, from joining to leaving. One thread: :meth:`start`, :meth:`turn` as often as it
+    likes, :meth:`close`. Whatever raises ``KantorError`` ends it: close it, and set up another one."""
+
+    def __init__(
+        self,
+        service: Service,
+        clients: Clients,
+        schemas: SchemaStore,
+        metrics: Metrics,
+        inbox: Inbox | None,
+        *,
+        instance: str,
+        stop: threading.Event,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """Makes missing topics and publishes schemas. ``instance``: see ``Instance``, for a transactional service.
+        ``stop`` ends waiting. Raises as ``topics.ensure`` and ``SchemaStore.id_of``."""
+        self._service = service
+        self._metrics = metrics
+        self._stop = stop
+        self._topics = sorted({handler.topic for handler in service.handlers})
+        written = {type_.TOPIC for handler in service.handlers for type_ in handler.answers}
+        written |= {failure_topic(service.name), topics.dead_letters(service.name)}
+        written |= {type_.TOPIC for type_ in service.publishes}
+        topics.ensure(clients.admin(f"kantor-kit-{service.name}"), [*self._topics, *written])
+        self._processor = Processor(
+            service,
+            Codec(schemas),
+            metrics,
+            inbox,
+            clock=clock.now,
+            sleep=clock.sleep,
+            timer=clock.monotonic,
+        )
+        client_id = f"kantor-kit-{service.name}"
+        self._consumer = clients.consumer(client_id, group=service.name)
+        self._delivery: Delivery
+        if service.transactional:
+            id_ = f"{client_id}-{instance}"
+            log.info("joining", extra={"action": "join", "transactional_id": id_})
+            producer = transactional_producer(clients, id_)
+            self._delivery = TransactionalDelivery(self._consumer, producer, metrics, clock)
+        else:
+            producer = waiting_producer(clients, client_id)
+            self._delivery = AtLeastOnceDelivery(self._consumer, producer, stop, clock)
+
+    def start(self, on_assign: Callable[[list[Partition]], None]) -> None:
+        """Join the group. Raises ``KafkaUnavailableError``."""
+        self._delivery.start()
+        self._consumer.subscribe(
+            self._topics, on_assign=on_assign, on_revoke=self._delivery.revoked, on_lost=self._delivery.lost
+        )
+
+    def turn(self) -> None:
+        """Read a batch, handle it and deliver the answers; if there is nothing to read, serve the clients."""
+        records = self._delivery.poll(_POLL, _BATCH)
+        if not records:
+            self._delivery.idle()
+            self._service.serve()
+            return
+        self._metrics.in_flight.set(len(records))
+        answers = self._answers(records)
+        if answers is None:
+            return
+        started = time.perf_counter()
+        self._delivery.finish(records, answers)
+        self._metrics.commits.observe(time.perf_counter() - started)
+        self._metrics.in_flight.set(0)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+        self._delivery.close()
+
+    def _answers(self, records: Sequence[Record]) -> list[Outgoing] | None:
+        """The batch's answers; waits while store or registry are not there. None: stopped meanwhile, nothing is done."""
+        while True:
+            try:
+                return self._processor.batch(records)
+            except (RegistryUnavailableError, StoreError) as error:
+                log.warning("waiting: %s", error, extra={"action": "unavailable"})
+                if self._stop.wait(_PAUSE):
+                    return None

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+from kantor.clients import BEGINNING, Admin, Clients, TopicSpec
 from kantor.codec import MemorySchemas, SchemaStore, parse_schema
 from kantor.errors import CodecError, KafkaUnavailableError, RegistryUnavailableError, UnknownSchemaError
-from kantor.kafka import BEGINNING, Admin, Consumer, KafkaSettings, Producer, TopicSpec
 from kantor.registry import RegistrySchemas
 from kantor_schemas import Schema, canonical_json, full_name, schema_id
 
@@ -32,20 +32,20 @@ _CONSUMER = {"fetch.wait.max.ms": 10}
 _PRODUCER = {"enable.idempotence": False, "acks": "all"}
 
 
-def schema_store(settings: KafkaSettings, url: str | None = None) -> SchemaStore:
+def schema_store(clients: Clients, url: str | None = None) -> SchemaStore:
     """A registry if one is named (``url`` or KANTOR_SCHEMA_REGISTRY_URL), else the topic. Does no I/O yet.
 
     Raises ``ConfigError`` for a malformed URL.
     """
     url = url or os.environ.get(ENV_REGISTRY)
-    return RegistrySchemas(url) if url else KafkaSchemas(settings)
+    return RegistrySchemas(url) if url else KafkaSchemas(clients)
 
 
 class KafkaSchemas:
     """Fingerprint ids, published to ``sys.kantor.schemas``. Thread-safe."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._settings = settings
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self._known = MemorySchemas()
         #: Ids that are in the topic for certain.
         self._published: set[int] = set()
@@ -79,7 +79,7 @@ class KafkaSchemas:
             raise UnknownSchemaError(id_, f"topic {SCHEMAS_TOPIC}") from None
 
     def _publish(self, id_: int, schema: Schema) -> None:
-        producer = Producer(self._settings, "kantor-schemas", linger_ms=0, extra=_PRODUCER)
+        producer = self._clients.producer("kantor-schemas", linger_ms=0, extra=_PRODUCER)
         producer.produce(
             SCHEMAS_TOPIC,
             canonical_json(schema).encode(),
@@ -94,13 +94,13 @@ class KafkaSchemas:
     def _read_to_end(self) -> None:
         admin = self._admin
         if admin is None:
-            admin = Admin(self._settings, "kantor-schemas")
+            admin = self._clients.admin("kantor-schemas")
             admin.create_topics([TopicSpec(SCHEMAS_TOPIC, 1, {"cleanup.policy": "compact"})])
             self._admin = admin
         end = admin.ends([_PARTITION])[_PARTITION]
         if end <= max(self._position, 0):
             return
-        consumer = Consumer(self._settings, "kantor-schemas", ends=True, extra=_CONSUMER)
+        consumer = self._clients.consumer("kantor-schemas", ends=True, extra=_CONSUMER)
         try:
             # Asking for the end first makes it find the leader at once: 10 ms instead of 500.
             consumer.end(_PARTITION)

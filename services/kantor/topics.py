@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from kantor.clients import Admin, TopicSpec
 from kantor.errors import ConfigError
-from kantor.kafka import Admin, TopicSpec
 
 ENV_PARTITIONS = "KANTOR_TOPIC_PARTITIONS"
 #: Bytes: a dead letter may be as large as the largest record that some topic takes.

@@ -72,16 +72,22 @@ class Writer:
     def answers(self, payloads: Iterable[Payload], headers: Mapping[str, bytes | None]) -> list[Outgoing]:
         """Payloads as answers to the message with these headers: its transaction, caused by it, in its trace.
 
-        The n-th answer of a type to one message always gets the same id.
+        The n-th answer of a type to one message always gets the same id. Another attempt of a command is another message:
+        its answer has another id, but the same idempotency key, by which whoever acts on it knows that it tells nothing
+        new. That key is handed down: what was caused by two tellings of one fact is one fact.
         """
         cause, transaction = headers["ce_id"], headers["ce_correlationid"]
         assert cause is not None
+        fact = headers.get("ce_idempotencykey")
         counts: dict[str, int] = {}
         found = []
         for payload in payloads:
             index = counts[payload.type] = counts.get(payload.type, -1) + 1
             out = self._envelope(payload, event_id(cause.decode(), payload.type, index), transaction)
             out.append(("ce_causationid", cause))
+            if fact is not None:
+                key = event_id(fact.decode("utf-8", "replace"), payload.type, index)
+                out.append(("ce_idempotencykey", key.encode()))
             trace = headers.get("traceparent")
             if trace is not None:
                 out.append(("traceparent", trace))

@@ -11,16 +11,6 @@ from integration.apicurio import Registry
 from kantor_orchestrator.dev.broker import DevBroker
 
 
-@pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Bootstrap servers of a Kafka that all tests share. Use topics and groups of your own; never stop it."""
-    broker = DevBroker(tmp_path_factory.mktemp("kafka"))
-    try:
-        yield broker.start()
-    finally:
-        broker.reset()
-
-
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[DevBroker]:
     """A broker for one test, not started yet: the test may start, kill and stop it."""

@@ -197,3 +197,20 @@ def test_a_store_that_cannot_be_opened(tmp_path: Path) -> None:
     """A store in a folder that does not exist is refused, with its path."""
     with pytest.raises(StoreError, match="nowhere"):
         SqliteStore(str(tmp_path / "nowhere" / "service.db")).open()
+
+
+def test_both_answers_to_a_command_tell_one_fact(tmp_path: Path) -> None:
+    """Two attempts are answered by two events, with ids of their own and one idempotency key."""
+    desk = Desk(shipping(tmp_path))
+    first, second = (desk.send(BOOK, id_=id_, key="k1")[0].envelope for id_ in ("c1", "c2"))
+    assert first.id != second.id
+    assert first.idempotency_key == second.idempotency_key == event_id("k1", BOOKED.TYPE, 0)
+    desk.close()
+
+
+def test_a_fact_that_is_told_twice_has_one_effect(desk: Desk, tmp_path: Path) -> None:
+    """Whoever reacts to a step that was asked for twice acts once, and hands the key down."""
+    first = desk.send(RESERVED, id_="m1", key="k1")
+    second = desk.send(RESERVED, id_="m2", key="k1")
+    assert effects(tmp_path) == ["charged o1"]
+    assert [a.envelope.idempotency_key for a in first + second] == [event_id("k1", CAPTURED.TYPE, 0)] * 2

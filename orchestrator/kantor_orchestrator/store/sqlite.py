@@ -8,13 +8,14 @@ Kafka, so nothing is synced: a torn file after a power cut is found by SQLite or
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import apsw
+
+from kantor.clock import SYSTEM_CLOCK, Clock
 
 log = logging.getLogger("kantor.store")
 
@@ -37,13 +38,14 @@ Row = tuple[bytes, int | None, int | None]
 class Store:
     """Snapshots by transaction id, with the changelog position that they are of."""
 
-    def __init__(self, path: Path, changelog: str, max_age: float) -> None:
+    def __init__(self, path: Path, changelog: str, max_age: float, clock: Clock = SYSTEM_CLOCK) -> None:
         """``changelog`` names the state topic and partition, ids included: a store of another cluster is wiped. So is
         one that was last flushed more than ``max_age`` seconds ago: its tombstones may be gone (rule 7a.7).
 
         From now on it is ours: whoever opened it before, and lost the shard since, writes no more. (An engine that was
         frozen does not know; the shard is taken in Kafka before its store is opened.)"""
         self._path = path
+        self._clock = clock
         self._changelog = changelog
         self._owner = uuid4().hex
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,7 @@ class Store:
                 self.wipe("it belongs to another changelog")
             elif not self.position and self._db.execute("SELECT 1 FROM snapshots LIMIT 1").fetchone():
                 self.wipe("its restoring was not finished")
-            elif self.position and time.time() - float(self._fact("flushed_at") or 0) > max_age:
+            elif self.position and clock.now() / 1000 - float(self._fact("flushed_at") or 0) > max_age:
                 self.wipe("it is too old")
             self._claim()
         except apsw.Error as error:
@@ -116,7 +118,7 @@ class Store:
             )
             self._set("position", position)
             self._set("journal_position", journal_position)
-            self._set("flushed_at", time.time())
+            self._set("flushed_at", self._clock.now() / 1000)
 
     def due_before(self, moment: int) -> Iterator[bytes]:
         """Snapshots of transactions with a timer due before ``moment`` (ms)."""

@@ -1,0 +1,136 @@
+"""Clients of a cluster, as the platform and the kit use them: what ``kantor.kafka`` makes, and ``kantor.testing`` too.
+
+One contract suite (``tests/contract``) runs against both, so that they do not drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+#: (topic, partition)
+Partition = tuple[str, int]
+#: In place of an offset: the first there is, and after the last.
+BEGINNING, END = -2, -1
+
+#: Seconds after which a producer that delivers nothing is replaced: it may be stuck for good (docs/decisions/0003).
+STUCK = 20.0
+
+
+class Record(Protocol):
+    """One record as read from a topic."""
+
+    def topic(self) -> str: ...
+    def partition(self) -> int: ...
+    def offset(self) -> int: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+    def headers(self) -> list[tuple[str, bytes | None]] | None: ...
+    def timestamp(self) -> tuple[int, int]: ...
+
+
+class Batch:
+    """What one poll brought: records, and the partitions whose end was met (next offset there)."""
+
+    __slots__ = ("ends", "records")
+
+    def __init__(self, records: list[Record], ends: dict[Partition, int]) -> None:
+        self.records = records
+        self.ends = ends
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as it should be created; ``replication`` -1 takes the broker's default."""
+
+    name: str
+    partitions: int = -1
+    config: Mapping[str, str] = field(default_factory=dict)
+    replication: int = -1
+
+
+Listener = Callable[[list[Partition]], "Mapping[Partition, int] | None"]
+
+
+class Consumer(Protocol):
+    """See ``kantor.kafka.Consumer``."""
+
+    def subscribe(
+        self,
+        topics: Sequence[str],
+        *,
+        on_assign: Listener | None = None,
+        on_revoke: Listener | None = None,
+        on_lost: Listener | None = None,
+    ) -> None: ...
+    def assign(self, positions: Mapping[Partition, int]) -> None: ...
+    def poll(self, timeout: float, limit: int = 1000) -> Batch: ...
+    def commit(self, positions: Mapping[Partition, int], *, wait: bool = False) -> None: ...
+    def committed(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]: ...
+    def assignment(self) -> list[Partition]: ...
+    def seek(self, partition: Partition, offset: int) -> None: ...
+    def pause(self, partitions: Sequence[Partition]) -> None: ...
+    def resume(self, partitions: Sequence[Partition]) -> None: ...
+    def end(self, partition: Partition, timeout: float = 10.0) -> int: ...
+    def group_metadata(self) -> Any: ...
+    def close(self) -> None: ...
+
+
+class Producer(Protocol):
+    """See ``kantor.kafka.Producer``."""
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]] | None,
+        partition: int = -1,
+        on_delivery: Callable[[Any, Any], None] | None = None,
+    ) -> None: ...
+    def poll(self, timeout: float = 0) -> None: ...
+    def flush(self, timeout: float = 30.0) -> None: ...
+    def init_transactions(self, timeout: float = 60.0) -> None: ...
+    def begin(self) -> None: ...
+    def send_offsets(
+        self, positions: Mapping[Partition, int], group_metadata: Any, timeout: float = 10.0
+    ) -> None: ...
+    def commit(self, timeout: float = 10.0) -> None: ...
+    def abort(self, timeout: float = 10.0) -> None: ...
+    def purge(self) -> None: ...
+
+
+class Admin(Protocol):
+    """See ``kantor.kafka.Admin``."""
+
+    def create_topics(self, specs: Sequence[TopicSpec], timeout: float = 30.0) -> list[str]: ...
+    def topics(self, timeout: float = 10.0) -> dict[str, int]: ...
+    def topic_ids(self, names: Sequence[str], timeout: float = 10.0) -> dict[str, str]: ...
+    def ends(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]: ...
+    def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]: ...
+    def set_config(self, topic: str, name: str, value: str, timeout: float = 10.0) -> None: ...
+    def group_offsets(self, group: str, timeout: float = 10.0) -> dict[Partition, int]: ...
+
+
+class Clients(Protocol):
+    """Makes clients of one cluster. ``kantor.kafka.KafkaSettings`` is one; so is the broker in memory."""
+
+    def consumer(
+        self,
+        client_id: str,
+        *,
+        group: str | None = None,
+        ends: bool = False,
+        isolation: str = "read_committed",
+        extra: Mapping[str, Any] | None = None,
+    ) -> Consumer: ...
+    def producer(
+        self,
+        client_id: str,
+        *,
+        transactional_id: str | None = None,
+        linger_ms: float = 5,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Producer: ...
+    def admin(self, client_id: str = "kantor-admin") -> Admin: ...

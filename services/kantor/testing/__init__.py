@@ -1,0 +1,9 @@
+"""For tests without Kafka: a broker in memory with a clock that is moved by hand.
+
+``tests/contract`` runs one suite against this broker and a real Apache Kafka: what a test sees here it would see there.
+"""
+
+from kantor.testing.broker import Calm, Faults, MemoryBroker, MemoryClients
+from kantor.testing.clock import VirtualClock
+
+__all__ = ["Calm", "Faults", "MemoryBroker", "MemoryClients", "VirtualClock"]

@@ -1,0 +1,399 @@
+"""Consumer, producer and admin of the broker in memory; contracts as in ``kantor.kafka``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kantor.clients import BEGINNING, END, Batch, Listener, Partition, Record, TopicSpec
+from kantor.errors import FencedError, KafkaUnavailableError, KantorError
+from kantor.testing.broker import MemoryClients, Owner
+from kantor.testing.groups import Member, Metadata
+from kantor.testing.log import Header, Log
+
+log = logging.getLogger("kantor.testing")
+
+#: Seconds until a pattern subscription looks for new topics.
+_METADATA_AGE = 2.0
+
+Delivered = Callable[[Any, Any], None]
+
+
+class MemoryConsumer:
+    """See ``kantor.kafka.Consumer``."""
+
+    def __init__(self, clients: MemoryClients, group: str | None, *, ends: bool, committed: bool) -> None:
+        self._clients = clients
+        self._broker = clients.broker
+        self._faults = clients.faults
+        self._group = None if group is None else self._broker.group(group)
+        self._ends = ends
+        self._committed = committed
+        self._positions: dict[Partition, int] = {}
+        self._logs: dict[Partition, Log] = {}
+        self._paused: set[Partition] = set()
+        self._told: dict[Partition, int] = {}  # the end that was last reported
+        self._subscription: list[str] = []
+        self._on_assign: Listener | None = None
+        self._on_revoke: Listener | None = None
+        self._on_lost: Listener | None = None
+        self._member: Member | None = None
+        self._looked_at = 0.0
+        self._is_closed = False
+
+    def subscribe(
+        self,
+        topics: Sequence[str],
+        *,
+        on_assign: Listener | None = None,
+        on_revoke: Listener | None = None,
+        on_lost: Listener | None = None,
+    ) -> None:
+        assert self._group is not None, "only a group can be joined"
+        self._subscription = list(topics)
+        self._on_assign, self._on_revoke, self._on_lost = on_assign, on_revoke, on_lost
+
+    def assign(self, positions: Mapping[Partition, int]) -> None:
+        self._positions = {
+            partition: self._start(partition, offset) for partition, offset in positions.items()
+        }
+        self._told.clear()
+
+    def _start(self, partition: Partition, offset: int) -> int:
+        if offset == BEGINNING:
+            return 0
+        return self.end(partition) if offset == END else offset
+
+    # -- membership
+
+    def _rebalance(self) -> None:
+        """What a poll finds out about the group: callbacks run here."""
+        group, broker, member = self._group, self._broker, self._member
+        if group is None or not self._subscription:
+            return
+        if member is not None and member.is_lost:
+            self._member = None
+            lost = sorted(self._positions)
+            if lost and self._on_lost is not None:
+                self._on_lost(lost)
+            self._forget(lost)
+            member = None
+        now = broker.clock.monotonic()
+        if member is None:
+            topics = broker.matching(self._subscription)
+            member = self._member = group.join(topics, lambda: self._clients.silent_since, broker.counts())
+            self._looked_at = now
+        elif now - self._looked_at >= _METADATA_AGE:
+            self._looked_at = now
+            topics = broker.matching(self._subscription)
+            if topics != member.topics:
+                member.topics = topics
+                group.rebalance(broker.counts())
+        member.generation = group.generation
+        unwanted = sorted(member.owned - member.wanted)
+        if unwanted:
+            self._revoke(unwanted)
+            member.owned.difference_update(unwanted)
+            group.rebalance(broker.counts())  # the second round, in which others get them
+            broker.version += 1
+        found = group.available(member)
+        if found:
+            member.owned.update(found)
+            broker.version += 1
+            start = self._on_assign(found) if self._on_assign is not None else None
+            for partition in found:
+                known = group.offsets.get(partition, 0)
+                self._positions[partition] = start.get(partition, known) if start is not None else known
+
+    def _revoke(self, partitions: list[Partition]) -> None:
+        if self._on_revoke is not None:
+            self._on_revoke(partitions)
+        self._forget(partitions)
+
+    def _forget(self, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            self._positions.pop(partition, None)
+            self._told.pop(partition, None)
+            self._paused.discard(partition)
+
+    # -- reading
+
+    def poll(self, timeout: float, limit: int = 1000) -> Batch:
+        self._faults.before("poll")
+        self._broker.tick()
+        self._rebalance()
+        batch = self._fetch(limit)
+        if not batch.records and not batch.ends and timeout > 0:
+            self._faults.wait(timeout, is_member=self._group is not None)
+            self._broker.tick()
+            batch = self._fetch(limit)
+        return batch
+
+    def _fetch(self, limit: int) -> Batch:
+        now = self._broker.clock.monotonic()
+        records: list[Record] = []
+        ends: dict[Partition, int] = {}
+        told, logs = self._told, self._logs
+        partitions = []
+        for partition, position in self._positions.items():
+            if partition not in logs:
+                logs[partition] = self._broker.log(partition)
+            if logs[partition].end != position or told.get(partition) != position:
+                partitions.append(partition)  # the others have nothing new
+        if partitions:
+            self._faults.order(partitions)
+        for partition in partitions:
+            if partition in self._paused or len(records) >= limit:
+                continue
+            position, log_ = self._positions[partition], logs[partition]
+            found, position, end = log_.read(position, limit - len(records), now, committed=self._committed)
+            records += found
+            self._positions[partition] = position
+            if end is not None and self._told.get(partition) != end:
+                self._told[partition] = end
+                if self._ends:
+                    ends[partition] = end
+        if records:
+            self._broker.version += 1
+        return Batch(records, ends)
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        if partition not in self._positions:
+            raise KafkaUnavailableError(f"_STATE: {partition[0]}/{partition[1]} is not assigned")
+        self._positions[partition] = self._start(partition, offset)
+        self._told.pop(partition, None)
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        self._paused.update(partitions)
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        self._paused.difference_update(partitions)
+
+    def assignment(self) -> list[Partition]:
+        return list(self._positions)
+
+    def end(self, partition: Partition, timeout: float = 10.0) -> int:
+        self._faults.before("end")
+        self._broker.tick()
+        log_ = self._broker.log(partition)
+        return log_.stable_end if self._committed else log_.end
+
+    # -- positions
+
+    def commit(self, positions: Mapping[Partition, int], *, wait: bool = False) -> None:
+        if not positions:
+            return
+        try:
+            self._faults.before("commit offsets")
+            self._broker.tick()
+            self._broker.commit_offsets(self.group_metadata(), positions)
+            self._faults.after("commit offsets")
+        except KafkaUnavailableError as error:
+            if wait:
+                raise
+            log.info("offsets not committed: %s", error)
+
+    def committed(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
+        assert self._group is not None, "only a group has positions"
+        if any(partition in offsets for offsets in self._group.unstable for partition in partitions):
+            raise KafkaUnavailableError("_TIMED_OUT: a Kafka transaction that commits these has not ended")
+        found = self._group.offsets
+        return {partition: found[partition] for partition in partitions if partition in found}
+
+    def group_metadata(self) -> Metadata:
+        """The member's heartbeats keep its generation up to date between polls; once it knows that it lost the group, it
+        is nobody, and nobody is checked."""
+        name = "" if self._group is None else self._group.name
+        member = self._member
+        return Metadata(name, "", -1) if member is None else Metadata(name, member.id, member.generation)
+
+    def close(self) -> None:
+        if self._is_closed or self._clients.is_dead:
+            return
+        self._is_closed = True
+        member, self._member = self._member, None
+        if member is None or self._group is None:
+            return
+        if member.is_lost:
+            if self._on_lost is not None and self._positions:
+                self._on_lost(sorted(self._positions))
+            return
+        self._member = member  # on_revoke may still commit
+        owned = sorted(member.owned)
+        if owned:
+            self._revoke(owned)
+        self._member = None
+        self._group.leave(member, self._broker.counts())
+        self._broker.version += 1
+
+
+class _Queued(NamedTuple):
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    headers: list[Header] | None
+    partition: int
+    created: int
+    on_delivery: Delivered | None
+
+
+class MemoryProducer:
+    """See ``kantor.kafka.Producer``. Idempotent: what is tried again is appended once."""
+
+    def __init__(self, clients: MemoryClients, transactional_id: str | None, *, only_errors: bool) -> None:
+        self._clients = clients
+        self._broker = clients.broker
+        self._faults = clients.faults
+        self._id = transactional_id
+        self._only_errors = only_errors
+        self._epoch = 0
+        self._in_transaction = False
+        self._queue: list[_Queued] = []
+        self._broken: KantorError | None = None
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]] | None,
+        partition: int = -1,
+        on_delivery: Callable[[Any, Any], None] | None = None,
+    ) -> None:
+        if self._id is not None and not self._in_transaction:
+            raise KafkaUnavailableError("_STATE: no Kafka transaction has begun")
+        self._queue.append(
+            _Queued(
+                topic,
+                value,
+                key,
+                None if headers is None else list(headers),
+                partition,
+                self._broker.clock.now(),
+                on_delivery,
+            )
+        )
+
+    def poll(self, timeout: float = 0) -> None:
+        self._check()
+        if self._id is None and self._queue:
+            self._deliver()
+
+    def flush(self, timeout: float = 30.0) -> None:
+        self._check()
+        if not self._queue:
+            return
+        self._faults.before("flush")
+        self._deliver()
+        self._faults.after("flush")
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise type(self._broken)(str(self._broken))
+
+    def _deliver(self) -> None:
+        """Append what is queued, in order; a crash may come between any two."""
+        broker, faults = self._broker, self._faults
+        while self._queue:
+            faults.before("send")
+            transaction = None
+            if self._id is not None:
+                transaction = broker.transaction(self._owner())
+            topic, value, key, headers, partition, created, on_delivery = self._queue.pop(0)
+            entry = broker.append(topic, partition, key, value, headers, created, transaction)
+            if on_delivery is not None and not self._only_errors:
+                on_delivery(None, entry)
+
+    # -- Kafka transactions
+
+    def _owner(self) -> Owner:
+        assert self._id is not None, "no transactional producer"
+        try:
+            return self._broker.owner(self._id, self._epoch)
+        except FencedError as error:
+            self._broken = error
+            raise
+
+    def init_transactions(self, timeout: float = 60.0) -> None:
+        assert self._id is not None, "no transactional producer"
+        self._faults.before("init")
+        self._broker.tick()
+        self._epoch = self._broker.init(self._id)
+        self._faults.after("init")
+
+    def begin(self) -> None:
+        self._check()
+        if self._epoch == 0 or self._in_transaction:
+            raise KafkaUnavailableError("_STATE: init_transactions comes first, and one after the other")
+        self._in_transaction = True
+
+    def send_offsets(
+        self, positions: Mapping[Partition, int], group_metadata: Any, timeout: float = 10.0
+    ) -> None:
+        self._check()
+        self._faults.before("send offsets")
+        self._broker.add_offsets(self._owner(), group_metadata, positions)
+        self._faults.after("send offsets")
+
+    def commit(self, timeout: float = 10.0) -> None:
+        self._check()
+        self._faults.before("commit")
+        self._deliver()
+        owner = self._owner()
+        self._broker.end(owner, aborted=False)
+        self._in_transaction = False
+        self._faults.after("commit")
+
+    def abort(self, timeout: float = 10.0) -> None:
+        self._check()
+        self._faults.before("abort")
+        self._queue.clear()
+        self._broker.end(self._owner(), aborted=True)
+        self._in_transaction = False
+        self._faults.after("abort")
+
+    def purge(self) -> None:
+        self._queue.clear()
+
+
+class MemoryAdmin:
+    """See ``kantor.kafka.Admin``."""
+
+    def __init__(self, clients: MemoryClients) -> None:
+        self._broker = clients.broker
+        self._faults = clients.faults
+
+    def create_topics(self, specs: Sequence[TopicSpec], timeout: float = 30.0) -> list[str]:
+        self._faults.before("create topics")
+        created = [spec.name for spec in specs if self._broker.create_topic(spec)]
+        self._faults.after("create topics")
+        return created
+
+    def topics(self, timeout: float = 10.0) -> dict[str, int]:
+        self._faults.before("topics")
+        return self._broker.counts()
+
+    def topic_ids(self, names: Sequence[str], timeout: float = 10.0) -> dict[str, str]:
+        self._faults.before("topic ids")
+        topics = self._broker.topics
+        return {name: topics[name].id for name in names if name in topics}
+
+    def ends(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
+        self._faults.before("ends")
+        self._broker.tick()
+        topics = self._broker.topics
+        return {p: self._broker.log(p).end for p in partitions if p[0] in topics}
+
+    def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]:
+        if topic not in self._broker.topics:
+            raise KafkaUnavailableError(f"UNKNOWN_TOPIC_OR_PART: {topic}")
+        return dict(self._broker.topics[topic].config)
+
+    def set_config(self, topic: str, name: str, value: str, timeout: float = 10.0) -> None:
+        if topic not in self._broker.topics:
+            raise KafkaUnavailableError(f"UNKNOWN_TOPIC_OR_PART: {topic}")
+        self._broker.topics[topic].config[name] = value
+
+    def group_offsets(self, group: str, timeout: float = 10.0) -> dict[Partition, int]:
+        return dict(self._broker.group(group).offsets)

@@ -1,0 +1,188 @@
+"""One partition: records and the markers of Kafka transactions, each with an offset.
+
+What a reader sees (KIP-98): ``read_committed`` stops at the *last stable offset*, the first offset of the earliest open
+Kafka transaction, and passes over what was aborted. A marker takes an offset but is never delivered, so the position after
+the last record is short of the end; only the end-of-partition event tells it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+
+Header = tuple[str, bytes | None]
+#: (topic, partition)
+Partition = tuple[str, int]
+
+CREATE_TIME, LOG_APPEND_TIME = 1, 2
+
+
+class KafkaTransaction:
+    """A Kafka transaction from its first record to its markers."""
+
+    __slots__ = ("aborted", "began", "logs", "offsets")
+
+    def __init__(self, began: float) -> None:
+        self.began = began  # monotonic, s
+        self.aborted = False
+        self.logs: dict[Log, None] = {}
+        #: By group, the positions that it commits.
+        self.offsets: dict[str, dict[Partition, int]] = {}
+
+
+class Entry:
+    """A record, or a marker (``headers`` None). Satisfies ``kantor.clients.Record``."""
+
+    __slots__ = (
+        "_headers",
+        "_key",
+        "_offset",
+        "_place",
+        "_timestamp",
+        "_value",
+        "is_marker",
+        "transaction",
+        "visible_at",
+    )
+
+    def __init__(
+        self,
+        place: Partition,
+        offset: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[Header] | None,
+        timestamp: tuple[int, int],
+        transaction: KafkaTransaction | None,
+        visible_at: float,
+        *,
+        is_marker: bool = False,
+    ) -> None:
+        self._place = place
+        self._offset = offset
+        self._key = key
+        self._value = value
+        self._headers = headers
+        self._timestamp = timestamp
+        self.transaction = transaction
+        self.visible_at = visible_at
+        self.is_marker = is_marker
+
+    def topic(self) -> str:
+        return self._place[0]
+
+    def partition(self) -> int:
+        return self._place[1]
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def headers(self) -> list[Header] | None:
+        return None if self._headers is None else list(self._headers)  # readers may add to theirs
+
+    def timestamp(self) -> tuple[int, int]:
+        return self._timestamp
+
+
+def _offset(entry: Entry) -> int:
+    return entry.offset()
+
+
+class Log:
+    """The entries of one partition."""
+
+    __slots__ = ("_open", "end", "entries", "place")
+
+    def __init__(self, place: Partition) -> None:
+        self.place = place
+        self.entries: list[Entry] = []
+        #: The next offset: also what an open Kafka transaction has written counts.
+        self.end = 0
+        self._open: dict[KafkaTransaction, int] = {}
+
+    def append(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[Header] | None,
+        timestamp: tuple[int, int],
+        transaction: KafkaTransaction | None,
+        visible_at: float,
+    ) -> Entry:
+        entry = Entry(self.place, self.end, key, value, headers, timestamp, transaction, visible_at)
+        if transaction is not None and transaction not in self._open:
+            self._open[transaction] = self.end
+            transaction.logs[self] = None
+        self.entries.append(entry)
+        self.end += 1
+        return entry
+
+    def mark(self, transaction: KafkaTransaction, now: int) -> None:
+        """Write the transaction's marker: what it holds here becomes readable, or will never be."""
+        if self._open.pop(transaction, None) is None:
+            return
+        marker = Entry(
+            self.place, self.end, None, None, None, (LOG_APPEND_TIME, now), transaction, 0, is_marker=True
+        )
+        self.entries.append(marker)
+        self.end += 1
+
+    @property
+    def stable_end(self) -> int:
+        """The last stable offset."""
+        return min(self._open.values(), default=self.end)
+
+    def read(
+        self, position: int, limit: int, now: float, *, committed: bool
+    ) -> tuple[list[Entry], int, int | None]:
+        """Up to ``limit`` records from ``position``; the position after what was looked through; the end, if it was met."""
+        end = self.stable_end if committed else self.end
+        found: list[Entry] = []
+        entries = self.entries
+        size = len(entries)
+        index = position if size == self.end else bisect_left(entries, position, key=_offset)
+        while index < size:
+            entry = entries[index]
+            if entry._offset >= end:
+                break
+            if entry.visible_at > now or len(found) == limit:
+                return found, entry._offset, None
+            index += 1
+            if entry.is_marker or (committed and entry.transaction is not None and entry.transaction.aborted):
+                continue
+            found.append(entry)
+        return found, max(position, end), end
+
+    def visible_next(self, position: int, now: float) -> float:
+        """When the record at ``position`` can be read (monotonic, s); 0 if none is waited for."""
+        index = bisect_left(self.entries, position, key=_offset)
+        later = [e.visible_at for e in self.entries[index : index + 1] if e.visible_at > now]
+        return later[0] if later else 0.0
+
+    def compact(self) -> None:
+        """Keep of each key the last record that is readable, tombstones included, and everything after the stable end."""
+        end = self.stable_end
+        last: dict[bytes | None, int] = {}
+        for entry in self.entries:
+            if entry._offset < end and not entry.is_marker and not _is_aborted(entry):
+                last[entry._key] = entry._offset
+        self.entries = [
+            entry
+            for entry in self.entries
+            if entry._offset >= end
+            or entry.is_marker
+            or (not _is_aborted(entry) and last[entry._key] == entry._offset)
+        ]
+
+
+def _is_aborted(entry: Entry) -> bool:
+    return entry.transaction is not None and entry.transaction.aborted
+
+
+Offsets = Mapping[Partition, int]

@@ -1,0 +1,23 @@
+"""One suite for the broker in memory and for Apache Kafka: what the first promises, the second must keep, and as it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from contract.cluster import Cluster
+from kantor.kafka import KafkaSettings
+from kantor.testing import MemoryBroker
+
+
+@pytest.fixture(params=["memory", "kafka"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster with topics and groups of the test's own."""
+    if request.param == "memory":
+        broker = MemoryBroker()
+        made = Cluster(broker.clients(), broker)
+    else:
+        made = Cluster(KafkaSettings(request.getfixturevalue("kafka")))
+    with made:
+        yield made

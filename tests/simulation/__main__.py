@@ -1,0 +1,37 @@
+"""``make simulate SEEDS=1000``: that many runs from ``FIRST_SEED`` on; a failure is shrunk and told. Exit status 1 if any."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+
+from simulation.plan import plan
+from simulation.run import report, run, shrink
+
+#: Failures that are told in full: shrinking takes a while, and the next ones are mostly the same.
+_TOLD = 3
+
+
+def _failure(seed: int) -> tuple[int, tuple[str, ...]]:
+    return seed, run(plan(seed)).broken
+
+
+def main() -> int:
+    first, count = int(os.environ.get("FIRST_SEED", "0")), int(os.environ.get("SEEDS", "1000"))
+    failed = 0
+    # Spawned: nothing that a parent has open is shared.
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        for seed, broken in pool.imap_unordered(_failure, range(first, first + count), chunksize=4):
+            if not broken:
+                continue
+            failed += 1
+            print(f"seed {seed}: {broken[0]}", flush=True)
+            if failed <= _TOLD:
+                print(report(shrink(run(plan(seed)))), flush=True)
+    print(f"{count} seeds, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""What the platform says that happened: history, snapshots and commands, read from the broker's committed records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from kantor.codec import Codec
+from kantor.testing import MemoryBroker
+from kantor.testing.log import Entry, Log
+from kantor_orchestrator import topics
+from kantor_orchestrator.core.decide import timers_of
+from kantor_orchestrator.core.transaction import ENDED, Transaction, evolve
+from kantor_orchestrator.snapshots import transaction_from, transaction_record, transition_from
+from kantor_schemas import system
+from simulation.processes import SCHEMAS
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command as it was sent."""
+
+    id: str
+    type: str
+    transaction: str
+    place: tuple[str, int, int]
+
+
+class Ledger:
+    """Grows with :meth:`read`; forgets nothing."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+        self._codec = Codec(SCHEMAS)
+        self._encode = self._codec.encoder(system("TransactionState"), topics.STATE)
+        self._positions: dict[Log, int] = {}
+        #: By transaction: the records of its history.
+        self.history: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        #: By transaction: its last snapshot; None for a tombstone.
+        self.snapshots: dict[str, bytes | None] = {}
+        self.commands: list[Command] = []
+        #: By shard: the position in its last record.
+        self.positions: dict[int, int] = {}
+
+    def read(self) -> None:
+        """Take in what was committed since."""
+        for name, topic in self._broker.topics.items():
+            if name == topics.HISTORY:
+                take = self._take_history
+            elif name == topics.STATE:
+                take = self._take_state
+            elif name.startswith("cmd."):
+                take = self._take_command
+            else:
+                continue
+            for log in topic.logs:
+                found, self._positions[log], _ = log.read(
+                    self._positions.get(log, 0), 1_000_000, 1e12, committed=True
+                )
+                for entry in found:
+                    take(entry)
+
+    def _take_history(self, entry: Entry) -> None:
+        record = self._codec.decode(entry.value())
+        self.history[record["transaction_id"]].append(record)
+
+    def _take_state(self, entry: Entry) -> None:
+        key = entry.key() or b""
+        if key[:1] != b"\0":
+            self.snapshots[key.decode()] = entry.value()
+        elif key == topics.SHARD_KEY:
+            self.positions[entry.partition()] = self._codec.decode(entry.value())["position"]
+
+    def _take_command(self, entry: Entry) -> None:
+        headers = dict(entry.headers() or ())
+        id_, type_, transaction = (headers[f"ce_{name}"] or b"" for name in ("id", "type", "correlationid"))
+        place = (entry.topic(), entry.partition(), entry.offset())
+        self.commands.append(Command(id_.decode(), type_.decode(), transaction.decode(), place))
+
+    def transaction(self, id_: str) -> Transaction | None:
+        """As its last snapshot says."""
+        snapshot = self.snapshots.get(id_)
+        return None if snapshot is None else transaction_from(self._codec.decode(snapshot))
+
+    def folded(self, id_: str) -> Transaction:
+        """As its history says."""
+        found = Transaction(id_)
+        for record in self.history[id_]:
+            evolve(found, transition_from(record))
+        return found
+
+    def bytes_of(self, transaction: Transaction) -> bytes:
+        """Its snapshot."""
+        return self._encode(transaction_record(transaction))
+
+    def is_settled(self, id_: str) -> bool:
+        """It ended, or waits visibly for a person and for nothing else."""
+        moves = self.history.get(id_)
+        if not moves:
+            return False
+        if moves[-1]["status"] in ENDED:
+            return True
+        found = self.transaction(id_)
+        return found is not None and bool(found.incidents) and not timers_of(found)

@@ -1,0 +1,211 @@
+"""Bugs that the simulation must find: each a small change of the platform's code, with a name.
+
+A mutation that no seed catches tells of a hole in the simulation, or of a second line of defence that makes the change
+harmless; the latter are not kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kantor.inbox import Action, Inbox
+from kantor.incoming import Incoming
+from kantor.testing import MemoryClients
+from kantor.testing.clients import MemoryProducer
+from kantor_orchestrator import engine as engine_module
+from kantor_orchestrator import topics
+from kantor_orchestrator.core.decide import _Decision
+from kantor_orchestrator.core.saga import Saga
+from kantor_orchestrator.core.transaction import Kind
+from kantor_orchestrator.engine import Engine
+from kantor_orchestrator.intake import Intake
+from kantor_orchestrator.shard import Shard
+
+#: What to put in place of what: (owner, name, maker of the new one from the old one).
+Change = tuple[Any, str, Callable[[Any], Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One bug. ``seeds``: one of these catches it, with trouble for ``focus``."""
+
+    name: str
+    change: Change
+    seeds: range
+    focus: str = ""
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        owner, name, make = self.change
+        before = owner.__dict__[name]
+        setattr(owner, name, make(before))
+        try:
+            yield
+        finally:
+            setattr(owner, name, before)
+
+
+# -- decide
+
+
+def _forget_doubt(emit: Any) -> Any:
+    def mutated(self: Any, kind: Kind, **facts: Any) -> None:
+        emit(self, Kind.FAILED if kind is Kind.DOUBTED else kind, **facts)
+
+    return mutated
+
+
+def _late_is_nothing(original: Any) -> Any:
+    def mutated(self: Any, succeeded: str) -> None:
+        if self.txn.status != "compensated":
+            original(self, succeeded)
+
+    return mutated
+
+
+def _nothing_is_later(_: Any) -> Any:
+    return property(lambda self: {path: frozenset() for path in self.steps})
+
+
+# -- engine and shard
+
+
+def _store_first(write: Any) -> Any:
+    def mutated(self: Shard, changed: Any, marks: Any) -> None:
+        write(self, changed, marks)
+        self._store.flush(self._batch, self._changelog)
+
+    return mutated
+
+
+def _position_apart(write: Any) -> Any:
+    def mutated(self: Shard, changed: Any, marks: Any) -> None:
+        own = {"position": self.position, "clock": self.clock, "watermarks": self.watermarks}
+        assert isinstance(self.producer, MemoryProducer)
+        plain = self.producer._clients.producer("apart")
+        plain.produce(topics.STATE, self._encode_shard(own), topics.SHARD_KEY, None, self.number)
+        plain.flush()
+        write(self, changed, marks)
+
+    return mutated
+
+
+def _restore_what_is_visible(restore: Any) -> Any:
+    def mutated(self: Shard, clients: Any, state: Any, end: int) -> None:
+        reader = clients.consumer("visible", ends=True)
+        reader.assign({state: 0})
+        records = reader.poll(0, 100_000).records
+        restore(self, clients, state, records[-1].offset() + 1 if records else 0)
+
+    return mutated
+
+
+def _no_fence(producer: Any) -> Any:
+    lives = iter(range(10**9))
+
+    def mutated(self: Any, client_id: str, *, transactional_id: str | None = None, **rest: Any) -> Any:
+        own = None if transactional_id is None else f"{transactional_id}-{next(lives)}"
+        return producer(self, client_id, transactional_id=own, **rest)
+
+    return mutated
+
+
+def _no_marks(write: Any) -> Any:
+    return lambda self, changed, marks: write(self, changed, set())
+
+
+def _no_timers(_: Any) -> Any:
+    def mutated(self: Shard, now: int) -> None:
+        self._horizon = now + 10**9
+
+    return mutated
+
+
+def _unknown_is_read(_: Any) -> Any:
+    return lambda self: min(self.watermarks.values(), default=0)
+
+
+def _keep_without_verdict(take_anew: Any) -> Any:
+    def mutated(self: Engine, shard: Shard, error: Any) -> None:
+        if shard.batch is None and shard._batch:  # its commit failed
+            shard.keep()
+            shard.flush()
+        take_anew(self, shard, error)
+
+    return mutated
+
+
+def _forget_early(decide: Any) -> Any:
+    def mutated(saga: Any, txn: Any, entry: Any, now: int) -> Any:
+        return [t for t in decide(saga, txn, entry, now) if t.kind is not Kind.KEPT]
+
+    return mutated
+
+
+# -- intake
+
+
+def _commit_first(journal: Any) -> Any:
+    def mutated(self: Intake, records: Any) -> None:
+        self._consumer.commit({(r.topic(), r.partition()): r.offset() + 1 for r in records}, wait=True)
+        journal(self, records)
+
+    return mutated
+
+
+# -- the kit
+
+
+def _no_memory(_: Any) -> Any:
+    return lambda self, key: None
+
+
+def _always_reversible(_: Any) -> Any:
+    return lambda self, action: Action(1, 0, None)
+
+
+def _answers_are_new(_: Any) -> Any:
+    def mutated(self: Incoming) -> str:
+        key = self.headers.get("ce_idempotencykey") if self.handler.is_command else None
+        return key.decode() if key else f"{self.headers['ce_source']!r}\n{self.message_id}"
+
+    return property(mutated)
+
+
+_NEAR = range(40)
+
+MUTATIONS = (
+    Mutation("a step in doubt is taken for failed", (_Decision, "emit", _forget_doubt), _NEAR),
+    Mutation(
+        "an effect after the end is not reversed", (_Decision, "_go_on", _late_is_nothing), _NEAR, "services"
+    ),
+    Mutation("all steps are compensated at once", (Saga, "later", _nothing_is_later), _NEAR),
+    Mutation("what comes before its start is dropped", (engine_module, "decide", _forget_early), _NEAR),
+    Mutation("the store is flushed before the commit", (Shard, "write", _store_first), _NEAR, "engines"),
+    Mutation(
+        "the position is not in the Kafka transaction", (Shard, "write", _position_apart), _NEAR, "engines"
+    ),
+    Mutation(
+        "a shard is restored from what is visible",
+        (Shard, "_restore", _restore_what_is_visible),
+        _NEAR,
+        "engines",
+    ),
+    Mutation("the last owner is not fenced", (MemoryClients, "producer", _no_fence), _NEAR, "engines"),
+    Mutation("marks are not written", (Shard, "write", _no_marks), _NEAR),
+    Mutation("timers are not restored", (Shard, "load_timers", _no_timers), _NEAR, "engines"),
+    Mutation(
+        "a source that nobody read is taken for read",
+        (Shard, "low_watermark", _unknown_is_read),
+        _NEAR,
+        "intakes",
+    ),
+    Mutation("a failed commit is kept", (Engine, "_take_anew", _keep_without_verdict), _NEAR, "engines"),
+    Mutation("intake commits before it journals", (Intake, "_journal", _commit_first), _NEAR, "all"),
+    Mutation("the inbox forgets its answers", (Inbox, "answers", _no_memory), _NEAR),
+    Mutation("what never happened is reversed", (Inbox, "action", _always_reversible), _NEAR),
+    Mutation("a fact told twice is two facts", (Incoming, "key", _answers_are_new), _NEAR, "services"),
+)

@@ -1,0 +1,146 @@
+"""From a seed to a verdict, and from a failure to the smallest one like it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from simulation.invariants import check
+from simulation.plan import Plan
+from simulation.world import World
+
+#: Runs at most while a failure is made smaller.
+_TRIES = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a run came to: the invariants that it broke, and how it went."""
+
+    plan: Plan
+    broken: tuple[str, ...]
+    story: tuple[str, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the broken invariants."""
+        return frozenset(text.partition(":")[0] for text in self.broken)
+
+
+def run(plan: Plan) -> Verdict:
+    """One run of a plan."""
+    folder = Path(tempfile.mkdtemp(prefix="kantor-sim-"))
+    try:
+        with _quietly():
+            return _run(plan, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(plan: Plan, folder: Path) -> Verdict:
+    world = World(plan, folder)
+    try:
+        try:
+            world.run()
+            broken = check(world)
+        except Exception as error:  # noqa: BLE001 - whatever leaves the platform's code is a finding
+            broken = [f"no crash: {_where(error)}"]
+        return Verdict(plan, tuple(broken), tuple(_story(world)))
+    finally:
+        world.close()
+
+
+def _where(error: Exception) -> str:
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error} ({place})"
+
+
+def _story(world: World) -> Iterator[str]:
+    """Faults and moves in the order of time."""
+    from kantor.testing.clock import EPOCH
+
+    told = [(moment, 0, text) for moment, text in world.notes]
+    for id_, moves in world.ledger.history.items():
+        for move in moves:
+            facts = f"{move['kind']} {move['step']} {move['code']}".strip()
+            text = (
+                f"{id_}: {facts} (entry {move['journal_offset']} {move['entry_kind']} {move['message_type']})"
+            )
+            told.append(((move["at"] - EPOCH) / 1000, 1, f"{text} -> {move['status']}"))
+    for moment, _, text in sorted(told, key=lambda one: one[:2]):
+        yield f"{moment:9.3f} s  {text}"
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the platform's logs: a run has hundreds of warnings, all of them wanted."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def shrink(failed: Verdict) -> Verdict:
+    """Take out faults and transactions, one by one, while one of the same invariants is still broken."""
+    best, left = failed, _TRIES
+    progress = True
+    while progress:
+        progress = False
+        for smaller in _smaller(best.plan):
+            if not left:
+                return best
+            left -= 1
+            verdict = run(smaller)
+            if verdict.names & failed.names:
+                best, progress = verdict, True
+                break
+    return best
+
+
+def _smaller(plan: Plan) -> Iterator[Plan]:
+    for index in range(len(plan.transactions) if len(plan.transactions) > 1 else 0):
+        yield replace(plan, transactions=plan.transactions[:index] + plan.transactions[index + 1 :])
+    for index in range(len(plan.faults)):
+        yield replace(plan, faults=plan.faults[:index] + plan.faults[index + 1 :])
+    for index, one in enumerate(plan.transactions):
+        for number in range(len(one.behaviours)):
+            calmer = replace(one, behaviours=one.behaviours[:number] + one.behaviours[number + 1 :])
+            yield replace(
+                plan, transactions=(*plan.transactions[:index], calmer, *plan.transactions[index + 1 :])
+            )
+    if plan.marker_lag:
+        yield replace(plan, marker_lag=0.0)
+
+
+def report(verdict: Verdict) -> str:
+    """A failure as a person reads it."""
+    plan = verdict.plan
+    steps = [
+        f"  step {s.name}: {s.kind} of {s.service} after {list(s.after)}, timeout {s.timeout} s, attempts {s.attempts},"
+        f" {'compensated' if s.is_compensated else 'not compensated'}"
+        for s in plan.shape.steps
+    ]
+    lines = [
+        f"seed {plan.seed}: {len(verdict.broken)} broken",
+        *(f"  {text}" for text in verdict.broken[:6]),
+        (
+            f"saga: {'checkout' if plan.shape.example else 'generated'}, deadline {plan.shape.deadline} s,"
+            f" {plan.engines} engines, {plan.intakes} intakes"
+        ),
+        *steps,
+        *(f"  {one}" for one in plan.transactions),
+        *(f"  {fault}" for fault in plan.faults),
+        "story:",
+        *(f"  {line}" for line in verdict.story[-120:]),
+    ]
+    return "\n".join(lines)

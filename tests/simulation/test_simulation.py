@@ -1,0 +1,71 @@
+"""Many small worlds in which everything goes wrong that can, and the promise holds in each."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kantor_orchestrator.definitions.check import check
+from simulation.mutations import MUTATIONS
+from simulation.plan import Crash, plan
+from simulation.run import report, run, shrink
+from simulation.sagas import catalog, written
+
+#: Runs in ``make test``; ``make simulate`` does as many as it is asked to.
+SEEDS = 100
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 10))
+def test_the_promise_holds(first: int) -> None:
+    """All or nothing, once, in reverse, nothing orphaned, and restored state is live state: ten seeds."""
+    for seed in range(first, first + 10):
+        verdict = run(plan(seed))
+        assert not verdict.broken, report(shrink(verdict))
+
+
+def test_a_seed_is_always_the_same_run() -> None:
+    """To the last line of its story, whatever Python's hashes are today."""
+    program = "import simulation.run as r, simulation.plan as p; print(*r.run(p.plan(3)).story, sep='\\n')"
+    stories = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1])},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(stories) == 1
+    assert b"ended" in stories.pop()
+
+
+def test_generated_sagas_are_sound() -> None:
+    """What is simulated could be deployed: lint finds nothing."""
+    for seed in range(30):
+        shape = plan(seed).shape
+        assert check([written(shape).written], catalog(shape)) == []
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_bug_is_found(mutation: object) -> None:
+    """The simulation catches what it is there for."""
+    assert mutation in MUTATIONS
+    found = next(one for one in MUTATIONS if one is mutation)
+    with found.applied():
+        assert any(run(plan(seed, found.focus)).broken for seed in found.seeds)
+
+
+def test_a_failure_is_made_smaller() -> None:
+    """What does not matter to it is taken out; the story names what is left."""
+    mutation = next(one for one in MUTATIONS if one.name == "the inbox forgets its answers")
+    with mutation.applied():
+        failed = next(v for seed in mutation.seeds if (v := run(plan(seed))).broken)
+        noisy = replace(failed.plan, faults=(*failed.plan.faults, Crash("nobody", 1, 1.0)))
+        small = shrink(run(noisy))
+    assert small.names & failed.names
+    assert Crash("nobody", 1, 1.0) not in small.plan.faults
+    assert report(small).startswith(f"seed {failed.plan.seed}:")

@@ -1,0 +1,251 @@
+"""One run: a plan, processes that take turns in one thread, and a clock that moves when nobody has anything to do.
+
+Everything that chance decides comes from one generator, in an order that only the plan decides: the same plan is the same
+run, to the last byte.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from random import Random
+
+from kantor.clients import TopicSpec
+from kantor.codec import Codec
+from kantor.testing import MemoryBroker, VirtualClock
+from kantor.testing.log import Partition
+from kantor.writing import Writer
+from kantor_orchestrator import topics
+from simulation import services as acting
+from simulation.ledger import Ledger
+from simulation.plan import (
+    ENGINES,
+    INTAKES,
+    TROUBLE,
+    Again,
+    Compact,
+    Crash,
+    Fail,
+    Freeze,
+    Hold,
+    Lag,
+    Plan,
+    Stall,
+    Started,
+    Stop,
+)
+from simulation.processes import SCHEMAS, EngineProcess, IntakeProcess, Process, ServiceProcess
+from simulation.sagas import definitions
+
+SHARDS = 2
+#: Seconds after the trouble by which everything must have ended: several times what a plan's failures make it wait.
+PATIENCE = 400.0
+#: Seconds for which nothing happens before it counts as over: late timers and watermarks have come by then.
+_QUIET = 4.0
+#: Seconds that an idle world jumps ahead, at first and at most.
+_JUMP, _LONGEST_JUMP = 0.005, 0.5
+#: Turns in one run, in case something goes round in circles.
+_MOST_TURNS = 400_000
+
+
+class World:
+    """A run of one plan in ``folder``, which is empty."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.random = Random(plan.seed + 1)
+        self.clock = VirtualClock()
+        self.broker = MemoryBroker(self.clock)
+        self.shards = SHARDS
+        #: What happened, for the story: (moment in s, text).
+        self.notes: list[tuple[float, str]] = []
+        #: Records that the plan had written twice: (topic, partition, offset).
+        self.repeated: set[tuple[str, int, int]] = set()
+        self.crashes: defaultdict[str, list[Crash]] = defaultdict(list)
+        self.fails: defaultdict[str, list[int]] = defaultdict(list)
+        self.stalls: defaultdict[str, list[Stall]] = defaultdict(list)
+        self._holds: defaultdict[str, list[Hold]] = defaultdict(list)
+        self._lags: defaultdict[str, list[Lag]] = defaultdict(list)
+        self._due: list[tuple[float, int, Freeze | Stop | Again | Compact | Started]] = []
+        self._calm_at = 0.0
+        self._moments = 0
+        self._turns, self._version, self._idle, self._jump = 0, -1, 0, _JUMP
+        self._plan_faults()
+        behaviours = {(one.id, step): found for one in plan.transactions for step, found in one.behaviours}
+        self._stage = acting.Stage(behaviours, self._moment)
+        self._create_topics()
+        self.processes = self._processes()
+        self._starter = Writer("shop" if plan.shape.example else "sim.shop", Codec(SCHEMAS))
+        self._calm = self.broker.clients()
+        self._producer = self._calm.producer("shop")
+        self.ledger = Ledger(self.broker)
+
+    def _plan_faults(self) -> None:
+        for number, fault in enumerate(self.plan.faults):
+            if isinstance(fault, Crash):
+                self.crashes[fault.process].append(fault)
+            elif isinstance(fault, Fail):
+                self.fails[fault.process].append(fault.call)
+            elif isinstance(fault, Stall):
+                self.stalls[fault.process].append(fault)
+            elif isinstance(fault, Hold):
+                self._holds[fault.process].append(fault)
+                self._calm_at = max(self._calm_at, fault.at + fault.seconds)
+            elif isinstance(fault, Lag):
+                self._lags[fault.topic].append(fault)
+                self._calm_at = max(self._calm_at, fault.until + fault.seconds)
+            else:
+                self._due.append((fault.at, number, fault))
+        for number, one in enumerate(self.plan.transactions):
+            self._due.append((one.at, -1 - number, one))
+        self._due.sort(key=lambda due: due[:2], reverse=True)
+
+    def _create_topics(self) -> None:
+        for spec in topics.specs(SHARDS, 1 << 20):
+            self.broker.create_topic(spec)
+        for name in self.plan.shape.topics:
+            self.broker.create_topic(TopicSpec(name, 1 + len(name) % 2))
+
+    def _processes(self) -> list[Process]:
+        plan, found = self.plan, list[Process]()
+        for name in ENGINES[: plan.engines]:
+            home = self.folder / ("home" if plan.shared_home else name)
+            found.append(EngineProcess(self, name, home, definitions(plan.shape)))
+        found += [IntakeProcess(self, name) for name in INTAKES[: plan.intakes]]
+        for service in acting.services(plan.shape, self.folder, self._stage).values():
+            found.append(ServiceProcess(self, service))
+        return found
+
+    # -- what processes ask
+
+    def note(self, text: str) -> None:
+        self.notes.append((self.clock.monotonic(), text))
+
+    def _moment(self, service: str) -> int:
+        process = next(p for p in self.processes if p.name == service)
+        process.before("handle")
+        self._moments += 1
+        return self._moments
+
+    def order(self, process: str, partitions: list[Partition]) -> None:
+        """What of these a process gets now, and in which order. A fetch may bring nothing at all."""
+        self.random.shuffle(partitions)
+        now = self.clock.monotonic()
+        held = {f.topic for f in self._holds.get(process, ()) if f.at <= now < f.at + f.seconds}
+        if held:
+            partitions[:] = [partition for partition in partitions if partition[0] not in held]
+        if self.random.random() < 0.05:
+            partitions.clear()
+
+    def lag(self, partition: Partition) -> float:
+        now = self.clock.monotonic()
+        return max(
+            (f.seconds for f in self._lags.get(partition[0], ()) if f.at <= now < f.until), default=0.0
+        )
+
+    def marker_lag(self) -> float:
+        most = self.plan.marker_lag
+        return self.random.choice([0.0, self.random.uniform(0, most)]) if most else 0.0
+
+    # -- the run
+
+    def run(self) -> None:
+        """Until everything has come to its end, or patience has."""
+        quiet_since = 0.0
+        while self._turns < _MOST_TURNS:
+            if not self._turn():
+                continue
+            now = self.clock.monotonic()
+            if not all(process.can_run for process in self.processes) or not self._is_over(now):
+                quiet_since = 0.0
+                if now > TROUBLE + PATIENCE:
+                    return
+            elif not quiet_since:
+                quiet_since = now
+            elif now - quiet_since > _QUIET:
+                return
+
+    def stand_still(self, process: Process, seconds: float) -> None:
+        """The others go on; a process is in the middle of a call, and does not know."""
+        until = self.clock.monotonic() + seconds
+        process.freeze(until)
+        while self.clock.monotonic() < until and self._turns < _MOST_TURNS:
+            self._turn()
+
+    def _turn(self) -> bool:
+        """Somebody's turn. Whether nobody had anything to do for a while: then time has jumped."""
+        self._turns += 1
+        now = self.clock.monotonic()
+        while self._due and self._due[-1][0] <= now:
+            self._happen(self._due.pop()[2])
+        able = [process for process in self.processes if process.can_run]
+        if able:
+            self.random.choice(able).turn()
+        self.clock.sleep(0.0002 + self.random.random() * 0.002)
+        if self.broker.version != self._version:
+            self._version, self._idle = self.broker.version, 0
+            self._jump = max(_JUMP, self._jump / 4)
+            return False
+        self._idle += 1
+        if self._idle < 3 * len(able):
+            return False
+        self._idle = 0
+        self.clock.sleep(self._jump)
+        self._jump = min(self._jump * 2, _LONGEST_JUMP)
+        return True
+
+    def _is_over(self, now: float) -> bool:
+        if self._due or now < self._calm_at:
+            return False
+        engines = [p.engine for p in self.processes if isinstance(p, EngineProcess) and p.engine]
+        if sorted(number for engine in engines for number in engine._shards) != list(range(SHARDS)):
+            return False
+        self.ledger.read()
+        return all(self.ledger.is_settled(one.id) for one in self.plan.transactions)
+
+    def _happen(self, what: Freeze | Stop | Again | Compact | Started) -> None:
+        now = self.clock.monotonic()
+        if isinstance(what, Started):
+            self.note(f"{what.id} begins")
+            message = acting.start_message(self.plan.shape, what.id, self._stage.behaviours)
+            self._starter.learn(type(message))
+            payload = self._starter.encode(message, self.clock.now())
+            self._producer.produce(*self._starter.start(payload, what.id, 0))
+            self._producer.flush()
+        elif isinstance(what, Freeze):
+            self.note(f"{what.process} is frozen for {what.seconds} s")
+            self._process(what.process).freeze(now + what.seconds)
+        elif isinstance(what, Stop):
+            self.note(f"{what.process} is stopped for {what.seconds} s")
+            self._process(what.process).halt(now + what.seconds)
+        elif isinstance(what, Again):
+            self._repeat(what)
+        else:
+            self.broker.compact(topics.STATE)
+
+    def _process(self, name: str) -> Process:
+        return next(process for process in self.processes if process.name == name)
+
+    def _repeat(self, fault: Again) -> None:
+        logs = self.broker.topics[fault.topic].logs
+        entries = [entry for log in logs for entry in log.read(0, 10_000, 1e9, committed=True)[0]]
+        if not entries:
+            return
+        entry = entries[fault.number % len(entries)]
+        again = self.broker.append(
+            entry.topic(),
+            entry.partition(),
+            entry.key(),
+            entry.value(),
+            entry.headers(),
+            self.clock.now(),
+            None,
+        )
+        self.note(f"{entry.topic()}/{entry.partition()}/{entry.offset()} is written again")
+        self.repeated.add((again.topic(), again.partition(), again.offset()))
+
+    def close(self) -> None:
+        """Let go of files."""
+        for process in self.processes:
+            process.shut()
