@@ -104,10 +104,11 @@ class Reader:
         self.records: list[Record] = []
         self.ends: list[int] = []
 
-    def poll(self) -> None:
+    def poll(self) -> Self:
         batch = self.consumer.poll(0.1)
         self.records += batch.records
         self.ends += [batch.ends[self._partition]] if self._partition in batch.ends else []
+        return self
 
     def to(self, end: int) -> list[str]:
         """The values that were read until the end was met there."""
@@ -164,8 +165,9 @@ class Joined:
         if self.commit_on_revoke:
             self.consumer.commit(self.commit_on_revoke, wait=True)
 
-    def poll(self) -> None:
+    def poll(self) -> Self:
         self.records += self.consumer.poll(0.1).records
+        return self
 
     def joined(self, count: int = 1) -> Joined:
         """Once it has ``count`` partitions."""

@@ -7,14 +7,10 @@ import os
 import sys
 
 from simulation.plan import plan
-from simulation.run import report, run, shrink
+from simulation.run import broken_by, report, run, shrink
 
 #: Failures that are told in full: shrinking takes a while, and the next ones are mostly the same.
 _TOLD = 3
-
-
-def _failure(seed: int) -> tuple[int, tuple[str, ...]]:
-    return seed, run(plan(seed)).broken
 
 
 def main() -> int:
@@ -22,7 +18,7 @@ def main() -> int:
     failed = 0
     # Spawned: nothing that a parent has open is shared.
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        for seed, broken in pool.imap_unordered(_failure, range(first, first + count), chunksize=4):
+        for seed, broken in pool.imap_unordered(broken_by, range(first, first + count), chunksize=4):
             if not broken:
                 continue
             failed += 1

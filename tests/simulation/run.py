@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simulation.invariants import check
-from simulation.plan import Plan
+from simulation.plan import Plan, plan
 from simulation.world import World
 
 #: Runs at most while a failure is made smaller.
@@ -32,14 +32,19 @@ class Verdict:
         return frozenset(text.partition(":")[0] for text in self.broken)
 
 
-def run(plan: Plan) -> Verdict:
+def run(found: Plan) -> Verdict:
     """One run of a plan."""
     folder = Path(tempfile.mkdtemp(prefix="kantor-sim-"))
     try:
         with _quietly():
-            return _run(plan, folder)
+            return _run(found, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def broken_by(seed: int) -> tuple[int, tuple[str, ...]]:
+    """A seed, and the invariants that it breaks: what one process of many is asked."""
+    return seed, run(plan(seed)).broken
 
 
 def _run(plan: Plan, folder: Path) -> Verdict:

@@ -199,7 +199,10 @@ class World:
         if self._due or now < self._calm_at:
             return False
         engines = [p.engine for p in self.processes if isinstance(p, EngineProcess) and p.engine]
-        if sorted(number for engine in engines for number in engine._shards) != list(range(SHARDS)):
+        shards = [shard for engine in engines for shard in engine._shards.values()]
+        if sorted(shard.number for shard in shards) != list(range(SHARDS)):
+            return False
+        if any(shard.pending or shard.batch or shard.committing for shard in shards):
             return False
         self.ledger.read()
         return all(self.ledger.is_settled(one.id) for one in self.plan.transactions)

@@ -44,7 +44,7 @@ def test_a_timer_comes_back_as_it_was() -> None:
 def test_a_watermark_comes_back_as_it_was() -> None:
     """Partitions, existing topics and what could not be correlated survive the journal."""
     mark = journal.Watermark(
-        "intake-1", 5, ["evt.a/0"], ["evt.a"], {"evt.b": journal.Uncorrelated(3, "no id", "evt.b/0/1")}
+        "intake-1", 5, ["evt.a/0"], ["evt.a"], {"evt.b": journal.Uncorrelated(3, "no id", "evt.b/0/1")}, 7
     )
     assert journal.Watermark.load(mark.dump()) == mark
 
