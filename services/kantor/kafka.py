@@ -34,8 +34,7 @@ from kantor.errors import ConfigError, FencedError, KafkaUnavailableError, Kanto
 
 log = logging.getLogger("kantor.kafka")
 
-#: Seconds after which a producer that delivers nothing is replaced. It may be stuck for good: one that met a broker in the
-#: middle of its restart, when metadata names no brokers, was seen not to find it again (docs/decisions/0003).
+#: Seconds after which a producer that delivers nothing is replaced: it may be stuck for good (docs/decisions/0003).
 STUCK = 20.0
 
 ENV_BOOTSTRAP = "KANTOR_BOOTSTRAP_SERVERS"
@@ -89,6 +88,9 @@ class KafkaSettings:
             "topic.metadata.refresh.interval.ms": 2_000,
             "retry.backoff.ms": 5,
             "reconnect.backoff.max.ms": 1_000,
+            # The default is 5 minutes. A broker that is on its way down names no brokers at all; librdkafka then
+            # forgets them all, and sometimes the bootstrap ones, too (its issue 5301).
+            "metadata.recovery.rebootstrap.trigger.ms": 5_000,
             "log.connection.close": False,
             "logger": log,
             **self.extra,

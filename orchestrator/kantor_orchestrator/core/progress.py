@@ -52,7 +52,10 @@ def settle(d: Decision) -> None:
     if txn.status is Status.RUNNING:
         outcome = _group(d, ROOT, ROOT)
         if outcome is _FAILURE or txn.failing:
+            was_failing = txn.failing
             _fail(d)
+            if was_failing and not txn.failing and txn.status is Status.RUNNING:  # the pivot says: forward
+                outcome = _group(d, ROOT, ROOT)
     if txn.status is Status.RUNNING:
         if not reversal.reverse(d) and outcome is _SUCCESS:
             _end(d, Status.COMPLETED)

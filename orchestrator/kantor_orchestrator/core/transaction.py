@@ -313,7 +313,9 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
         transaction.incidents.append(Incident(t.code, t.step, t.reason, t.at))
         transaction.expires_at = 0
         if t.code == AFTER_PIVOT:
-            transaction.failing = ""
+            transaction.failing, transaction.deadline = "", 0
+        if t.step in transaction.steps:  # it waits for a person now, not for a time
+            transaction.steps[t.step].timer, transaction.steps[t.step].due = "", 0
     elif t.kind is Kind.RESUMED:
         transaction.incidents = [i for i in transaction.incidents if i.step != t.scope]
     if t.status is not None:
