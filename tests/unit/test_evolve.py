@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 
+from kantor_orchestrator.core.states import mermaid
 from kantor_orchestrator.core.transaction import (
     TRANSITIONS,
     Early,
@@ -239,3 +241,9 @@ def test_copy_is_independent() -> None:
     assert other == txn
     evolve(other, move(Kind.DOUBTED, status=Status.COMPENSATING, scope="stock", captured={}, fingerprint=7))
     assert txn == unchanged
+
+
+def test_the_docs_show_the_table() -> None:
+    """The diagram in docs/states.md is the table that the engine obeys."""
+    text = (Path(__file__).parents[2] / "docs" / "states.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{mermaid()}\n```" in text, "python -m kantor_orchestrator.core.states prints it"

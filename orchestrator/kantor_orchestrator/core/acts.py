@@ -92,7 +92,7 @@ def _retry(d: Decision, why: str) -> None:
     elif step is None:
         d.ignore("act_impossible", f"there is no step {path}")
     elif state is None:  # its guard or a field threw
-        d.emit(Kind.RESUMED, scope=path, reason=why)
+        d.emit(Kind.RESUMED, code=path, reason=why)
         progress.settle(d)
     elif state.status is S.INCIDENT:
         reversal.send_compensation(d, step, path, state.compensation_round + 1, 1)

@@ -58,7 +58,7 @@ class Kind(StrEnum):
     ENDED = "ended"
     REOPENED = "reopened"  # a late effect, after the end
     INCIDENT_OPENED = "incident_opened"
-    RESUMED = "resumed"  # a person has dealt with its incidents: it goes on
+    RESUMED = "resumed"  # a person has dealt with an incident (of the step that the code names): it goes on
     COMPENSATION_REQUESTED = "compensation_requested"  # it can't be decided before the pivot's answer
     REFUSED = "refused"  # a cancellation that came too late
     EXPIRED = "expired"  # no saga ever started: what was kept is listed as unmatched and dropped
@@ -317,7 +317,7 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
         if t.step in transaction.steps:  # it waits for a person now, not for a time
             transaction.steps[t.step].timer, transaction.steps[t.step].due = "", 0
     elif t.kind is Kind.RESUMED:
-        transaction.incidents = [i for i in transaction.incidents if i.step != t.scope]
+        transaction.incidents = [i for i in transaction.incidents if i.step != t.code]
     if t.status is not None:
         transaction.status = t.status
     if t.captured is not None:

@@ -37,7 +37,7 @@ _OURS = KANTOR_SOURCE.encode()
 #: Headers, in the order of the fields of facts.Entry and facts.Command.
 _OF_ENTRIES = (journal.ENTRY, "ce_type", journal.ORIGIN, "ce_id", "ce_causationid", "ce_source")
 _OF_COMMANDS = ("ce_id", "ce_type", "ce_causationid")
-_INCIDENT_OPENED, _CONFIRMED = Kind.INCIDENT_OPENED.value, Kind.COMPENSATION_CONFIRMED.value
+_INCIDENT_OPENED = Kind.INCIDENT_OPENED.value
 
 #: Loads a transaction: its row, and its moves so far.
 Find = Callable[[str], tuple[TransactionRow, bytes] | None]
@@ -160,9 +160,11 @@ class Projector:
         row.last = entry, offset
         row.moves += (frame(offset, len(value)), value)
         facts = self._known_sagas.get((saga, version)) or self._saga(saga, version)
-        if kind == _CONFIRMED and step in row.incidents:
-            self._changes.incidents_closed.append((at, row.no, step))
+        before = row.incidents
         row.fold(head, facts)
+        if row.incidents is not before:  # made anew when one is closed
+            closed = set(before).difference(row.incidents)
+            self._changes.incidents_closed += [(at, row.no, path) for path in closed]
         if kind in INCIDENTS:
             what = code if kind == _INCIDENT_OPENED else kind
             self._changes.incidents_opened.append((row.no, offset, what, step, reason, at, 0))

@@ -27,6 +27,8 @@ _FAILED, _DOUBTED = Kind.FAILED.value, Kind.DOUBTED.value
 _COMPENSATION_SENT, _CONFIRMED = Kind.COMPENSATION_SENT.value, Kind.COMPENSATION_CONFIRMED.value
 _COMPENSATION_FAILED, _INCIDENT_OPENED = Kind.COMPENSATION_FAILED.value, Kind.INCIDENT_OPENED.value
 _STARTED, _ENDED, _REOPENED = Kind.STARTED.value, Kind.ENDED.value, Kind.REOPENED.value
+_SKIPPED, _RESUMED = Kind.SKIPPED.value, Kind.RESUMED.value
+_STEP_FAILED, _CLOSED = StepStatus.FAILED.value, Status.CLOSED.value
 _COMPENSATION_STARTED, _IGNORED = Kind.COMPENSATION_STARTED.value, Kind.IGNORED.value
 #: Kinds of moves that open an incident.
 INCIDENTS = frozenset({_INCIDENT_OPENED, _COMPENSATION_FAILED})
@@ -104,10 +106,14 @@ class TransactionRow:
             self.started_at = at
         elif kind == _ENDED:
             self.ended_at, self.reason = at, reason
+            if status == _CLOSED:
+                self.incidents = []
         elif kind == _REOPENED:
             self.ended_at, self.reason = 0, reason
         elif kind == _COMPENSATION_STARTED:
             self.reason = reason
+        elif kind == _RESUMED:
+            self._resolve(code)
         if kind in _ERRORS:
             self.last_error = _error(path, code, reason)
             if kind in INCIDENTS:
@@ -126,7 +132,7 @@ class TransactionRow:
                 else StepRow(path, "", "", "")
             )
             self.steps[path] = step
-        step.status = status
+        before, step.status = step.status, status
         if kind != _SUCCEEDED or status == _SUCCEEDED:  # else the compensation's timer goes on
             step.timer, step.due = timer, due
         if kind == _ACTIVATED:
@@ -134,22 +140,34 @@ class TransactionRow:
             step.attempts = 0 if step.kind == "command" else 1
         elif kind == _COMMAND_SENT:
             step.attempts += 1
+            if before == _STEP_FAILED:
+                self._resolve(path)
         elif kind == _SUCCEEDED:
             step.started_at = step.started_at or at
             step.ended_at = at
             step.attempts = step.attempts or 1
+            self._resolve(path)
+        elif kind == _SKIPPED:
+            step.code, step.reason, step.ended_at = code, reason, at
+            self._resolve(path)
         elif kind in (_FAILED, _DOUBTED):
             step.code, step.reason, step.ended_at = code, reason, at
         elif kind == _COMPENSATION_SENT:
             step.compensation_attempts += 1
             step.compensation_started_at = step.compensation_started_at or at
             step.compensation_ended_at = 0
+            if before == _INCIDENT:
+                self._resolve(path)
         elif kind == _CONFIRMED:
             step.compensation_ended_at = at
-            if path in self.incidents:
-                self.incidents = [other for other in self.incidents if other != path]
+            self._resolve(path)
         elif kind == _COMPENSATION_FAILED:
             step.code, step.reason = code, reason
+
+    def _resolve(self, path: str) -> None:
+        """Nobody needs to care for this step any more ("": for the whole transaction)."""
+        if path in self.incidents:
+            self.incidents = [other for other in self.incidents if other != path]
 
 
 def _error(step: str, code: str, reason: str) -> str:
