@@ -29,6 +29,9 @@ MAX_COMMAND = 980_000
 #: Bytes of a trace header that is passed on; W3C Trace Context asks for 512 at least, and lets longer ones be dropped.
 MAX_TRACE = 1024
 
+#: The format of commands to services that know no Avro.
+JSON = "json"
+
 _END_HEADERS: list[tuple[str, bytes | None]] = [("ce_type", envelope.TRANSACTION_ENDED.encode())]
 
 
@@ -52,7 +55,11 @@ class Outgoing:
         do not fit: the entry becomes an incident."""
         payloads: dict[str, bytes] = {}
         for command in [t.command for t in transitions if t.command and not t.command.held]:
-            payload = payloads[command.id] = self._encoder(command)(command.fields)
+            payload = payloads[command.id] = (
+                dump(command.fields).encode()
+                if command.format == JSON
+                else self._encoder(command)(command.fields)
+            )
             if len(payload) > MAX_COMMAND:
                 raise EncodingError(f"{command.type}: {len(payload)} bytes, the limit is {MAX_COMMAND}")
         return payloads
@@ -111,6 +118,8 @@ class Outgoing:
             tracestate=state,
         )
         sent = attributes.headers()
+        if command.format == JSON:
+            sent = [(name, b"application/json" if name == "content-type" else text) for name, text in sent]
         if command.about:
             sent.append((journal.PARENT, txn.id.encode()))
         key = command.key or command.about or txn.id

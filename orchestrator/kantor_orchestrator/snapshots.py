@@ -179,6 +179,7 @@ def _command_record(c: SentCommand) -> dict[str, Any]:
         "key": c.key,
         "about": c.about,
         "held": c.held,
+        "format": c.format,
         "fields": dump(c.fields),
     }
 

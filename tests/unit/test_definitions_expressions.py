@@ -11,18 +11,8 @@ from uuid import UUID
 import pytest
 
 from kantor_orchestrator.definitions import references, templates
-from kantor_orchestrator.definitions.expressions import (
-    Choice,
-    EvaluationError,
-    Formula,
-    Guard,
-    Items,
-    Sleep,
-    Text,
-    check,
-    formula,
-    truth,
-)
+from kantor_orchestrator.definitions.expressions import EvaluationError, Formula, check, formula, truth
+from kantor_orchestrator.definitions.outcomes import Choice, Guard, Items, Sleep, Text
 
 
 def value(text: str, **scope: Any) -> Any:
@@ -213,6 +203,15 @@ def test_template() -> None:
     """Expressions in braces are filled in; doubled braces are braces; env is left to others."""
     made = templates.compiled("{{a}} {a.s} {a.n + 1} {env.HOME} {a.d}", formula)
     assert made({"a": {"s": "x", "n": 1, "d": Decimal("1.10")}}) == "{a} x 2 {env.HOME} 1.10"
+
+
+@pytest.mark.parametrize("given", [None, ""])
+def test_nothing_in_a_url(given: Any) -> None:
+    """An empty part would make another address of a URL: it raises."""
+    made = templates.compiled("{env.A}/users/{a.id}", formula, url=True)
+    assert made({"a": {"id": "a/b?c"}}) == "{env.A}/users/a%2Fb%3Fc"
+    with pytest.raises(EvaluationError, match="empty"):
+        made({"a": {"id": given}})
 
 
 @pytest.mark.parametrize("text", ["{", "a}", "{a.b", "{a b}", "{}"])

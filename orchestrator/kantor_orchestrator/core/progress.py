@@ -458,6 +458,7 @@ def message(d: Decision, wanted: Command, path: str, kind: str, round_: int, att
         fields=d.fill(wanted.fields, path),
         key=d.key(wanted, path),
         held=not d.is_enforced(),
+        format=wanted.format,
     )
 
 

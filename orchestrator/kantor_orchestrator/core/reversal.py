@@ -148,6 +148,7 @@ def send_compensation(d: Decision, step: Step, path: str, round_: int, attempt: 
             reverses=reverses,
             key=d.key(compensation.command, path),
             held=not d.is_enforced(),
+            format=compensation.command.format,
         )
     except ExpressionError as error:
         d.incident("expression", str(error), path)

@@ -143,6 +143,7 @@ class SentCommand:
     key: str = ""
     about: str = ""
     held: bool = False
+    format: str = "avro"  # | json
 
 
 @dataclass(slots=True)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from kantor_orchestrator.definitions import avro, durations, expressions, meaning, references, templates
+from kantor_orchestrator.definitions import (
+    avro,
+    durations,
+    expressions,
+    meaning,
+    outcomes,
+    references,
+    templates,
+)
 from kantor_orchestrator.definitions.check_formulas import FormulaCheck
 from kantor_orchestrator.definitions.filling import fields_of
 from kantor_orchestrator.definitions.model import Call, Task
@@ -66,8 +74,8 @@ class StepCheck:
         literal = expressions.literal(text)
         if literal is not None:
             try:
-                expressions.Sleep(expressions.formula(text), text)({})
-            except expressions.EvaluationError as error:
+                outcomes.Sleep(expressions.formula(text), text)({})
+            except outcomes.EvaluationError as error:
                 self._found.add(f"step {node.name} can't sleep: {error}", "write a duration such as 3d", at)
         elif type_ is not ANY and avro.shown(type_) != "string":
             what = f"step {node.name} sleeps for {text}, which is {avro.shown(type_)}"

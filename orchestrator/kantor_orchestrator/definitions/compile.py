@@ -12,20 +12,12 @@ from collections.abc import Iterable, Mapping
 from kantor.envelope import STEP_FAILED, TRANSACTION_ENDED
 from kantor_orchestrator.core import saga as core
 from kantor_orchestrator.core.saga import Expression, FieldRule
-from kantor_orchestrator.definitions import durations, expressions, meaning, references
-from kantor_orchestrator.definitions.expressions import (
-    Formula,
-    Guard,
-    Items,
-    Literal,
-    Plain,
-    Ref,
-    Sleep,
-    Text,
-)
+from kantor_orchestrator.definitions import durations, expressions, meaning, outcomes, references
+from kantor_orchestrator.definitions.expressions import Formula, Literal, Plain, Ref
 from kantor_orchestrator.definitions.filling import Filling, fields_of, fillings
 from kantor_orchestrator.definitions.meaning import Child, Children
 from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel
+from kantor_orchestrator.definitions.outcomes import Guard, Items, Sleep, Text
 from kantor_orchestrator.definitions.requests import call_rules, task_rules
 from kantor_orchestrator.definitions.scopes import Scope, Scopes
 from kantor_orchestrator.definitions.tree import Node
@@ -208,7 +200,7 @@ class _Compiler:
         scopes = [known[ref.scope] for ref in refs]
         if all(s.is_event and r.name in s.fields for s, r in zip(scopes, refs, strict=True)):
             return FieldRule(name, tuple((s.source, r.name) for s, r in zip(scopes, refs, strict=True)))
-        return FieldRule(name, expression=expressions.Choice(tuple((r.scope, r.name) for r in refs)))
+        return FieldRule(name, expression=outcomes.Choice(tuple((r.scope, r.name) for r in refs)))
 
     # -- expressions
 
@@ -247,7 +239,7 @@ class _Compiler:
         if text is None:
             return None
         if durations.is_written(text):
-            return expressions.constant(durations.parse(text, shortest=0))
+            return outcomes.constant(durations.parse(text, shortest=0))
         return Sleep(self._formula(text, node), text)
 
     # -- what is captured

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from kantor_orchestrator.core.saga import Expression, FieldRule
-from kantor_orchestrator.definitions import expressions, templates
+from kantor_orchestrator.definitions import expressions, outcomes, templates
 from kantor_orchestrator.definitions.model import Call, Task
 
 #: Compiles the text of an expression.
@@ -67,26 +67,26 @@ def call_formulas(call: Call) -> list[tuple[str, tuple[str | int, ...]]]:
 
 def _people(entries: Iterable[str], formula: Compile) -> Expression:
     items = [templates.person(entry, formula) for entry in entries]
-    values = [expressions.constant_of(item) for item in items]
+    values = [outcomes.constant_of(item) for item in items]
     if all(value is not None for value in values):
-        return expressions.constant([value[0] for value in values if value])
+        return outcomes.constant([value[0] for value in values if value])
     return templates.Listed(tuple(items))
 
 
 def _mapped(items: tuple[tuple[str, Expression], ...]) -> Expression:
-    values = {name: expressions.constant_of(item) for name, item in items}
+    values = {name: outcomes.constant_of(item) for name, item in items}
     if all(value is not None for value in values.values()):
-        return expressions.constant({name: value[0] for name, value in values.items() if value})
+        return outcomes.constant({name: value[0] for name, value in values.items() if value})
     return templates.Mapped(items)
 
 
 def _value(value: expressions.Plain, formula: Compile) -> Expression:
     parsed = expressions.parse(value)
     if isinstance(parsed, expressions.Literal):
-        return expressions.constant(parsed.value)
+        return outcomes.constant(parsed.value)
     return formula(str(value))
 
 
 def _rule(name: str, expression: Expression) -> FieldRule:
-    value = expressions.constant_of(expression)
+    value = outcomes.constant_of(expression)
     return FieldRule(name, literal=value[0]) if value else FieldRule(name, expression=expression)

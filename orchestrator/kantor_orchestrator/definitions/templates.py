@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kantor_orchestrator.core.saga import Expression
-from kantor_orchestrator.definitions import expressions
+from kantor_orchestrator.definitions import expressions, outcomes
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _ENVIRONMENT = re.compile(r"env\.[A-Za-z_][A-Za-z0-9_]*")
@@ -35,8 +35,15 @@ class Template:
         )
 
     def _value(self, value: Any) -> str:
-        text = value if isinstance(value, str) else json.dumps(value, default=_plain, ensure_ascii=False)
-        text = text.strip('"') if not isinstance(value, str) and text.startswith('"') else text
+        """Raises ``EvaluationError`` for nothing in a URL: ``DELETE /users/`` is not ``DELETE /users/ann``."""
+        if self.url and value in (None, ""):
+            raise outcomes.EvaluationError("a part of a url is empty")
+        if isinstance(value, str):
+            text = value
+        elif isinstance(value, bool | int | float | list | dict | None):
+            text = json.dumps(value, default=_plain, ensure_ascii=False)
+        else:
+            text = _plain(value)
         return quote(text, safe="") if self.url else text
 
 
@@ -115,7 +122,7 @@ def compiled(text: str, formula: Callable[[str], Expression], *, url: bool = Fal
         else:
             pieces.append({"{{": "{", "}}": "}"}.get(found[0], found[0]))
     if all(isinstance(piece, str) for piece in pieces):
-        return expressions.constant("".join(str(piece) for piece in pieces))
+        return outcomes.constant("".join(str(piece) for piece in pieces))
     return Template(tuple(pieces), url)
 
 
@@ -124,7 +131,7 @@ def person(text: str, formula: Callable[[str], Expression]) -> Expression:
     if _is_template(text):
         return compiled(text, formula)
     found = expressions.parse(text)
-    return expressions.constant(found.value) if isinstance(found, expressions.Literal) else formula(text)
+    return outcomes.constant(found.value) if isinstance(found, expressions.Literal) else formula(text)
 
 
 def _plain(value: Any) -> str:
