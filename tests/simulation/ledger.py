@@ -10,7 +10,7 @@ from kantor.codec import Codec
 from kantor.testing import MemoryBroker
 from kantor.testing.log import Entry, Log
 from kantor_orchestrator import topics
-from kantor_orchestrator.core.decide import timers_of
+from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import ENDED, Transaction, evolve
 from kantor_orchestrator.snapshots import transaction_from, transaction_record, transition_from
 from kantor_schemas import system

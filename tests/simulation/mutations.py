@@ -17,7 +17,8 @@ from kantor.testing import MemoryClients
 from kantor.testing.clients import MemoryProducer
 from kantor_orchestrator import engine as engine_module
 from kantor_orchestrator import topics
-from kantor_orchestrator.core.decide import _Decision
+from kantor_orchestrator.core import progress
+from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.engine import Engine
@@ -59,9 +60,9 @@ def _forget_doubt(emit: Any) -> Any:
 
 
 def _late_is_nothing(original: Any) -> Any:
-    def mutated(self: Any, succeeded: str) -> None:
-        if self.txn.status != "compensated":
-            original(self, succeeded)
+    def mutated(d: Decision) -> None:
+        if d.txn.status != "compensated":
+            original(d)
 
     return mutated
 
@@ -76,7 +77,7 @@ def _nothing_is_later(_: Any) -> Any:
 def _store_first(write: Any) -> Any:
     def mutated(self: Shard, changed: Any, marks: Any) -> None:
         write(self, changed, marks)
-        self._store.flush(self._batch, self._changelog)
+        self._store.flush(self._batch, self._changelog, self.position)
 
     return mutated
 
@@ -181,10 +182,10 @@ def _near(seed: int) -> range:
 
 
 MUTATIONS = (
-    Mutation("a step in doubt is taken for failed", (_Decision, "emit", _forget_doubt), _near(14)),
+    Mutation("a step in doubt is taken for failed", (Decision, "emit", _forget_doubt), _near(14)),
     Mutation(
         "an effect after the end is not reversed",
-        (_Decision, "_go_on", _late_is_nothing),
+        (progress, "settle", _late_is_nothing),
         _near(30),
         "services",
     ),

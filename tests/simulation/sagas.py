@@ -148,7 +148,7 @@ def written(shape: Shape) -> Written:
         version=1,
         starts_on=START,
         keys=["order_id"],
-        **({"deadline": f"{shape.deadline}s"} if shape.deadline else {}),
+        deadline=f"{shape.deadline}s" if shape.deadline else None,
     )
     for step in shape.steps:
         words: dict[str, Any] = {}
