@@ -58,6 +58,9 @@ RESTORE_SETTINGS = {"fetch.wait.max.ms": 10}
 #: Timers that only pause between two attempts; the others end in a verdict, which lag must not hasten.
 _PAUSES = frozenset({RETRY, COMPENSATION_RETRY, EXPIRY})
 
+#: More source partitions than there are: of all, after a shard is taken, nobody has told yet.
+_UNTOLD = 1 << 30
+
 
 class Batch:
     """An open Kafka transaction of a shard, and what it holds so far."""
@@ -85,7 +88,7 @@ class Shard:
         self.position = 0  # next journal offset
         self.clock = 0
         self.watermarks: dict[str, int] = {}
-        self._sources = 0  # how many of these there must be
+        self._sources = _UNTOLD  # how many of these there must be; the next watermark tells
         self.marks: dict[str, int] = {}
         self.pending: deque[Record] = deque()
         self.batch: Batch | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kantor_orchestrator.definitions.check import check
-from simulation.mutations import MUTATIONS
+from simulation.mutations import MUTATIONS, Mutation
 from simulation.plan import Crash, plan
 from simulation.run import report, run, shrink
 from simulation.sagas import catalog, written
@@ -51,12 +51,10 @@ def test_generated_sagas_are_sound() -> None:
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
-def test_a_bug_is_found(mutation: object) -> None:
+def test_a_bug_is_found(mutation: Mutation) -> None:
     """The simulation catches what it is there for."""
-    assert mutation in MUTATIONS
-    found = next(one for one in MUTATIONS if one is mutation)
-    with found.applied():
-        assert any(run(plan(seed, found.focus)).broken for seed in found.seeds)
+    with mutation.applied():
+        assert any(run(plan(seed, mutation.focus)).broken for seed in mutation.seeds)
 
 
 def test_a_failure_is_made_smaller() -> None:
