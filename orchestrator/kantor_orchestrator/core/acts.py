@@ -5,7 +5,7 @@ An act that is not possible changes nothing; it is recorded with the reason why 
 
 from __future__ import annotations
 
-from kantor_orchestrator.core import progress, reversal
+from kantor_orchestrator.core import progress, reversal, sending
 from kantor_orchestrator.core.decision import REFUSAL, Decision
 from kantor_orchestrator.core.saga import ROOT, Cancellation
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, StepStatus
@@ -76,7 +76,7 @@ def cancelled_by_event(d: Decision, cancellation: Cancellation) -> None:
         d.ignore("too_late", f"it can't be cancelled any more: {reason}")
         return
     number = len(txn.fingerprints) + 1  # each request is refused once
-    command = progress.message(d, cancellation.refuse_with, ROOT, REFUSAL, number, 1)
+    command = sending.message(d, cancellation.refuse_with, ROOT, REFUSAL, number, 1)
     d.emit(Kind.REFUSED, code="too_late", reason=reason, command=command)
 
 
@@ -97,9 +97,9 @@ def _retry(d: Decision, why: str) -> None:
     elif state.status is S.INCIDENT:
         reversal.send_compensation(d, step, path, state.compensation_round + 1, 1)
     elif state.status is S.FAILED and step.command is not None and txn.status is Status.RUNNING:
-        progress.send(d, step, path, state.round + 1, 1)
+        sending.send(d, step, path, state.round + 1, 1)
     elif state.status is S.IN_DOUBT and step.ask is not None:
-        progress.ask(d, step, path)
+        sending.ask(d, step, path)
     else:
         d.ignore("act_impossible", f"{path} is {state.status}")
 

@@ -19,7 +19,7 @@ A failure counts for its attempt only (its causation is a command of ours) or fo
 from __future__ import annotations
 
 from kantor.envelope import STEP_FAILED, TRANSACTION_ENDED, fingerprint
-from kantor_orchestrator.core import acts, progress, reversal
+from kantor_orchestrator.core import acts, progress, reversal, sending
 from kantor_orchestrator.core.decision import Decision, ExpressionError
 from kantor_orchestrator.core.entry import (
     COMPENSATION_RETRY,
@@ -291,7 +291,7 @@ def _step_failed(
     if status not in (S.PENDING, S.ACTIVE, S.IN_DOUBT):
         d.ignore("failure_after_end", f"{path} is {status}", path)
         return
-    if retryable and status is S.ACTIVE and progress.retry(d, step, path, code, reason):
+    if retryable and status is S.ACTIVE and sending.retry(d, step, path, code, reason):
         return
     if state and state.doubtful and message.type == STEP_FAILED:
         # This attempt has failed, but an earlier one never answered: it may have happened.
@@ -308,7 +308,7 @@ def doubt(d: Decision, step: Step, path: str, code: str, reason: str) -> None:
     """Nobody knows whether a step happened: it is asked about, waited for, or given up and reversed."""
     d.emit(Kind.DOUBTED, step=path, code=code, reason=reason)
     if step.in_doubt == ASK:
-        progress.ask(d, step, path)
+        sending.ask(d, step, path)
     elif step.in_doubt == WAIT:
         d.incident("no_answer", f"{path}: nobody says whether it happened", path)
     progress.settle(d)
@@ -368,12 +368,12 @@ def _timer(d: Decision) -> None:
         d.emit(Kind.SUCCEEDED, step=entry.step, scope=entry.step, captured={})
         progress.settle(d)
     elif entry.timer == RETRY and action:
-        progress.send(d, step, entry.step, state.round, state.attempt + 1)
+        sending.send(d, step, entry.step, state.round, state.attempt + 1)
     elif entry.timer == TIMEOUT and action:
-        if not progress.retry(d, step, entry.step, TIMED_OUT, "no answer in time"):
+        if not sending.retry(d, step, entry.step, TIMED_OUT, "no answer in time"):
             doubt(d, step, entry.step, TIMED_OUT, "no answer in time")
     elif entry.timer == QUESTION and (entry.round, entry.attempt) == (state.round, state.questions):
-        progress.ask(d, step, entry.step)
+        sending.ask(d, step, entry.step)
     elif (entry.round, entry.attempt) == (state.compensation_round, state.compensation_attempt):
         if entry.timer == COMPENSATION_RETRY:
             reversal.send_compensation(

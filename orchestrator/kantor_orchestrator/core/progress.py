@@ -13,28 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kantor.envelope import child_id, command_id, idempotency_key
 from kantor_orchestrator.core import reversal
 from kantor_orchestrator.core.decision import (
-    ACTION,
-    CHILD,
     ENDING,
     ITEMS,
-    QUESTION,
     Decision,
     ExpressionError,
 )
-from kantor_orchestrator.core.entry import QUESTION as QUESTION_TIMER
-from kantor_orchestrator.core.entry import RETRY, SLEEP, TIMEOUT
-from kantor_orchestrator.core.saga import ASK, COMPENSATION_RETRY, ROOT, Command, Step
+from kantor_orchestrator.core.entry import SLEEP, TIMEOUT
+from kantor_orchestrator.core.saga import ASK, ROOT, Step
+from kantor_orchestrator.core.sending import EXPRESSION, ask, command_of, message, sent
 from kantor_orchestrator.core.transaction import (
     AFTER_PIVOT,
     ENDED,
     Kind,
-    SentCommand,
     Status,
     StepStatus,
-    Transaction,
 )
 
 S = StepStatus
@@ -66,10 +60,6 @@ def settle(d: Decision) -> None:
         status = Status.RUNNING if txn.status is Status.COMPLETED else Status.COMPENSATING
         d.emit(Kind.REOPENED, status=status, reason="an effect came after the end")
         reversal.reverse(d)
-
-
-#: The incident of a guard or field that threw.
-EXPRESSION = "expression"
 
 
 def _fail(d: Decision) -> None:
@@ -384,7 +374,7 @@ def _begin(d: Decision, step: Step, path: str) -> None:
             due = d.entry.at + int(d.evaluate(step.sleep, d.scope(path), "sleep", path))
         command = None
         if step.command is not None:
-            command = _command(d, step, step.command, path, 1, 1)
+            command = command_of(d, step, step.command, path, 1, 1)
     except ExpressionError as error:
         d.incident(EXPRESSION, str(error), path)
         return
@@ -393,7 +383,7 @@ def _begin(d: Decision, step: Step, path: str) -> None:
         timer, wait = TIMEOUT, d.entry.at + step.timeout
     d.emit(Kind.ACTIVATED, step=path, timer=timer, due=wait)
     if command is not None:
-        _sent(d, step, path, command, 1, 1)
+        sent(d, step, path, command, 1, 1)
 
 
 def _begin_composite(d: Decision, step: Step, path: str) -> None:
@@ -409,125 +399,3 @@ def _begin_composite(d: Decision, step: Step, path: str) -> None:
         d.emit(Kind.ACTIVATED, step=path, scope=path, captured={ITEMS: items})
         d.waiting += waiting
     _composite(d, step, path)
-
-
-def send(d: Decision, step: Step, path: str, round_: int, attempt: int) -> None:
-    """Send a step's command (again). A field that throws is an incident."""
-    assert step.command is not None
-    try:
-        command = _command(d, step, step.command, path, round_, attempt)
-    except ExpressionError as error:
-        d.incident(EXPRESSION, str(error), path)
-        return
-    _sent(d, step, path, command, round_, attempt)
-
-
-def _sent(d: Decision, step: Step, path: str, command: SentCommand, round_: int, attempt: int) -> None:
-    due = d.now + step.timeout if step.timeout else 0
-    d.emit(
-        Kind.COMMAND_SENT,
-        step=path,
-        command=command,
-        round=round_,
-        attempt=attempt,
-        timer=TIMEOUT if due else "",
-        due=due,
-    )
-
-
-def _command(d: Decision, step: Step, wanted: Command, path: str, round_: int, attempt: int) -> SentCommand:
-    if step.child:
-        command = message(d, wanted, path, CHILD, round_, attempt)
-        command.id = command_id(d.txn.id, path, ACTION, round_, attempt)
-        command.about = child_id(d.txn.id, path, round_)
-    else:
-        command = message(d, wanted, path, ACTION, round_, attempt)
-    command.expires_at = d.now + step.timeout if step.timeout and not step.child else 0
-    return command
-
-
-def message(d: Decision, wanted: Command, path: str, kind: str, round_: int, attempt: int) -> SentCommand:
-    txn = d.txn
-    return SentCommand(
-        id=command_id(txn.id, path, kind, round_, attempt),
-        type=wanted.type,
-        topic=wanted.topic,
-        kind=kind,
-        idempotency_key=idempotency_key(txn.id, path, kind, round_),
-        causation_id=d.cause(),
-        fields=d.fill(wanted.fields, path),
-        key=d.key(wanted, path),
-        held=not d.is_enforced(),
-        format=wanted.format,
-    )
-
-
-def retry(d: Decision, step: Step, path: str, code: str, reason: str) -> bool:
-    """Schedule another attempt of the step's command, if one is left."""
-    state, txn = d.state(path), d.txn
-    if step.command is None or state.attempt >= step.retry.attempts or code in step.retry.final:
-        return False
-    if txn.status is not Status.RUNNING or not _is_wanted(d, path):
-        return False
-    due = d.now + step.retry.delay(state.attempt, state.command_id)
-    if step.retry.budget and due > state.started_at + step.retry.budget:
-        return False
-    d.emit(
-        Kind.RETRY_SCHEDULED,
-        step=path,
-        code=code,
-        reason=reason,
-        round=state.round,
-        attempt=state.attempt,
-        timer=RETRY,
-        due=due,
-    )
-    return True
-
-
-def _is_wanted(d: Decision, path: str) -> bool:
-    """Whether every group around a step is still on its way."""
-    groups = path.split(".")[:-1]
-    for n in range(len(groups)):
-        group = ".".join(groups[: n + 1])
-        if group.endswith("]") and d.status(group) is not S.ACTIVE:
-            return False
-        if d.status(group.rpartition("[")[0] if group.endswith("]") else group) is not S.ACTIVE:
-            return False
-    return True
-
-
-# -- in doubt
-
-
-def ask(d: Decision, step: Step, path: str) -> None:
-    """Ask a step's service whether it happened, if the definition says how; again until it answers."""
-    if step.ask is None:
-        return
-    state = d.state(path)
-    number = state.questions + 1
-    if number > COMPENSATION_RETRY.attempts:
-        d.incident(
-            "no_answer", f"{path}: nobody says whether it happened, asked {state.questions} times", path
-        )
-        return
-    try:
-        command = message(d, step.ask, path, QUESTION, state.round, number)
-    except ExpressionError as error:
-        d.incident(EXPRESSION, str(error), path)
-        return
-    due = d.now + max(step.timeout, COMPENSATION_RETRY.delay(number, command.id))
-    d.emit(
-        Kind.ASKED,
-        step=path,
-        command=command,
-        round=state.round,
-        attempt=number,
-        timer=QUESTION_TIMER,
-        due=due,
-    )
-
-
-def open_steps(txn: Transaction) -> list[str]:
-    """The steps that something is awaited of, for those who ask who has the ball."""
-    return [path for path, state in txn.steps.items() if state.status in (S.ACTIVE, S.IN_DOUBT)]
