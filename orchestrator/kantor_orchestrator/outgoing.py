@@ -131,6 +131,8 @@ class Outgoing:
         encoder = self._encoders.get(key)
         if encoder is None:
             schema = self._definitions.schema(command.type)
+            if schema is None and command.type.startswith("kantor."):
+                schema = system(command.type.removeprefix("kantor."))
             assert schema is not None, "a definition brings the schemas of its commands"
             encoder = self._encoders[key] = self._codec.encoder(schema, command.topic)
         return encoder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kantor import envelope
 from kantor.clients import Admin, TopicSpec
 from kantor.errors import ConfigError
 
@@ -14,7 +15,7 @@ QUARANTINE = "sys.kantor.quarantine"
 #: Where every end is announced.
 ENDED = "evt.kantor.transaction.v1"
 #: Commands to Kantor itself: the one ``cmd.`` topic whose records by Kantor are journaled.
-OWN_COMMANDS = "cmd.kantor.v1"
+OWN_COMMANDS = envelope.OWN_COMMANDS
 
 #: Reserved keys in the state topic: no transaction id starts with a zero byte.
 SHARD_KEY = b"\0shard"

@@ -35,6 +35,10 @@ CONTENT_TYPE = "application/avro"
 KANTOR_SOURCE = "kantor"
 STEP_FAILED = "kantor.StepFailed"
 TRANSACTION_ENDED = "kantor.TransactionEnded"
+#: Asks a child to reverse its effects; it answers with its end, or with a ``StepFailed`` if there is no way back.
+COMPENSATE_TRANSACTION = "kantor.CompensateTransaction"
+#: Where Kantor sends commands to itself: intake copies them to the shard of the transaction that they are about.
+OWN_COMMANDS = "cmd.kantor.v1"
 
 _NAMESPACE_BYTES = NAMESPACE.bytes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -169,7 +169,7 @@ class Story:
 
     def replayed(self) -> Transaction:
         """The transaction as its history tells it."""
-        found = Transaction("t-1")
+        found = Transaction(self.txn.id)
         for transition in self.log:
             evolve(found, transition)
         return found

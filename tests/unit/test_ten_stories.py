@@ -208,6 +208,71 @@ def test_a_payout_that_fails() -> None:
     check(story, Status.COMPENSATED)
 
 
+def claimed() -> tuple[Story, Story]:
+    """A claim whose payout runs: the parent, and its child."""
+    story = start("insurance_claim", "ClaimFiled", claim_id="c", policy_id="p")
+    reply(story, "Assessment", "assess", amount_cents=700)
+    begin = story.command("PayClaim")
+    child = Story(compiled("payout"))
+    child.txn.id = begin.about
+    child.when(
+        "PayClaim",
+        id=begin.id,
+        parent="t-1",
+        parent_command=begin.id,
+        payload={"claim_id": "c", "amount_cents": 700},
+    )
+    reply(child, "FundsReserved", "reserve")
+    return story, child
+
+
+def ask_child(story: Story, child: Story) -> None:
+    asked = story.command("CompensateTransaction")
+    assert asked.about == child.txn.id
+    child.when("CompensateTransaction", id=asked.id, source="kantor")
+
+
+def test_compensating_a_parent_compensates_its_child() -> None:
+    """The claim is cancelled while its payout runs: the payout reverses itself, and its end confirms that to the claim."""
+    story, child = claimed()
+    act(story, "cancel", why="typo")
+    assert story.steps["payout"] == "compensating"
+    ask_child(story, child)
+    assert state(child) == "running", "the transfer may have happened: it is not decided yet"
+    assert child.command("StepFailed").fields["retryable"] is True
+
+
+def test_a_child_that_can_reverse_itself() -> None:
+    """Before its pivot the child reverses what it did; the parent is compensated when it has."""
+    story, child = claimed()
+    reply(child, "TransferRejected", "transfer")
+    act(story, "cancel", why="typo")
+    ask_child(story, child)
+    assert child.txn.parent_command == story.command("CompensateTransaction").id
+    confirm(child, "FundsReleased", "reserve")
+    check(child, Status.COMPENSATED)
+    confirm_end(story, child)
+    check(story, Status.COMPENSATED)
+
+
+def confirm_end(story: Story, child: Story) -> None:
+    payload = {"status": str(child.status)}
+    story.when("TransactionEnded", causation_id=child.txn.parent_command, payload=payload)
+
+
+def test_a_child_past_its_pivot_says_no() -> None:
+    """What the child did is final: the parent's compensation is an incident for a person, not a lie."""
+    story, child = claimed()
+    reply(child, "TransferSent", "transfer", reference="R")
+    reply(story, "TransactionEnded", "payout", status="completed", reference="R")
+    act(story, "cancel", why="typo")
+    ask_child(story, child)
+    check(child, Status.COMPLETED)
+    answer = child.command("StepFailed")
+    story.when("StepFailed", causation_id=story.command("CompensateTransaction").id, payload=answer.fields)
+    assert story.steps["payout"] == "incident"
+
+
 # -- video
 
 RENDITIONS = [{"name": "sd", "height": 480}, {"name": "hd", "height": 1080}]

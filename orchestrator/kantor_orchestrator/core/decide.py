@@ -18,7 +18,7 @@ A failure counts for its attempt only (its causation is a command of ours) or fo
 
 from __future__ import annotations
 
-from kantor.envelope import STEP_FAILED, TRANSACTION_ENDED, fingerprint
+from kantor.envelope import COMPENSATE_TRANSACTION, STEP_FAILED, TRANSACTION_ENDED, fingerprint
 from kantor_orchestrator.core import acts, progress, reversal, sending
 from kantor_orchestrator.core.decision import Decision, ExpressionError
 from kantor_orchestrator.core.entry import (
@@ -133,7 +133,9 @@ def _message(d: Decision, message: Entry | Early) -> None:
     saga, type_ = d.saga, message.type
     assert saga is not None
     try:
-        if saga.cancel_on is not None and type_ == saga.cancel_on.event:
+        if type_ == COMPENSATE_TRANSACTION:
+            acts.compensated_by_parent(d, message)
+        elif saga.cancel_on is not None and type_ == saga.cancel_on.event:
             acts.cancelled_by_event(d, saga.cancel_on)
         elif type_ in saga.by_confirmation and _confirms(d, message):
             _confirmation(d, message, saga.by_confirmation[type_])

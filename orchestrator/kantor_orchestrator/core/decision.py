@@ -35,7 +35,7 @@ from kantor_orchestrator.core.transaction import (
 )
 
 ACTION, COMPENSATION, QUESTION = "action", "compensation", "question"
-ENDING, REFUSAL, CHILD = "ending", "refusal", "child"
+ENDING, REFUSAL, CHILD, ANSWER = "ending", "refusal", "child", "answer"
 
 #: Where the items of an ``each`` are kept, in what was captured of the composite.
 ITEMS = "items"

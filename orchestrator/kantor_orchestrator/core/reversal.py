@@ -10,7 +10,7 @@ What a pivot has made final stays: a group whose pivot has succeeded is left alo
 
 from __future__ import annotations
 
-from kantor.envelope import choreographed_action, command_id, idempotency_key
+from kantor.envelope import child_id, choreographed_action, command_id, idempotency_key
 from kantor_orchestrator.core.decision import ACTION, COMPENSATION, ITEMS, Decision, ExpressionError
 from kantor_orchestrator.core.entry import COMPENSATION_RETRY, CONFIRMATION
 from kantor_orchestrator.core.saga import PARALLEL, ROOT, SEQUENTIAL, Step
@@ -149,6 +149,7 @@ def send_compensation(d: Decision, step: Step, path: str, round_: int, attempt: 
             key=d.key(compensation.command, path),
             held=not d.is_enforced(),
             format=compensation.command.format,
+            about=child_id(txn.id, path, state.round) if step.child else "",
         )
     except ExpressionError as error:
         d.incident("expression", str(error), path)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
-from kantor.envelope import STEP_FAILED
+from kantor.envelope import COMPENSATE_TRANSACTION, STEP_FAILED
 
 START = "start"
 #: The path of the whole saga, whose steps are those that are in no composite.
@@ -176,7 +176,9 @@ class Saga:
     def types(self) -> frozenset[str]:
         """Every message type that means something to this saga."""
         found = {self.starts_on, STEP_FAILED, *self.by_success, *self.by_failure, *self.by_confirmation}
-        found |= {*self.by_progress} | ({self.cancel_on.event} if self.cancel_on else set())
+        found |= {COMPENSATE_TRANSACTION, *self.by_progress} | (
+            {self.cancel_on.event} if self.cancel_on else set()
+        )
         return frozenset(found)
 
     @cached_property

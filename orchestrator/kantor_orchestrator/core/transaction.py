@@ -61,6 +61,8 @@ class Kind(StrEnum):
     RESUMED = "resumed"  # a person has dealt with an incident (of the step that the code names): it goes on
     COMPENSATION_REQUESTED = "compensation_requested"  # it can't be decided before the pivot's answer
     REFUSED = "refused"  # a cancellation that came too late
+    PARENT_ASKED = "parent_asked"  # its parent is compensated, and waits for it to be
+    ANSWERED = "answered"  # its parent's request was answered at once
     EXPIRED = "expired"  # no saga ever started: what was kept is listed as unmatched and dropped
     IGNORED = "ignored"  # contradicts the state: recorded with its reason, changes nothing
     # of a step
@@ -317,6 +319,8 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
             transaction.failing, transaction.deadline = "", 0
         if t.step in transaction.steps:  # it waits for a person now, not for a time
             transaction.steps[t.step].timer, transaction.steps[t.step].due = "", 0
+    elif t.kind is Kind.PARENT_ASKED:
+        transaction.parent_command = t.parent_command
     elif t.kind is Kind.RESUMED:
         transaction.incidents = [i for i in transaction.incidents if i.step != t.code]
     if t.status is not None:

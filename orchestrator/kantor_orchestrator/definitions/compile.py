@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from kantor.envelope import STEP_FAILED, TRANSACTION_ENDED
+from kantor.envelope import COMPENSATE_TRANSACTION, STEP_FAILED, TRANSACTION_ENDED
 from kantor_orchestrator.core import saga as core
 from kantor_orchestrator.core.saga import Expression, FieldRule
 from kantor_orchestrator.definitions import durations, expressions, meaning, outcomes, references
@@ -129,6 +129,12 @@ class _Compiler:
 
     def _compensation(self, node: Node) -> core.Compensation | None:
         step, reverse = node.step, node.step.compensate_with
+        if step.saga is not None:  # a child reverses itself, and waits visibly itself if that takes long
+            return core.Compensation(
+                command=core.Command(COMPENSATE_TRANSACTION, meaning.CHILD_TOPIC),
+                confirmed_on=TRANSACTION_ENDED,
+                timeout=durations.LONGEST,
+            )
         if reverse is None:
             return None
         if reverse.task is not None:
