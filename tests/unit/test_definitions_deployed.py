@@ -126,8 +126,9 @@ def test_named_since() -> None:
 
 
 def test_named_types() -> None:
-    """Events, failures and confirmations are named; commands are not: they come from us."""
+    """Events, failures, confirmations and what a parent asks are named; commands are not: they come from us."""
     assert Definitions([deployed(V1)]).named.keys() == {
+        "kantor.CompensateTransaction",
         "kantor.StepFailed",
         "parcel.Booked",
         "parcel.Cancelled",
