@@ -191,11 +191,10 @@ def test_an_act_is_done_once(wire: Wire) -> None:
         acts.do("close", id_, actor="ann", why="enough", id_="the-same")
     wire.await_status(id_, Status.CLOSED)
     acts.do("retry", id_, actor="ann", why="marker")
-    until(
-        lambda: wire.status(id_) and "act_impossible" in {m["code"] for m in moves(wire, id_)}, "the marker"
-    )
-    assert [m["kind"] for m in moves(wire, id_)].count("ended") == 1
+    moves = wire.platform.follower.moves[id_]
 
+    def marked() -> bool:
+        return wire.status(id_) is not None and moves[-1]["code"] == "act_impossible"
 
-def moves(wire: Wire, id_: str) -> list[dict[str, Any]]:
-    return wire.platform.follower.moves[id_]
+    wire.platform.until(marked, "the marker")
+    assert [m["kind"] for m in moves].count("ended") == 1
