@@ -10,6 +10,7 @@ import pytest
 
 from kantor.errors import UnknownSchemaError
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.core.saga import Command, Saga, Step
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.trace import Message, Trace
@@ -421,3 +422,28 @@ def mixed(records: list[Written], seed: int) -> list[Written]:
         if not queues[partition]:
             del queues[partition]
     return found
+
+
+def test_items_of_a_composite_are_listed_with_their_steps(path: Path) -> None:
+    """Each item comes with its own steps, in the definition's order; what has not begun is pending."""
+    book = Step(
+        path="all.book",
+        parent="all",
+        kind="command",
+        command=Command("x.Book", "cmd.x.v1"),
+        succeeds_on="x.Booked",
+    )
+    whole = Step(path="all", kind="composite", steps=("all.book",), each=lambda scope: [1, 2])
+    after = Step(path="after", after=("all",), succeeds_on="x.Done")
+    saga = Saga("s", 1, "x.Begun", {"all": whole, "all.book": book, "after": after})
+    traffic = Traffic(saga)
+    traffic.event("tx", "x.Begun")
+    found = traced(traffic, path).steps
+    assert [(s.name, s.kind, s.owner, s.status) for s in found] == [
+        ("all", "composite", "", "active"),
+        ("all[0]", "composite", "", "active"),
+        ("all[0].book", "command", "x", "active"),
+        ("all[1]", "composite", "", "active"),
+        ("all[1].book", "command", "x", "active"),
+        ("after", "event", "x", "pending"),
+    ]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from kantor.kafka import Partition
 from kantor_orchestrator.core.entry import COMPENSATION_RETRY, RETRY
+from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, StepStatus
 from kantor_orchestrator.history import NOWHERE
 from kantor_orchestrator.view.facts import to_json
@@ -125,7 +126,7 @@ class TransactionRow:
     ) -> None:  # fmt: skip
         step = self.steps.get(path)
         if step is None:
-            known = saga.steps.get(path) if saga else None
+            known = saga.steps.get(definition_path(path)) if saga else None
             step = (
                 StepRow(path, known.kind, known.owner, known.compensator)
                 if known

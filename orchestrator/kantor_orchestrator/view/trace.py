@@ -14,6 +14,7 @@ from kantor.codec import Codec, MemorySchemas
 from kantor.errors import CodecError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.decision import COMPENSATION
+from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.transaction import StepStatus
 from kantor_orchestrator.view.facts import Command, Entry, Head, frames, messages_from_json
 from kantor_orchestrator.view.rows import StepRow, TransactionRow
@@ -195,12 +196,15 @@ def _decoder(schemas: Mapping[int, Schema]) -> Any:
 
 
 def _steps(found: Mapping[str, StepRow], definition: SagaFacts | None) -> list[Step]:
-    """All steps of the definition in its order, then those that only the history knows."""
+    """All steps in the definition's order, each item of a composite with its own; then those that only the history
+    knows."""
     known = definition.steps if definition else {}
-    paths = [*known, *(path for path in found if path not in known)]
+    begun = {definition_path(path) for path in found}
+    waiting = [path for path in known if path not in begun]
+    order = {path: n for n, path in enumerate(known)}
     steps = []
-    for path in paths:
-        facts = known.get(path)
+    for path in sorted([*found, *waiting], key=lambda path: _rank(path, order)):
+        facts = known.get(definition_path(path))
         s = found.get(path)
         if s is None:
             assert facts is not None
@@ -213,6 +217,16 @@ def _steps(found: Mapping[str, StepRow], definition: SagaFacts | None) -> list[S
             )
         )  # fmt: skip
     return steps
+
+
+def _rank(path: str, order: Mapping[str, int]) -> list[tuple[int, int]]:
+    """Where a step stands in the tree: a composite before its items, each item before the steps in it."""
+    ranks, above = [], ""
+    for part in path.split("."):
+        name, _, item = part.partition("[")
+        above = f"{above}.{name}" if above else name
+        ranks.append((order.get(above, len(order)), int(item[:-1]) + 1 if item else 0))
+    return ranks
 
 
 def _timeline(
