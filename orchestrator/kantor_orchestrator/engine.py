@@ -57,7 +57,13 @@ BACKLOG = 5_000
 #: Seconds after which the position of a shard at rest (moved by watermarks only, or not yet the group's) is committed.
 SAVE_INTERVAL = 5.0
 #: What became of an entry, in the metrics.
-APPLIED, UNCHANGED, REPLAY, UNNAMED, MALFORMED = "applied", "unchanged", "replay", "unnamed", "malformed"
+OUTCOMES = APPLIED, UNCHANGED, REPLAY, UNNAMED, MALFORMED = (
+    "applied",
+    "unchanged",
+    "replay",
+    "unnamed",
+    "malformed",
+)
 #: Seconds between attempts while a schema, a definition or the registry is missing.
 WAIT = 0.5
 
@@ -83,7 +89,6 @@ class Engine:
         commits; a thread for each shard unless given."""
         self._clients = clients
         self._clock = clock
-        self._count = shards
         self._folder = folder
         self._codec = Codec(schemas)
         self._definitions = definitions
@@ -94,13 +99,7 @@ class Engine:
         self._payloads = PayloadReader(self._codec, self._definitions, schema_grace, clock)
         self._outgoing = Outgoing(self._codec, self._definitions, metrics, clock)
         self._tally = metrics.tally.add
-        for outcome in (
-            APPLIED,
-            UNCHANGED,
-            REPLAY,
-            UNNAMED,
-            MALFORMED,
-        ):  # each is shown from the start, with 0
+        for outcome in OUTCOMES:  # each is shown from the start, with 0
             metrics.entries.labels(outcome)
         self._shards: dict[int, Shard] = {}
         self._paused: set[int] = set()

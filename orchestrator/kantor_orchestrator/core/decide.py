@@ -150,7 +150,7 @@ def _message(d: Decision, message: Entry | Early) -> None:
         elif type_ == saga.starts_on:
             d.ignore("second_start", "the transaction has started already")
     except ExpressionError as error:
-        d.incident("expression", str(error))
+        d.incident(sending.EXPRESSION, str(error))
 
 
 def _poison(d: Decision) -> None:

@@ -289,6 +289,11 @@ class Decision:
         return self.txn.steps[path]
 
 
+def instance_of(step: Step, group: str, definition: str) -> str:
+    """The path of a step's instance in a group (``definition``: that of the group)."""
+    return step.path if group == definition else f"{group}.{step.path.rpartition('.')[2]}"
+
+
 def child_of(saga: Saga, composite: Step, member: str) -> Step | None:
     """The definition of a composite's member; None where the members are items."""
     return None if composite.each is not None else saga.steps.get(definition_path(member))

@@ -19,6 +19,7 @@ from kantor_orchestrator.core.decision import (
     ITEMS,
     Decision,
     ExpressionError,
+    instance_of,
 )
 from kantor_orchestrator.core.entry import SLEEP, TIMEOUT
 from kantor_orchestrator.core.saga import ASK, ROOT, Step
@@ -138,7 +139,7 @@ def _group(d: Decision, path: str, definition: str) -> str:
     failed = False
     for step in children:
         ready = settled.issuperset(step.after)
-        instance = step.path if path == definition else _in(path, step)
+        instance = instance_of(step, path, definition)
         state = steps.get(instance)
         status = S.PENDING if state is None else state.status
         if status is S.PENDING and ready and not is_failing:
@@ -148,9 +149,8 @@ def _group(d: Decision, path: str, definition: str) -> str:
             _composite(d, step, instance)
             status = d.status(instance)
         if status in _SETTLED:
-            if (
-                ready
-            ):  # what succeeded early is not settled before what it comes after: commands need their fields
+            # What succeeded early is not settled before what it comes after: commands need their fields.
+            if ready:
                 settled.add(step.path)
         elif d.is_given_up(step, status):
             if step.optional:
@@ -162,16 +162,12 @@ def _group(d: Decision, path: str, definition: str) -> str:
     return _SUCCESS if len(settled) == len(children) else _OPEN
 
 
-def _in(path: str, step: Step) -> str:
-    return f"{path}.{step.path.rpartition('.')[2]}"
-
-
 def _given_up(d: Decision, path: str, definition: str) -> Iterator[str]:
     """The steps of a group that must succeed, and won't."""
     assert d.saga is not None
     steps = d.txn.steps
     for step in d.saga.children[definition]:
-        instance = step.path if path == definition else _in(path, step)
+        instance = instance_of(step, path, definition)
         state = steps.get(instance)
         if state is not None and not step.optional and d.is_given_up(step, state.status):
             yield instance
@@ -183,7 +179,7 @@ def pivot_status(d: Decision, path: str, definition: str) -> StepStatus | None:
     found = None
     for step in d.saga.children[definition]:
         if step.pivot:
-            status = d.status(step.path if path == definition else _in(path, step))
+            status = d.status(instance_of(step, path, definition))
             if status is S.SUCCEEDED:
                 return status
             if status is S.ACTIVE or (status is S.IN_DOUBT and not d.is_given_up(step, status)):
@@ -253,8 +249,7 @@ def _judge(
     else:
         return
     for member, child in members:
-        if d.status(member) in (S.ACTIVE, S.IN_DOUBT):
-            _give_up(d, member, child, "not_needed", f"{path} is decided")
+        _give_up(d, member, child, "not_needed", f"{path} is decided")
 
 
 def _is_under_way(d: Decision, member: str, child: Step | None) -> bool:
@@ -266,10 +261,7 @@ def _members(d: Decision, step: Step, path: str) -> list[tuple[str, Step | None]
     """A composite's members: its steps, or (without a definition of their own) its items."""
     assert d.saga is not None
     if step.each is None:
-        return [
-            (child.path if path == step.path else _in(path, child), child)
-            for child in d.saga.children[step.path]
-        ]
+        return [(instance_of(child, path, step.path), child) for child in d.saga.children[step.path]]
     return [(f"{path}[{n}]", None) for n in range(len(d.txn.captured[path][ITEMS]))]
 
 
@@ -280,7 +272,7 @@ def _is_ready(d: Decision, child: Step | None, path: str) -> bool:
     assert d.saga is not None
     for before in child.after:
         step = d.saga.steps[before]
-        status = d.status(before if path == child.parent else _in(path, step))
+        status = d.status(instance_of(step, path, child.parent))
         if status not in _SETTLED and not (step.optional and d.is_given_up(step, status)):
             return False
     return True
@@ -296,8 +288,7 @@ def _begin_member(d: Decision, child: Step | None, member: str) -> None:
 
 def _advance_item(d: Decision, member: str) -> None:
     """One item of an ``each``: a group of its own, which compensates itself when it fails."""
-    definition = member.rpartition("[")[0]
-    definition = _definition(d, definition)
+    definition = _definition(d, member)
     outcome = _group(d, member, definition)
     if outcome is _SUCCESS:
         d.emit(Kind.SUCCEEDED, step=member)
@@ -315,8 +306,9 @@ def _advance_item(d: Decision, member: str) -> None:
             abandon(d, member, definition, "in_flight", f"{member} has failed")
 
 
-def _definition(d: Decision, path: str) -> str:
-    step = d.step(path)
+def _definition(d: Decision, member: str) -> str:
+    """The definition of the composite that an item is a member of."""
+    step = d.step(member.rpartition("[")[0])
     assert step is not None
     return step.path
 
@@ -328,7 +320,7 @@ def abandon(d: Decision, path: str, definition: str, code: str, reason: str) -> 
     """Everything that is open in a group ends: what may have happened is in doubt, the rest has failed."""
     assert d.saga is not None
     for step in d.saga.children[definition]:
-        instance = step.path if path == definition else _in(path, step)
+        instance = instance_of(step, path, definition)
         if instance in d.txn.steps:
             _give_up(d, instance, step, code, reason)
 
@@ -341,7 +333,7 @@ def _give_up(d: Decision, path: str, step: Step | None, code: str, reason: str) 
             for member, child in members:
                 _give_up(d, member, child, code, reason)
             if step is None:
-                definition = _definition(d, path.rpartition("[")[0])
+                definition = _definition(d, path)
                 if pivot_status(d, path, definition) is not None:
                     return  # it goes forward by itself
                 abandon(d, path, definition, code, reason)

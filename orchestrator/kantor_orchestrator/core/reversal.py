@@ -10,18 +10,32 @@ What a pivot has made final stays: a group whose pivot has succeeded is left alo
 
 from __future__ import annotations
 
-from kantor.envelope import child_id, choreographed_action, command_id, idempotency_key
-from kantor_orchestrator.core.decision import ACTION, COMPENSATION, ITEMS, Decision, ExpressionError
+from kantor.envelope import child_id, choreographed_action, idempotency_key
+from kantor_orchestrator.core.decision import (
+    ACTION,
+    COMPENSATION,
+    ITEMS,
+    Decision,
+    ExpressionError,
+    instance_of,
+)
 from kantor_orchestrator.core.entry import COMPENSATION_RETRY, CONFIRMATION
 from kantor_orchestrator.core.saga import PARALLEL, ROOT, SEQUENTIAL, Step
-from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, StepStatus
+from kantor_orchestrator.core.sending import EXPRESSION, message
+from kantor_orchestrator.core.transaction import Kind, Status, StepStatus
 
 S = StepStatus
+_WELL = (S.ACTIVE, S.SUCCEEDED, S.SKIPPED)
 _BACKWARD = (Status.COMPENSATING, Status.COMPENSATED)
 
 
 def reverse(d: Decision) -> bool:
     """Send every compensation whose turn has come. Whether anything is still to be reversed or to be known."""
+    txn = d.txn
+    if txn.status is Status.RUNNING and all(
+        state.status in _WELL and not state.compensation_round for state in txn.steps.values()
+    ):
+        return False  # nearly always
     while True:
         moves = len(d.out)
         found = _Reversal(d, sends=True).run()
@@ -55,14 +69,14 @@ class _Reversal:
         if (
             wanted
             and path
-            and any(c.pivot and d.status(_in(path, definition, c)) is S.SUCCEEDED for c in children)
+            and any(c.pivot and d.status(instance_of(c, path, definition)) is S.SUCCEEDED for c in children)
         ):
             return False
         holding: set[str] = set()
         composite = self._saga.steps.get(definition)
         chain = composite is not None and composite.in_order and composite.each is None
         for step in reversed(children):
-            instance = _in(path, definition, step)
+            instance = instance_of(step, path, definition)
             state = steps.get(instance)
             if state is None:
                 continue
@@ -124,10 +138,6 @@ class _Reversal:
         return holds
 
 
-def _in(path: str, definition: str, step: Step) -> str:
-    return step.path if path == definition else f"{path}.{step.path.rpartition('.')[2]}"
-
-
 def send_compensation(d: Decision, step: Step, path: str, round_: int, attempt: int) -> None:
     """Send a step's compensation (again). A field that throws is an incident."""
     compensation, txn, state = step.compensation, d.txn, d.state(path)
@@ -137,23 +147,12 @@ def send_compensation(d: Decision, step: Step, path: str, round_: int, attempt: 
     else:
         reverses = idempotency_key(txn.id, path, ACTION, state.round)
     try:
-        command = SentCommand(
-            id=command_id(txn.id, path, COMPENSATION, round_, attempt),
-            type=compensation.command.type,
-            topic=compensation.command.topic,
-            kind=COMPENSATION,
-            idempotency_key=idempotency_key(txn.id, path, COMPENSATION, round_),
-            causation_id=d.cause(),
-            fields=d.fill(compensation.command.fields, path),
-            reverses=reverses,
-            key=d.key(compensation.command, path),
-            held=not d.is_enforced(),
-            format=compensation.command.format,
-            about=child_id(txn.id, path, state.round) if step.child else "",
-        )
+        command = message(d, compensation.command, path, COMPENSATION, round_, attempt)
     except ExpressionError as error:
-        d.incident("expression", str(error), path)
+        d.incident(EXPRESSION, str(error), path)
         return
+    command.reverses = reverses
+    command.about = child_id(txn.id, path, state.round) if step.child else ""
     d.emit(
         Kind.COMPENSATION_SENT,
         step=path,

@@ -214,10 +214,6 @@ class Saga:
             found[path] = frozenset(direct).union(*(found[other] for other in direct))
         return found
 
-    @cached_property
-    def has_composites(self) -> bool:
-        return any(step.steps for step in self.steps.values())
-
 
 def _index(pairs: Any) -> dict[str, tuple[Step, ...]]:
     found: dict[str, tuple[Step, ...]] = {}
