@@ -258,6 +258,9 @@ class Engine:
         if kind == journal.WATERMARK:
             shard.watermark(watermark(record))
             return ""
+        if kind == journal.ACT and record.key() is None:
+            self._hold(shard, record, batch)
+            return APPLIED
         id_ = transaction_of(record)
         if kind == journal.TIMER:
             txn = batch.changed.get(id_) or shard.get(id_)
@@ -289,7 +292,7 @@ class Engine:
             batch.marks.add(mark)
         else:
             raise MalformedEntry(f"{journal.ENTRY} is {kind!r}")
-        transitions, payloads = self._decide(saga, txn, entry)
+        transitions, payloads = self._decide(saga, txn, entry, shard.holds.of(saga.name) if saga else "")
         if not transitions:
             return UNCHANGED
         for transition in transitions:
@@ -300,14 +303,24 @@ class Engine:
         batch.changed[id_] = txn
         return APPLIED
 
+    def _hold(self, shard: Shard, record: Record, batch: Batch) -> None:
+        """A person holds or releases a saga, or all of them."""
+        entry = act_entry(record)
+        done = shard.holds.apply(entry)
+        self._outgoing.write_hold(shard, entry, done, record.offset())
+        batch.urgent = True
+        if done.kind is not Kind.IGNORED:
+            what = done.saga or "every saga"
+            log.warning("shard %d: %s is %s", shard.number, what, done.reason, extra={"action": done.kind})
+
     def _decide(
-        self, saga: Saga | None, txn: Transaction, entry: Entry
+        self, saga: Saga | None, txn: Transaction, entry: Entry, hold: str
     ) -> tuple[list[Transition], dict[str, bytes]]:
         """The transitions, and the payloads of their commands. What can't be decided or sent is an incident of this
         one transaction, never the shard's end."""
         now = self._clock.now()
         try:
-            transitions = decide(saga, txn, entry, now)
+            transitions = decide(saga, txn, entry, now, hold)
             return transitions, self._outgoing.encode_commands(transitions)
         except CodecError as error:
             entry.error = f"a command can't be built: {error}"
@@ -315,7 +328,7 @@ class Engine:
             facts = {"action": "decide_failed", "transaction": txn.id}
             log.exception("can't decide on %s of %s", entry.origin or entry.timer, txn.id, extra=facts)
             entry.error = f"the engine failed on it: {type(error).__name__}: {error}"
-        return decide(saga, txn, entry, now), {}
+        return decide(saga, txn, entry, now, hold), {}
 
     def _saga_of(self, txn: Transaction) -> Saga | None:
         if not txn.saga:

@@ -95,7 +95,7 @@ def act_entry(record: Record) -> Entry:
         source=ACTS,
         step=act.step,
         actor=act.actor,
-        payload={"why": act.why, "fields": act.fields},
+        payload={"why": act.why, "fields": act.fields, "saga": act.saga},
     )
 
 

@@ -39,6 +39,7 @@ class Firing:
         """
         now = self._clock.now()
         shard.load_timers(now)
+        shard.load_released(now)
         self._fire(shard, shard.pauses, now, now)
         first = shard.verdicts.first()
         if not first or first > min(now, shard.low_watermark()):
@@ -55,7 +56,7 @@ class Firing:
             self._fire(shard, shard.verdicts, min(sampled, shard.low_watermark()), now)
 
     def _fire(self, shard: Shard, timers: Timers, until: int, now: int) -> None:
-        for due, id_, kind, step, round_, attempt in timers.due(until, now, shard.get):
+        for due, id_, kind, step, round_, attempt in timers.due(until, now, shard.timed):
             fired = journal.Timer(kind, step, round_, attempt, due)
             self._producer.produce(
                 topics.JOURNAL, fired.dump(), id_.encode(), journal.TIMER_HEADERS, shard.number

@@ -11,7 +11,7 @@ An entry keeps the source record's bytes and headers and adds (DESIGN sections 5
 =====================  ===========================================================================================
 
 The record's key is the transaction id, its partition the shard, its timestamp the broker's (LogAppendTime). Control
-entries (watermark) have no key and an explicit partition.
+entries (watermarks, and acts on a whole saga: hold and release) have no key and an explicit partition.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What a person did to a transaction (``core.acts``). ``id``: the same for one that is sent again."""
+    """What a person did to a transaction (``core.acts``), or without a key to all transactions of ``saga`` (empty: of all
+    sagas). ``id``: the same for one that is sent again."""
 
     id: str
     act: str
@@ -65,6 +66,7 @@ class Act:
     why: str
     step: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
+    saga: str = ""
 
     def dump(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -73,7 +75,7 @@ class Act:
     def load(cls, value: bytes) -> Act:
         """Raises ``ValueError`` or ``TypeError`` for anything else."""
         found = cls(**json.loads(value))
-        texts = (found.id, found.act, found.actor, found.why, found.step)
+        texts = (found.id, found.act, found.actor, found.why, found.step, found.saga)
         if not all(isinstance(text, str) for text in texts) or not isinstance(found.fields, dict):
             raise TypeError("a part of an act is of the wrong type")
         return found

@@ -11,7 +11,7 @@ from kantor.codec import Codec, Encoder
 from kantor.envelope import Envelope
 from kantor.errors import EncodingError
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.core.entry import DEADLINE, EXPIRY, Entry
+from kantor_orchestrator.core.entry import DEADLINE, EXPIRY, Entry, timers_of
 from kantor_orchestrator.core.saga import ROOT
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Transaction, Transition
 from kantor_orchestrator.core.values import dump
@@ -83,7 +83,10 @@ class Outgoing:
         command = transition.command
         if command is not None and not command.held:
             self._send(shard, txn, command, payloads[command.id], headers)
-        if transition.timer:
+        if kind is Kind.RELEASED:
+            for due, timer, step, round_, attempt in timers_of(txn):
+                shard.set_timer((due, txn.id, timer, step, round_, attempt))
+        elif transition.timer:
             # An activation starts the step's first round; its (choreographed) action has no attempts to count.
             round_, attempt = (1, 0) if kind is Kind.ACTIVATED else (transition.round, transition.attempt)
             shard.set_timer((transition.due, txn.id, transition.timer, transition.step, round_, attempt))
@@ -99,6 +102,12 @@ class Outgoing:
             log.error("incident in %s: %s", txn.id, transition.reason, extra=facts)
         elif ended:
             self._announce_end(shard, txn, key)
+
+    def write_hold(self, shard: Shard, act: Entry, transition: Transition, journal_offset: int) -> None:
+        """A saga, or all of them, is held or released."""
+        history = self._encode_history(transition_record(transition, Transaction(""), act, journal_offset))
+        shard.producer.produce(topics.HISTORY, history, None, None, shard.number)
+        self._tally(self._metrics.transitions, transition.kind)
 
     def _send(
         self, shard: Shard, txn: Transaction, command: SentCommand, value: bytes, headers: Headers

@@ -26,8 +26,9 @@ from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.core.entry import COMPENSATION_RETRY, EXPIRY, RETRY, timers_of
+from kantor_orchestrator.core.entry import COMPENSATION_RETRY, EXPIRY, RELEASE, RETRY, timers_of
 from kantor_orchestrator.core.transaction import ENDED, Status, Transaction
+from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.snapshots import transaction_from, transaction_record
 from kantor_orchestrator.store.sqlite import Row, Store
 from kantor_orchestrator.timers import Timer, Timers
@@ -56,7 +57,10 @@ LINGER = 1_000
 RESTORE_SETTINGS = {"fetch.wait.max.ms": 10}
 
 #: Timers that only pause between two attempts; the others end in a verdict, which lag must not hasten.
-_PAUSES = frozenset({RETRY, COMPENSATION_RETRY, EXPIRY})
+_PAUSES = frozenset({RETRY, COMPENSATION_RETRY, EXPIRY, RELEASE})
+
+#: When the timers of a held transaction are due: not before its release.
+_HELD = 1 << 62
 
 #: More source partitions than there are: of all, after a shard is taken, nobody has told yet.
 _UNTOLD = 1 << 30
@@ -90,6 +94,7 @@ class Shard:
         self.watermarks: dict[str, int] = {}
         self._sources = _UNTOLD  # how many of these there must be; the next watermark tells
         self.marks: dict[str, int] = {}
+        self.holds = Holds()
         self.pending: deque[Record] = deque()
         self.batch: Batch | None = None
         self.committing: Future[float] | None = None
@@ -203,6 +208,7 @@ class Shard:
             found = self._codec.decode(value)
             self.position, self.clock = found["position"], found["clock"]
             self.watermarks = dict(found["watermarks"])
+            self.holds = Holds(found["holds"])
         elif key.startswith(topics.MARK_PREFIX) and value is not None:
             self.marks[key[len(topics.MARK_PREFIX) :].decode()] = self._codec.decode(value)["offset"]
 
@@ -227,6 +233,11 @@ class Shard:
         txn = self._cache[id_] = transaction_from(self._codec.decode(snapshot))
         return txn
 
+    def timed(self, id_: str) -> Transaction | None:
+        """The transaction, if its timers count: not while it is held."""
+        txn = self.get(id_)
+        return None if txn is not None and txn.held and self.holds.of(txn.saga) else txn
+
     def size_of(self, txn: Transaction) -> int:
         """Bytes of its snapshot."""
         return len(self._encode_state(transaction_record(txn)))
@@ -246,7 +257,12 @@ class Shard:
         for mark in sorted(marks):  # the same batch is written the same way
             value = self._encode_mark({"offset": self.marks[mark], "index": 0})
             produce(topics.STATE, value, topics.MARK_PREFIX + mark.encode(), None, number)
-        own = {"position": self.position, "clock": self.clock, "watermarks": self.watermarks}
+        own = {
+            "position": self.position,
+            "clock": self.clock,
+            "watermarks": self.watermarks,
+            "holds": self.holds.record(),
+        }
         produce(
             topics.STATE, self._encode_shard(own), topics.SHARD_KEY, None, number, on_delivery=self._written
         )
@@ -342,12 +358,25 @@ class Shard:
                 if before <= due or before == 0:
                     self.set_timer((due, txn.id, kind, step, round_, attempt))
 
+    def load_released(self, now: int) -> None:
+        """Set the releases of transactions that nobody holds any more: after a release, and when the shard was taken."""
+        if not self.holds.is_released:
+            return
+        self.holds.is_released = False
+        self.flush()
+        for snapshot in self._store.due_at(_HELD):
+            txn = transaction_from(self._codec.decode(snapshot))
+            if not self.holds.of(txn.saga):
+                self.pauses.add((now, txn.id, RELEASE, "", 0, 0))
+
     def is_unsaved_for(self, seconds: float) -> bool:
         """Whether the position has moved and the group's is older than this."""
         return self.position > self._saved_position and self._clock.monotonic() - self._grouped_at > seconds
 
 
 def _next_due(txn: Transaction) -> int | None:
+    if txn.held:
+        return _HELD
     return min((due for due, *_ in timers_of(txn)), default=None)
 
 

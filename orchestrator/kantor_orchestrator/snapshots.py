@@ -38,6 +38,7 @@ def transaction_record(t: Transaction) -> dict[str, Any]:
         "failing": t.failing,
         "parent": t.parent,
         "parent_command": t.parent_command,
+        "held": t.held,
         "entries": t.entries,
         "endings": t.endings,
         "steps": [
@@ -95,6 +96,7 @@ def transaction_from(record: dict[str, Any]) -> Transaction:
         failing=record["failing"],
         parent=record["parent"],
         parent_command=record["parent_command"],
+        held=record["held"],
         entries=record["entries"],
         endings=record["endings"],
         steps=steps,

@@ -185,8 +185,7 @@ def test_an_act_is_done_once(wire: Wire) -> None:
     """The same act under the same id twice in the journal changes the transaction once."""
 
     id_, _ = claim(wire)
-    shards = wire.platform.admin.topics()["sys.kantor.journal"]
-    acts = Acts(wire.platform.settings, shards)
+    acts = Acts(wire.platform.settings)
     for _ in range(2):
         acts.do("close", id_, actor="ann", why="enough", id_="the-same")
     wire.await_status(id_, Status.CLOSED)

@@ -140,8 +140,8 @@ def _keep_without_verdict(take_anew: Any) -> Any:
 
 
 def _forget_early(decide: Any) -> Any:
-    def mutated(saga: Any, txn: Any, entry: Any, now: int) -> Any:
-        return [t for t in decide(saga, txn, entry, now) if t.kind is not Kind.KEPT]
+    def mutated(saga: Any, txn: Any, entry: Any, now: int, hold: str = "") -> Any:
+        return [t for t in decide(saga, txn, entry, now, hold) if t.kind is not Kind.KEPT]
 
     return mutated
 

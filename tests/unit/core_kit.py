@@ -83,6 +83,7 @@ class Story:
         self.saga = saga
         self.txn = Transaction("t-1")
         self.at = BEGIN
+        self.hold = ""  # who holds the saga, and why
         self.log: list[Transition] = []
         self.commands: list[SentCommand] = []
         self._looked = 0
@@ -118,7 +119,9 @@ class Story:
     def wait(self, milliseconds: int) -> Self:
         """Let time pass; timers fire when they are due."""
         end = self.at + milliseconds
-        while due := [timer for timer in timers_of(self.txn) if timer[0] <= end]:
+        while not (self.hold and self.txn.held) and (
+            due := [timer for timer in timers_of(self.txn) if timer[0] <= end]
+        ):
             at, kind, step, round_, attempt = min(due)
             self.fire(kind, step, round_, attempt, at=max(at, self.at))
         self.at = end
@@ -131,7 +134,7 @@ class Story:
 
     def deliver(self, entry: Entry, now: int = 0) -> Self:
         before = self.txn.copy()
-        transitions = decide(self.saga, self.txn, entry, now or entry.at)
+        transitions = decide(self.saga, self.txn, entry, now or entry.at, self.hold)
         assert self.txn == before, "decide must not change the transaction"
         for transition in transitions:
             evolve(self.txn, transition)

@@ -141,10 +141,10 @@ def test_saga(more: str, problem: str) -> None:
 
 
 def test_cancellable_until_a_step_of_each() -> None:
-    """A step that runs many times has no one beginning."""
+    """A step that runs many times has no one end."""
     steps = f"  x:\n    each: start.lines\n    steps:\n      y: {DO}"
     assert lint(steps, "cancel_on: {event: a.Cancelled, until: x.y}\n") == [
-        "5:40: x.y runs once for each item of x, so it has no one beginning; write `until: x`"
+        "5:40: x.y runs once for each item of x, so it has no one end; write `until: x`"
     ]
 
 

@@ -411,11 +411,36 @@ def test_a_renewal_that_is_never_paid() -> None:
     check(story, Status.COMPLETED)
 
 
-def test_a_cancelled_subscription() -> None:
-    """Cancelled before it was collected: nothing is charged any more."""
+def test_a_subscription_cancelled_in_time() -> None:
+    """Cancelled after the first charge was declined, while it waits for the second: nothing is charged any more."""
     story = start("subscription_renewal", "RenewalDue", subscription_id="s")
+    story.wait(seconds(1))
+    charged(story, 0, good=False)
+    reply(story, "EmailSent", "collect[1].dun")
+    assert story.sent() == ["Charge", "SendDunningEmail"]
+    story.when("SubscriptionCancelled").wait(seconds(20 * DAY))
+    assert story.sent() == []
+    check(story, Status.COMPENSATED)
+
+
+def test_a_subscription_cancelled_while_it_is_charged() -> None:
+    """The charge may have happened: it is refunded."""
+    story = start("subscription_renewal", "RenewalDue", subscription_id="s")
+    story.wait(seconds(1)).when("SubscriptionCancelled")
+    assert story.sent() == ["Charge", "RefundCharge"]
+    confirm(story, "ChargeRefunded", "collect[0].charge")
+    check(story, Status.COMPENSATED)
+
+
+def test_a_subscription_cancelled_too_late() -> None:
+    """It is collected already: the cancellation is recorded, the renewal goes on."""
+    story = start("subscription_renewal", "RenewalDue", subscription_id="s")
+    story.wait(seconds(1))
+    charged(story, 0, good=True)
     story.when("SubscriptionCancelled")
-    assert state(story) != "completed"
+    assert story.ignored() == ["too_late"]
+    reply(story, "SubscriptionExtended", "extend")
+    check(story, Status.COMPLETED)
 
 
 # -- cancellable order

@@ -1,28 +1,23 @@
-"""``kantor retry | skip | cancel | compensate | close | signal``: what people do to a transaction."""
+"""``kantor retry | skip | cancel | compensate | close | signal``: what people do to a transaction; ``hold | release``: to a
+saga, or to all of them."""
 
 from __future__ import annotations
 
 import getpass
-import time
-from typing import Any
 
 import click
 
 from kantor.codec import Codec
-from kantor.envelope import shard_of
 from kantor.errors import KantorError, NotFoundError
-from kantor.kafka import Admin, Consumer
 from kantor.schemas import schema_store
-from kantor_orchestrator import topics
-from kantor_orchestrator.acts import Acts
+from kantor_orchestrator import holds
+from kantor_orchestrator.acts import Acts, Move
 from kantor_orchestrator.cli.output import as_json_option, open_view, print_json, say
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.core.transaction import Kind
+from kantor_orchestrator.definitions.deploy import read
 from kantor_orchestrator.view.reader import NoViewError
-
-#: Seconds that the engine has to answer.
-PATIENCE = 10.0
 
 
 def _command(name: str, summary: str, *, step: str = "", fields: bool = False) -> click.Command:
@@ -37,24 +32,14 @@ def _command(name: str, summary: str, *, step: str = "", fields: bool = False) -
             if not equals:
                 raise click.UsageError(f"--field {one}: write NAME=VALUE")
             said[key] = value
-        moves = carry_out(Settings.from_env(), name, found(what), path, why, actor, said)
-        if as_json:
-            print_json({"moves": moves})
-        for move in moves:
-            say(" ".join(str(move[part]) for part in ("kind", "step", "reason") if move[part]))
-        if any(move["kind"] == Kind.IGNORED for move in moves):
-            raise KantorError(f"{name} was not possible")
+        acts = Acts(Settings.from_env().kafka)
+        _tell(name, acts.do(name, found(what), step=path, why=why, actor=actor, fields=said), as_json)
 
     command = click.command(name, help=summary)(run)
     options = [
         click.Argument(["what"], metavar="ID|KEY=VALUE"),
-        click.Option(
-            ["--why"],
-            required=name != core.SIGNAL,
-            default="",
-            help="The reason, or the evidence; kept in the history.",
-        ),
-        click.Option(["--actor"], default=getpass.getuser, help="Who does it (default: your user name)."),
+        _why(required=name != core.SIGNAL),
+        _actor(),
     ]
     if step:
         options.append(
@@ -66,6 +51,45 @@ def _command(name: str, summary: str, *, step: str = "", fields: bool = False) -
         )
     command.params = [*options, *command.params]
     return as_json_option(command)
+
+
+def _command_on_sagas(name: str, summary: str) -> click.Command:
+    def run(saga: str, why: str, actor: str, as_json: bool) -> None:
+        settings = Settings.from_env()
+        acts = Acts(settings.kafka)
+        if saga:
+            names = {
+                one.model.saga for one in read(settings.kafka, Codec(schema_store(settings.kafka))).bundles()
+            }
+            if saga not in names:
+                known = ", ".join(sorted(names)) or "none"
+                raise NotFoundError(f"no saga {saga} is deployed; there are: {known}")
+        moves = acts.do_to_all(name, saga, why=why, actor=actor)
+        _tell(name, moves if as_json else moves[:1], as_json)
+
+    command = click.command(name, help=summary)(run)
+    saga = click.Option(["--saga"], default=holds.ALL, help="Which one (default: all of them).")
+    command.params = [saga, _why(required=True), _actor(), *command.params]
+    return as_json_option(command)
+
+
+def _why(*, required: bool) -> click.Option:
+    said = "The reason, or the evidence; kept in the history."
+    return click.Option(["--why"], required=required, default=None if required else "", help=said)
+
+
+def _actor() -> click.Option:
+    return click.Option(["--actor"], default=getpass.getuser, help="Who does it (default: your user name).")
+
+
+def _tell(name: str, moves: list[Move], as_json: bool) -> None:
+    if as_json:
+        print_json({"moves": moves})
+    for move in moves:
+        parts = ("kind", "step", "reason") if move["transaction_id"] else ("kind", "saga", "reason")
+        say(" ".join(str(move[part]) for part in parts if move[part]))
+    if any(move["kind"] == Kind.IGNORED for move in moves):
+        raise KantorError(f"{name} was not possible")
 
 
 COMMANDS = (
@@ -85,6 +109,11 @@ COMMANDS = (
     ),
     _command(core.COMPENSATE, "Reverse a running transaction's effects, as long as there is a way back."),
     _command(core.CLOSE, "End a transaction as it is, whatever its state; --why is the evidence."),
+    _command_on_sagas(
+        holds.HOLD,
+        "Let a saga's transactions stand still: what comes for them waits, nothing is sent, no timer goes off.",
+    ),
+    _command_on_sagas(holds.RELEASE, "Let them go on: what has waited is looked at in its order."),
     _command(core.SIGNAL, "Give the signal that a step waits for.", step="needed", fields=True),
 )
 
@@ -104,34 +133,3 @@ def found(what: str) -> str:
             f"several transactions match {what}: give one's id (`kantor trace {what}` lists them)"
         )
     return ids[0]
-
-
-def carry_out(
-    settings: Settings, act: str, id_: str, step: str, why: str, actor: str, fields: dict[str, str]
-) -> list[dict[str, Any]]:
-    """Append the act, and wait for what the engine makes of it: its moves. Raises ``KantorError`` if it does not answer."""
-    admin = Admin(settings.kafka)
-    shards = admin.topics().get(topics.HISTORY, 0)
-    if not shards:
-        raise NotFoundError("there is no platform on this cluster: start it with `kantor run`")
-    history = topics.HISTORY, shard_of(id_, shards)
-    reader = Consumer(settings.kafka, "kantor-cli")
-    try:
-        reader.assign(admin.ends([history]))
-        done = Acts(settings.kafka, shards).do(act, id_, actor=actor, why=why, step=step, fields=fields)
-        codec = Codec(schema_store(settings.kafka))
-        deadline = time.monotonic() + PATIENCE
-        moves: list[dict[str, Any]] = []
-        while not moves and time.monotonic() < deadline:
-            for record in reader.poll(0.1).records:
-                move = codec.decode(record.value())
-                if move["message_id"] == done:
-                    moves.append(move)
-    finally:
-        reader.close()
-    if not moves:
-        raise KantorError(
-            f"the engine has not answered in {PATIENCE:.0f} s: the act is in the journal and will be carried out, if there is "
-            f"a transaction {id_}; see `kantor status` and `kantor trace {id_}`"
-        )
-    return moves

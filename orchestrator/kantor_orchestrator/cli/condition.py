@@ -13,7 +13,7 @@ from kantor.kafka import Admin, Partition
 from kantor_orchestrator import topics
 from kantor_orchestrator.cli.words import count, duration
 from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP, VIEW_GROUP, Settings
-from kantor_orchestrator.view.queries import OpenIncident, Summary, UncorrelatedTopic, View
+from kantor_orchestrator.view.queries import Hold, OpenIncident, Summary, UncorrelatedTopic, View
 
 #: The view gives a sign of life every 2 seconds (ms).
 VIEW_SILENT = 15_000
@@ -62,6 +62,7 @@ class Condition:
     incident_count: int = 0
     incidents: list[OpenIncident] = field(default_factory=list)
     overdue: list[Summary] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def inspect(settings: Settings, view: View | None, view_error: str, now: int) ->
         found.uncorrelated = view.uncorrelated()
         found.incident_count, found.incidents = view.incident_count(), view.incidents(5)
         found.overdue = view.overdue(now - OVERDUE, MOST)
+        found.holds = view.holds()
         seen = view.seen().get("view", 0)
     try:
         _ask_kafka(found, Admin(settings.kafka, "kantor-status"), view, now - seen < VIEW_SILENT)
@@ -141,7 +143,7 @@ def diagnose(found: Condition) -> list[Problem]:
         return [Problem(what, remedy)]
     if not found.is_set_up:
         return [Problem("the platform has never run here: its topics do not exist", "start it: `kantor run`")]
-    return [*_of_roles(found), *_of_transactions(found), *_of_sources(found)]
+    return [*_of_roles(found), *_of_holds(found), *_of_transactions(found), *_of_sources(found)]
 
 
 def _of_roles(found: Condition) -> Iterator[Problem]:
@@ -178,6 +180,15 @@ def _of_transactions(found: Condition) -> Iterator[Problem]:
             f"{many} overdue: a timer of {first.transaction_id} should have gone off "
             f"more than {duration(OVERDUE)} ago",
             "timers need the engine, and intake: it tells up to when the journal is complete",
+        )
+
+
+def _of_holds(found: Condition) -> Iterator[Problem]:
+    for hold in found.holds:
+        option = f" --saga {hold.saga}" if hold.saga else ""
+        yield Problem(
+            f"{hold.saga or 'every saga'} stands still: {hold.reason}",
+            f"when it may go on: `kantor release{option} --why ...`",
         )
 
 

@@ -101,6 +101,8 @@ def _started(one: Summary) -> str:
 
 
 def _note(one: Summary) -> str:
+    if one.held:
+        return one.held
     if one.waiting_for:
         due = (
             f", due {duration(abs(one.due - now()))} {'ago' if one.due < now() else 'from now'}"

@@ -74,6 +74,7 @@ def _as_json(found: Condition, problems: list[Problem]) -> dict[str, Any]:
             "open": found.incident_count,
             "oldest": [shapes.open_incident(incident) for incident in found.incidents],
         },
+        "holds": [shapes.hold(one) for one in found.holds],
         "overdue": [shapes.summary(one) for one in found.overdue],
         "wrong": [{"what": problem.what, "remedy": problem.remedy} for problem in problems],
     }

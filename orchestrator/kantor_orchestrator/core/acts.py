@@ -31,12 +31,14 @@ def act(d: Decision) -> None:
             d.emit(
                 Kind.ENDED,
                 status=Status.CLOSED,
-                due=entry.at + progress.STUB_TTL[Status.CLOSED],
+                due=entry.at + progress.stub_ttl(txn, Status.CLOSED),
                 code="closed",
                 reason=f"closed by {entry.actor}: {why}",
             )
     elif not txn.saga:
         _without_saga(d, why)
+    elif d.hold or txn.held:
+        d.ignore("act_impossible", f"it is held ({d.hold or txn.held}): release it first")
     elif entry.type in (CANCEL, COMPENSATE):
         _cancel(d, f"{entry.type} by {entry.actor}: {why}")
     elif entry.type == RETRY:
@@ -68,14 +70,19 @@ def _cancel(d: Decision, reason: str) -> None:
 
 
 def cancelled_by_event(d: Decision, cancellation: Cancellation) -> None:
-    """``cancel_on``: as long as its step has not begun; else the refusal is sent, if there is one."""
+    """``cancel_on``: as long as its step has not ended; else the refusal is sent, if there is one."""
     txn = d.txn
-    begun = d.status(cancellation.until) not in (S.PENDING, S.SKIPPED)
-    if txn.status is Status.RUNNING and not begun and progress.pivot_status(d, ROOT, ROOT) is None:
+    too_late = d.status(cancellation.until) not in (S.PENDING, S.ACTIVE, S.IN_DOUBT)
+    if txn.status is Status.RUNNING and not too_late and progress.pivot_status(d, ROOT, ROOT) is None:
         progress.give_up(d, "cancelled", f"cancelled ({cancellation.event})")
         progress.settle(d)
         return
-    reason = f"{cancellation.until} has begun" if begun else f"it is {txn.status}"
+    if too_late:
+        reason = f"{cancellation.until} has ended ({d.status(cancellation.until)})"
+    elif txn.status is Status.RUNNING:
+        reason = "its pivot has succeeded, or may have"
+    else:
+        reason = f"it is {txn.status}"
     if cancellation.refuse_with is None:
         d.ignore("too_late", f"it can't be cancelled any more: {reason}")
         return

@@ -11,6 +11,8 @@ Rules (DESIGN section 7), each by its number there:
 5. After the pivot there is no way back.
 6. Retries are durable: backoff is a timer in the state, jitter is derived from the command's id.
 7. A timer that is early or stale does nothing.
+13. While a person holds a saga, its transactions stand still: messages are kept, timers wait, nothing is sent. The
+    release is an entry for each, which looks at what was kept, in order.
 14. Acts of people are entries like all others.
 
 A failure counts for its attempt only (its causation is a command of ours) or for its open step (section 5a).
@@ -26,6 +28,7 @@ from kantor_orchestrator.core.entry import (
     DEADLINE,
     EXPIRY,
     QUESTION,
+    RELEASE,
     RETRY,
     SLEEP,
     TIMEOUT,
@@ -33,6 +36,7 @@ from kantor_orchestrator.core.entry import (
 )
 from kantor_orchestrator.core.saga import ASK, START, WAIT, Saga, Step
 from kantor_orchestrator.core.transaction import (
+    ENDED,
     TIMED_OUT,
     Early,
     Kind,
@@ -53,15 +57,17 @@ _MOST_INCIDENTS = 20
 _LATE = (S.IN_DOUBT, S.FAILED, S.COMPENSATING, S.COMPENSATED, S.INCIDENT)
 
 
-def decide(saga: Saga | None, transaction: Transaction, entry: Entry, now: int) -> list[Transition]:
+def decide(
+    saga: Saga | None, transaction: Transaction, entry: Entry, now: int, hold: str = ""
+) -> list[Transition]:
     """What ``entry`` means: the transitions, in order; the commands that go out are in them.
 
     ``saga`` is the transaction's own version if it has started, else the one that ``entry`` would start, else None.
     ``now`` (ms) is when the shell sends: expiry and timeouts of commands count from it, so that a lagging engine sends
-    no dead commands. Never raises for what may arrive; an empty list means: a duplicate, a stale timer, or none of
+    no dead commands. ``hold``: who holds the saga, and why; empty: nobody. Never raises for what may arrive; an empty list means: a duplicate, a stale timer, or none of
     this transaction's business.
     """
-    d = Decision(saga, transaction, entry, now)
+    d = Decision(saga, transaction, entry, now, hold)
     if entry.kind == "timer":
         if not entry.error:
             _timer(d)
@@ -78,6 +84,8 @@ def decide(saga: Saga | None, transaction: Transaction, entry: Entry, now: int) 
         _wake(d)
     elif not d.txn.saga:
         _before_start(d)
+    elif d.hold or d.txn.held:
+        _hold_back(d, entry)
     else:
         _message(d, entry)
         _wake(d)
@@ -107,6 +115,31 @@ def _before_start(d: Decision) -> None:
         parent=entry.parent,
         parent_command=entry.parent_command,
     )
+    if d.hold:
+        for message in waiting:
+            _keep(d, message)
+        d.be_held()
+        return
+    progress.settle(d)
+    d.waiting += waiting
+    _wake(d)
+
+
+def _hold_back(d: Decision, message: Entry) -> None:
+    """It waits for the release, if it means something to the saga."""
+    assert d.saga is not None
+    if message.type in d.saga.types:
+        _keep(d, message)
+        d.be_held()
+
+
+def _release(d: Decision) -> None:
+    """Go on where it stood still."""
+    if d.hold or not d.txn.held:
+        return
+    status, waiting = d.txn.status, d.txn.early
+    ttl = progress.stub_ttl(d.txn, status) if status in ENDED else 0
+    d.emit(Kind.RELEASED, due=d.entry.at + ttl if ttl else 0)
     progress.settle(d)
     d.waiting += waiting
     _wake(d)
@@ -356,14 +389,26 @@ def _timer(d: Decision) -> None:
         return
     if saga is None or not txn.saga:
         return
+    if entry.timer == RELEASE:
+        _release(d)
+        return
+    if txn.held:
+        return  # the release sets it again
     if entry.timer == DEADLINE:
-        if txn.status is Status.RUNNING and txn.deadline and entry.at >= txn.deadline:
+        if txn.status is not Status.RUNNING or not txn.deadline or entry.at < txn.deadline:
+            return
+        if d.hold:
+            d.be_held()
+        else:
             progress.give_up(d, "deadline", "deadline (the saga's deadline has passed)")
             progress.settle(d)
         return
     state = txn.steps.get(entry.step)
     step = d.step(entry.step)
     if state is None or step is None or state.timer != entry.timer or entry.at < state.due:
+        return
+    if d.hold:
+        d.be_held()
         return
     action = (entry.round, entry.attempt) == (state.round, state.attempt)
     if entry.timer == SLEEP and action:

@@ -50,10 +50,13 @@ class ExpressionError(Exception):
 class Decision:
     """Folds its own transitions into a copy of the transaction, to see their consequences."""
 
-    __slots__ = ("entry", "fingerprint", "now", "out", "saga", "txn", "waiting")
+    __slots__ = ("entry", "fingerprint", "hold", "now", "out", "saga", "txn", "waiting")
 
-    def __init__(self, saga: Saga | None, transaction: Transaction, entry: Entry, now: int) -> None:
+    def __init__(
+        self, saga: Saga | None, transaction: Transaction, entry: Entry, now: int, hold: str = ""
+    ) -> None:
         self.saga = saga
+        self.hold = hold  # who holds the saga, and why
         self.txn = transaction.copy()
         self.entry = entry
         self.now = max(now, entry.at)
@@ -69,6 +72,11 @@ class Decision:
             transition.actor = self.entry.actor
         evolve(self.txn, transition)
         self.out.append(transition)
+
+    def be_held(self) -> None:
+        """Wait for the release, from now on."""
+        if not self.txn.held:
+            self.emit(Kind.HELD, reason=self.hold)
 
     def ignore(self, code: str, reason: str, step: str = "") -> None:
         self.emit(Kind.IGNORED, code=code, reason=reason, step=step)

@@ -9,7 +9,7 @@ from typing import Any
 from kantor_orchestrator.core.transaction import StepState, Transaction
 
 #: Kinds of timers: what a step or transaction waits for.
-TIMEOUT, RETRY, SLEEP, QUESTION, CONFIRMATION, COMPENSATION_RETRY, DEADLINE, EXPIRY = (
+TIMEOUT, RETRY, SLEEP, QUESTION, CONFIRMATION, COMPENSATION_RETRY, DEADLINE, EXPIRY, RELEASE = (
     "timeout",
     "retry",
     "sleep",
@@ -18,6 +18,7 @@ TIMEOUT, RETRY, SLEEP, QUESTION, CONFIRMATION, COMPENSATION_RETRY, DEADLINE, EXP
     "compensation_retry",
     "deadline",
     "expiry",
+    "release",
 )
 
 
@@ -50,7 +51,13 @@ class Entry:
 
 
 def timers_of(transaction: Transaction) -> list[tuple[int, str, str, int, int]]:
-    """Every timer that is set: (due, kind, step, round, attempt). The shell keeps them in a heap."""
+    """Every timer that is set: (due, kind, step, round, attempt). The shell keeps them in a heap.
+
+    While a transaction is held, none but its release, which is due once nobody holds it any more: the others are set
+    again then.
+    """
+    if transaction.held:
+        return [(0, RELEASE, "", 0, 0)]
     found = []
     if transaction.deadline:
         found.append((transaction.deadline, DEADLINE, "", 0, 0))

@@ -30,6 +30,7 @@ from kantor_orchestrator.core.transaction import (
     Kind,
     Status,
     StepStatus,
+    Transaction,
 )
 
 S = StepStatus
@@ -39,6 +40,11 @@ STUB_TTL = {Status.COMPLETED: 86_400_000, Status.COMPENSATED: 30 * 86_400_000, S
 MOST_MEMBERS = 1_000
 _SETTLED = (S.SUCCEEDED, S.SKIPPED)
 _OPEN, _SUCCESS, _FAILURE = "open", "succeeded", "failed"
+
+
+def stub_ttl(txn: Transaction, status: Status) -> int:
+    """For how long (ms) it is known after it ended so. A parent may reverse its child long after."""
+    return STUB_TTL[Status.COMPENSATED if txn.parent else status]
 
 
 def settle(d: Decision) -> None:
@@ -117,8 +123,7 @@ def _end(d: Decision, status: Status) -> None:
     d.emit(
         Kind.ENDED,
         status=status,
-        due=d.entry.at
-        + STUB_TTL[Status.COMPENSATED if txn.parent else status],  # a parent may reverse it long after
+        due=d.entry.at + stub_ttl(txn, status),
         reason=txn.reason,
         command=command,
         scope=ROOT,

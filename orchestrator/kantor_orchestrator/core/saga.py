@@ -145,7 +145,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """``cancel_on``: the event that cancels as long as the step ``until`` has not begun; else ``refuse_with`` answers."""
+    """``cancel_on``: the event that cancels as long as the step ``until`` has not ended; else ``refuse_with`` answers."""
 
     event: str
     until: str

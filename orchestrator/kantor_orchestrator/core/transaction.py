@@ -64,6 +64,8 @@ class Kind(StrEnum):
     PARENT_ASKED = "parent_asked"  # its parent is compensated, and waits for it to be
     ANSWERED = "answered"  # its parent's request was answered at once
     EXPIRED = "expired"  # no saga ever started: what was kept is listed as unmatched and dropped
+    HELD = "held"  # a person holds its saga: what comes for it waits
+    RELEASED = "released"  # what waited is looked at now
     IGNORED = "ignored"  # contradicts the state: recorded with its reason, changes nothing
     # of a step
     ACTIVATED = "activated"
@@ -235,6 +237,7 @@ class Transaction:
     failing: str = ""  # why it will be compensated once its pivot's answer is known
     parent: str = ""  # the transaction whose step this one is
     parent_command: str = ""  # the id of the message that started it
+    held: str = ""  # who holds it, and why: until the release what comes for it waits
     entries: int = 0
     endings: int = 0
     steps: dict[str, StepState] = field(default_factory=dict)
@@ -259,6 +262,7 @@ class Transaction:
             self.failing,
             self.parent,
             self.parent_command,
+            self.held,
             self.entries,
             self.endings,
             {path: _copy_step(step) for path, step in self.steps.items()},
@@ -299,7 +303,7 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
     elif t.kind is Kind.ENDED:
         transaction.ended_at, transaction.expires_at, transaction.deadline = t.at, t.due, 0
         transaction.endings += 1
-        transaction.early = []
+        transaction.early, transaction.held = [], ""
         if t.status is Status.CLOSED:
             transaction.incidents = []
             transaction.reason = t.reason
@@ -321,6 +325,10 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
             transaction.steps[t.step].timer, transaction.steps[t.step].due = "", 0
     elif t.kind is Kind.PARENT_ASKED:
         transaction.parent_command = t.parent_command
+    elif t.kind is Kind.HELD:
+        transaction.held, transaction.expires_at = t.reason, 0
+    elif t.kind is Kind.RELEASED:
+        transaction.held, transaction.expires_at, transaction.early = "", t.due, []
     elif t.kind is Kind.RESUMED:
         transaction.incidents = [i for i in transaction.incidents if i.step != t.code]
     if t.status is not None:

@@ -90,7 +90,7 @@ def _cancellation(
         remedy = f"did you mean {near}?" if near else f"the steps are {', '.join(scopes.tree.children(None))}"
         found.add(f"the saga can be cancelled until {cancel.until}, which is no step", remedy, at)
     elif node.each is not None:
-        what = f"{cancel.until} runs once for each item of {node.each.name}, so it has no one beginning"
+        what = f"{cancel.until} runs once for each item of {node.each.name}, so it has no one end"
         found.add(what, f"write `until: {node.each.path}`", at)
     if cancel.refuse_with is not None:
         known = scopes.at_end("compensated")

@@ -226,7 +226,7 @@ class Doubt(Part):
 
 
 class Cancel(Part):
-    """The event that cancels a transaction as long as the step ``until`` has not begun; else ``refuse_with`` answers."""
+    """The event that cancels a transaction as long as the step ``until`` has not ended; else ``refuse_with`` answers."""
 
     event: Word
     until: str

@@ -125,6 +125,11 @@ class Store:
         for (snapshot,) in self._db.execute("SELECT snapshot FROM snapshots WHERE due < ?", (moment,)):
             yield bytes(snapshot)
 
+    def due_at(self, moment: int) -> Iterator[bytes]:
+        """Snapshots of transactions whose next timer is due at ``moment`` (ms)."""
+        for (snapshot,) in self._db.execute("SELECT snapshot FROM snapshots WHERE due = ?", (moment,)):
+            yield bytes(snapshot)
+
     def expired(self, moment: int, limit: int) -> Iterable[str]:
         """Ids of stubs that expired before ``moment`` (ms), the oldest first."""
         found = self._db.execute(

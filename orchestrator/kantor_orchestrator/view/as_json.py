@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from kantor.envelope import rfc3339
-from kantor_orchestrator.view.queries import OpenIncident, Summary, UncorrelatedTopic
+from kantor_orchestrator.view.queries import Hold, OpenIncident, Summary, UncorrelatedTopic
 from kantor_orchestrator.view.trace import Incident, Message, Move, Step, Trace
 
 Json = dict[str, Any]
@@ -25,6 +25,7 @@ def trace(found: Trace) -> Json:
         "version": found.version or None,
         "status": found.status,
         "waiting_for": found.waiting_for,
+        "held": found.held or None,
         "started_at": time(found.started_at),
         "updated_at": time(found.updated_at),
         "ended_at": time(found.ended_at),
@@ -45,6 +46,7 @@ def summary(found: Summary) -> Json:
         "version": found.version or None,
         "status": found.status,
         "waiting_for": found.waiting_for,
+        "held": found.held or None,
         "open_steps": found.open_steps,
         "started_at": time(found.started_at),
         "updated_at": time(found.updated_at),
@@ -64,6 +66,10 @@ def uncorrelated(found: UncorrelatedTopic) -> Json:
         "sample": found.sample,
         "at": time(found.at),
     }
+
+
+def hold(found: Hold) -> Json:
+    return {"saga": found.saga or None, "reason": found.reason, "at": time(found.at)}
 
 
 def open_incident(found: OpenIncident) -> Json:

@@ -158,7 +158,7 @@ class Writer:
             row.touched, row.messages, row.moves = False, [], []
             facts = (
                 row.shard, row.saga, row.version, row.status, row.started_at, row.updated_at, row.ended_at, row.reason,
-                row.last_error, *what_is_open(row), len(row.incidents), row.parts, row.no,
+                row.last_error, *what_is_open(row), len(row.incidents), row.held, row.parts, row.no,
             )  # fmt: skip
             if row.stored is None:
                 new.append((*facts, row.id))
@@ -167,12 +167,13 @@ class Writer:
             row.stored = (row.saga, row.status)
         many(
             "INSERT INTO transactions (shard, saga, version, status, started_at, updated_at, ended_at, reason,"
-            " last_error, waiting_for, open_steps, due, incidents, parts, no, id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " last_error, waiting_for, open_steps, due, incidents, held, parts, no, id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             new,
         )
         many(
             "UPDATE transactions SET shard = ?, saga = ?, version = ?, status = ?, started_at = ?, updated_at = ?,"
-            " ended_at = ?, reason = ?, last_error = ?, waiting_for = ?, open_steps = ?, due = ?, incidents = ?, parts = ?"
+            " ended_at = ?, reason = ?, last_error = ?, waiting_for = ?, open_steps = ?, due = ?, incidents = ?, held = ?,"
+            " parts = ?"
             " WHERE no = ?",
             changed,
         )
@@ -187,6 +188,7 @@ class Writer:
             changes.incidents_closed,
         )
         many("INSERT OR REPLACE INTO uncorrelated VALUES (?, ?, ?, ?, ?, ?)", changes.uncorrelated)
+        many("INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?)", changes.holds)
         many(
             "INSERT OR REPLACE INTO sagas VALUES (?, ?, ?)",
             [(s.saga, s.version, s.dump()) for s in changes.sagas],

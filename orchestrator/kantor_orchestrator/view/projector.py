@@ -38,6 +38,7 @@ _OURS = KANTOR_SOURCE.encode()
 _OF_ENTRIES = (journal.ENTRY, "ce_type", journal.ORIGIN, "ce_id", "ce_causationid", "ce_source")
 _OF_COMMANDS = ("ce_id", "ce_type", "ce_causationid")
 _INCIDENT_OPENED = Kind.INCIDENT_OPENED.value
+_HELD, _IGNORED = Kind.HELD.value, Kind.IGNORED.value
 
 #: Loads a transaction: its row, and its moves so far.
 Find = Callable[[str], tuple[TransactionRow, bytes] | None]
@@ -151,6 +152,10 @@ class Projector:
             return
         assert value is not None
         id_, saga, version, kind, at, _, step, _, _, _, code, reason, captured, entry = head
+        if not id_:  # of a whole saga
+            if kind != _IGNORED:
+                self._changes.holds.append((saga, shard, reason if kind == _HELD else "", at))
+            return
         row = self._transaction(id_, shard, at)
         if is_replay(row.last, entry, offset):
             log.info(

@@ -34,6 +34,7 @@ class Summary:
     reason: str
     last_error: str
     incidents: int
+    held: str  # who holds it, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,15 @@ class UncorrelatedTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """``saga`` empty: all of them."""
+
+    saga: str
+    reason: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpenIncident:
     transaction_id: str
     saga: str
@@ -67,7 +77,7 @@ class OpenIncident:
 
 _SUMMARY = (
     "id, saga, version, status, started_at, updated_at, ended_at, waiting_for, open_steps, due, reason, last_error,"
-    " incidents"
+    " incidents, held"
 )
 
 
@@ -119,6 +129,10 @@ class View:
         """Over all intake processes, the most frequent first."""
         return [UncorrelatedTopic(*row) for row in self._db.uncorrelated()]
 
+    def holds(self) -> list[Hold]:
+        """What a person holds now."""
+        return [Hold(*row) for row in self._db.holds()]
+
     def incidents(self, limit: int = 50) -> list[OpenIncident]:
         """Open ones, the oldest first."""
         return [OpenIncident(*row) for row in self._db.incidents(limit)]
@@ -141,4 +155,4 @@ def _summary(row: Sequence[object]) -> Summary:
     return Summary(*facts)  # type: ignore[arg-type]
 
 
-__all__ = ["Incident", "OpenIncident", "Page", "Summary", "Trace", "UncorrelatedTopic", "View"]
+__all__ = ["Hold", "Incident", "OpenIncident", "Page", "Summary", "Trace", "UncorrelatedTopic", "View"]

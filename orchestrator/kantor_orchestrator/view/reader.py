@@ -88,7 +88,7 @@ class Reader:
         with self._snapshot():
             found = self._rows(
                 "SELECT no, shard, saga, version, status, started_at, updated_at, ended_at, reason, last_error,"
-                " waiting_for FROM transactions WHERE id = ?",
+                " waiting_for, held FROM transactions WHERE id = ?",
                 id_,
             )
             if not found:
@@ -105,6 +105,7 @@ class Reader:
                 reason,
                 last_error,
                 waiting_for,
+                held,
             ) = found[0]
             definition = self._rows("SELECT facts FROM sagas WHERE saga = ? AND version = ?", saga, version)
             return Stored(
@@ -119,6 +120,7 @@ class Reader:
                 reason=reason,
                 last_error=last_error,
                 waiting_for=json.loads(waiting_for),
+                held=held,
                 parts=self._rows(
                     "SELECT messages, moves FROM timeline WHERE place >= ? AND place < ? ORDER BY place",
                     no * PARTS,
@@ -175,6 +177,11 @@ class Reader:
 
     def tallies(self) -> list[Row]:
         return self._rows("SELECT saga, status, count FROM tallies WHERE count > 0 ORDER BY saga, status")
+
+    def holds(self) -> list[Row]:
+        return self._rows(
+            "SELECT saga, reason, min(at) FROM holds WHERE reason != '' GROUP BY saga ORDER BY saga"
+        )
 
     def uncorrelated(self) -> list[Row]:
         # Bare columns beside max() are of the row that has the maximum: sqlite.org/lang_select.html, "bare columns".

@@ -29,6 +29,7 @@ _COMPENSATION_SENT, _CONFIRMED = Kind.COMPENSATION_SENT.value, Kind.COMPENSATION
 _COMPENSATION_FAILED, _INCIDENT_OPENED = Kind.COMPENSATION_FAILED.value, Kind.INCIDENT_OPENED.value
 _STARTED, _ENDED, _REOPENED = Kind.STARTED.value, Kind.ENDED.value, Kind.REOPENED.value
 _SKIPPED, _RESUMED = Kind.SKIPPED.value, Kind.RESUMED.value
+_HELD, _RELEASED = Kind.HELD.value, Kind.RELEASED.value
 _STEP_FAILED, _CLOSED = StepStatus.FAILED.value, Status.CLOSED.value
 _COMPENSATION_STARTED, _IGNORED = Kind.COMPENSATION_STARTED.value, Kind.IGNORED.value
 #: Kinds of moves that open an incident.
@@ -68,7 +69,7 @@ class TransactionRow:
     """One transaction, as far as the view knows. ``stored``: its saga and status in the database, None if not there."""
 
     __slots__ = (
-        "ended_at", "id", "incidents", "keys", "last", "last_error", "messages", "moves", "no", "parts", "reason", "saga", "shard",
+        "ended_at", "held", "id", "incidents", "keys", "last", "last_error", "messages", "moves", "no", "parts", "reason", "saga", "shard",
         "started_at", "status", "steps", "stored", "touched", "updated_at", "version",
     )  # fmt: skip
 
@@ -84,6 +85,7 @@ class TransactionRow:
         self.ended_at = 0
         self.reason = ""
         self.last_error = ""
+        self.held = ""  # who holds it, and why
         self.incidents: list[str] = []  # the steps of those that are open; "": of the whole transaction
         self.steps: dict[str, StepRow] = {}
         self.keys: dict[str, str] = {}  # those that were seen: the first value of each
@@ -106,7 +108,7 @@ class TransactionRow:
         elif kind == _STARTED:
             self.started_at = at
         elif kind == _ENDED:
-            self.ended_at, self.reason = at, reason
+            self.ended_at, self.reason, self.held = at, reason, ""
             if status == _CLOSED:
                 self.incidents = []
         elif kind == _REOPENED:
@@ -115,6 +117,10 @@ class TransactionRow:
             self.reason = reason
         elif kind == _RESUMED:
             self._resolve(code)
+        elif kind == _HELD:
+            self.held = reason
+        elif kind == _RELEASED:
+            self.held = ""
         if kind in _ERRORS:
             self.last_error = _error(path, code, reason)
             if kind in INCIDENTS:
@@ -185,10 +191,13 @@ class Open(NamedTuple):
 
 
 _NOTHING = Open("[]", "[]", 0)
+_HELD_STILL = Open(to_json([PERSON]), "[]", 0)
 
 
 def what_is_open(row: TransactionRow) -> Open:
     status = row.status
+    if row.held:
+        return _HELD_STILL
     if status in _OVER or (status == _OBSERVED and not row.incidents):
         return _NOTHING
     names: set[str] = set()
@@ -225,6 +234,7 @@ class Changes:
     incidents_opened: list[tuple[Any, ...]] = field(default_factory=list)
     incidents_closed: list[tuple[Any, ...]] = field(default_factory=list)
     uncorrelated: list[tuple[Any, ...]] = field(default_factory=list)
+    holds: list[tuple[Any, ...]] = field(default_factory=list)
     sagas: list[SagaFacts] = field(default_factory=list)
     schemas: list[tuple[int, Schema]] = field(default_factory=list)
     positions: dict[Partition, int] = field(default_factory=dict)
@@ -235,7 +245,7 @@ class Changes:
     @property
     def is_news(self) -> bool:
         """Whether there is anything to store: watermarks alone, which never end, may as well be read again."""
-        return bool(self.transactions or self.uncorrelated or self.unreadable)
+        return bool(self.transactions or self.uncorrelated or self.unreadable or self.holds)
 
     def tallies(self) -> dict[tuple[str, str], int]:
         """How many more, or fewer, there are by saga and status than were stored."""

@@ -37,6 +37,7 @@ class Stored:
     reason: str
     last_error: str
     waiting_for: list[str]
+    held: str
     parts: list[tuple[str, bytes]]
     incidents: list[Incident]
     definition: SagaFacts | None
@@ -134,6 +135,7 @@ class Trace:
     reason: str
     last_error: str
     waiting_for: list[str]
+    held: str  # who holds it, and why
     keys: list[tuple[str, str]]
     steps: list[Step]
     timeline: list[Message]
@@ -173,6 +175,7 @@ def build_trace(stored: Stored) -> Trace:
         reason=stored.reason,
         last_error=stored.last_error,
         waiting_for=stored.waiting_for,
+        held=stored.held,
         keys=list(keys.items()),
         steps=_steps(row.steps, stored.definition),
         timeline=_timeline(stored.shard, entries, moves, sent),
