@@ -23,6 +23,8 @@ UNDER_WAY = 4_000
 #: Entries of one transaction.
 ENTRIES = 4
 _SOURCE_PARTITIONS = 4
+#: Where its events are.
+TOPICS = [type_.TOPIC for type_ in (OrderPlaced, StockReserved, PaymentCaptured, ShipmentBooked)]
 
 Headers = list[tuple[str, bytes | None]]
 #: (value, transaction id, headers, partition), as ``Producer.produce`` takes them.
@@ -32,8 +34,8 @@ Entry = tuple[bytes | None, bytes, Headers, int]
 class Recording:
     """Makes entries in the order in which a busy platform would journal them: step by step, for many at a time."""
 
-    def __init__(self, settings: KafkaSettings, shards: int) -> None:
-        codec = Codec(schema_store(settings))
+    def __init__(self, codec: Codec, topic_ids: Mapping[str, str], shards: int) -> None:
+        """``topic_ids``: of the topics that the events are on."""
         self._shop = Writer("shop", codec, [OrderPlaced])
         self._inventory = Writer("inventory", codec, [StockReserved])
         self._payment = Writer("payment", codec, [PaymentCaptured])
@@ -41,9 +43,7 @@ class Recording:
         self._shards = shards
         self._now = int(time.time() * 1000)
         self._offsets: Counter[tuple[str, int]] = Counter()
-        types = (OrderPlaced, StockReserved, PaymentCaptured, ShipmentBooked)
-        ids = Admin(settings, "bench-recording").topic_ids([type_.TOPIC for type_ in types])
-        self._topic_ids = {name: id_.encode() for name, id_ in ids.items()}
+        self._topic_ids = {name: id_.encode() for name, id_ in topic_ids.items()}
 
     def entries(self, count: int) -> Iterator[Entry]:
         """``count`` transactions, ``UNDER_WAY`` at a time."""
@@ -106,8 +106,10 @@ class Recording:
 def fill(settings: KafkaSettings, topics: Sequence[str], shards: int, count: int) -> int:
     """Write ``count`` transactions into each of ``topics``; the number of entries in each."""
     producer = Producer(settings, "bench-recording")
+    ids = Admin(settings, "bench-recording").topic_ids(TOPICS)
+    recording = Recording(Codec(schema_store(settings)), ids, shards)
     written = 0
-    for value, key, headers, partition in Recording(settings, shards).entries(count):
+    for value, key, headers, partition in recording.entries(count):
         for topic in topics:
             producer.produce(topic, value, key, headers, partition)
         written += 1

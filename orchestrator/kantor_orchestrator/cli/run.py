@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from threading import Event
@@ -15,6 +16,20 @@ from kantor_orchestrator.config import Settings
 from kantor_orchestrator.roles import ROLES, run_role
 from kantor_orchestrator.supervisor import supervise
 
+#: Engines on one machine unless told otherwise: the other roles, and the broker, want their share of the cores.
+_MOST_ENGINES = 4
+
+
+def engines_by_default() -> int:
+    """One engine uses one core: two on two cores end a burst a third sooner (docs/performance.md)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_ENGINES)
+
+
+def platform(engines: int) -> tuple[str, ...]:
+    """Every role, and so many engines."""
+    return tuple(name for name in ROLES for _ in range(engines if name == "engine" else 1))
+
 
 @click.command()
 @click.option(
@@ -24,13 +39,22 @@ from kantor_orchestrator.supervisor import supervise
     type=click.Choice(list(ROLES)),
     help="Run only this role; more replicas of it share the partitions. Default: all, each in its own process.",
 )
-def run(roles: tuple[str, ...]) -> None:
+@click.option(
+    "--engines",
+    type=click.IntRange(1),
+    help="How many engines run beside the other roles; they share the shards. Default: one for each core, at most 4.",
+)
+def run(roles: tuple[str, ...], engines: int | None) -> None:
     """Run the platform until Ctrl-C or SIGTERM.
 
     Kafka's address comes from KANTOR_BOOTSTRAP_SERVERS, or is that of `kantor dev start`. KANTOR_SHARDS sets the number
     of shards when the journal is made (default 24; 4 on a local broker).
     """
-    names = roles or tuple(ROLES)
+    if roles and engines:
+        raise click.UsageError(
+            "--engines is for the whole platform; repeat `kantor run --role engine` instead"
+        )
+    names = roles or platform(engines or engines_by_default())
     logs.configure(f"kantor-{names[0]}" if len(names) == 1 else "kantor")
     settings = Settings.from_env()
     stop = Event()
