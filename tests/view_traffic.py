@@ -13,6 +13,7 @@ from kantor_orchestrator.core.decide import decide
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Command, Compensation, FieldRule, Retry, Saga, Step
 from kantor_orchestrator.core.transaction import Transaction, evolve
+from kantor_orchestrator.holds import ALL, Holds
 from kantor_orchestrator.snapshots import transition_record
 from kantor_orchestrator.view.database import Writer
 from kantor_orchestrator.view.projector import Projector
@@ -135,6 +136,7 @@ class Traffic:
         self.codec = Codec(self.schemas)
         self._encode = self.codec.encoder(system("Transition"), topics.HISTORY)
         self.sagas: tuple[Saga, ...] = sagas or (CHECKOUT,)
+        self.holds = Holds()
         self._transactions: dict[str, Transaction] = {}
         self._ends: dict[tuple[str, int], int] = dict(ends or {})
 
@@ -207,6 +209,23 @@ class Traffic:
         for shard in range(SHARDS):
             self._write(topics.JOURNAL, shard, None, mark.dump(), list(journal.WATERMARK_HEADERS))
 
+    def hold(self, act: str, saga: str = ALL) -> None:
+        """A person holds or releases a saga: each shard carries it out; those that stood still go on."""
+        self.now += 10
+        entry = Entry(
+            "act", self.now, act, "act", actor="ann", payload={"why": "payments are down", "saga": saga}
+        )
+        done = self.holds.apply(entry)
+        for shard in range(SHARDS):
+            offset = self._write(topics.JOURNAL, shard, None, b"{}", list(journal.ACT_HEADERS))
+            value = self._encode(transition_record(done, Transaction(""), entry, offset))
+            self._write(topics.HISTORY, shard, None, value, [])
+        for id_, txn in self._transactions.items():
+            if txn.held and not self.holds.of(txn.saga):
+                fired = journal.Timer("release", "", 0, 0, 0)
+                offset = self._journal(id_, fired.dump(), list(journal.TIMER_HEADERS))
+                self._decide(id_, offset, Entry("timer", self.now, timer="release"))
+
     def command_id(self, transaction: str, step: str) -> str:
         return self._transactions[transaction].steps[step].command_id
 
@@ -250,7 +269,8 @@ class Traffic:
             None,
         )
         shard = envelope.shard_of(transaction, SHARDS)
-        for transition in decide(saga, txn, entry, self.now):
+        hold = self.holds.of(saga.name) if saga else ""
+        for transition in decide(saga, txn, entry, self.now, hold):
             evolve(txn, transition)
             value = self._encode(transition_record(transition, txn, entry, offset))
             headers: list[tuple[str, bytes | None]] = []

@@ -52,7 +52,7 @@ class Acts:
     ) -> list[Move]:
         """Do something to a transaction; the moves that the engine made of it, of which ``ignored`` says why not.
 
-        ``id_``: give the same again, and it is done once. Raises ``NoAnswerError``, and ``KafkaUnavailableError`` (give
+        ``id_``: give the same again, and it is done once (``ignored``, code ``done_already``). Raises ``NoAnswerError``, and ``KafkaUnavailableError`` (give
         the same id again)."""
         entry = journal.Act(id_ or str(uuid4()), act, actor, why, step, dict(fields or {}))
         shard = shard_of(transaction_id, self._shards)

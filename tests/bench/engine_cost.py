@@ -95,7 +95,7 @@ def run(sagas: int, folder: Path) -> tuple[float, int, int]:
     records = [Journaled(offset, now, entry) for offset, entry in enumerate(entries)]
     start = time.process_time()
     for first in range(0, len(records), BATCH):
-        shard.pending.extend(records[first : first + BATCH])  # type: ignore[arg-type]
+        shard.pending.extend(records[first : first + BATCH])
         batch = Batch(None, 0)
         engine._process(shard, batch)
         shard.drop_expired()

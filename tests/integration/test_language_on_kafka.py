@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import kantor_schemas
-from integration.platform_kit import PATIENCE, Platform
+from integration.platform_kit import PATIENCE, Platform, Program
 from kantor import envelope
 from kantor.envelope import Envelope, header_map
 from kantor.kafka import BEGINNING, Consumer, Producer
@@ -28,8 +28,8 @@ TEN = Path(__file__).parents[2] / "services" / "kantor_examples" / "ten"
 class Wire:
     """Every service at once: sees the commands, and says what a test lets it say."""
 
-    def __init__(self, platform: Platform) -> None:
-        self.platform = platform
+    def __init__(self, platform: Platform, engine: Program) -> None:
+        self.platform, self.engine = platform, engine
         sagas = [TEN / "insurance_claim.yaml", TEN / "payout.yaml"]
         self.schemas = {t: s for one in sagas for t, s in kantor_schemas.example(f"ten/{one.stem}").items()}
         deploy.deploy(files.read(sagas).models(), self.schemas, platform.settings, platform.schemas)
@@ -108,7 +108,7 @@ def wire(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]
         roles = [platform.role(name).start() for name in ("intake", "engine")]
         for role in roles:
             role.await_ready()
-        wire = Wire(platform)
+        wire = Wire(platform, roles[1])
         yield wire
         wire.close()
 
@@ -186,14 +186,42 @@ def test_an_act_is_done_once(wire: Wire) -> None:
 
     id_, _ = claim(wire)
     acts = Acts(wire.platform.settings)
-    for _ in range(2):
-        acts.do("close", id_, actor="ann", why="enough", id_="the-same")
+    first, second = (acts.do("close", id_, actor="ann", why="enough", id_="the-same") for _ in range(2))
+    assert "ended" in [move["kind"] for move in first]
+    assert [(move["kind"], move["code"]) for move in second] == [("ignored", "done_already")]
     wire.await_status(id_, Status.CLOSED)
-    acts.do("retry", id_, actor="ann", why="marker")
-    moves = wire.platform.follower.moves[id_]
 
-    def marked() -> bool:
-        return wire.status(id_) is not None and moves[-1]["code"] == "act_impossible"
 
-    wire.platform.until(marked, "the marker")
-    assert [m["kind"] for m in moves].count("ended") == 1
+def test_a_saga_that_a_person_holds(wire: Wire) -> None:
+    """Held, and the engine killed meanwhile: what comes waits, in the transaction's state; released, it goes on."""
+    id_, child = claim(wire)
+    reserve = wire.command("ledger.ReserveFunds", child)[0]
+    done = wire.act("hold", "--saga", "payout", "--why", "the bank is down", "--actor", "ann")
+    assert done.returncode == 0, done.stderr
+    assert "held by ann: the bank is down" in done.stderr
+    wire.say("ledger.FundsReserved", child, reserve)
+    moves = wire.platform.follower.moves[child]
+    wire.platform.until(lambda: "held" in [m["kind"] for m in moves], "the payout stands still")
+    refused = wire.act("cancel", child, "--why", "no more patience")
+    assert refused.returncode == 1
+    assert "release it first" in refused.stderr
+    wire.engine.kill()
+    wire.engine.start().await_ready()
+    other, _ = claim(wire)  # another saga goes on; the payout that it starts waits before its first step
+    assert wire.act("release", "--saga", "payout", "--why", "the bank is back").returncode == 0
+    wire.say("bank.TransferSent", child, wire.command("bank.SendTransfer", child)[0], reference="R")
+    wire.say("claims.ClaimClosed", id_, wire.command("claims.CloseClaim", id_)[0])
+    wire.await_status(id_, Status.COMPLETED)
+    assert [m["kind"] for m in moves].count("released") == 1
+    wire.command("ledger.ReserveFunds", wire.command("payouts.PayClaim")[1])
+    assert wire.act("close", other, "--why", "enough").returncode == 0
+
+
+def test_a_hold_that_is_not_there(wire: Wire) -> None:
+    """Releasing what nobody holds, and holding a saga that does not exist: exit codes 1 and 4, and it is said why."""
+    done = wire.act("release", "--saga", "payout", "--why", "no")
+    assert done.returncode == 1
+    assert "payout is not held" in done.stderr
+    done = wire.act("hold", "--saga", "payuot", "--why", "no")
+    assert done.returncode == 4
+    assert "insurance_claim, payout" in done.stderr

@@ -88,7 +88,7 @@ def _tell(name: str, moves: list[Move], as_json: bool) -> None:
     for move in moves:
         parts = ("kind", "step", "reason") if move["transaction_id"] else ("kind", "saga", "reason")
         say(" ".join(str(move[part]) for part in parts if move[part]))
-    if any(move["kind"] == Kind.IGNORED for move in moves):
+    if any(move["kind"] == Kind.IGNORED and move["code"] != core.DONE_ALREADY for move in moves):
         raise KantorError(f"{name} was not possible")
 
 

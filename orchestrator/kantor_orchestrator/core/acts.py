@@ -17,6 +17,8 @@ from kantor_orchestrator.core.transaction import ENDED, Early, Kind, SentCommand
 S = StepStatus
 
 RETRY, SKIP, CANCEL, COMPENSATE, CLOSE, SIGNAL = "retry", "skip", "cancel", "compensate", "close", "signal"
+#: The code of an act that came again under the same id.
+DONE_ALREADY = "done_already"
 
 
 def act(d: Decision) -> None:

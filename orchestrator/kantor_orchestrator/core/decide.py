@@ -76,6 +76,9 @@ def decide(
         return d.out
     d.fingerprint = fingerprint(entry.source, entry.id)
     if d.fingerprint in d.txn.fingerprints:
+        if entry.kind == "act":  # somebody waits for the answer, again
+            d.fingerprint = 0
+            d.ignore(acts.DONE_ALREADY, f"this {entry.type} was done before")
         return d.out
     if entry.error:
         _poison(d)

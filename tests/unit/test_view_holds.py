@@ -1,0 +1,64 @@
+"""What the view shows of sagas that a person holds, and of the transactions that stand still."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kantor_orchestrator.holds import ALL, HOLD, RELEASE
+from kantor_orchestrator.view.queries import View
+from view_traffic import Traffic, project
+
+HELD = "held by ann: payments are down"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "view.db"
+
+
+@pytest.fixture
+def traffic() -> Traffic:
+    return Traffic()
+
+
+@pytest.mark.parametrize("saga", ["checkout", ALL])
+def test_a_hold_is_listed_once_until_its_release(traffic: Traffic, path: Path, saga: str) -> None:
+    """However many shards have carried it out."""
+    traffic.hold(HOLD, saga)
+    project(traffic, path)
+    with View(path) as view:
+        assert [(hold.saga, hold.reason) for hold in view.holds()] == [(saga, HELD)]
+    traffic.hold(RELEASE, saga)
+    project(traffic, path)
+    with View(path) as view:
+        assert view.holds() == []
+        assert view.counts() == {}, "a hold is no transaction"
+
+
+def test_releasing_what_is_not_held_shows_nothing(traffic: Traffic, path: Path) -> None:
+    """The act is ignored, and so it is no hold."""
+    traffic.hold(RELEASE)
+    project(traffic, path)
+    with View(path) as view:
+        assert view.holds() == []
+
+
+def test_a_transaction_that_stands_still(traffic: Traffic, path: Path) -> None:
+    """It says who holds it and why, a person has the ball; after the release the next service has it."""
+    cause = traffic.order("tx")
+    traffic.hold(HOLD)
+    traffic.event("tx", "inventory.StockReserved", cause=cause)
+    project(traffic, path)
+    with View(path) as view:
+        trace = view.trace("tx")
+        (row,) = view.transactions().transactions
+        assert (trace.held, trace.waiting_for, row.held, row.due) == (HELD, ["a person"], HELD, 0)
+        assert {step.name: step.status for step in trace.steps}["stock"] == "active"
+    traffic.hold(RELEASE)
+    project(traffic, path)
+    with View(path) as view:
+        trace = view.trace("tx")
+        assert (trace.status, trace.held, trace.waiting_for) == ("running", "", ["payment"])
+        assert {step.name: step.status for step in trace.steps}["stock"] == "succeeded"
