@@ -13,8 +13,8 @@ setup: .venv/.ready ## Make .venv with everything in it (uv if present, else ven
 demo: setup ## Real Kafka, platform, services, 200 orders with faults; ONCE=1 stops at the end and says if all adds up
 	@exec $(BIN)/python -m kantor_orchestrator.demo
 
-test: lint ## Everything: lint, types, all tiers of tests (starts a real Kafka)
-	$(BIN)/python -m pytest
+test: lint ## Everything: lint, types, all tiers of tests (starts real Kafkas; two files of tests at a time: many only wait)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: lint ## Seconds: lint, types, unit tests; no sockets
 	$(BIN)/python -m pytest tests/unit
