@@ -170,9 +170,17 @@ def test_a_list_fits_the_terminal(view: Path, width: int) -> None:
 
 def test_a_list_goes_on_where_it_ended(view: Path) -> None:
     """The hint names the next page."""
-    result = kantor("list", "--limit", "3")
-    assert "--page 2" in result.stderr
-    assert "tx-completed" in kantor("list", "--limit", "3", "--page", "2").stdout
+    token = json.loads(kantor("list", "--limit", "3", "--json").stdout)["next_page"]
+    assert f"--page {token}" in kantor("list", "--limit", "3").stderr
+    assert "tx-completed" in kantor("list", "--limit", "3", "--page", token).stdout
+
+
+def test_a_page_of_another_list_is_wrong_usage(view: Path) -> None:
+    """A token is opaque, and of one search only."""
+    token = json.loads(kantor("list", "--limit", "3", "--json").stdout)["next_page"]
+    result = kantor("list", "--status", "running", "--page", token)
+    assert result.exit_code == 2
+    assert "not from this search" in result.stderr
 
 
 def test_without_a_view_a_list_says_what_to_start(home: Path) -> None:
@@ -180,7 +188,11 @@ def test_without_a_view_a_list_says_what_to_start(home: Path) -> None:
     result = kantor("list")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "kantor run" in result.stderr
-    assert json.loads(kantor("list", "--json").stdout) == {"transactions": [], "next_page": None}
+    assert json.loads(kantor("list", "--json").stdout) == {
+        "transactions": [],
+        "next_page": None,
+        "partial": False,
+    }
 
 
 def test_an_empty_view_says_what_to_look_at(home: Path) -> None:

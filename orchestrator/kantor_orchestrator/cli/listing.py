@@ -40,12 +40,7 @@ def list_(status: str | None, saga: str | None, limit: int, page: str, as_json: 
     except NoViewError as error:
         found, hint = Page([], ""), str(error)
     if as_json:
-        print_json(
-            {
-                "transactions": [shapes.summary(one) for one in found.transactions],
-                "next_page": found.next_page or None,
-            }
-        )
+        print_json(shapes.page(found))
     elif found.transactions:
         print_list(console(), found.transactions)
         if found.next_page:

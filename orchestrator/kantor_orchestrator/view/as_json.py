@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from kantor.envelope import rfc3339
-from kantor_orchestrator.view.queries import Hold, OpenIncident, Summary, UncorrelatedTopic
+from kantor_orchestrator.view.queries import Hold, OpenIncident, Page, Summary, UncorrelatedTopic
 from kantor_orchestrator.view.trace import Incident, Message, Move, Step, Trace
 
 Json = dict[str, Any]
@@ -36,6 +36,11 @@ def trace(found: Trace) -> Json:
         "steps": [_step(step) for step in found.steps],
         "timeline": [_message(message) for message in found.timeline],
         "incidents": [_incident(incident) for incident in found.incidents],
+        "parent": found.parent or None,
+        "children": [
+            {"step": child.step, "transaction_id": child.transaction_id, "status": child.status or None}
+            for child in found.children
+        ],
     }
 
 
@@ -55,6 +60,14 @@ def summary(found: Summary) -> Json:
         "reason": found.reason or None,
         "last_error": found.last_error or None,
         "open_incidents": found.incidents,
+    }
+
+
+def page(found: Page) -> Json:
+    return {
+        "transactions": [summary(one) for one in found.transactions],
+        "next_page": found.next_page or None,
+        "partial": found.is_partial,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,8 @@ from typing import Self
 from kantor.errors import NotFoundError
 from kantor.kafka import Partition
 from kantor_orchestrator.view.reader import Reader
-from kantor_orchestrator.view.trace import Incident, Trace, build_trace
-
-#: A shorter beginning of an id would find anything.
-_SHORTEST_PREFIX = 6
+from kantor_orchestrator.view.search import Criteria, PageTokenError
+from kantor_orchestrator.view.trace import Child, Incident, Trace, build_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,12 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """``next_page`` is opaque; empty on the last page."""
+    """``next_page`` is opaque; empty on the last page. ``is_partial``: the search took too long to fill the page; it goes
+    on with the next one."""
 
     transactions: list[Summary]
     next_page: str
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,14 @@ class OpenIncident:
     opened_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class IncidentPage:
+    """``next_page`` is opaque; empty on the last page."""
+
+    incidents: list[OpenIncident]
+    next_page: str
+
+
 _SUMMARY = (
     "id, saga, version, status, started_at, updated_at, ended_at, waiting_for, open_steps, due, reason, last_error,"
     " incidents, held"
@@ -96,23 +105,45 @@ class View:
 
     def find(self, text: str, limit: int = 50) -> list[str]:
         """Transactions by id, by ``key=value``, by a key's value or by the beginning of an id; the newest first."""
-        return self._db.find(text, _SHORTEST_PREFIX, limit)
+        found = self._db.search("id", Criteria(text=text), limit, "") if text else None
+        return [str(id_) for _, id_ in found.rows] if found else []
 
     def trace(self, transaction_id: str) -> Trace:
         """Raises ``NotFoundError``."""
         stored = self._db.transaction(transaction_id)
         if stored is None:
             raise NotFoundError(f"no transaction {transaction_id}")
-        return build_trace(stored)
+        story = build_trace(stored)
+        for child in story.children:
+            found = self.summaries([child.transaction_id])
+            child.status = found[0].status if found else ""
+        return story
+
+    def stamp(self, transaction_id: str) -> str:
+        """Another text after each change of this transaction; empty: there is none."""
+        found = self._db.stamp(transaction_id)
+        return "-".join(map(str, found)) if found else ""
+
+    def changes(self) -> int:
+        """Another number after each change of the database, if the same ``View`` asks."""
+        return self._db.changes()
+
+    def search(
+        self, wanted: Criteria, *, limit: int = 50, page: str = "", budget: float | None = None
+    ) -> Page:
+        """Transactions, the newest first. ``page``: the last one's ``next_page``. ``budget``: seconds that it may search.
+
+        Raises ``PageTokenError``."""
+        options = {} if budget is None else {"budget": budget}
+        found = self._db.search(_SUMMARY, wanted, limit, page, **options)
+        return Page([_summary(row[1:]) for row in found.rows], found.next_page, found.is_partial)
 
     def transactions(
         self, *, status: str | None = None, saga: str | None = None, limit: int = 50, page: str = ""
     ) -> Page:
-        """Transactions, the newest first. ``page``: the last one's ``next_page``."""
-        before = int(page) if page.isdecimal() else 0
-        rows = self._db.transactions(_SUMMARY, status, saga, before, limit + 1)
-        more = str(rows[limit - 1][0]) if len(rows) > limit else ""
-        return Page([_summary(row[1:]) for row in rows[:limit]], more)
+        """:meth:`search` by status and saga."""
+        wanted = Criteria(status=(status,) if status else (), saga=saga or "")
+        return self.search(wanted, limit=limit, page=page)
 
     def summaries(self, ids: Sequence[str]) -> list[Summary]:
         return [_summary(row) for row in self._db.by_ids(_SUMMARY, ids)]
@@ -135,7 +166,13 @@ class View:
 
     def incidents(self, limit: int = 50) -> list[OpenIncident]:
         """Open ones, the oldest first."""
-        return [OpenIncident(*row) for row in self._db.incidents(limit)]
+        return [OpenIncident(*row[:6]) for row in self._db.incidents(limit)]
+
+    def incident_page(self, *, limit: int = 50, page: str = "") -> IncidentPage:
+        """Open incidents, the oldest first. Raises ``PageTokenError``."""
+        rows = self._db.incidents(limit + 1, _incident_place(page))
+        more = "" if len(rows) <= limit else _incident_token(rows[limit - 1])
+        return IncidentPage([OpenIncident(*row[:6]) for row in rows[:limit]], more)
 
     def incident_count(self) -> int:
         return self._db.incident_count()
@@ -155,4 +192,23 @@ def _summary(row: Sequence[object]) -> Summary:
     return Summary(*facts)  # type: ignore[arg-type]
 
 
-__all__ = ["Hold", "Incident", "OpenIncident", "Page", "Summary", "Trace", "UncorrelatedTopic", "View"]
+def _incident_token(row: Sequence[object]) -> str:
+    return urlsafe_b64encode(f"{row[5]}.{row[6]}.{row[7]}".encode()).decode().rstrip("=")
+
+
+def _incident_place(token: str) -> tuple[int, int, int]:
+    if not token:
+        return -1, -1, -1
+    try:
+        parts = urlsafe_b64decode(token.encode() + b"=" * (-len(token) % 4)).decode("ascii").split(".")
+    except ValueError:
+        parts = []
+    if len(parts) != 3 or not all(part.isdecimal() and len(part) < 19 for part in parts):
+        raise PageTokenError("this page token is not from the list of incidents: begin without one")
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+__all__ = [
+    "Child", "Criteria", "Hold", "Incident", "IncidentPage", "OpenIncident", "Page", "PageTokenError", "Summary", "Trace",
+    "UncorrelatedTopic", "View",
+]  # fmt: skip

@@ -13,10 +13,8 @@ import apsw
 from kantor.errors import ConfigError, KantorError
 from kantor_orchestrator.view.database import BUSY, PARTS, Row, migrations, translated, version_of
 from kantor_orchestrator.view.sagas import SagaFacts
+from kantor_orchestrator.view.search import BUDGET, FEW, OPEN, Criteria, Found, search
 from kantor_orchestrator.view.trace import Incident, Stored
-
-#: The condition of the index transactions_by_status, word for word: SQLite uses it only for queries that say it.
-_FEW = "status NOT IN ('completed', 'observed')"
 
 
 class NoViewError(KantorError):
@@ -45,39 +43,10 @@ class Reader:
     def close(self) -> None:
         self._db.close()
 
-    def find(self, text: str, shortest_prefix: int, limit: int) -> list[str]:
-        """Ids of transactions, the newest first: see ``View.find``."""
+    def search(self, columns: str, wanted: Criteria, limit: int, page: str, budget: float = BUDGET) -> Found:
+        """``no`` and ``columns`` of transactions: see ``view.search``."""
         with self._snapshot():
-            if self._rows("SELECT 1 FROM transactions WHERE id = ?", text):
-                return [text]
-            name, equals, value = text.partition("=")
-            names = [name] if equals else self._key_names()
-            numbers = {
-                no
-                for name in names
-                for (no,) in self._rows(
-                    "SELECT no FROM keys WHERE name = ? AND value = ? ORDER BY no DESC LIMIT ?",
-                    name,
-                    value if equals else text,
-                    limit,
-                )
-            }
-            if numbers or equals or len(text) < shortest_prefix:
-                newest = sorted(numbers, reverse=True)[:limit]
-                return [
-                    id_
-                    for no in newest
-                    for (id_,) in self._rows("SELECT id FROM transactions WHERE no = ?", no)
-                ]
-            return [
-                id_
-                for (id_,) in self._rows(
-                    "SELECT id FROM transactions WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
-                    text,
-                    text + "\U0010ffff",
-                    limit,
-                )
-            ]
+            return search(self._rows, self._key_names, columns, wanted, limit, page, budget)
 
     def _key_names(self) -> list[str]:
         return sorted(
@@ -139,28 +108,15 @@ class Reader:
                 },
             )
 
-    def transactions(
-        self, columns: str, status: str | None, saga: str | None, before: int, limit: int
-    ) -> list[Row]:
-        """``no`` and ``columns``, the newest first, below ``before`` (0: from the newest)."""
-        conditions, values = [], []
-        if status is not None:
-            conditions.append("status = ?")
-            values.append(status)
-            if status not in ("completed", "observed"):
-                conditions.append(_FEW)
-        if saga is not None:
-            conditions.append("saga = ?")
-            values.append(saga)
-        if before:
-            conditions.append("no < ?")
-            values.append(str(before))
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        return self._rows(
-            f"SELECT no, {columns} FROM transactions {where} ORDER BY no DESC LIMIT ?",  # noqa: S608 - our own text
-            *values,
-            limit,
-        )
+    def stamp(self, id_: str) -> Row | None:
+        """Something that is another after each change of a transaction."""
+        found = self._rows("SELECT parts, status, updated_at FROM transactions WHERE id = ?", id_)
+        return found[0] if found else None
+
+    def changes(self) -> int:
+        """Another number after each SQL transaction of the writer; the same connection must ask."""
+        with translated(self.path):
+            return int(self._db.pragma("data_version"))
 
     def by_ids(self, columns: str, ids: Sequence[str]) -> list[Row]:
         query = f"SELECT {columns} FROM transactions WHERE id = ?"  # noqa: S608 - our own text
@@ -169,7 +125,7 @@ class Reader:
     def overdue(self, columns: str, before: int, limit: int) -> list[Row]:
         return self._rows(
             f"SELECT {columns} FROM transactions"  # noqa: S608 - our own text
-            f" WHERE status IN ('running', 'parked', 'compensating') AND {_FEW} AND due > 0 AND due < ?"
+            f" WHERE status IN {OPEN} AND {FEW} AND due > 0 AND due < ?"
             " ORDER BY due LIMIT ?",
             before,
             limit,
@@ -189,10 +145,15 @@ class Reader:
             "SELECT topic, sum(count), reason, sample, max(at) FROM uncorrelated GROUP BY topic ORDER BY 2 DESC"
         )
 
-    def incidents(self, limit: int) -> list[Row]:
+    def incidents(self, limit: int, after: tuple[int, int, int] = (-1, -1, -1)) -> list[Row]:
+        """Open ones, the oldest first, each with its place (``opened_at``, ``no``, ``position``); those behind ``after``."""
         return self._rows(
-            "SELECT t.id, t.saga, i.kind, i.step, i.reason, i.opened_at FROM incidents i JOIN transactions t USING (no)"
-            " WHERE i.closed_at = 0 ORDER BY i.opened_at LIMIT ?",
+            "SELECT t.id, t.saga, i.kind, i.step, i.reason, i.opened_at, i.no, i.position"
+            " FROM incidents i JOIN transactions t USING (no)"
+            " WHERE i.closed_at = 0 AND i.opened_at >= ? AND (i.opened_at, i.no, i.position) > (?, ?, ?)"
+            " ORDER BY i.opened_at, i.no, i.position LIMIT ?",
+            after[0],
+            *after,
             limit,
         )
 

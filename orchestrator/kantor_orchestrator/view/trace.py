@@ -13,7 +13,7 @@ from typing import Any
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import CodecError
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.core.decision import COMPENSATION
+from kantor_orchestrator.core.decision import CHILD, COMPENSATION
 from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.transaction import StepStatus
 from kantor_orchestrator.view.facts import Command, Entry, Head, frames, messages_from_json
@@ -120,9 +120,18 @@ class Step:
     after: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class Child:
+    """A transaction that a step started. ``status`` empty: the view does not know it (yet)."""
+
+    step: str
+    transaction_id: str
+    status: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """``keys``: what it is found by. ``timeline``: in the journal's order."""
+    """``keys``: what it is found by. ``timeline``: in the journal's order. ``parent``: the transaction whose step it is."""
 
     transaction_id: str
     shard: int
@@ -140,6 +149,8 @@ class Trace:
     steps: list[Step]
     timeline: list[Message]
     incidents: list[Incident]
+    parent: str = ""
+    children: list[Child] = field(default_factory=list)
 
 
 def build_trace(stored: Stored) -> Trace:
@@ -180,7 +191,19 @@ def build_trace(stored: Stored) -> Trace:
         steps=_steps(row.steps, stored.definition),
         timeline=_timeline(stored.shard, entries, moves, sent),
         incidents=stored.incidents,
+        parent=next((move["parent"] for _, move in moves if move.get("parent")), ""),
+        children=_children(moves),
     )
+
+
+def _children(moves: list[tuple[int, dict[str, Any]]]) -> list[Child]:
+    found = {
+        command["about"]: move["step"]
+        for _, move in moves
+        for command in move["commands"]
+        if command["kind"] == CHILD and command.get("about")
+    }
+    return [Child(step, id_) for id_, step in found.items()]
 
 
 def _decoder(schemas: Mapping[int, Schema]) -> Any:
