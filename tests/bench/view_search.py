@@ -91,7 +91,7 @@ def measure(path: Path, count: int, rounds: int = 500) -> dict[str, float]:
         )
         for _ in range(rounds)
     ]
-    start = int(db.execute("SELECT min(started_at) FROM transactions").fetchall()[0][0])
+    start = int(str(db.execute("SELECT min(started_at) FROM transactions").fetchall()[0][0]))
     with View(path) as view:
 
         def page(wanted: Criteria, token: str = "") -> object:
