@@ -285,7 +285,7 @@ class Engine:
             if since is None or sent < since:
                 return UNNAMED
             txn = batch.changed.get(id_) or shard.get(id_) or Transaction(id_)
-            saga = self._saga_of(txn) if txn.saga else self._definitions.starting_with(type_)
+            saga = self._saga_of(txn) if txn.saga else self._definitions.starting_with(type_, sent)
             entry = message_entry(record, headers, type_, sent)
             self._payloads.read(entry, record, headers, shard, txn)
             shard.marks[mark] = offset

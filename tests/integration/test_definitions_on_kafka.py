@@ -14,10 +14,14 @@ from kantor.codec import Codec
 from kantor.errors import FencedError
 from kantor.kafka import Admin, KafkaSettings, Producer
 from kantor.schemas import schema_store
+from kantor_orchestrator import topics
 from kantor_orchestrator.cli.main import main
+from kantor_orchestrator.core.transaction import Status, Transaction
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
 from kantor_orchestrator.dev.broker import DevBroker
-from unit.definitions_kit import SCHEMAS, order
+from kantor_orchestrator.snapshots import transaction_record
+from kantor_schemas import Schema, full_name, system
+from unit.definitions_kit import SCHEMAS, order, record
 
 V1 = order()
 V2 = order(line_2="version: 2", line_4="deadline: 20m")
@@ -39,9 +43,25 @@ def kantor(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments)
 
 
-def deploy(text: str) -> Result:
+def deploy(text: str, *options: str) -> Result:
     Path("order.yaml").write_text(text)
-    return kantor("deploy", "order.yaml")
+    return kantor("deploy", "order.yaml", *options)
+
+
+def commit_state(settings: KafkaSettings, id_: str, status: Status | None) -> None:
+    """A transaction on version 1, as the engine keeps it; None: nothing is kept of it any more."""
+    encode = Codec(schema_store(settings)).encoder(system("TransactionState"), topics.STATE)
+    transaction = Transaction(id_, saga="order", version=1, status=status or Status.OBSERVED)
+    producer = Producer(settings, "test-engine", transactional_id="test-engine")
+    producer.init_transactions()
+    producer.begin()
+    value = encode(transaction_record(transaction)) if status else None
+    producer.produce(topics.STATE, value, id_.encode(), None, len(id_) % 2)
+    producer.commit()
+
+
+def change_schema(schema: Schema) -> None:
+    (Path("schemas") / f"{full_name(schema)}.avsc").write_text(json.dumps(schema))
 
 
 def watch(settings: KafkaSettings) -> Definitions:
@@ -88,6 +108,40 @@ def test_deploying(project: KafkaSettings) -> None:
 
     listed = json.loads(kantor("definitions", "--json").stdout)
     assert [(found["saga"], found["version"]) for found in listed] == [("order", 1), ("order", 2)]
+
+
+def test_a_deployment_that_would_strand_live_transactions(project: KafkaSettings) -> None:
+    """Refused with their count, as data too; once they have ended it is allowed, and the old version can be removed when
+    nothing is kept of them any more."""
+    topics.ensure(Admin(project), 2)
+    assert deploy(V1).exit_code == 0
+    for id_ in ("t1", "t20"):
+        commit_state(project, id_, Status.RUNNING)
+    commit_state(project, "t300", Status.COMPLETED)
+    change_schema(record("parcel.Book", order_id="string", sku="string", shelf="string", gift="boolean"))
+    gift = V2.replace("    command: parcel.Book", "    command: {type: parcel.Book, fields: {gift: true}}")
+
+    refused = deploy(gift, "--json")
+    assert refused.exit_code == 1
+    (stranded,) = json.loads(refused.stdout)["stranded"]
+    assert (stranded["saga"], stranded["version"], stranded["transactions"]) == ("order", 1, 2)
+    assert "2 transactions that run on order version 1 could not go on" in refused.stderr
+    assert "nothing fills the field gift" in refused.stderr
+
+    for id_ in ("t1", "t20"):
+        commit_state(project, id_, Status.COMPENSATED)
+    assert deploy(gift).stdout == "order version 2: deployed\n"
+    kept = kantor("undeploy", "order", "1")
+    assert (kept.exit_code, "3 transactions are ended on order version 1" in kept.stderr) == (1, True)
+    assert "order version 2 is in force" in kantor("undeploy", "order", "2").stderr
+
+    for id_ in ("t1", "t20", "t300"):
+        commit_state(project, id_, None)
+    assert (
+        kantor("undeploy", "order", "--all").stdout == "order version 1: removed\norder version 2: removed\n"
+    )
+    assert kantor("definitions", "--json").stdout == "[]\n"
+    assert kantor("undeploy", "order", "--all").exit_code == 4
 
 
 def test_a_deployment_fences_the_one_before(project: KafkaSettings) -> None:

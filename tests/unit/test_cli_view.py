@@ -159,6 +159,15 @@ def test_a_list_as_json_can_be_filtered(view: Path) -> None:
     assert found["next_page"] is None
 
 
+def test_a_list_of_a_version_can_be_asked_for(view: Path) -> None:
+    """An empty one says what was asked."""
+    version = json.loads(kantor("list", "--saga", "checkout", "--json").stdout)["transactions"][0]["version"]
+    asked = kantor("list", "--saga", "checkout", "--version", str(version), "--json").stdout
+    assert {one["version"] for one in json.loads(asked)["transactions"]} == {version}
+    none = kantor("list", "--saga", "checkout", "--version", "99").stderr
+    assert "There is no transaction of saga checkout version 99 among" in none
+
+
 @pytest.mark.parametrize("width", [60, 120])
 def test_a_list_fits_the_terminal(view: Path, width: int) -> None:
     """Every transaction is named, with what it waits for."""
@@ -240,7 +249,10 @@ def test_many_matches_are_cut(home: Path) -> None:
     assert "more than 50 transactions match" in kantor("trace", "order_id=7").stderr
 
 
-@pytest.mark.parametrize("arguments", [["trace"], ["list", "--status", "open"], ["list", "--limit", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["trace"], ["list", "--status", "open"], ["list", "--limit", "0"], ["list", "--version", "1"]],
+)
 def test_wrong_usage_is_exit_code_2(home: Path, arguments: list[str]) -> None:
     """As everywhere."""
     assert kantor(*arguments).exit_code == 2

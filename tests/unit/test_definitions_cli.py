@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kantor_orchestrator.cli.main import main
+from kantor_orchestrator.definitions import deploy
+from kantor_orchestrator.definitions.stranding import Broken, Stranded, StrandingError
 from unit.definitions_kit import ORDER, SCHEMAS, order
 
 
@@ -114,3 +116,35 @@ def test_deploy_without_kafka(folder: Path) -> None:
 def test_definitions_without_kafka(folder: Path) -> None:
     """The same holds for the list of what is deployed."""
     assert CliRunner().invoke(main, ["definitions"]).exit_code == 2
+
+
+def test_a_refusal_as_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be stranded is data on stdout, words on stderr, and the exit code 1."""
+    monkeypatch.setenv("KANTOR_BOOTSTRAP_SERVERS", "nowhere:9")
+    stranded = Stranded(Broken("order", 1, False, ("keys: gone",)), 3)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StrandingError([stranded])
+
+    monkeypatch.setattr(deploy, "deploy", refuse)
+    result = CliRunner().invoke(main, ["deploy", "order.yaml", "--json"])
+    assert (result.exit_code, str(stranded) in result.stderr) == (1, True)
+    assert json.loads(result.stdout) == {
+        "problems": [str(stranded)],
+        "stranded": [
+            {
+                "saga": "order",
+                "version": 1,
+                "in_force": False,
+                "transactions": 3,
+                "problems": ["keys: gone"],
+                "remedy": stranded.remedy,
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize("arguments", [("order",), ("order", "1", "--all"), ("order", "0")])
+def test_undeploy_wants_one_version_or_all(folder: Path, arguments: tuple[str, ...]) -> None:
+    """Anything else is wrong usage."""
+    assert CliRunner().invoke(main, ["undeploy", *arguments]).exit_code == 2

@@ -84,6 +84,16 @@ def test_a_list_is_filtered_by_status_and_saga(path: Path) -> None:
         assert view.transactions(saga="other").transactions == []
 
 
+def test_a_list_is_filtered_by_version(path: Path) -> None:
+    """Those of another version are not shown."""
+    with View(path) as view:
+        (every, one, other) = (
+            view.transactions(saga="checkout", version=version).transactions for version in (None, 1, 2)
+        )
+        assert {t.version for t in every} == {1}
+        assert (len(one), other) == (len(every), [])
+
+
 def test_pages_follow_each_other_without_gap_or_repetition(path: Path) -> None:
     """The last page names no next one."""
     with View(path) as view:

@@ -9,23 +9,27 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from kantor.codec import Codec
 from kantor.envelope import rfc3339
+from kantor.errors import DefinitionError
 from kantor.kafka import Admin, KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
+from kantor_orchestrator.cli.output import say
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions import files as definition_files
+from kantor_orchestrator.definitions import undeploy as undeploying
 from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.check import check
 from kantor_orchestrator.definitions.diagram import mermaid
 from kantor_orchestrator.definitions.diagram_svg import svg
 from kantor_orchestrator.definitions.reading import Reading
+from kantor_orchestrator.definitions.stranding import StrandingError
 from kantor_schemas import Catalog, SchemaFileError
 
 ENV_SCHEMAS = "KANTOR_SCHEMAS"
@@ -68,15 +72,19 @@ def lint(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) -> N
 def deploy(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) -> None:
     """Check definitions and put them into force, all or none of them.
 
-    A deployed version never changes: another content needs a higher version.
+    A deployed version never changes: another content needs a higher version. Refused, with their count, while there are
+    transactions on other versions that could not go on with the schemas of this one.
     """
     reading = definition_files.read(files)
     catalog = _catalog(folders)
     if reading.problems:  # tell those of all files at once
         reading.problems += check(reading.written, catalog)
-    written = reading.models()
-    kafka = Settings.from_env().kafka
-    done = deploying.deploy(written, catalog, kafka, schema_store(kafka))
+    try:
+        written = reading.models()
+        kafka = Settings.from_env().kafka
+        done = deploying.deploy(written, catalog, kafka, schema_store(kafka), tell=say)
+    except DefinitionError as error:
+        _refused(error, as_json)
     for topic in done.topics:
         click.echo(f"created topic {topic}", err=True)
     if as_json:
@@ -86,6 +94,39 @@ def deploy(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) ->
         model = outcome.bundle.model
         since = f"unchanged since {rfc3339(outcome.bundle.deployed_at)}"
         click.echo(f"{model.saga} version {model.version}: {'deployed' if outcome.changed else since}")
+
+
+@click.command()
+@click.argument("saga")
+@click.argument("version", type=click.IntRange(min=1), required=False)
+@click.option("--all", "whole", is_flag=True, help="The whole saga: nothing starts it any more.")
+@_as_json
+def undeploy(saga: str, version: int | None, whole: bool, as_json: bool) -> None:
+    """Remove a version that nothing needs any more, or with --all the whole saga.
+
+    Refused while transactions are alive on it, or ended but kept for messages that come late. Before --all, stop what
+    starts it.
+    """
+    if whole == (version is not None):
+        raise click.UsageError(f"say which version, or --all: kantor undeploy {saga} VERSION")
+    kafka = Settings.from_env().kafka
+    try:
+        removed = undeploying.undeploy(saga, version, kafka, schema_store(kafka), tell=say)
+    except DefinitionError as error:
+        _refused(error, as_json)
+    if as_json:
+        _print_json([_shown(bundle) for bundle in removed])
+        return
+    for bundle in removed:
+        click.echo(f"{bundle.model.saga} version {bundle.model.version}: removed")
+
+
+def _refused(error: DefinitionError, as_json: bool) -> NoReturn:
+    """Nothing was done: in JSON, the problems are the data."""
+    if as_json:
+        stranded = error.stranded if isinstance(error, StrandingError) else []
+        _print_json({"problems": error.problems, "stranded": [one.as_json() for one in stranded]})
+    raise error
 
 
 @click.command()

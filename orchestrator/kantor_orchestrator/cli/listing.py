@@ -26,17 +26,22 @@ _NARROW = 100
     "--status", type=click.Choice([status.value for status in Status]), help="Only those that are so."
 )
 @click.option("--saga", help="Only those of this saga.")
+@click.option("--version", type=click.IntRange(min=1), help="Only those on this version of it.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @click.option("--page", default="", help="Go on where the last list ended: its next_page.")
 @as_json_option
-def list_(status: str | None, saga: str | None, limit: int, page: str, as_json: bool) -> None:
+def list_(
+    status: str | None, saga: str | None, version: int | None, limit: int, page: str, as_json: bool
+) -> None:
     """List transactions, the newest first."""
+    if version is not None and saga is None:
+        raise click.UsageError("--version is that of a saga: name it with --saga")
     hint = ""
     try:
         with open_view() as view:
-            found = view.transactions(status=status, saga=saga, limit=limit, page=page)
+            found = view.transactions(status=status, saga=saga, version=version, limit=limit, page=page)
             if not found.transactions:
-                hint = _why_empty(status, saga, sum(view.counts().values()))
+                hint = _why_empty(status, saga, version, sum(view.counts().values()))
     except NoViewError as error:
         found, hint = Page([], ""), str(error)
     if as_json:
@@ -49,9 +54,10 @@ def list_(status: str | None, saga: str | None, limit: int, page: str, as_json: 
         say(hint)
 
 
-def _why_empty(status: str | None, saga: str | None, total: int) -> str:
+def _why_empty(status: str | None, saga: str | None, version: int | None, total: int) -> str:
     if total and (status or saga):
-        what = " ".join(part for part in (status, "transaction", f"of saga {saga}" if saga else "") if part)
+        of = f"of saga {saga}{f' version {version}' if version else ''}" if saga else ""
+        what = " ".join(part for part in (status, "transaction", of) if part)
         return f"There is no {what} among {total:,}."
     if total:
         return "That was the last page."

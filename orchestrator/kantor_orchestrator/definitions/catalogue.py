@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from itertools import zip_longest
+from typing import NamedTuple, Protocol
 
+from kantor.clients import BEGINNING, Batch, Clients, Partition
+from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError
-from kantor.kafka import BEGINNING, Batch, Consumer, KafkaSettings, Partition
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.definitions import bundle as bundles
@@ -22,6 +23,17 @@ from kantor_schemas import Schema
 
 #: What was deployed, and the keys (``saga/version``) of what was removed.
 Changes = tuple[list[Bundle], list[str]]
+
+
+#: Later than anything that was sent (ms).
+_NOW = 1 << 62
+
+
+class _Start(NamedTuple):
+    """What an event starts that was sent before ``until`` (ms)."""
+
+    saga: Saga
+    until: int
 
 
 class Source(Protocol):
@@ -44,7 +56,7 @@ class Definitions:
         self._source = source
         self._bundles: dict[str, Bundle] = {}
         self._sagas: dict[str, Saga] = {}
-        self._starting: Mapping[str, Saga] = {}
+        self._starting: Mapping[str, Sequence[_Start]] = {}
         self._messages: Mapping[str, bundles.Message] = {}
         self.update(deployed)
 
@@ -81,13 +93,17 @@ class Definitions:
     def saga(self, name: str, version: int) -> Saga | None:
         return self._sagas.get(bundles.key_of(name, version))
 
-    def starting_with(self, type_: str) -> Saga | None:
-        """The saga that an event of this type starts: of each saga only the latest version starts anything.
+    def starting_with(self, type_: str, sent: int = _NOW) -> Saga | None:
+        """The saga that an event of this type, sent then (ms), starts: of each saga only the latest version starts
+        anything, but what was sent before a later version gave up this start, or another saga took it over, starts
+        what was in force at that time: others may have acted on it already.
 
         Its ``deployed_at`` is that of the first version with this start: what was sent before the latest one was
         deployed, but after the saga came into force, must still run.
         """
-        return self._starting.get(type_)
+        found = [start for start in self._starting.get(type_, ()) if sent < start.until]
+        in_force = [start for start in found if start.saga.deployed_at <= sent]
+        return max(in_force or found[:1], key=lambda start: start.saga.deployed_at).saga if found else None
 
     def bundle(self, name: str, version: int) -> Bundle | None:
         return self._bundles.get(bundles.key_of(name, version))
@@ -110,13 +126,27 @@ class Definitions:
         message = self._messages.get(type_)
         return message.topic if message else ""
 
-    def _in_force(self, latest: Bundle) -> int:
-        name, start = latest.model.saga, latest.model.starts_on
+    def _in_force(self, found: Bundle) -> int:
+        name, start = found.model.saga, found.model.starts_on
         return min(
-            found.deployed_at
-            for found in self._bundles.values()
-            if found.model.saga == name and found.model.starts_on == start
+            other.deployed_at
+            for other in self._bundles.values()
+            if other.model.saga == name and other.model.starts_on == start
         )
+
+    def _starts(self) -> dict[str, list[_Start]]:
+        """By type, the earliest first: of versions that follow each other with the same start, the last."""
+        found: defaultdict[str, list[_Start]] = defaultdict(list)
+        versions = self.bundles()
+        for one, following in zip_longest(versions, versions[1:]):
+            until = _NOW + 1
+            if following is not None and following.model.saga == one.model.saga:
+                if following.model.starts_on == one.model.starts_on:
+                    continue
+                until = following.deployed_at
+            saga = replace(self._sagas[one.key], deployed_at=self._in_force(one))
+            found[one.model.starts_on].append(_Start(saga, until))
+        return {type_: sorted(starts, key=lambda s: s.saga.deployed_at) for type_, starts in found.items()}
 
     def _derive(self) -> None:
         captures: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
@@ -127,10 +157,7 @@ class Definitions:
             for type_ in saga.types:
                 named[type_] = min(named.get(type_, saga.deployed_at), saga.deployed_at)
         self.captures, self.named = dict(captures), named
-        self._starting = {
-            found.model.starts_on: replace(self._sagas[found.key], deployed_at=self._in_force(found))
-            for found in self.latest()
-        }
+        self._starting = self._starts()
         by_time = sorted(self.bundles(), key=lambda found: found.deployed_at)
         self._messages = {type_: message for found in by_time for type_, message in found.messages.items()}
 
@@ -140,9 +167,10 @@ class DefinitionsTopic:
 
     _PARTITION: Partition = (topics.DEFINITIONS, 0)
 
-    def __init__(self, settings: KafkaSettings, codec: Codec, client_id: str) -> None:
+    def __init__(self, clients: Clients, codec: Codec, client_id: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self._codec = codec
-        self._consumer = Consumer(settings, client_id, ends=True)
+        self._clock = clock
+        self._consumer = clients.consumer(client_id, ends=True)
         self._consumer.assign({self._PARTITION: BEGINNING})
 
     def load(self, timeout: float = 30.0) -> Definitions:
@@ -152,8 +180,8 @@ class DefinitionsTopic:
         ``DefinitionError`` or ``CodecError`` for a definition that can't be read (see ``bundle.decode``).
         """
         definitions = Definitions(source=self)
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
+        deadline = self._clock.monotonic() + timeout
+        while self._clock.monotonic() < deadline:
             batch = self._consumer.poll(0.1)
             definitions.update(*self._read(batch))
             if self._PARTITION in batch.ends:

@@ -20,7 +20,7 @@ from kantor_orchestrator.definitions.children import children_of, recursion
 from kantor_orchestrator.definitions.compile import key_scopes
 from kantor_orchestrator.definitions.meaning import Children
 from kantor_orchestrator.definitions.model import SagaModel
-from kantor_orchestrator.definitions.problem import Findings, Path, Problem, nearest
+from kantor_orchestrator.definitions.problem import Findings, Path, Problem, Ways, nearest
 from kantor_orchestrator.definitions.reading import Written
 from kantor_orchestrator.definitions.scopes import Scopes
 from kantor_orchestrator.definitions.tree import Node
@@ -36,6 +36,15 @@ def check(
     children = children_of(sagas.values(), catalog)
     found = {problem for one in written for problem in _Check(one, catalog, children, sagas).run()}
     return sorted(found | set(_together(written)))
+
+
+def recheck(
+    model: SagaModel, schemas: Mapping[str, Schema], children: Children, sagas: Mapping[str, SagaModel]
+) -> set[tuple[str, str]]:
+    """What can't work (any more) in a definition that is deployed, if its messages have these schemas: where in it,
+    and what. ``sagas``: the latest of each, by name."""
+    found = _Check(Written(model, Ways()), schemas, children, sagas).run()
+    return {(problem.place.file, problem.what) for problem in found}
 
 
 def same_start(one: Written, other: str) -> Problem:

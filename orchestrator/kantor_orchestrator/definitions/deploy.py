@@ -3,6 +3,10 @@
 A deployed version never changes: transactions run on it. Deploying the same again changes nothing (and makes topics and
 schemas that are missing); another content needs a higher version. Deployments are one after the other: each takes the
 transactional id of the last one, which fences it.
+
+What would leave live transactions with messages that can't be built or understood any more is refused with their count
+(``stranding``). One that starts on a version in the moment between the count and the deployment is not seen; what it
+can't send becomes an incident, which is visible.
 """
 
 from __future__ import annotations
@@ -12,18 +16,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kantor import topics as kit_topics
+from kantor.clients import Clients, Producer, TopicSpec
 from kantor.codec import Codec, SchemaStore
 from kantor.errors import DefinitionError
-from kantor.kafka import Admin, KafkaSettings, Producer, TopicSpec
 from kantor_orchestrator import topics
 from kantor_orchestrator.definitions import bundle as bundles
-from kantor_orchestrator.definitions import meaning
+from kantor_orchestrator.definitions import living, meaning
 from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
 from kantor_orchestrator.definitions.check import check, same_start
 from kantor_orchestrator.definitions.children import children_of, started_by
+from kantor_orchestrator.definitions.living import Living, Tell
 from kantor_orchestrator.definitions.problem import Problem
 from kantor_orchestrator.definitions.reading import Written
+from kantor_orchestrator.definitions.stranding import Broken, Stranded, StrandingError, broken
 from kantor_schemas import Schema
 
 #: Whoever deploys owns it: a deployment that is still under way can't write any more.
@@ -101,43 +107,71 @@ def _taken(one: Written, there: Bundle | None, wanted: Bundle, highest: int) -> 
     return Problem(one.places.at(("version",)), what, f"make it version {highest + 1}")
 
 
+def silent(_: str) -> None:
+    """Nobody hears how far it is."""
+
+
 def deploy(
     written: Sequence[Written],
     catalog: Mapping[str, Schema],
-    settings: KafkaSettings,
+    clients: Clients,
     schemas: SchemaStore,
     *,
     now: int | None = None,
+    tell: Tell = silent,
 ) -> Deployment:
-    """Check, create missing topics, register schemas, write the definitions. All or none of them are deployed.
+    """Check, create missing topics, register schemas, write the definitions. All or none of them are deployed. ``tell``
+    hears how far it is with what takes long.
 
-    Raises ``DefinitionError`` with every problem (nothing was done), ``KafkaUnavailableError`` or
-    ``RegistryUnavailableError`` (nothing is deployed: deploy again), ``FencedError`` (somebody else deployed meanwhile).
+    Raises ``DefinitionError`` with every problem (nothing was done; ``StrandingError`` if live transactions could not go
+    on), ``KafkaUnavailableError`` or ``RegistryUnavailableError`` (nothing is deployed: deploy again), ``FencedError``
+    (somebody else deployed meanwhile).
     """
     now = int(time.time() * 1000) if now is None else now
     if _is_complete(written):
         plan(written, catalog, Definitions(), now)  # what is wrong anyway is told before Kafka is asked
-    admin = Admin(settings, "kantor-deploy")
+    admin = clients.admin("kantor-deploy")
     admin.create_topics([spec for spec in topics.specs(1, 0) if spec.name == topics.DEFINITIONS])
     codec = Codec(schemas)
-    producer = Producer(settings, "kantor-deploy", transactional_id=_TRANSACTIONAL_ID, linger_ms=0)
-    producer.init_transactions()
-    deployed = read(settings, codec)
+    producer = writer(clients)
+    deployed = read(clients, codec)
     outcomes = plan(written, catalog, deployed, now)
+    changed = [outcome.bundle for outcome in outcomes if outcome.changed]
+    stranding = broken(deployed, Definitions([*deployed.bundles(), *changed])) if changed else []
+    if stranding:
+        refuse_stranding(stranding, living.count(clients, codec, {one.key for one in stranding}, tell))
     created = admin.create_topics(_specs([outcome.bundle for outcome in outcomes]))
     for outcome in outcomes:
         for message in outcome.bundle.messages.values():
             if message.topic:
                 schemas.id_of(message.schema, message.topic)
-    changed = [outcome.bundle for outcome in outcomes if outcome.changed]
-    if changed:
-        producer.begin()
-        for bundle in changed:
-            value = bundles.encode(bundle, codec)
-            headers = [("content-type", b"application/avro")]
-            producer.produce(topics.DEFINITIONS, value, bundle.key.encode(), headers, 0)
-        producer.commit()
+    write(producer, {bundle.key: bundles.encode(bundle, codec) for bundle in changed})
     return Deployment(outcomes, sorted(created))
+
+
+def refuse_stranding(found: Sequence[Broken], there: Living) -> None:
+    """Raises ``StrandingError`` if a broken version has live transactions, or starts new ones."""
+    stranded = [Stranded(one, there.alive[one.key]) for one in found]
+    if stranded := [one for one in stranded if one.count or one.broken.is_in_force]:
+        raise StrandingError(stranded)
+
+
+def writer(clients: Clients) -> Producer:
+    """Whoever wrote before can't write any more."""
+    producer = clients.producer("kantor-deploy", transactional_id=_TRANSACTIONAL_ID, linger_ms=0)
+    producer.init_transactions()
+    return producer
+
+
+def write(producer: Producer, records: Mapping[str, bytes | None]) -> None:
+    """All of these records, or none; None removes a definition."""
+    if not records:
+        return
+    producer.begin()
+    for key, value in records.items():
+        headers = [("content-type", b"application/avro")] if value is not None else None
+        producer.produce(topics.DEFINITIONS, value, key.encode(), headers, 0)
+    producer.commit()
 
 
 def _is_complete(written: Sequence[Written]) -> bool:
@@ -146,9 +180,9 @@ def _is_complete(written: Sequence[Written]) -> bool:
     return all(here.issuperset(started_by(one.model)) for one in written)
 
 
-def read(settings: KafkaSettings, codec: Codec, timeout: float = 30.0) -> Definitions:
+def read(clients: Clients, codec: Codec, timeout: float = 30.0) -> Definitions:
     """What is deployed now. Raises as ``DefinitionsTopic.load``."""
-    reader = DefinitionsTopic(settings, codec, "kantor-definitions")
+    reader = DefinitionsTopic(clients, codec, "kantor-definitions")
     try:
         return reader.load(timeout)
     finally:

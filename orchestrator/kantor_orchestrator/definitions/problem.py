@@ -77,6 +77,16 @@ class Places:
         return self._values.get(path, self._words[path])
 
 
+class Ways(Places):
+    """Of a definition that has no file: the way to each part, ``steps.stock.timeout``."""
+
+    def __init__(self) -> None:
+        super().__init__(Place(""))
+
+    def at(self, *paths: Path) -> Place:
+        return Place(".".join(str(part) for part in paths[-1]))
+
+
 class Findings:
     """The problems of one definition, as they are found."""
 

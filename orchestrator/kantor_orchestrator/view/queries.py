@@ -139,10 +139,16 @@ class View:
         return Page([_summary(row[1:]) for row in found.rows], found.next_page, found.is_partial)
 
     def transactions(
-        self, *, status: str | None = None, saga: str | None = None, limit: int = 50, page: str = ""
+        self,
+        *,
+        status: str | None = None,
+        saga: str | None = None,
+        version: int | None = None,
+        limit: int = 50,
+        page: str = "",
     ) -> Page:
-        """:meth:`search` by status and saga."""
-        wanted = Criteria(status=(status,) if status else (), saga=saga or "")
+        """:meth:`search` by status, saga and its version."""
+        wanted = Criteria(status=(status,) if status else (), saga=saga or "", version=version or 0)
         return self.search(wanted, limit=limit, page=page)
 
     def summaries(self, ids: Sequence[str]) -> list[Summary]:
