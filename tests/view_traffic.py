@@ -12,7 +12,7 @@ from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.decide import decide
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Command, Compensation, FieldRule, Retry, Saga, Step
-from kantor_orchestrator.core.transaction import Transaction, evolve
+from kantor_orchestrator.core.transaction import StepState, Transaction, evolve
 from kantor_orchestrator.holds import ALL, Holds
 from kantor_orchestrator.snapshots import transition_record
 from kantor_orchestrator.view.database import Writer
@@ -225,6 +225,9 @@ class Traffic:
                 fired = journal.Timer("release", "", 0, 0, 0)
                 offset = self._journal(id_, fired.dump(), list(journal.TIMER_HEADERS))
                 self._decide(id_, offset, Entry("timer", self.now, timer="release"))
+
+    def step(self, transaction: str, step: str) -> StepState:
+        return self._transactions[transaction].steps[step]
 
     def command_id(self, transaction: str, step: str) -> str:
         return self._transactions[transaction].steps[step].command_id

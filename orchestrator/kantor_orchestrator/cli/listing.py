@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 from rich.console import Console
@@ -10,11 +11,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from kantor_orchestrator.cli import watching
+from kantor_orchestrator.cli.filters import criteria, filters
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable, say
+from kantor_orchestrator.cli.watching import watch_option
 from kantor_orchestrator.cli.words import STATUS_STYLES, duration, moment, now
-from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.view import as_json as shapes
-from kantor_orchestrator.view.queries import Page, Summary
+from kantor_orchestrator.view.queries import Criteria, Page, Summary, View
 from kantor_orchestrator.view.reader import NoViewError
 
 #: Columns below which a transaction takes two lines instead of a row.
@@ -22,44 +25,53 @@ _NARROW = 100
 
 
 @click.command(name="list")
-@click.option(
-    "--status", type=click.Choice([status.value for status in Status]), help="Only those that are so."
-)
-@click.option("--saga", help="Only those of this saga.")
-@click.option("--version", type=click.IntRange(min=1), help="Only those on this version of it.")
+@click.argument("text", required=False, default="", metavar="[ID|KEY=VALUE]")
+@filters
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @click.option("--page", default="", help="Go on where the last list ended: its next_page.")
+@watch_option
 @as_json_option
-def list_(
-    status: str | None, saga: str | None, version: int | None, limit: int, page: str, as_json: bool
-) -> None:
-    """List transactions, the newest first."""
-    if version is not None and saga is None:
-        raise click.UsageError("--version is that of a saga: name it with --saga")
-    hint = ""
+def list_(text: str, limit: int, page: str, as_json: bool, watch: bool, **options: Any) -> None:
+    """List transactions, the newest first: all, or those that are found by an id, its beginning, or a saga's key."""
+    criteria(text, **options)  # says what contradicts itself, also where there is no view
+
+    def show(view: View) -> bool:
+        wanted = criteria(text, **options)  # times count from now
+        found = view.search(wanted, limit=limit, page=page)
+        _show(
+            found,
+            as_json,
+            "" if found.transactions else _why_empty(wanted, page, sum(view.counts().values())),
+        )
+        return False
+
     try:
+        if watch:
+            watching.watch(show)
+            return
         with open_view() as view:
-            found = view.transactions(status=status, saga=saga, version=version, limit=limit, page=page)
-            if not found.transactions:
-                hint = _why_empty(status, saga, version, sum(view.counts().values()))
+            show(view)
     except NoViewError as error:
-        found, hint = Page([], ""), str(error)
+        _show(Page([], ""), as_json, str(error))
+
+
+def _show(found: Page, as_json: bool, hint: str) -> None:
     if as_json:
         print_json(shapes.page(found))
     elif found.transactions:
         print_list(console(), found.transactions)
         if found.next_page:
             hint = f"There are more: --page {found.next_page}, or --limit."
+            if found.is_partial:
+                hint = f"Nothing more was found in the time for one page; the search goes on: --page {found.next_page}"
     if hint:
         say(hint)
 
 
-def _why_empty(status: str | None, saga: str | None, version: int | None, total: int) -> str:
-    if total and (status or saga):
-        of = f"of saga {saga}{f' version {version}' if version else ''}" if saga else ""
-        what = " ".join(part for part in (status, "transaction", of) if part)
-        return f"There is no {what} among {total:,}."
-    if total:
+def _why_empty(wanted: Criteria, page: str, total: int) -> str:
+    if total and wanted:
+        return f"None of {total:,} transactions is so; `kantor list` without options shows the latest."
+    if total and page:
         return "That was the last page."
     return (
         "The view is there, but empty: nothing has reached the journal yet. Does `kantor run` run, and do services publish "

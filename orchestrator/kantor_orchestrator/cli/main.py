@@ -11,8 +11,10 @@ import click
 
 from kantor.errors import ConfigError, KantorError, NotFoundError
 from kantor_orchestrator.cli import acts
+from kantor_orchestrator.cli.completion import completion
 from kantor_orchestrator.cli.definitions import definitions, deploy, diagram, lint, undeploy
 from kantor_orchestrator.cli.dev import dev
+from kantor_orchestrator.cli.incidents import incidents
 from kantor_orchestrator.cli.listing import list_
 from kantor_orchestrator.cli.run import run
 from kantor_orchestrator.cli.status import status
@@ -47,7 +49,21 @@ def main() -> None:
     """Kantor: transactions that span many services, on Kafka."""
 
 
-for command in (dev, run, trace, list_, status, *acts.COMMANDS, lint, deploy, undeploy, definitions, diagram):
+for command in (
+    dev,
+    run,
+    trace,
+    list_,
+    incidents,
+    status,
+    *acts.COMMANDS,
+    lint,
+    deploy,
+    undeploy,
+    definitions,
+    diagram,
+    completion,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -5,10 +5,13 @@ from __future__ import annotations
 import click
 
 from kantor.errors import NotFoundError
+from kantor_orchestrator.cli import watching
 from kantor_orchestrator.cli.listing import print_list
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, say
 from kantor_orchestrator.cli.render import print_trace
+from kantor_orchestrator.cli.watching import watch_option
 from kantor_orchestrator.view import as_json as shapes
+from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.reader import NoViewError
 
 #: Of several that match, so many are listed.
@@ -17,17 +20,15 @@ MOST = 50
 
 @click.command()
 @click.argument("what", metavar="ID|KEY=VALUE")
+@watch_option
 @as_json_option
-def trace(what: str, as_json: bool) -> None:
-    """Show where a transaction stands, and all that was said about it.
+def trace(what: str, as_json: bool, watch: bool) -> None:
+    """Show where a transaction stands, and all that was said about it. With --watch until it has ended.
 
     ID is a transaction's id or the beginning of one; KEY=VALUE is one of its saga's keys, such as order_id=1042.
     """
-    try:
-        view = open_view()
-    except NoViewError as error:
-        raise NotFoundError(str(error)) from error
-    with view:
+
+    def show(view: View) -> bool:
         ids = view.find(what, MOST + 1)
         if not ids:
             raise NotFoundError(
@@ -35,16 +36,30 @@ def trace(what: str, as_json: bool) -> None:
                 "`kantor list` shows the latest"
             )
         if len(ids) > 1:
-            found = view.summaries(ids[:MOST])
-            if as_json:
-                print_json({"matches": [shapes.summary(one) for one in found]})
-            else:
-                print_list(console(), found)
-            many = len(ids) if len(ids) <= MOST else f"more than {MOST}"
-            say(f"{many} transactions match {what}: trace one of them by its id")
-            return
+            _several(view, what, ids, as_json)
+            return True
         story = view.trace(ids[0])
+        if as_json:
+            print_json(shapes.trace(story))
+        else:
+            print_trace(console(), story)
+        return bool(story.ended_at)
+
+    try:
+        if watch:
+            watching.watch(show)
+            return
+        with open_view() as view:
+            show(view)
+    except NoViewError as error:
+        raise NotFoundError(str(error)) from error
+
+
+def _several(view: View, what: str, ids: list[str], as_json: bool) -> None:
+    found = view.summaries(ids[:MOST])
     if as_json:
-        print_json(shapes.trace(story))
+        print_json({"matches": [shapes.summary(one) for one in found]})
     else:
-        print_trace(console(), story)
+        print_list(console(), found)
+    many = len(ids) if len(ids) <= MOST else f"more than {MOST}"
+    say(f"{many} transactions match {what}: trace one of them by its id")

@@ -1,0 +1,109 @@
+"""The options by which commands choose transactions; the same words as in the API's queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+
+from kantor_orchestrator.cli.words import now
+from kantor_orchestrator.core.transaction import Status
+from kantor_orchestrator.definitions import durations
+from kantor_orchestrator.view.search import Criteria
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Duration(click.ParamType[int]):
+    """A duration such as ``10m``: in milliseconds."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return durations.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Time(click.ParamType[int]):
+    """A time, or how long ago: in milliseconds since the epoch."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if durations.is_written(value):
+            return now() - durations.parse(value)
+        try:
+            return int(datetime.fromisoformat(value).timestamp() * 1000)
+        except ValueError:
+            self.fail(f"{value!r} is no time; write 2026-01-31T12:00, or how long ago: 2h", param, ctx)
+
+
+_OPTIONS = (
+    click.option(
+        "--status",
+        multiple=True,
+        type=click.Choice([status.value for status in Status]),
+        help="Only those that are so; may be repeated.",
+    ),
+    click.option("--saga", default="", help="Only those of this saga."),
+    click.option("--version", type=click.IntRange(1), default=None, help="Only those on this version of it."),
+    click.option(
+        "--step", default="", help="Only those that are at this step, or whose last error is of it."
+    ),
+    click.option(
+        "--service", default="", help="Only those that wait for this service; 'a person', 'kantor'."
+    ),
+    click.option("--error", default="", help="Only those with this text in the last error or the reason."),
+    click.option("--since", type=_Time(), default=None, help="Only those that started after it."),
+    click.option("--until", type=_Time(), default=None, help="Only those that started before it."),
+    click.option(
+        "--stuck",
+        type=_Duration(),
+        default=None,
+        help="Only open ones to which nothing has happened for so long.",
+    ),
+    click.option("--open", "is_open", is_flag=True, help="Only those that have not ended, or need a person."),
+)
+
+
+def filters(command: Command) -> Command:
+    """Gives a command the options; it takes them as ``**wanted`` for :func:`criteria`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def criteria(
+    text: str,
+    *,
+    status: tuple[str, ...],
+    saga: str,
+    version: int | None,
+    step: str,
+    service: str,
+    error: str,
+    since: int | None,
+    until: int | None,
+    stuck: int | None,
+    is_open: bool,
+) -> Criteria:
+    """What the options mean now. Raises ``click.UsageError`` if they contradict each other."""
+    if version is not None and not saga:
+        raise click.UsageError("--version is that of a saga: name it with --saga")
+    return Criteria(
+        text=text,
+        status=status,
+        saga=saga,
+        version=version or 0,
+        step=step,
+        service=service,
+        error=error,
+        started_after=since or 0,
+        started_before=until or 0,
+        unchanged_since=now() - stuck if stuck else 0,
+        is_open=is_open,
+    )

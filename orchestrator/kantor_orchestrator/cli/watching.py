@@ -1,0 +1,41 @@
+"""``--watch``: the same picture again whenever the view has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event
+
+import click
+
+from kantor_orchestrator.cli.output import console, open_view
+from kantor_orchestrator.view.queries import View
+
+watch_option = click.option(
+    "--watch", is_flag=True, help="Show it again whenever it has changed, until Ctrl-C."
+)
+
+#: Seconds between looks; the view itself is at most this much behind the engine.
+_LOOK = 0.25
+#: Seconds after which it is shown again, changed or not: what it says of durations grows old.
+_AGAIN = 5.0
+
+
+def watch(show: Callable[[View], bool], stop: Event | None = None) -> None:
+    """``show`` draws the picture, and says whether nothing more will come. Ends then, at ``stop`` and with Ctrl-C.
+
+    Raises ``NoViewError`` if there is no view."""
+    stop = stop or Event()
+    with open_view() as view:
+        seen, age = -1, 0.0
+        try:
+            while not stop.is_set():
+                changes = view.changes()
+                if changes != seen or age >= _AGAIN:
+                    seen, age = changes, 0.0
+                    console().clear()  # does nothing where the output is no terminal
+                    if show(view):
+                        return
+                stop.wait(_LOOK)
+                age += _LOOK
+        except KeyboardInterrupt:
+            return
