@@ -86,8 +86,10 @@ def _tell(name: str, moves: list[Move], as_json: bool) -> None:
     if as_json:
         print_json({"moves": moves})
     for move in moves:
-        parts = ("kind", "step", "reason") if move["transaction_id"] else ("kind", "saga", "reason")
-        say(" ".join(str(move[part]) for part in parts if move[part]))
+        if move["transaction_id"]:
+            say(" ".join(str(move[part]) for part in ("kind", "step", "reason") if move[part]))
+        else:
+            say(f"{move['saga'] or 'every saga'}: {move['reason']}")
     if any(move["kind"] == Kind.IGNORED and move["code"] != core.DONE_ALREADY for move in moves):
         raise KantorError(f"{name} was not possible")
 
