@@ -10,10 +10,17 @@ from kantor_orchestrator.dev.broker import DevBroker
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Bootstrap servers of a Kafka that all tests share. Use topics and groups of your own; never stop it."""
+def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevBroker]:
+    """The Kafka that all tests share. Never stop it."""
     broker = DevBroker(tmp_path_factory.mktemp("kafka"))
     try:
-        yield broker.start()
+        broker.start()
+        yield broker
     finally:
         broker.reset()
+
+
+@pytest.fixture(scope="session")
+def kafka(shared_broker: DevBroker) -> str:
+    """Bootstrap servers of a Kafka that all tests share. Use topics and groups of your own; never stop it."""
+    return shared_broker.start()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 from uuid import uuid4
+
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 
 from kantor.clients import (
     BEGINNING,
@@ -19,7 +25,9 @@ from kantor.clients import (
     Record,
     TopicSpec,
 )
-from kantor.testing import MemoryBroker
+from kantor.errors import KafkaUnavailableError
+from kantor.kafka import KafkaSettings
+from kantor.testing import Calm, MemoryBroker, MemoryClients
 
 #: Seconds of waiting for what a loaded machine does slowly.
 PATIENCE = 60.0
@@ -27,12 +35,36 @@ PATIENCE = 60.0
 _PROMPT = {"fetch.wait.max.ms": 10}
 
 
+#: How often the cleaner looks for work; the default is 15 s.
+_OFTEN = ConfigEntry("log.cleaner.backoff.ms", "200", incremental_operation=AlterConfigOpType.SET)
+
+
+class Network(Calm):
+    """Between clients and the broker in memory."""
+
+    is_silent = False
+
+    def after(self, call: str) -> None:
+        if self.is_silent:
+            raise KafkaUnavailableError(f"_TIMED_OUT: no answer to {call}")
+
+
 class Cluster:
     """Clients that are closed in the end, and names that no other test uses."""
 
-    def __init__(self, clients: Clients, memory: MemoryBroker | None = None) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        memory: MemoryBroker | None = None,
+        network: Network | None = None,
+        *,
+        pid: int | None = None,
+    ) -> None:
+        """Of ``memory`` behind ``network``, or of a process of this ``pid``."""
         self.clients = clients
         self.memory = memory
+        self._network = network
+        self._pid = pid
         self.admin: Admin = clients.admin()
         self._name = uuid4().hex[:12]
         self._exit = ExitStack()
@@ -67,16 +99,47 @@ class Cluster:
         consumer.assign({(topic, 0): start})
         return Reader(self, consumer, (topic, 0))
 
-    def member(self, group: str, *topics: str) -> Joined:
-        consumer = self.clients.consumer("contract", group=self.name(group), ends=True, extra=_PROMPT)
+    def member(self, group: str, *topics: str, **extra: Any) -> Joined:
+        """A member in a process of its own; ``_`` in settings stands for a dot."""
+        clients = self.memory.clients() if self.memory is not None else self.clients
+        settings = _PROMPT | {name.replace("_", "."): value for name, value in extra.items()}
+        consumer = clients.consumer("contract", group=self.name(group), ends=True, extra=settings)
         self._exit.callback(consumer.close)
-        return Joined(self, consumer, topics)
+        return Joined(self, clients, consumer, topics)
 
     def write(self, topic: str, *values: str, key: str = "k", partition: int = 0) -> None:
         producer = self.clients.producer("contract", extra={"enable.idempotence": False})
         for value in values:
             producer.produce(topic, value.encode(), key.encode(), None, partition)
         producer.flush()
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """The broker carries out what it gets, and answers nothing meanwhile."""
+        if self._network is not None:
+            self._network.is_silent = True
+            try:
+                yield
+            finally:
+                self._network.is_silent = False
+            return
+        assert self._pid is not None
+        os.kill(self._pid, signal.SIGSTOP)  # what is sent waits in its sockets: it is carried out after all
+        try:
+            yield
+        finally:
+            os.kill(self._pid, signal.SIGCONT)
+
+    def clean(self, topic: str) -> None:
+        """Have a compacted topic compacted: at once, or as soon as the broker's cleaner comes by."""
+        if self.memory is not None:
+            self.memory.compact(topic)
+            return
+        assert isinstance(self.clients, KafkaSettings)
+        broker = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[_OFTEN])
+        admin = AdminClient({"bootstrap.servers": self.clients.bootstrap_servers})
+        admin.incremental_alter_configs([broker])[broker].result(PATIENCE)
+        self.write(topic, "rolls the segment: the last one is not compacted", key="roller")
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Until ``condition``, which polls, is true."""
@@ -145,16 +208,21 @@ class Reader:
 class Joined:
     """A member of a group, and what its callbacks were told."""
 
-    def __init__(self, cluster: Cluster, consumer: Consumer, topics: tuple[str, ...]) -> None:
+    def __init__(
+        self, cluster: Cluster, clients: Clients, consumer: Consumer, topics: tuple[str, ...]
+    ) -> None:
         self.consumer = consumer
         self._cluster = cluster
+        self._clients = clients
         self.records: list[Record] = []
         self.assigned: list[Partition] = []
         self.revoked: list[Partition] = []
+        self.lost: list[Partition] = []
+        self.refused = ""
         self.start: dict[Partition, int] | None = None
         self.commit_on_revoke: dict[Partition, int] = {}
         assign: Listener = self._assign
-        consumer.subscribe(topics, on_assign=assign, on_revoke=self._revoke, on_lost=self._revoke)
+        consumer.subscribe(topics, on_assign=assign, on_revoke=self._revoke, on_lost=self._lose)
 
     def _assign(self, partitions: list[Partition]) -> dict[Partition, int] | None:
         self.assigned += partitions
@@ -162,8 +230,27 @@ class Joined:
 
     def _revoke(self, partitions: list[Partition]) -> None:
         self.revoked += partitions
-        if self.commit_on_revoke:
+        self._commit()
+
+    def _lose(self, partitions: list[Partition]) -> None:
+        self.lost += partitions
+        self._commit()
+
+    def _commit(self) -> None:
+        try:
             self.consumer.commit(self.commit_on_revoke, wait=True)
+        except KafkaUnavailableError as error:
+            self.refused = str(error)
+
+    def freeze(self) -> None:
+        """Its process stands still: it polls no more, and its group has to do without it."""
+        if isinstance(self._clients, MemoryClients):
+            self._clients.silent_since = self._clients.broker.clock.monotonic()
+
+    def thaw(self) -> None:
+        """It goes on as if nothing had happened."""
+        if isinstance(self._clients, MemoryClients):
+            self._clients.silent_since = None
 
     def poll(self) -> Self:
         self.records += self.consumer.poll(0.1).records

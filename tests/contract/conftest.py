@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from contract.cluster import Cluster
+from contract.cluster import Cluster, Network
 from kantor.kafka import KafkaSettings
 from kantor.testing import MemoryBroker
 
@@ -16,8 +16,10 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster with topics and groups of the test's own."""
     if request.param == "memory":
         broker = MemoryBroker()
-        made = Cluster(broker.clients(), broker)
+        network = Network(broker.clock)
+        made = Cluster(broker.clients(network), broker, network)
     else:
-        made = Cluster(KafkaSettings(request.getfixturevalue("kafka")))
+        servers = request.getfixturevalue("kafka")
+        made = Cluster(KafkaSettings(servers), pid=request.getfixturevalue("shared_broker").status().pid)
     with made:
         yield made

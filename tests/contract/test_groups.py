@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from contract.cluster import Cluster
+from contract.cluster import Cluster, Joined
 from kantor.clients import TopicSpec
 from kantor.errors import KafkaUnavailableError
 
@@ -165,3 +165,47 @@ def test_a_pattern_finds_a_topic_that_is_made_later(cluster: Cluster) -> None:
     cluster.write(later, "a")
     cluster.until(lambda: member.poll().values == ["a"], "the new topic is read")
     assert sorted(member.assigned) == [(first, 0), (later, 0)]
+
+
+def test_a_member_that_stood_still_loses_its_partitions_without_a_revoke(cluster: Cluster) -> None:
+    """Another has them by then; the next poll tells it so, and it joins anew."""
+    topic = cluster.topic(partitions=2)
+    first = cluster.member("g", topic, max_poll_interval_ms=6_000).joined(2)
+    second = cluster.member("g", topic)
+    cluster.until(lambda: shared(first, second), "one partition each")
+    revoked, (kept,) = list(first.revoked), first.consumer.assignment()
+    first.freeze()
+    second.joined(2)
+    first.thaw()
+    cluster.until(lambda: bool(first.poll().lost), "it is told")
+    assert (first.lost, first.revoked) == ([kept], revoked)
+    cluster.until(lambda: shared(first, second), "one partition each")
+
+
+def shared(first: Joined, second: Joined) -> bool:
+    """After a poll of both: whether they have a partition each."""
+    first.poll()
+    second.poll()
+    return len(first.consumer.assignment()) == len(second.consumer.assignment()) == 1
+
+
+def test_what_was_read_before_partitions_went_to_another_can_not_be_committed(cluster: Cluster) -> None:
+    """Whether it is told of a revoke, too late, or of a loss; plainly or in a Kafka transaction: the other may be further."""
+    topic = cluster.topic()
+    cluster.write(topic, "a", "b")
+    first = cluster.member("g", topic, max_poll_interval_ms=6_000)
+    first.more(2)
+    metadata = first.consumer.group_metadata()
+    first.commit_on_revoke = {(topic, 0): 2}
+    first.freeze()
+    second = cluster.member("g", topic)
+    assert second.more(2) == ["a", "b"]
+    second.consumer.commit({(topic, 0): 1}, wait=True)
+    first.thaw()
+    cluster.until(lambda: first.poll().lost + first.revoked == [(topic, 0)], "it is told")
+    assert first.refused
+    producer = cluster.producer("t")
+    producer.begin()
+    with pytest.raises(KafkaUnavailableError):
+        producer.send_offsets({(topic, 0): 2}, metadata)
+    assert cluster.admin.group_offsets(cluster.name("g")) == {(topic, 0): 1}

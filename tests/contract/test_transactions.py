@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contract.cluster import Cluster
-from kantor.errors import FencedError, KafkaUnavailableError
+from kantor.errors import FencedError, KafkaUnavailableError, KantorError
 
 
 def test_an_open_transaction_is_hidden(cluster: Cluster) -> None:
@@ -183,3 +183,35 @@ def test_an_empty_transaction_commits(cluster: Cluster) -> None:
     producer.begin()
     producer.commit()
     assert cluster.admin.ends([(topic, 0)]) == {(topic, 0): 0}
+
+
+def test_a_dead_producers_transaction_is_aborted_after_its_timeout(cluster: Cluster) -> None:
+    """Readers wait for that long, and go on without it; should it come back, it can't commit."""
+    topic = cluster.topic()
+    dead = cluster.producer("t", **{"transaction.timeout.ms": 1_000})
+    dead.begin()
+    dead.produce(topic, b"no", b"k", None, 0)
+    dead.flush()
+    cluster.write(topic, "behind it")
+    reader = cluster.reader(topic)
+    assert reader.rest() == []
+    assert reader.more(1) == ["behind it"]
+    with pytest.raises(KantorError):
+        dead.commit()
+    assert cluster.reader(topic).to(3) == ["behind it"]
+
+
+def test_after_a_timeout_the_same_id_can_be_taken_again(cluster: Cluster) -> None:
+    """By a new producer: the old one is of no use any more."""
+    topic = cluster.topic()
+    dead = cluster.producer("t", **{"transaction.timeout.ms": 1_000})
+    dead.begin()
+    dead.produce(topic, b"no", b"k", None, 0)
+    dead.flush()
+    cluster.write(topic, "behind it")
+    cluster.reader(topic).more(1)
+    new = cluster.producer("t")
+    new.begin()
+    new.produce(topic, b"yes", b"k", None, 0)
+    new.commit()
+    assert cluster.reader(topic).more(2) == ["behind it", "yes"]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _PARTITIONS = 1
 _DEFAULTS = {
     "cleanup.policy": "delete",
+    "delete.retention.ms": "86400000",
     "max.message.bytes": "1048588",
     "message.timestamp.type": "CreateTime",
 }
@@ -140,8 +141,10 @@ class MemoryClients:
         from kantor.testing.clients import MemoryProducer
 
         del client_id, linger_ms
-        only_errors = bool((extra or {}).get("delivery.report.only.error", transactional_id is None))
-        return MemoryProducer(self, transactional_id, only_errors=only_errors)
+        settings = extra or {}
+        only_errors = bool(settings.get("delivery.report.only.error", transactional_id is None))
+        timeout = float(settings.get("transaction.timeout.ms", 10_000)) / 1000
+        return MemoryProducer(self, transactional_id, only_errors=only_errors, timeout=timeout)
 
     def admin(self, client_id: str = "kantor-admin") -> MemoryAdmin:
         from kantor.testing.clients import MemoryAdmin
@@ -223,9 +226,10 @@ class MemoryBroker:
 
     def compact(self, name: str) -> None:
         """Run the cleaner over a compacted topic."""
-        if self.topics[name].config["cleanup.policy"] == "compact":
+        config = self.topics[name].config
+        if config["cleanup.policy"] == "compact":
             for log in self.topics[name].logs:
-                log.compact()
+                log.compact(self.clock.now(), int(config["delete.retention.ms"]))
 
     # -- time
 
@@ -253,18 +257,22 @@ class MemoryBroker:
     def commit_offsets(self, metadata: Metadata, positions: Offsets) -> None:
         """Raises ``KafkaUnavailableError`` if the member may not."""
         group = self.group(metadata.group)
+        if not metadata.member and group.members:
+            raise KafkaUnavailableError("UNKNOWN_MEMBER_ID: the group has members, and this is none of them")
         group.check(metadata.member, metadata.generation)
         group.offsets.update(positions)
 
     # -- Kafka transactions
 
-    def init(self, id_: str) -> int:
-        """Fence who had this id, and end what it left open; the new epoch."""
+    def init(self, id_: str, timeout: float) -> int:
+        """Fence who had this id, and end what it left open; the new epoch. ``timeout``: how long (s) a Kafka transaction
+        of the new one may take."""
         owner = self.owners.setdefault(id_, Owner())
         self.settle(owner)
         if owner.open is not None:
             self._end(owner, aborted=True)
         owner.epoch += 1
+        owner.timeout = timeout
         self.version += 1
         return owner.epoch
 

@@ -241,12 +241,16 @@ class _Queued(NamedTuple):
 class MemoryProducer:
     """See ``kantor.kafka.Producer``. Idempotent: what is tried again is appended once."""
 
-    def __init__(self, clients: MemoryClients, transactional_id: str | None, *, only_errors: bool) -> None:
+    def __init__(
+        self, clients: MemoryClients, transactional_id: str | None, *, only_errors: bool, timeout: float
+    ) -> None:
+        """``timeout``: seconds that a Kafka transaction may take."""
         self._clients = clients
         self._broker = clients.broker
         self._faults = clients.faults
         self._id = transactional_id
         self._only_errors = only_errors
+        self._timeout = timeout
         self._epoch = 0
         self._in_transaction = False
         self._queue: list[_Queued] = []
@@ -319,7 +323,7 @@ class MemoryProducer:
         assert self._id is not None, "no transactional producer"
         self._faults.before("init")
         self._broker.tick()
-        self._epoch = self._broker.init(self._id)
+        self._epoch = self._broker.init(self._id, self._timeout)
         self._faults.after("init")
 
     def begin(self) -> None:

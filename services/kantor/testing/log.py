@@ -40,6 +40,7 @@ class Entry:
         "_place",
         "_timestamp",
         "_value",
+        "gone_at",
         "is_marker",
         "transaction",
         "visible_at",
@@ -67,6 +68,8 @@ class Entry:
         self.transaction = transaction
         self.visible_at = visible_at
         self.is_marker = is_marker
+        #: Of a tombstone that the cleaner has seen: when it may be removed (ms).
+        self.gone_at: int | None = None
 
     def topic(self) -> str:
         return self._place[0]
@@ -165,20 +168,25 @@ class Log:
         later = [e.visible_at for e in self.entries[index : index + 1] if e.visible_at > now]
         return later[0] if later else 0.0
 
-    def compact(self) -> None:
-        """Keep of each key the last record that is readable, tombstones included, and everything after the stable end."""
+    def compact(self, now: int, retention: int) -> None:
+        """Keep of each key the last record that is readable, and everything after the stable end. A tombstone stays for
+        ``retention`` (ms) after the cleaner has met it first (KIP-354's delete horizon)."""
         end = self.stable_end
         last: dict[bytes | None, int] = {}
         for entry in self.entries:
             if entry._offset < end and not entry.is_marker and not _is_aborted(entry):
                 last[entry._key] = entry._offset
-        self.entries = [
-            entry
-            for entry in self.entries
-            if entry._offset >= end
-            or entry.is_marker
-            or (not _is_aborted(entry) and last[entry._key] == entry._offset)
-        ]
+        kept = []
+        for entry in self.entries:
+            if entry._offset < end and not entry.is_marker:
+                if _is_aborted(entry) or last[entry._key] != entry._offset:
+                    continue
+                if entry._value is None:
+                    if entry.gone_at is not None and entry.gone_at <= now:
+                        continue
+                    entry.gone_at = entry.gone_at if entry.gone_at is not None else now + retention
+            kept.append(entry)
+        self.entries = kept
 
 
 def _is_aborted(entry: Entry) -> bool:
