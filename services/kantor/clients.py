@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from kantor.clock import Clock
+from kantor.errors import KafkaUnavailableError
+
 #: (topic, partition)
 Partition = tuple[str, int]
 #: In place of an offset: the first there is, and after the last.
@@ -16,6 +19,26 @@ BEGINNING, END = -2, -1
 
 #: Seconds after which a producer that delivers nothing is replaced: it may be stuck for good (docs/decisions/0003).
 STUCK = 20.0
+
+
+def deliver(producer: Producer, clock: Clock, is_over: Callable[[], bool] = lambda: False) -> None:
+    """Wait until the broker has all that was handed to ``producer``: as long as it delivers anything, and through outages.
+
+    Raises ``KafkaUnavailableError`` if it delivers nothing for ``STUCK`` seconds, or ``is_over`` while something is left:
+    replace it, and send again what may not have arrived; ``KantorError`` for a refused record.
+    """
+    left, patience = producer.waiting(), clock.monotonic() + STUCK
+    while True:
+        try:
+            producer.flush(1.0)
+            return
+        except KafkaUnavailableError:
+            now, before = clock.monotonic(), left
+            left = producer.waiting()
+            if left < before:
+                patience = now + STUCK
+            if is_over() or now > patience:
+                raise
 
 
 class Record(Protocol):
@@ -91,6 +114,7 @@ class Producer(Protocol):
     ) -> None: ...
     def poll(self, timeout: float = 0) -> None: ...
     def flush(self, timeout: float = 30.0) -> None: ...
+    def waiting(self) -> int: ...
     def init_transactions(self, timeout: float = 60.0) -> None: ...
     def begin(self) -> None: ...
     def send_offsets(

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from kantor.clients import STUCK, Batch, Clients, Consumer, Partition, Producer, Record
+from kantor.clients import Batch, Clients, Consumer, Partition, Producer, Record, deliver
 from kantor.clock import SYSTEM_CLOCK, Clock
-from kantor.errors import FencedError, KafkaUnavailableError, KantorError
+from kantor.errors import FencedError, KantorError
 from kantor.metrics import Metrics
 from kantor.topics import MAX_RECORD
 from kantor.writing import Outgoing
@@ -223,14 +223,8 @@ class AtLeastOnceDelivery:
     def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> None:
         for topic, value, key, headers in answers:
             self._producer.produce(topic, value, key, headers)
-        patience = self._clock.monotonic() + STUCK
-        while answers:
-            try:
-                self._producer.flush(1.0)
-                break
-            except KafkaUnavailableError:
-                if self._stop.is_set() or self._clock.monotonic() > patience:
-                    raise
+        if answers:
+            deliver(self._producer, self._clock, self._stop.is_set)
         ends = _ends(records)
         self._done |= ends
         self._uncommitted |= ends

@@ -351,6 +351,10 @@ class Producer:
         if left:
             raise KafkaUnavailableError(f"{left} records not delivered within {timeout:.0f} s")
 
+    def waiting(self) -> int:
+        """Records that the broker has not confirmed."""
+        return len(self._producer)
+
     def _serve(self, function: Callable[[float], Any], timeout: float) -> Any:
         """Run the client's callbacks. Its fatal error is raised to one call only, the first; the next ones would find an
         empty queue and take that for success. So it is kept."""

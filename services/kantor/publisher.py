@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Iterable
 from typing import Any
 
 from kantor import topics
-from kantor.clients import Clients
+from kantor.clients import STUCK, Clients, Producer, deliver
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec
 from kantor.envelope import TRANSACTION_ID
@@ -18,6 +19,8 @@ from kantor.messages import Message
 from kantor.schemas import schema_store
 from kantor.writing import Outgoing, Writer
 
+log = logging.getLogger("kantor.service")
+
 #: Seconds that a waiting publisher waits for the broker.
 _TIMEOUT = 30.0
 
@@ -25,7 +28,8 @@ _TIMEOUT = 30.0
 class Publisher:
     """Sends messages by a plain idempotent producer. Thread-safe.
 
-    A type's topic is made if missing, and its schema made known, before its first message.
+    A type's topic is made if missing, and its schema made known, before its first message. A producer that delivers nothing
+    for ``STUCK`` seconds, or is broken, is replaced: it may be so for good.
     """
 
     def __init__(
@@ -43,12 +47,9 @@ class Publisher:
         self._wait = wait
         self._writer = Writer(service, Codec(schema_store(clients)))
         self._known: set[MessageType] = set()
-        self._producer = clients.producer(
-            f"kantor-kit-{service}-publisher",
-            linger_ms=0 if wait else 5,
-            extra={"delivery.report.only.error": False} if wait else None,
-        )
+        self._name = f"kantor-kit-{service}-publisher"
         self._lock = threading.Lock()
+        self._producer = self._new_producer()
         self._learn(set(types))
 
     def __call__(self, message: Message, *, transaction_id: str | None = None, index: int = 0) -> str:
@@ -56,7 +57,8 @@ class Publisher:
 
         The same id, type and ``index`` give the same event id: sending again is a duplicate and harmless.
         Raises ``EnvelopeError`` for a malformed id, ``EncodingError`` for a message that doesn't fit its schema, and, if
-        it waits, ``KafkaUnavailableError`` (unknown whether sent: call again with the same id).
+        it waits, ``KafkaUnavailableError``, or ``KantorError`` of a broken producer (unknown whether sent: call again with the
+        same id).
         """
         id_ = transaction_id if transaction_id is not None else str(uuid.uuid4())
         if TRANSACTION_ID.fullmatch(id_) is None:
@@ -74,34 +76,73 @@ class Publisher:
         return id_
 
     def flush(self) -> None:
-        """Wait until all is delivered. Raises ``KafkaUnavailableError``, or ``KantorError`` for a refused record."""
-        self._producer.flush(_TIMEOUT)
+        """Wait until all is delivered. Raises ``KantorError`` for a refused record, ``KafkaUnavailableError`` if nothing is
+        delivered for ``STUCK`` seconds: what was published since the last flush may be lost. Publish it again with the
+        same ids: what is not lost is a harmless duplicate."""
+        producer = self._producer
+        try:
+            deliver(producer, self._clock)
+        except KafkaUnavailableError:
+            self._replace(producer)
+            raise
+        except KantorError:
+            self._serve(producer, 0)  # broken, or as good as before
+            raise
 
     def poll(self) -> None:
-        """Serve the client: to be called now and then while nothing is published."""
-        self._producer.poll(0)
+        """Serve the client: to be called now and then while nothing is published. Raises ``KantorError`` if it was broken;
+        as with :meth:`flush`, what was published may be lost."""
+        self._serve(self._producer, 0)
 
     def close(self) -> None:
         """Drop what was not delivered."""
         self._producer.purge()
 
     def _deliver(self, record: Outgoing) -> None:
-        verdict: list[Any] = []
-        self._producer.produce(
-            record.topic,
-            record.value,
-            record.key,
-            record.headers,
-            on_delivery=lambda error, _: verdict.append(error),
-        )
-        deadline = self._clock.monotonic() + _TIMEOUT
-        while not verdict:
-            if self._clock.monotonic() > deadline:
-                raise KafkaUnavailableError(f"not delivered within {_TIMEOUT:.0f} s")
+        """Send until the broker says that it has it; again, if the producer is replaced meanwhile."""
+        now = self._clock.monotonic()
+        deadline, patience = now + _TIMEOUT, now + STUCK
+        producer = self._producer
+        verdict = _send(producer, record)
+        while True:
+            if producer is not self._producer:  # it is stuck or broken, as this thread or another one found
+                producer, patience = self._producer, now + STUCK
+                verdict = _send(producer, record)
+            elif verdict:
+                break
             # Short, because another thread's poll may have served our verdict.
-            self._producer.poll(0.005)
+            self._serve(producer, 0.005)
+            now = self._clock.monotonic()
+            if now > deadline:
+                raise KafkaUnavailableError(f"not delivered within {_TIMEOUT:.0f} s")
+            if now > patience and not verdict:
+                self._replace(producer)
         if verdict[0] is not None:
             raise KantorError(f"not delivered: {verdict[0]}")
+
+    def _serve(self, producer: Producer, timeout: float) -> None:
+        """Raises ``KantorError`` if it is broken; the next call has another one."""
+        try:
+            producer.poll(timeout)
+        except KantorError:
+            self._replace(producer)
+            raise
+
+    def _replace(self, producer: Producer) -> None:
+        """Give it up, unless somebody else has done so."""
+        with self._lock:
+            if self._producer is not producer:
+                return
+            self._producer = self._new_producer()
+        log.warning("a producer delivers nothing: it is replaced", extra={"action": "producer_replaced"})
+        producer.purge()
+
+    def _new_producer(self) -> Producer:
+        return self._clients.producer(
+            self._name,
+            linger_ms=0 if self._wait else 5,
+            extra={"delivery.report.only.error": False} if self._wait else None,
+        )
 
     def _learn(self, types: set[MessageType]) -> None:
         if not types:
@@ -110,3 +151,11 @@ class Publisher:
         for type_ in types:
             self._writer.learn(type_)
         self._known |= types
+
+
+def _send(producer: Producer, record: Outgoing) -> list[Any]:
+    """What the broker says of it will be in the list."""
+    verdict: list[Any] = []
+    topic, value, key, headers = record
+    producer.produce(topic, value, key, headers, on_delivery=lambda error, _: verdict.append(error))
+    return verdict

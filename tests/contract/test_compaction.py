@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from contract.cluster import Cluster, Reader
 from kantor.clients import Record
 
 #: A segment that is old enough at once, and worth compacting however little is in it.
-SOON = {"segment_ms": "100", "min_cleanable_dirty_ratio": "0.01", "max_compaction_lag_ms": "100"}
+SOON: dict[str, Any] = {
+    "segment_ms": "100",
+    "min_cleanable_dirty_ratio": "0.01",
+    "max_compaction_lag_ms": "100",
+}
 
 
-def compacted(cluster: Cluster, **config: str) -> str:
+def compacted(cluster: Cluster, **config: Any) -> str:
     return cluster.topic("sys.contract", cleanup_policy="compact", **SOON, **config)
 
 

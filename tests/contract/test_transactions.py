@@ -9,6 +9,9 @@ import pytest
 from contract.cluster import Cluster
 from kantor.errors import FencedError, KafkaUnavailableError, KantorError
 
+#: The broker does not wait long for a dead producer.
+SOON: dict[str, Any] = {"transaction.timeout.ms": 1_000}
+
 
 def test_an_open_transaction_is_hidden(cluster: Cluster) -> None:
     """A read_committed reader stops before it, and reports its end there."""
@@ -188,7 +191,7 @@ def test_an_empty_transaction_commits(cluster: Cluster) -> None:
 def test_a_dead_producers_transaction_is_aborted_after_its_timeout(cluster: Cluster) -> None:
     """Readers wait for that long, and go on without it; should it come back, it can't commit."""
     topic = cluster.topic()
-    dead = cluster.producer("t", **{"transaction.timeout.ms": 1_000})
+    dead = cluster.producer("t", **SOON)
     dead.begin()
     dead.produce(topic, b"no", b"k", None, 0)
     dead.flush()
@@ -204,7 +207,7 @@ def test_a_dead_producers_transaction_is_aborted_after_its_timeout(cluster: Clus
 def test_after_a_timeout_the_same_id_can_be_taken_again(cluster: Cluster) -> None:
     """By a new producer: the old one is of no use any more."""
     topic = cluster.topic()
-    dead = cluster.producer("t", **{"transaction.timeout.ms": 1_000})
+    dead = cluster.producer("t", **SOON)
     dead.begin()
     dead.produce(topic, b"no", b"k", None, 0)
     dead.flush()

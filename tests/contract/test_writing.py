@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from contract.cluster import Cluster
 from kantor.errors import KafkaUnavailableError
 
+#: It gives up waiting for an answer, and tries again.
+SOON: dict[str, Any] = {"socket.timeout.ms": 1_000}
+
 
 def test_a_producer_that_tries_again_by_itself_appends_once(cluster: Cluster) -> None:
     """It is idempotent: the broker knows the record that it has not confirmed."""
     topic = cluster.topic()
-    producer = cluster.producer(**{"socket.timeout.ms": 1_000})
+    producer = cluster.producer(**SOON)
     producer.produce(topic, b"first", b"k", None, 0)
     producer.flush()  # it knows the partition's leader
     producer.produce(topic, b"once", b"k", None, 0)
@@ -25,7 +30,7 @@ def test_a_producer_that_tries_again_by_itself_appends_once(cluster: Cluster) ->
 def test_a_record_that_another_producer_sends_again_may_be_there_twice(cluster: Cluster) -> None:
     """What was sent and not confirmed may have arrived: who sends it again relies on its id."""
     topic = cluster.topic()
-    producer = cluster.producer(**{"socket.timeout.ms": 1_000})
+    producer = cluster.producer(**SOON)
     producer.produce(topic, b"first", b"k", None, 0)
     producer.flush()
     producer.produce(topic, b"twice", b"k", None, 0)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from kantor import clients
 from kantor import delivery as module
 from kantor.delivery import AtLeastOnceDelivery, TransactionalDelivery
 from kantor.errors import FencedError, KafkaUnavailableError, KantorError
@@ -63,6 +64,9 @@ class Notes:
 
     def flush(self, timeout: float) -> None:
         self._note("flush")
+
+    def waiting(self) -> int:
+        return 1
 
     def init_transactions(self, timeout: float) -> None:
         self._note("init")
@@ -226,7 +230,7 @@ def test_a_producer_that_is_stuck_is_given_up(
     repeating: AtLeastOnceDelivery, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If nothing is delivered for long, everything is set up anew; nothing was committed, so it is all read again."""
-    monkeypatch.setattr(module, "STUCK", -1.0)
+    monkeypatch.setattr(clients, "STUCK", -1.0)
     notes.fails["flush"] = [KafkaUnavailableError("1 record not delivered")]
     with pytest.raises(KafkaUnavailableError):
         repeating.finish([record(4)], [answer()])

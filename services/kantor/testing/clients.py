@@ -292,6 +292,9 @@ class MemoryProducer:
         self._deliver()
         self._faults.after("flush")
 
+    def waiting(self) -> int:
+        return len(self._queue)
+
     def _check(self) -> None:
         if self._broken is not None:
             raise type(self._broken)(str(self._broken))
