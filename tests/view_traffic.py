@@ -204,8 +204,13 @@ class Traffic:
             Entry("timer", self.now, timer=timer, step=step, round=round_, attempt=attempt),
         )
 
-    def watermark(self, intake: str, uncorrelated: dict[str, journal.Uncorrelated]) -> None:
-        mark = journal.Watermark(intake, self.now, [], [], uncorrelated)
+    def watermark(
+        self,
+        intake: str,
+        uncorrelated: dict[str, journal.Uncorrelated],
+        refused: dict[str, str] | None = None,
+    ) -> None:
+        mark = journal.Watermark(intake, self.now, [], [], uncorrelated, refused=refused or {})
         for shard in range(SHARDS):
             self._write(topics.JOURNAL, shard, None, mark.dump(), list(journal.WATERMARK_HEADERS))
 

@@ -16,7 +16,7 @@ from threading import Event
 from uuid import uuid4
 from zlib import crc32
 
-from kantor.clients import STUCK, Clients, Partition, Record
+from kantor.clients import STUCK, Batch, Clients, Partition, Record
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.envelope import TRANSACTION_ID, header_map, transaction_id_of
 from kantor.errors import EnvelopeError, KafkaUnavailableError, KantorError
@@ -71,6 +71,7 @@ class Intake:
         self._reached: dict[Partition, int] = {}  # journaled past this offset
         self._uncorrelated: dict[str, journal.Uncorrelated] = {}
         self._uncorrelated_changed = False
+        self._refused: dict[Partition, str] = {}  # may not be read, and why
         self._sampler = sampler or ThreadPoolExecutor(1, "watermark")
         self._sample: Future[tuple[int, dict[Partition, int], dict[str, int]]] | None = None
         self._next_watermark = 0.0
@@ -106,6 +107,8 @@ class Intake:
             self._journal(batch.records)
         if batch.ends:
             self._advance(batch.ends)
+        if batch.refused or self._refused:
+            self._note_refused(batch)
         now = self._clock.monotonic()
         if now >= self._next_watermark or self._sample is not None:
             self._watermark(now)
@@ -201,6 +204,28 @@ class Intake:
             self._topic_ids[name] = id_.encode()
         self._accept_larger_records(sources)
 
+    def _note_refused(self, batch: Batch) -> None:
+        """A topic that intake may see but not read holds back every timeout: an answer that should have come may be in it.
+        So it is told; what another reads is told by the watermarks all the same."""
+        before = {topic for topic, _ in self._refused}
+        for record in batch.records:
+            self._refused.pop((record.topic(), record.partition()), None)
+        for partition in batch.ends:
+            self._refused.pop(partition, None)
+        self._refused.update(batch.refused)
+        topics_ = {topic: reason for (topic, _), reason in self._refused.items()}
+        for topic in sorted(topics_.keys() - before):
+            log.error(
+                "intake may not read %s: every timeout waits until it may: %s",
+                topic,
+                topics_[topic],
+                extra={"action": "source_refused"},
+            )
+        for topic in sorted(before - topics_.keys()):
+            log.info("intake may read %s now", topic, extra={"action": "source_accepted"})
+        if topics_.keys() != before:
+            self._metrics.refused(topics_)
+
     # -- watermarks
 
     def _watermark(self, now: float) -> None:
@@ -219,16 +244,18 @@ class Intake:
             self._sample = None
             return
         reached = self._reached
-        if any(reached.get(partition, -1) < end for partition, end in ends.items()):
+        read = {partition: end for partition, end in ends.items() if partition not in self._refused}
+        if any(reached.get(partition, -1) < end for partition, end in read.items()):
             return  # later: not everything that was there is in the journal yet
         self._sample = None
         watermark = journal.Watermark(
             self._name,
             clock,
-            [f"{topic}/{partition}" for topic, partition in ends],
+            [f"{topic}/{partition}" for topic, partition in read],
             list(existing),
             self._uncorrelated if self._uncorrelated_changed else {},
             sum(existing.values()),
+            {p[0]: self._refused[p] for p in ends if p in self._refused},
         ).dump()
         for shard in range(self._shards):
             self._producer.produce(topics.JOURNAL, watermark, None, journal.WATERMARK_HEADERS, shard)

@@ -95,7 +95,8 @@ class Watermark:
     """Everything that was in ``partitions`` at ``clock`` (intake's clock, ms) is in the journal.
 
     ``topics``: every source topic that exists, whoever reads it; what is not among them holds up nobody any more.
-    ``uncorrelated`` is there when it has changed. ``sources``: how many source partitions exist; where nobody has been past
+    ``uncorrelated`` is there when it has changed. ``refused``: topics that this intake may see but not read, and why; they
+    hold up everybody. ``sources``: how many source partitions exist; where nobody has been past
     some of them yet, nobody knows what is in them.
     """
 
@@ -105,6 +106,7 @@ class Watermark:
     topics: list[str]
     uncorrelated: dict[str, Uncorrelated] = field(default_factory=dict)
     sources: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
 
     def dump(self) -> bytes:
         found: dict[str, Any] = {
@@ -119,6 +121,8 @@ class Watermark:
                 topic: {"count": u.count, "reason": u.reason, "sample": u.sample}
                 for topic, u in self.uncorrelated.items()
             }
+        if self.refused:
+            found["refused"] = self.refused
         return json.dumps(found, separators=(",", ":")).encode()
 
     @classmethod
@@ -131,4 +135,5 @@ class Watermark:
             list(found["topics"]),
             {topic: Uncorrelated(**u) for topic, u in found.get("uncorrelated", {}).items()},
             int(found.get("sources", 0)),
+            dict(found.get("refused", {})),
         )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -25,6 +26,12 @@ class IntakeMetrics:
             ["topic"],
             registry=registry,
         )
+        self._refused = Gauge(
+            "kantor_intake_refused",
+            "1: intake may see this topic but not read it, and every timeout waits because of it",
+            ["topic"],
+            registry=registry,
+        )
         self._watermark = Gauge(
             "kantor_intake_watermark_timestamp_seconds",
             "Everything up to this time is in the journal",
@@ -37,6 +44,12 @@ class IntakeMetrics:
 
     def uncorrelated(self, topic: str) -> None:
         self._uncorrelated.labels(topic).inc()
+
+    def refused(self, topics: Collection[str]) -> None:
+        """All that are; those of before are no more."""
+        self._refused.clear()
+        for topic in topics:
+            self._refused.labels(topic).set(1)
 
     def watermark(self, seconds: float) -> None:
         self._watermark.set(seconds)

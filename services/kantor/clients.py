@@ -54,13 +54,17 @@ class Record(Protocol):
 
 
 class Batch:
-    """What one poll brought: records, and the partitions whose end was met (next offset there)."""
+    """What one poll brought: records, the partitions whose end was met (next offset there), and those that may not be
+    read (an ACL), each told once, with the broker's word. They are tried again; what then comes says that they may."""
 
-    __slots__ = ("ends", "records")
+    __slots__ = ("ends", "records", "refused")
 
-    def __init__(self, records: list[Record], ends: dict[Partition, int]) -> None:
+    def __init__(
+        self, records: list[Record], ends: dict[Partition, int], refused: dict[Partition, str] | None = None
+    ) -> None:
         self.records = records
         self.ends = ends
+        self.refused = refused or {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,15 +210,18 @@ class Consumer:
         else:
             return Batch(messages, ends)  # type: ignore[arg-type]
         records = []
+        refused: dict[Partition, str] = {}
         for message in messages:
             error = message.error()
             if error is None:
                 records.append(message)
             elif error.code() == _EOF:
                 ends[message.topic() or "", message.partition() or 0] = message.offset() or 0
+            elif error.code() == ck.KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                refused[message.topic() or "", message.partition() or 0] = error.str()
             else:
                 self._on_error(error)
-        return Batch(records, ends)  # type: ignore[arg-type]
+        return Batch(records, ends, refused)  # type: ignore[arg-type]
 
     def commit(self, positions: Mapping[Partition, int], *, wait: bool = False) -> None:
         """Commit these positions (next offset to read). Without ``wait``, a failure is only logged: the next commit

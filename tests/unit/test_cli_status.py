@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from kantor_orchestrator.cli import status
 from kantor_orchestrator.cli.condition import Condition, Role, Shard, diagnose
 from kantor_orchestrator.cli.main import main
-from kantor_orchestrator.view.queries import OpenIncident, Summary, UncorrelatedTopic
+from kantor_orchestrator.view.queries import OpenIncident, RefusedTopic, Summary, UncorrelatedTopic
 
 
 def healthy() -> Condition:
@@ -84,6 +84,20 @@ def test_overdue_transactions_are_a_problem_of_the_timers() -> None:
         Summary("tx-1", "checkout", 1, "running", 1, 1, 0, ["payment"], ["payment"], 5, "", "", 0, "")
     ]
     assert "1 transaction overdue: a timer of tx-1" in told(found)
+
+
+def test_a_topic_that_intake_may_not_read_is_told(kantor_status: pytest.MonkeyPatch) -> None:
+    """It holds back every timeout: which topic, why, and the remedy; as data too."""
+    found = healthy()
+    found.refused = [RefusedTopic("evt.secret.v1", "Topic authorization failed", 1_000)]
+    assert told(found).startswith(
+        "intake may see evt.secret.v1 but not read it, and every timeout waits because of it: "
+        "Topic authorization failed -> allow it (ACL READ"
+    )
+    shown = json.loads(run(kantor_status, found, "--json").stdout)
+    assert shown["refused"] == [
+        {"topic": "evt.secret.v1", "reason": "Topic authorization failed", "at": "1970-01-01T00:00:01.000Z"}
+    ]
 
 
 def test_uncorrelated_records_are_told_by_topic() -> None:

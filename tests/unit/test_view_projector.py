@@ -11,6 +11,7 @@ import pytest
 from kantor.errors import UnknownSchemaError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.saga import Command, Saga, Step
+from kantor_orchestrator.view.database import Writer
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.trace import Message, Trace
@@ -338,6 +339,23 @@ def test_uncorrelated_records_are_summed_over_intake_processes(traffic: Traffic,
         assert [(u.topic, u.count, u.reason, u.sample) for u in view.uncorrelated()] == [
             ("evt.x", 7, "no transaction id", "evt.x/0/9")
         ]
+
+
+def test_a_topic_that_intake_may_not_read_is_shown_as_long_as_it_says_so(
+    traffic: Traffic, path: Path
+) -> None:
+    """Ten seconds after it said so last, it is over."""
+    traffic.watermark("intake-1", {}, {"evt.secret.v1": "not allowed", "evt.other.v1": "not allowed"})
+    traffic.now += 8_000
+    traffic.watermark("intake-1", {}, {"evt.secret.v1": "not allowed"})
+    traffic.now += 8_000
+    traffic.watermark("intake-1", {})
+    project(traffic, path)
+    writer = Writer(path)
+    writer.alive(traffic.now)
+    writer.close()
+    with View(path) as view:
+        assert [(one.topic, one.reason) for one in view.refused()] == [("evt.secret.v1", "not allowed")]
 
 
 def test_watermarks_without_news_are_not_stored(traffic: Traffic) -> None:

@@ -13,7 +13,14 @@ from kantor.kafka import Admin, Partition
 from kantor_orchestrator import topics
 from kantor_orchestrator.cli.words import count, duration
 from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP, VIEW_GROUP, Settings
-from kantor_orchestrator.view.queries import Hold, OpenIncident, Summary, UncorrelatedTopic, View
+from kantor_orchestrator.view.queries import (
+    Hold,
+    OpenIncident,
+    RefusedTopic,
+    Summary,
+    UncorrelatedTopic,
+    View,
+)
 
 #: The view gives a sign of life every 2 seconds (ms).
 VIEW_SILENT = 15_000
@@ -58,6 +65,7 @@ class Condition:
     shards: list[Shard] = field(default_factory=list)
     view_error: str = ""
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    refused: list[RefusedTopic] = field(default_factory=list)
     uncorrelated: list[UncorrelatedTopic] = field(default_factory=list)
     incident_count: int = 0
     incidents: list[OpenIncident] = field(default_factory=list)
@@ -77,6 +85,7 @@ def inspect(settings: Settings, view: View | None, view_error: str, now: int) ->
     seen = 0
     if view is not None:
         found.counts = view.counts()
+        found.refused = view.refused()
         found.uncorrelated = view.uncorrelated()
         found.incident_count, found.incidents = view.incident_count(), view.incidents(5)
         found.overdue = view.overdue(now - OVERDUE, MOST)
@@ -143,7 +152,13 @@ def diagnose(found: Condition) -> list[Problem]:
         return [Problem(what, remedy)]
     if not found.is_set_up:
         return [Problem("the platform has never run here: its topics do not exist", "start it: `kantor run`")]
-    return [*_of_roles(found), *_of_holds(found), *_of_transactions(found), *_of_sources(found)]
+    return [
+        *_of_roles(found),
+        *_of_refused(found),
+        *_of_holds(found),
+        *_of_transactions(found),
+        *_of_sources(found),
+    ]
 
 
 def _of_roles(found: Condition) -> Iterator[Problem]:
@@ -189,6 +204,15 @@ def _of_holds(found: Condition) -> Iterator[Problem]:
         yield Problem(
             f"{hold.saga or 'every saga'} stands still: {hold.reason}",
             f"when it may go on: `kantor release{option} --why ...`",
+        )
+
+
+def _of_refused(found: Condition) -> Iterator[Problem]:
+    for one in found.refused:
+        yield Problem(
+            f"intake may see {one.topic} but not read it, and every timeout waits because of it: {one.reason}",
+            "allow it (ACL READ on the topic for its principal), or hide the topic from it (no DESCRIBE) "
+            "if no saga needs it",
         )
 
 

@@ -69,6 +69,7 @@ def _as_json(found: Condition, problems: list[Problem]) -> dict[str, Any]:
             {"saga": saga or None, "status": status, "count": count}
             for (saga, status), count in sorted(found.counts.items())
         ],
+        "refused": [shapes.refused(topic) for topic in found.refused],
         "uncorrelated": [shapes.uncorrelated(topic) for topic in found.uncorrelated],
         "incidents": {
             "open": found.incident_count,

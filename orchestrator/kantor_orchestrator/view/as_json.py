@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from kantor.envelope import rfc3339
-from kantor_orchestrator.view.queries import Hold, OpenIncident, Page, Summary, UncorrelatedTopic
+from kantor_orchestrator.view.queries import (
+    Hold,
+    OpenIncident,
+    Page,
+    RefusedTopic,
+    Summary,
+    UncorrelatedTopic,
+)
 from kantor_orchestrator.view.trace import Incident, Message, Move, Step, Trace
 
 Json = dict[str, Any]
@@ -79,6 +86,10 @@ def uncorrelated(found: UncorrelatedTopic) -> Json:
         "sample": found.sample,
         "at": time(found.at),
     }
+
+
+def refused(found: RefusedTopic) -> Json:
+    return {"topic": found.topic, "reason": found.reason, "at": time(found.at)}
 
 
 def hold(found: Hold) -> Json:

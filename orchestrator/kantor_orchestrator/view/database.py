@@ -188,6 +188,7 @@ class Writer:
             changes.incidents_closed,
         )
         many("INSERT OR REPLACE INTO uncorrelated VALUES (?, ?, ?, ?, ?, ?)", changes.uncorrelated)
+        many("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", changes.refused)
         many("INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?)", changes.holds)
         many(
             "INSERT OR REPLACE INTO sagas VALUES (?, ?, ?)",

@@ -119,11 +119,14 @@ class Projector:
         changes = self._changes
         if at > changes.seen_intake:
             changes.seen_intake = at
-        if b'"uncorrelated"' not in value:  # several a second and shard, and nearly none has news
+        if (
+            b'"uncorrelated"' not in value and b'"refused"' not in value
+        ):  # several a second and shard, and nearly none has news
             return
         mark = journal.Watermark.load(value)
         for topic, found in mark.uncorrelated.items():
             changes.uncorrelated.append((topic, mark.intake, found.count, found.reason, found.sample, at))
+        changes.refused += [(topic, reason, at) for topic, reason in mark.refused.items()]
 
     # -- the engine's commands, where they were sent
 

@@ -11,9 +11,13 @@ from typing import Self
 
 from kantor.errors import NotFoundError
 from kantor.kafka import Partition
+from kantor_orchestrator.view.database import INTAKE
 from kantor_orchestrator.view.reader import Reader
 from kantor_orchestrator.view.search import Criteria, PageTokenError
 from kantor_orchestrator.view.trace import Child, Incident, Trace, build_trace
+
+#: Intake says it each second; what it has not said for so long (ms) is over.
+REFUSED_FOR = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,15 @@ class UncorrelatedTopic:
     count: int
     reason: str
     sample: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedTopic:
+    """A topic that intake may see but not read: every timeout waits."""
+
+    topic: str
+    reason: str
     at: int
 
 
@@ -165,6 +178,11 @@ class View:
     def uncorrelated(self) -> list[UncorrelatedTopic]:
         """Over all intake processes, the most frequent first."""
         return [UncorrelatedTopic(*row) for row in self._db.uncorrelated()]
+
+    def refused(self) -> list[RefusedTopic]:
+        """What intake said with its latest watermarks."""
+        since = self.seen().get(INTAKE, 0) - REFUSED_FOR
+        return [RefusedTopic(*row) for row in self._db.refused(since)]
 
     def holds(self) -> list[Hold]:
         """What a person holds now."""

@@ -139,6 +139,9 @@ class Reader:
             "SELECT saga, reason, min(at) FROM holds WHERE reason != '' GROUP BY saga ORDER BY saga"
         )
 
+    def refused(self, since: int) -> list[Row]:
+        return self._rows("SELECT topic, reason, at FROM refused WHERE at >= ? ORDER BY topic", since)
+
     def uncorrelated(self) -> list[Row]:
         # Bare columns beside max() are of the row that has the maximum: sqlite.org/lang_select.html, "bare columns".
         return self._rows(

@@ -234,6 +234,7 @@ class Changes:
     incidents_opened: list[tuple[Any, ...]] = field(default_factory=list)
     incidents_closed: list[tuple[Any, ...]] = field(default_factory=list)
     uncorrelated: list[tuple[Any, ...]] = field(default_factory=list)
+    refused: list[tuple[Any, ...]] = field(default_factory=list)
     holds: list[tuple[Any, ...]] = field(default_factory=list)
     sagas: list[SagaFacts] = field(default_factory=list)
     schemas: list[tuple[int, Schema]] = field(default_factory=list)
@@ -245,7 +246,7 @@ class Changes:
     @property
     def is_news(self) -> bool:
         """Whether there is anything to store: watermarks alone, which never end, may as well be read again."""
-        return bool(self.transactions or self.uncorrelated or self.unreadable or self.holds)
+        return bool(self.transactions or self.uncorrelated or self.refused or self.unreadable or self.holds)
 
     def tallies(self) -> dict[tuple[str, str], int]:
         """How many more, or fewer, there are by saga and status than were stored."""

@@ -163,6 +163,8 @@ class MemoryBroker:
         self.topics: dict[str, Topic] = {}
         self.groups: dict[str, Group] = {}
         self.owners: dict[str, Owner] = {}
+        #: Topics that nobody may read (an ACL), though everybody may see them.
+        self.refused: set[str] = set()
         #: Grows with whatever happens.
         self.version = 0
         self.faults: Faults = Calm(self.clock)

@@ -34,6 +34,7 @@ class MemoryConsumer:
         self._logs: dict[Partition, Log] = {}
         self._paused: set[Partition] = set()
         self._told: dict[Partition, int] = {}  # the end that was last reported
+        self._refused: set[Partition] = set()  # was reported
         self._subscription: list[str] = []
         self._on_assign: Listener | None = None
         self._on_revoke: Listener | None = None
@@ -124,7 +125,7 @@ class MemoryConsumer:
         self._broker.tick()
         self._rebalance()
         batch = self._fetch(limit)
-        if not batch.records and not batch.ends and timeout > 0:
+        if not batch.records and not batch.ends and not batch.refused and timeout > 0:
             self._faults.wait(timeout, is_member=self._group is not None)
             self._broker.tick()
             batch = self._fetch(limit)
@@ -136,7 +137,14 @@ class MemoryConsumer:
         ends: dict[Partition, int] = {}
         told, logs = self._told, self._logs
         partitions = []
+        refused: dict[Partition, str] = {}
         for partition, position in self._positions.items():
+            if partition[0] in self._broker.refused:
+                if partition not in self._refused:
+                    refused[partition] = "Fetch failed: Broker: Topic authorization failed"
+                    self._refused.add(partition)
+                continue
+            self._refused.discard(partition)
             if partition not in logs:
                 logs[partition] = self._broker.log(partition)
             if logs[partition].end != position or told.get(partition) != position:
@@ -156,7 +164,7 @@ class MemoryConsumer:
                     ends[partition] = end
         if records:
             self._broker.version += 1
-        return Batch(records, ends)
+        return Batch(records, ends, refused)
 
     def seek(self, partition: Partition, offset: int) -> None:
         if partition not in self._positions:

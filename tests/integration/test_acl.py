@@ -1,0 +1,109 @@
+"""Intake on a real Kafka whose ACLs let it see a topic but not read it."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+from prometheus_client import CollectorRegistry
+
+from kantor.clients import BEGINNING, TopicSpec
+from kantor.kafka import KafkaSettings
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.dev import config
+from kantor_orchestrator.dev.broker import DevBroker
+from kantor_orchestrator.intake import Intake
+from kantor_orchestrator.metrics import IntakeMetrics
+
+SECRET, OPEN = "evt.secret.v1", "evt.open.v1"
+AUTHORIZER = """
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+"""
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KafkaSettings]:
+    """A broker with ACLs, of its own."""
+    folder = tmp_path / "deploy"
+    shutil.copytree(config.deploy_folder(), folder)
+    with (folder / "server.properties").open("a") as properties:
+        properties.write(AUTHORIZER)
+    monkeypatch.setattr(config, "deploy_folder", lambda: folder)
+    broker = DevBroker(tmp_path / "guarded")
+    try:
+        yield KafkaSettings(broker.start())
+    finally:
+        broker.reset()
+
+
+def rule(permission: AclPermissionType, operation: AclOperation) -> AclBinding:
+    place = (ResourceType.TOPIC, SECRET, ResourcePatternType.LITERAL)
+    return AclBinding(*place, "User:*", "*", operation, permission)
+
+
+def latest_watermark(settings: KafkaSettings) -> journal.Watermark | None:
+    reader = settings.consumer("test", ends=True)
+    reader.assign({(topics.JOURNAL, 0): BEGINNING})
+    found = None
+    try:
+        while True:
+            batch = reader.poll(5)
+            for record in batch.records:
+                found = record if record.key() is None else found
+            if batch.ends:
+                return journal.Watermark.load(found.value() or b"") if found else None
+    finally:
+        reader.close()
+
+
+def test_a_topic_that_may_be_seen_but_not_read(guarded: KafkaSettings) -> None:
+    """It is named by the watermarks as long as it may not be read; others are read, and it is when it may."""
+    admin = guarded.admin()
+    specs = [spec for spec in topics.specs(1, 1 << 20) if spec.name == topics.JOURNAL]
+    admin.create_topics([*specs, TopicSpec(SECRET, 1), TopicSpec(OPEN, 1)])
+    producer = guarded.producer("test")
+    for topic in (SECRET, OPEN):
+        producer.produce(topic, b"x", b"t1", [("ce_correlationid", b"t1")], 0)
+    producer.flush()
+    acls = AdminClient({"bootstrap.servers": guarded.bootstrap_servers})
+    deny = rule(AclPermissionType.DENY, AclOperation.READ)
+    for future in acls.create_acls([rule(AclPermissionType.ALLOW, AclOperation.ALL), deny]).values():
+        future.result(10)
+
+    intake = Intake(guarded, 1, IntakeMetrics(CollectorRegistry()))
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(intake.run, stop, lambda: None)
+        try:
+            mark = wait_for(guarded, lambda mark: bool(mark.refused) and bool(mark.partitions))
+            assert (list(mark.refused), mark.partitions, mark.sources) == ([SECRET], [f"{OPEN}/0"], 2)
+            assert "authorization failed" in mark.refused[SECRET].lower()
+
+            place = (ResourceType.TOPIC, SECRET, ResourcePatternType.LITERAL)
+            denied = AclBindingFilter(*place, "User:*", "*", AclOperation.READ, AclPermissionType.DENY)
+            for removed in acls.delete_acls([denied]).values():
+                removed.result(10)
+            mark = wait_for(guarded, lambda mark: len(mark.partitions) == 2)
+            assert mark.refused == {}
+        finally:
+            stop.set()
+        running.result(30)
+
+
+def wait_for(settings: KafkaSettings, is_met: Callable[[journal.Watermark], bool]) -> journal.Watermark:
+    """The first watermark that is as wanted."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        mark = latest_watermark(settings)
+        if mark is not None and is_met(mark):
+            return mark
+    raise AssertionError("no such watermark within 60 s")
