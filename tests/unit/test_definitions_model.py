@@ -238,7 +238,9 @@ def test_bare_field_name() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["start.price + 2", "size(start.sku)", "start.sku + '-' + stock.shelf"])
+@pytest.mark.parametrize(
+    "text", ["string(start.price + 2)", "string(size(start.sku))", "start.sku + '-' + stock.shelf"]
+)
 def test_expressions(text: str) -> None:
     """A field may be filled with an expression (CEL)."""
     assert problems(order(line_14=f"    command: {{type: parcel.Book, fields: {{sku: {text}}}}}")) == []

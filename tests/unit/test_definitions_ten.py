@@ -12,11 +12,11 @@ from kantor_orchestrator import Saga
 from kantor_orchestrator.core.saga import ROOT, FieldRule
 from kantor_orchestrator.core.saga import Saga as CompiledSaga
 from kantor_orchestrator.definitions import bundle as bundles
-from kantor_orchestrator.definitions import files
+from kantor_orchestrator.definitions import files, yaml_source
 from kantor_orchestrator.definitions.check import check
 from kantor_orchestrator.definitions.children import children_of
 from kantor_orchestrator.definitions.compile import compile_saga
-from kantor_orchestrator.definitions.reading import Written
+from kantor_orchestrator.definitions.reading import Reading, Written
 from kantor_schemas import Schema
 
 TEN = Path(__file__).parents[2] / "services" / "kantor_examples" / "ten"
@@ -248,3 +248,34 @@ def test_cancellation_and_ends() -> None:
         "completed": "shop.CompleteOrder",
         "compensated": "shop.CancelOrder",
     }
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        (
+            "parcels.failed.map(p, p.item.line_id)",
+            "parcels.failed.map(p, p.item.amount_cents)",
+            "array of long",
+        ),
+        (
+            "parcels.failed.map(p, p.item.line_id)",
+            "parcels.succeeded.map(p, size(p.book.shipment_id))",
+            "array of int",
+        ),
+        (
+            "sum(parcels.failed.map(p, p.item.amount_cents))",
+            "parcels.failed.map(p, p.item.amount_cents)",
+            "array of long",
+        ),
+    ],
+)
+def test_lists_that_are_made_of_members_have_types(right: str, wrong: str, told: str) -> None:
+    """What does not fit is told, with line and remedy."""
+    text = (TEN / "laptop_checkout.yaml").read_text()
+    reading = Reading()
+    yaml_source.parse(text.replace(right, wrong), "laptop.yaml", reading)
+    found = [str(p) for p in check(reading.models(), kantor_schemas.example("ten/laptop_checkout"))]
+    line = text[: text.index(right)].count("\n") + 1
+    assert [p.startswith(f"laptop.yaml:{line}:") for p in found] == [True], found
+    assert f"{wrong} is {told}" in found[0]

@@ -53,7 +53,7 @@ def field_type(schema: dict[str, Any], field: str) -> Any:
 
 def fits(source: Any, target: Any, _seen: frozenset[tuple[int, int]] = frozenset()) -> bool:
     """Whether every value of ``source`` can be written as ``target``; both expanded."""
-    if (id(source), id(target)) in _seen:
+    if source is None or (id(source), id(target)) in _seen:  # None: not known before a transaction runs
         return True
     seen = _seen | {(id(source), id(target))}
     if isinstance(source, list):
@@ -104,12 +104,16 @@ def literal_fits(value: object, target: Any) -> bool:
 def shown(type_: Any) -> str:
     """A type as people name it: ``string``, ``bytes (decimal 9.2)``, ``null or long``."""
     if isinstance(type_, list):
-        return " or ".join(shown(branch) for branch in type_)
+        return " or ".join(dict.fromkeys(shown(branch) for branch in type_))
+    if type_ is None:
+        return "anything"
     kind: str = type_["type"]
+    if type_.get("text"):
+        return "string"  # a text that is written in an expression
     if kind in ("record", "enum", "fixed"):
         kind = f"{kind} {type_['name']}"
     elif kind == "array":
-        kind = f"array of {shown(type_['items'])}" if isinstance(type_["items"], dict) else "array"
+        kind = f"array of {shown(type_['items'])}" if type_["items"] is not None else "array"
     logical = _logical(type_)
     return f"{kind} ({' '.join(str(part) for part in logical)})" if logical else kind
 

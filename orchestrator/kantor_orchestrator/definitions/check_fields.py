@@ -10,8 +10,9 @@ from kantor_orchestrator.definitions import avro
 from kantor_orchestrator.definitions.check_formulas import FormulaCheck
 from kantor_orchestrator.definitions.expressions import Formula, Literal, Plain, Ref
 from kantor_orchestrator.definitions.filling import Filling, fields_of, fillings
+from kantor_orchestrator.definitions.kinds import ANY
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
-from kantor_orchestrator.definitions.scopes import ANY, Scope, Scopes
+from kantor_orchestrator.definitions.scopes import Scope, Scopes
 from kantor_orchestrator.definitions.tree import Node
 
 

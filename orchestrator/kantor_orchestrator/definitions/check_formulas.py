@@ -8,9 +8,10 @@ from typing import Any
 from kantor.envelope import TRANSACTION_ENDED
 from kantor_orchestrator.definitions import avro, expressions, references
 from kantor_orchestrator.definitions.expressions import Ref
+from kantor_orchestrator.definitions.kinds import ANY
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
 from kantor_orchestrator.definitions.references import ELEMENT, Use
-from kantor_orchestrator.definitions.scopes import ANY, Scope, Scopes
+from kantor_orchestrator.definitions.scopes import Scope, Scopes
 from kantor_orchestrator.definitions.tree import Node
 
 #: What CEL has no type for: passed on, compared for equality, but not reckoned with.
@@ -75,22 +76,8 @@ class FormulaCheck:
         return self._use(Use((ref.scope, ref.name), 0, 0), known, node, when, {(ref.scope, ref.name)}, at)
 
     def type_of(self, text: str, known: Mapping[str, Scope]) -> Any:
-        """The Avro type of what an expression gives, if it is a plain path; else ``ANY``."""
-        if text in known:
-            return known[text].type
-        ref = expressions.as_ref(text)
-        if ref is not None:
-            path: tuple[str, ...] = (ref.scope, ref.name)
-        else:
-            uses = references.uses(text)
-            whole = len(uses) == 1 and (uses[0].at, uses[0].end) == (0, len(text)) and not uses[0].listed
-            if not whole or any(token.text == "(" for token in references.tokens(text)):
-                return ANY
-            path = uses[0].path
-        try:
-            return self._scopes.typed(path, known) if path[0] in known else ANY
-        except LookupError:
-            return ANY
+        """The Avro type of what an expression gives, as far as it can be told; else ``ANY``."""
+        return self._scopes.type_of(text, known)
 
     def _use(
         self,

@@ -13,10 +13,11 @@ from kantor_orchestrator.definitions import (
 )
 from kantor_orchestrator.definitions.check_formulas import FormulaCheck
 from kantor_orchestrator.definitions.filling import fields_of
+from kantor_orchestrator.definitions.kinds import ANY
 from kantor_orchestrator.definitions.model import Call, Task
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
 from kantor_orchestrator.definitions.requests import call_formulas, task_formulas
-from kantor_orchestrator.definitions.scopes import ANY, Scope, Scopes
+from kantor_orchestrator.definitions.scopes import Scope, Scopes
 from kantor_orchestrator.definitions.tree import Node
 
 

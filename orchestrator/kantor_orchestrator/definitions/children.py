@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kantor_orchestrator.definitions import expressions
-from kantor_orchestrator.definitions.expressions import Ref
+from kantor_orchestrator.definitions.kinds import ANY
 from kantor_orchestrator.definitions.meaning import Child
 from kantor_orchestrator.definitions.model import SagaModel
-from kantor_orchestrator.definitions.scopes import ANY, Scopes
+from kantor_orchestrator.definitions.scopes import Scopes
 from kantor_schemas import Schema
 
 
@@ -22,11 +21,7 @@ def _returns(saga: SagaModel, schemas: Mapping[str, Schema]) -> dict[str, object
     known = scopes.at_end("completed")
     found: dict[str, object] = {}
     for name, value in saga.returns.items():
-        parsed = expressions.parse(value)
-        has = isinstance(parsed, Ref) and parsed.scope in known
-        found[name] = (
-            known[parsed.scope].fields.get(parsed.name, ANY) if has and isinstance(parsed, Ref) else ANY
-        )
+        found[name] = scopes.type_of(value, known) if isinstance(value, str) else ANY
     return found
 
 

@@ -13,15 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kantor_orchestrator.core.saga import START
-from kantor_orchestrator.definitions import avro, expressions, meaning
+from kantor_orchestrator.definitions import avro, expressions, kinds, meaning
+from kantor_orchestrator.definitions.kinds import ANY, branch
 from kantor_orchestrator.definitions.meaning import Children
 from kantor_orchestrator.definitions.model import SagaModel
 from kantor_orchestrator.definitions.references import ELEMENT, Use
 from kantor_orchestrator.definitions.tree import Node, Tree
 from kantor_schemas import Schema
 
-#: Any value: of a type that is not known before the transaction runs.
-ANY: Any = None
 #: Avro types by those of Python, for what CEL makes of literals.
 _LITERALS = {bool: "boolean", int: "long", float: "double", str: "string", bytes: "bytes", type(None): "null"}
 
@@ -116,7 +115,7 @@ class Scopes:
 
     def _item(self, composite: Node) -> Any:
         list_ = self.listed(composite)
-        return ANY if list_ is ANY else _branch(list_, "array").get("items", ANY)
+        return ANY if list_ is ANY else branch(list_, "array").get("items", ANY)
 
     def listed(self, composite: Node) -> Any:
         """The type of what an ``each`` goes over; ``ANY`` if it is not known."""
@@ -136,10 +135,10 @@ class Scopes:
             if type_ is ANY:
                 return ANY
             if name == ELEMENT:
-                inner = _branch(type_, "array").get("items", _branch(type_, "map").get("values", ANY))
+                inner = branch(type_, "array").get("items", branch(type_, "map").get("values", ANY))
                 type_ = inner
                 continue
-            if map_ := _branch(type_, "map"):
+            if map_ := branch(type_, "map"):
                 type_ = map_["values"]
                 continue
             fields = {field["name"]: field["type"] for field in _record(type_).get("fields", ())}
@@ -149,6 +148,11 @@ class Scopes:
                 raise LookupError(name, tuple(fields))
             type_ = fields[name]
         return type_
+
+    def type_of(self, text: str, known: Mapping[str, Scope]) -> Any:
+        """The type of what an expression gives; ``ANY`` as far as it can't be told."""
+        types = {name: scope.type for name, scope in known.items()}
+        return kinds.type_of(text, types, lambda path: self.typed(path, known))
 
     def captured(
         self, path: tuple[str, ...], node: Node | None, *, listed: bool
@@ -210,16 +214,8 @@ def _field(path: tuple[str, ...]) -> str | None:
     return path[1] if len(path) > 1 and path[1] != ELEMENT else None
 
 
-def _branch(type_: Any, kind: str) -> dict[str, Any]:
-    """The part of a type that is of a kind: itself, or the only one beside null; empty if there is none."""
-    branches = type_ if isinstance(type_, list) else [type_]
-    found = [branch for branch in branches if branch is not ANY and branch["type"] == kind]
-    rest = [branch for branch in branches if branch is ANY or branch["type"] not in (kind, "null")]
-    return found[0] if len(found) == 1 and not rest else {}
-
-
 def _record(type_: Any) -> dict[str, Any]:
-    return {} if type_ is ANY else _branch(type_, "record")
+    return {} if type_ is ANY else branch(type_, "record")
 
 
 def _of_literal(value: Any) -> Any:
