@@ -27,15 +27,15 @@ def deliver(producer: Producer, clock: Clock, is_over: Callable[[], bool] = lamb
     Raises ``KafkaUnavailableError`` if it delivers nothing for ``STUCK`` seconds, or ``is_over`` while something is left:
     replace it, and send again what may not have arrived; ``KantorError`` for a refused record.
     """
-    left, patience = producer.waiting(), clock.monotonic() + STUCK
+    done, patience = producer.done(), clock.monotonic() + STUCK
     while True:
         try:
             producer.flush(1.0)
             return
         except KafkaUnavailableError:
-            now, before = clock.monotonic(), left
-            left = producer.waiting()
-            if left < before:
+            now, before = clock.monotonic(), done
+            done = max(before, producer.done())
+            if done > before:
                 patience = now + STUCK
             if is_over() or now > patience:
                 raise
@@ -118,7 +118,7 @@ class Producer(Protocol):
     ) -> None: ...
     def poll(self, timeout: float = 0) -> None: ...
     def flush(self, timeout: float = 30.0) -> None: ...
-    def waiting(self) -> int: ...
+    def done(self) -> int: ...
     def init_transactions(self, timeout: float = 60.0) -> None: ...
     def begin(self) -> None: ...
     def send_offsets(

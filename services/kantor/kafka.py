@@ -219,6 +219,7 @@ class Consumer:
                 ends[message.topic() or "", message.partition() or 0] = message.offset() or 0
             elif error.code() == ck.KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 refused[message.topic() or "", message.partition() or 0] = error.str()
+                self._on_error(error)
             else:
                 self._on_error(error)
         return Batch(records, ends, refused)  # type: ignore[arg-type]
@@ -306,6 +307,7 @@ class Producer:
             config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 10_000}
         else:
             config |= {"delivery.report.only.error": True, "on_delivery": self._failed}
+        self._handed = 0
         self._failure: Any = None
         self._broken: KantorError | None = None
         self._producer = ck.Producer(config | dict(extra or {}))
@@ -333,6 +335,7 @@ class Producer:
         while True:
             try:
                 self._producer.produce(topic, value, key, partition, **options)
+                self._handed += 1
                 return
             except BufferError:
                 self.poll(0.05)
@@ -354,9 +357,9 @@ class Producer:
         if left:
             raise KafkaUnavailableError(f"{left} records not delivered within {timeout:.0f} s")
 
-    def waiting(self) -> int:
-        """Records that the broker has not confirmed."""
-        return len(self._producer)
+    def done(self) -> int:
+        """How many records are done with: the broker has them, or has refused them for good."""
+        return self._handed - len(self._producer)
 
     def _serve(self, function: Callable[[float], Any], timeout: float) -> Any:
         """Run the client's callbacks. Its fatal error is raised to one call only, the first; the next ones would find an

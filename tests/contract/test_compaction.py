@@ -15,6 +15,10 @@ SOON: dict[str, Any] = {
 }
 
 
+#: A Kafka transaction may be open until the cleaner has come by.
+LONG: dict[str, Any] = {"transaction.timeout.ms": 120_000}
+
+
 def compacted(cluster: Cluster, **config: Any) -> str:
     return cluster.topic("sys.contract", cleanup_policy="compact", **SOON, **config)
 
@@ -111,7 +115,11 @@ def test_an_open_transaction_is_not_compacted(cluster: Cluster) -> None:
     """What it would replace is still there if it is aborted."""
     topic = compacted(cluster)
     cluster.write(topic, "a1", "a2", key="a")
-    producer = cluster.producer("t")
+    cluster.pass_time(
+        0.2
+    )  # so that these get a segment of their own: what an open one is in is not compacted at all
+    cluster.clean(topic)
+    producer = cluster.producer("t", **LONG)
     producer.begin()
     producer.produce(topic, b"a3", b"a", None, 0)
     producer.flush()

@@ -29,7 +29,8 @@ from kantor.testing.log import (
 )
 
 if TYPE_CHECKING:
-    from kantor.testing.clients import MemoryAdmin, MemoryConsumer, MemoryProducer
+    from kantor.testing.admin import MemoryAdmin
+    from kantor.testing.clients import MemoryConsumer, MemoryProducer
 
 #: Partitions of a topic that does not say.
 _PARTITIONS = 1
@@ -147,7 +148,7 @@ class MemoryClients:
         return MemoryProducer(self, transactional_id, only_errors=only_errors, timeout=timeout)
 
     def admin(self, client_id: str = "kantor-admin") -> MemoryAdmin:
-        from kantor.testing.clients import MemoryAdmin
+        from kantor.testing.admin import MemoryAdmin
 
         del client_id
         return MemoryAdmin(self)

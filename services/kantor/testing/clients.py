@@ -1,4 +1,4 @@
-"""Consumer, producer and admin of the broker in memory; contracts as in ``kantor.kafka``."""
+"""Consumer and producer of the broker in memory; contracts as in ``kantor.kafka``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kantor.clients import BEGINNING, END, Batch, Listener, Partition, Record, TopicSpec
+from kantor.clients import BEGINNING, END, Batch, Listener, Partition, Record
 from kantor.errors import FencedError, KafkaUnavailableError, KantorError
 from kantor.testing.broker import MemoryClients, Owner
 from kantor.testing.groups import Member, Metadata
@@ -261,6 +261,7 @@ class MemoryProducer:
         self._timeout = timeout
         self._epoch = 0
         self._in_transaction = False
+        self._handed = 0
         self._queue: list[_Queued] = []
         self._broken: KantorError | None = None
 
@@ -275,6 +276,7 @@ class MemoryProducer:
     ) -> None:
         if self._id is not None and not self._in_transaction:
             raise KafkaUnavailableError("_STATE: no Kafka transaction has begun")
+        self._handed += 1
         self._queue.append(
             _Queued(
                 topic,
@@ -300,8 +302,8 @@ class MemoryProducer:
         self._deliver()
         self._faults.after("flush")
 
-    def waiting(self) -> int:
-        return len(self._queue)
+    def done(self) -> int:
+        return self._handed - len(self._queue)
 
     def _check(self) -> None:
         if self._broken is not None:
@@ -370,45 +372,3 @@ class MemoryProducer:
 
     def purge(self) -> None:
         self._queue.clear()
-
-
-class MemoryAdmin:
-    """See ``kantor.kafka.Admin``."""
-
-    def __init__(self, clients: MemoryClients) -> None:
-        self._broker = clients.broker
-        self._faults = clients.faults
-
-    def create_topics(self, specs: Sequence[TopicSpec], timeout: float = 30.0) -> list[str]:
-        self._faults.before("create topics")
-        created = [spec.name for spec in specs if self._broker.create_topic(spec)]
-        self._faults.after("create topics")
-        return created
-
-    def topics(self, timeout: float = 10.0) -> dict[str, int]:
-        self._faults.before("topics")
-        return self._broker.counts()
-
-    def topic_ids(self, names: Sequence[str], timeout: float = 10.0) -> dict[str, str]:
-        self._faults.before("topic ids")
-        topics = self._broker.topics
-        return {name: topics[name].id for name in names if name in topics}
-
-    def ends(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
-        self._faults.before("ends")
-        self._broker.tick()
-        topics = self._broker.topics
-        return {p: self._broker.log(p).end for p in partitions if p[0] in topics}
-
-    def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]:
-        if topic not in self._broker.topics:
-            raise KafkaUnavailableError(f"UNKNOWN_TOPIC_OR_PART: {topic}")
-        return dict(self._broker.topics[topic].config)
-
-    def set_config(self, topic: str, name: str, value: str, timeout: float = 10.0) -> None:
-        if topic not in self._broker.topics:
-            raise KafkaUnavailableError(f"UNKNOWN_TOPIC_OR_PART: {topic}")
-        self._broker.topics[topic].config[name] = value
-
-    def group_offsets(self, group: str, timeout: float = 10.0) -> dict[Partition, int]:
-        return dict(self._broker.group(group).offsets)
