@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import uuid4
 
@@ -56,13 +57,32 @@ class Acts:
         the same id again)."""
         entry = journal.Act(id_ or str(uuid4()), act, actor, why, step, dict(fields or {}))
         shard = shard_of(transaction_id, self._shards)
-        moves = self._answers(entry.id, [shard], lambda: self._write(entry, transaction_id.encode(), shard))
+        moves = self._answers({entry.id}, {shard}, lambda: self._write(entry, transaction_id.encode(), shard))
         if not moves:
             raise NoAnswerError(
                 f"the engine has not answered in {PATIENCE:.0f} s: the act is in the journal and will be carried out, if there "
                 f"is a transaction {transaction_id}; see `kantor status` and `kantor trace {transaction_id}`"
             )
-        return moves[shard]
+        return _joined(moves[entry.id])
+
+    def do_many(
+        self, act: str, transactions: Mapping[str, str], *, actor: str, why: str
+    ) -> dict[str, list[Move]]:
+        """The same to several transactions, by id the act's id: the moves that the engine made of each; those that it has
+        not answered for are left out: the act is in the journal and will be carried out. Raises as :meth:`do`, but for
+        ``NoAnswerError``."""
+        entries = {id_: journal.Act(act_id, act, actor, why) for id_, act_id in transactions.items()}
+        owners = {entry.id: id_ for id_, entry in entries.items()}
+
+        def write() -> None:
+            for id_, entry in entries.items():
+                shard = shard_of(id_, self._shards)
+                self._producer.produce(topics.JOURNAL, entry.dump(), id_.encode(), journal.ACT_HEADERS, shard)
+            self._producer.flush()
+
+        shards = {shard_of(id_, self._shards) for id_ in entries}
+        answers = self._answers(set(owners), shards, write)
+        return {owners[act_id]: _joined(moves) for act_id, moves in answers.items()}
 
     def do_to_all(self, act: str, saga: str, *, actor: str, why: str, id_: str = "") -> list[Move]:
         """Hold or release a saga (``holds.ALL``: every one): an entry for every shard, and a move of each. Raises as
@@ -73,33 +93,45 @@ class Acts:
             for shard in range(self._shards):
                 self._write(entry, None, shard)
 
-        moves = self._answers(entry.id, range(self._shards), write)
+        moves = self._answers({entry.id}, set(range(self._shards)), write, of_each=self._shards).get(
+            entry.id, {}
+        )
         if len(moves) < self._shards:
-            silent = [shard for shard in range(self._shards) if shard not in moves]
             raise NoAnswerError(
-                f"the engine has not answered in {PATIENCE:.0f} s for the shards {silent}: the act is in the journal and will "
-                "be carried out; see `kantor status`"
+                f"the engine has answered in {PATIENCE:.0f} s for {len(moves)} of {self._shards} shards only: the act is in the "
+                "journal and will be carried out; see `kantor status`"
             )
-        return [move for found in moves.values() for move in found]
+        return _joined(moves)
 
     def _write(self, entry: journal.Act, key: bytes | None, shard: int) -> None:
         self._producer.produce(topics.JOURNAL, entry.dump(), key, journal.ACT_HEADERS, shard)
         self._producer.flush()
 
-    def _answers(self, id_: str, shards: Iterable[int], write: Callable[[], None]) -> dict[int, list[Move]]:
-        """By shard: the moves that name the act, up to the first ones of each shard."""
-        history = [(topics.HISTORY, shard) for shard in shards]
+    def _answers(
+        self, ids: AbstractSet[str], shards: AbstractSet[int], write: Callable[[], None], of_each: int = 1
+    ) -> dict[str, dict[int, list[Move]]]:
+        """By act's id and shard: the moves that name it, up to the first ones of ``of_each`` shards."""
+        history = [(topics.HISTORY, shard) for shard in sorted(shards)]
         reader = Consumer(self._kafka, "kantor-acts")
         try:
             reader.assign(self._admin.ends(history))
             write()
             deadline = time.monotonic() + PATIENCE
-            moves: dict[int, list[Move]] = {}
-            while len(moves) < len(history) and time.monotonic() < deadline:
+            moves: dict[str, dict[int, list[Move]]] = {}
+            while not _all_there(moves, ids, of_each) and time.monotonic() < deadline:
                 for record in reader.poll(0.1).records:
                     move = self._codec.decode(record.value())
-                    if move["message_id"] == id_:
-                        moves.setdefault(record.partition(), []).append(move)
+                    if move["message_id"] in ids:
+                        found = moves.setdefault(move["message_id"], {})
+                        found.setdefault(record.partition(), []).append(move)
             return moves
         finally:
             reader.close()
+
+
+def _all_there(moves: Mapping[str, Mapping[int, list[Move]]], ids: AbstractSet[str], of_each: int) -> bool:
+    return len(moves) == len(ids) and all(len(found) >= of_each for found in moves.values())
+
+
+def _joined(by_shard: Mapping[int, list[Move]]) -> list[Move]:
+    return [move for shard in sorted(by_shard) for move in by_shard[shard]]

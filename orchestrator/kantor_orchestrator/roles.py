@@ -75,11 +75,18 @@ def view(settings: Settings, _shards: int, registry: CollectorRegistry) -> Life:
     return lambda stop, ready: run_view(settings, stop, ready, registry)
 
 
+def api(settings: Settings, _shards: int, registry: CollectorRegistry) -> Life:
+    from kantor_orchestrator.api.server import run_api  # a web framework, which the other roles do without
+
+    return lambda stop, ready: run_api(settings, stop, ready, registry)
+
+
 #: By name, in the order in which ``kantor run`` starts them.
 ROLES: dict[str, Callable[[Settings, int, CollectorRegistry], Life]] = {
     "intake": intake,
     "engine": engine,
     "view": view,
+    "api": api,
 }
 
 

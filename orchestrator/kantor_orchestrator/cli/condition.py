@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from kantor.errors import KafkaUnavailableError
 from kantor.kafka import Admin, Partition
 from kantor_orchestrator import topics
 from kantor_orchestrator.cli.words import count, duration
 from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP, VIEW_GROUP, Settings
+from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import (
     Hold,
     OpenIncident,
@@ -229,3 +231,44 @@ _MEANING = {
     "engine": "no saga goes on, nothing is compensated",
     "view": "what you see here is not up to date",
 }
+
+
+def condition_as_json(found: Condition, problems: list[Problem]) -> dict[str, Any]:
+    return {
+        "broker": {
+            "bootstrap_servers": found.servers,
+            "reachable": not found.broker_error,
+            "error": found.broker_error or None,
+        },
+        "roles": [
+            {
+                "role": role.name,
+                "running": role.is_running,
+                "members": [{"id": name, "partitions": count} for name, count in role.members.items()],
+                "lag_records": role.lag if role.lag >= 0 else None,
+            }
+            for role in found.roles
+        ],
+        "shards": [
+            {
+                "shard": shard.number,
+                "journal_end": shard.end,
+                "engine_position": shard.engine if shard.engine >= 0 else None,
+                "view_position": shard.view if shard.view >= 0 else None,
+            }
+            for shard in found.shards
+        ],
+        "transactions": [
+            {"saga": saga or None, "status": status, "count": count}
+            for (saga, status), count in sorted(found.counts.items())
+        ],
+        "refused": [shapes.refused(topic) for topic in found.refused],
+        "uncorrelated": [shapes.uncorrelated(topic) for topic in found.uncorrelated],
+        "incidents": {
+            "open": found.incident_count,
+            "oldest": [shapes.open_incident(incident) for incident in found.incidents],
+        },
+        "holds": [shapes.hold(one) for one in found.holds],
+        "overdue": [shapes.summary(one) for one in found.overdue],
+        "wrong": [{"what": problem.what, "remedy": problem.remedy} for problem in problems],
+    }

@@ -18,6 +18,7 @@ from kantor_orchestrator.cli.incidents import incidents
 from kantor_orchestrator.cli.listing import list_
 from kantor_orchestrator.cli.run import run
 from kantor_orchestrator.cli.status import status
+from kantor_orchestrator.cli.token import token
 from kantor_orchestrator.cli.trace import trace
 
 
@@ -63,6 +64,7 @@ for command in (
     definitions,
     diagram,
     completion,
+    token,
 ):
     main.add_command(command)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import click
 from rich.console import Console
@@ -11,12 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kantor_orchestrator.cli.condition import Condition, Problem, Role, diagnose, inspect
+from kantor_orchestrator.cli.condition import Condition, Problem, Role, condition_as_json, diagnose, inspect
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable
 from kantor_orchestrator.cli.words import STATUS_STYLES, now
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.transaction import Status
-from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.reader import NoViewError
 
 
@@ -33,52 +31,11 @@ def status(as_json: bool) -> None:
         found = inspect(settings, None, str(error), now())
     problems = diagnose(found)
     if as_json:
-        print_json(_as_json(found, problems))
+        print_json(condition_as_json(found, problems))
     else:
         _print(console(), found, printable(problems))
     if found.broker_error:
         raise click.exceptions.Exit(1)
-
-
-def _as_json(found: Condition, problems: list[Problem]) -> dict[str, Any]:
-    return {
-        "broker": {
-            "bootstrap_servers": found.servers,
-            "reachable": not found.broker_error,
-            "error": found.broker_error or None,
-        },
-        "roles": [
-            {
-                "role": role.name,
-                "running": role.is_running,
-                "members": [{"id": name, "partitions": count} for name, count in role.members.items()],
-                "lag_records": role.lag if role.lag >= 0 else None,
-            }
-            for role in found.roles
-        ],
-        "shards": [
-            {
-                "shard": shard.number,
-                "journal_end": shard.end,
-                "engine_position": shard.engine if shard.engine >= 0 else None,
-                "view_position": shard.view if shard.view >= 0 else None,
-            }
-            for shard in found.shards
-        ],
-        "transactions": [
-            {"saga": saga or None, "status": status, "count": count}
-            for (saga, status), count in sorted(found.counts.items())
-        ],
-        "refused": [shapes.refused(topic) for topic in found.refused],
-        "uncorrelated": [shapes.uncorrelated(topic) for topic in found.uncorrelated],
-        "incidents": {
-            "open": found.incident_count,
-            "oldest": [shapes.open_incident(incident) for incident in found.incidents],
-        },
-        "holds": [shapes.hold(one) for one in found.holds],
-        "overdue": [shapes.summary(one) for one in found.overdue],
-        "wrong": [{"what": problem.what, "remedy": problem.remedy} for problem in problems],
-    }
 
 
 def _print(to: Console, found: Condition, problems: list[Problem]) -> None:

@@ -8,7 +8,7 @@ A composite is a box as large as the layout of what it holds. Lengths are pixels
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
 
@@ -41,6 +41,14 @@ _ARROWHEAD = (
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What became of a step: a class for its box, a line of text."""
+
+    style: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Layout:
     """Where everything of a group is, from its own upper left corner. ``lanes``: the points that each arrow passes."""
 
@@ -54,7 +62,18 @@ class _Layout:
 
 def svg(saga: SagaModel) -> str:
     """The definition as an SVG document."""
+    return _document(saga, None)
+
+
+def svg_element(saga: SagaModel, marks: Mapping[str, Mark]) -> str:
+    """The definition as an element of a page, which has the style: marked boxes bear their class and one more line."""
+    return _document(saga, marks)
+
+
+def _document(saga: SagaModel, marks: Mapping[str, Mark] | None) -> str:
     drawn = picture(saga)
+    if marks is not None:
+        drawn = replace(drawn, group=_marked(drawn.group, marks))
     layout = _laid_out(drawn.group)
     head = (drawn.title, *drawn.notes)
     top = _PAD + _LINE * len(head) + _PAD
@@ -64,15 +83,28 @@ def svg(saga: SagaModel) -> str:
     label = escape(drawn.title)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{label}">',
-        f"<style>{_STYLE}</style>",
+        *([f"<style>{_STYLE}</style>"] if marks is None else []),
         _ARROWHEAD,
-        '<rect width="100%" height="100%" style="fill:#fff;stroke:none"/>',
+        *(['<rect width="100%" height="100%" style="fill:#fff;stroke:none"/>'] if marks is None else []),
     ]
     for number, line in enumerate(head):
         style = "h" if number == 0 else ""
         lines.append(_text(line, _PAD, _PAD + _LINE * (number + 0.8), style))
     lines += _drawn(drawn.group, layout, (width - layout.width) / 2, top)
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _marked(group: Group, marks: Mapping[str, Mark]) -> Group:
+    boxes = tuple(
+        replace(
+            box,
+            kind=f"{box.kind} {mark.style}" if mark else box.kind,
+            lines=(*box.lines, mark.line) if mark else box.lines,
+            inner=_marked(box.inner, marks) if box.inner else None,
+        )
+        for box, mark in ((box, marks.get(box.id)) for box in group.boxes)
+    )
+    return Group(boxes, group.edges)
 
 
 # -- layout

@@ -38,6 +38,8 @@ PRAGMAS: dict[str, str | int] = {
 PARTS = 100_000
 #: Who gives signs of life.
 VIEW, INTAKE = "view", "intake"
+#: Beside them: up to when everything is in the view.
+COMPLETE = "complete"
 #: Milliseconds that readers and the writer wait for each other.
 BUSY = 5_000
 
@@ -136,12 +138,15 @@ class Writer:
         with translated(self.path), self._db:
             self._store(changes, topic_ids)
 
-    def alive(self, intake: int) -> None:
-        """Note that the view works, also when there is nothing to store, and when it last heard of intake (ms)."""
+    def alive(self, intake: int, complete: int = 0) -> None:
+        """Note that the view works, also when there is nothing to store, when it last heard of intake, and up to when
+        everything is stored (ms)."""
         with translated(self.path), self._db:
             self._seen(VIEW, int(time.time() * 1000))
             if intake:
                 self._seen(INTAKE, intake)
+            if complete:
+                self._seen(COMPLETE, complete)
 
     def forget_positions(self, topic: str) -> None:
         with translated(self.path):

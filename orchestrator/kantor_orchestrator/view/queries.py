@@ -114,6 +114,9 @@ class View:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._db.close()
 
     def find(self, text: str, limit: int = 50) -> list[str]:
@@ -206,7 +209,8 @@ class View:
         return {(topic, partition): position for topic, partition, position in self._db.positions()}
 
     def seen(self) -> dict[str, int]:
-        """When ``view`` and ``intake`` last gave a sign of life."""
+        """When ``view`` and ``intake`` last gave a sign of life; ``complete``: up to when everything is in the view, said with
+        each sign of the view's."""
         return dict(self._db.seen())
 
 

@@ -95,6 +95,7 @@ class _Projection:
         self._uncommitted: dict[Partition, int] = {}
         self._last = 0  # records in the last batch
         self._seen_intake = 0
+        self._complete = 0  # up to when everything that was written is stored, ms
         self._next_look = self._next_sign = self._next_commit = 0.0
 
     def run(self, stop: Event, ready: Callable[[], None], given_up: frozenset[int]) -> None:
@@ -150,6 +151,7 @@ class _Projection:
             self._reached(more.ends)
         else:
             self._metrics.idle()
+            self._complete = int(time.time() * 1000)
         self._reached(batch.ends)
         self._now_and_then()
 
@@ -160,6 +162,7 @@ class _Projection:
         if changes.is_news:
             self._database.store(changes, self._topic_ids)
         self._reached(changes.positions)
+        self._complete = records[-1].timestamp()[1]
         age = max(0.0, time.time() - records[-1].timestamp()[1] / 1000)
         self._metrics.projected(changes.records, changes.unreadable, time.monotonic() - start, age)
 
@@ -172,7 +175,7 @@ class _Projection:
         now = time.monotonic()
         if now >= self._next_sign:
             self._next_sign = now + ALIVE
-            self._database.alive(self._seen_intake)
+            self._database.alive(self._seen_intake, self._complete)
         if now >= self._next_commit:
             self._next_commit = now + COMMIT
             self._consumer.commit(self._uncommitted)

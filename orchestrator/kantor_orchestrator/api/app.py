@@ -1,0 +1,80 @@
+"""The application: routes, guards and errors joined. What it asks is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+from starlette.staticfiles import StaticFiles
+
+from kantor_orchestrator.api import acts, pages, problems, rest, transactions
+from kantor_orchestrator.api.access import API, Access
+from kantor_orchestrator.api.backend import Backend
+from kantor_orchestrator.api.config import ApiSettings
+from kantor_orchestrator.api.guards import Guards
+from kantor_orchestrator.api.live import Live
+from kantor_orchestrator.web.render import STATIC, Pages
+
+
+def create_app(backend: Backend, settings: ApiSettings, live: Live | None = None) -> FastAPI:
+    """Serves ``backend``. ``live``: its changes; who passes it may end its streams (``Live.end``)."""
+    live = live or Live(backend)
+    access = Access(settings)
+    doing = acts.Doing(backend)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        live.start()
+        try:
+            yield
+        finally:
+            live.stop()
+
+    async def check(request: Request) -> None:
+        access.check(request)
+
+    app = FastAPI(
+        lifespan=life,
+        dependencies=[Depends(check)],
+        middleware=[Middleware(Guards, settings=settings)],
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=problems.documented(),
+    )
+    frame = pages.Frame(backend, access, Pages())
+    problems.install(app, lambda path: path.startswith("/api/"), frame.problem)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    description: dict[str, Any] = {}
+    own = APIRouter(prefix=API)
+
+    @own.get("/openapi.json", include_in_schema=False)
+    def openapi() -> JSONResponse:
+        """What there is, for programs."""
+        return JSONResponse(description)
+
+    routers = [
+        own,
+        transactions.router(backend, live),
+        acts.router(doing),
+        rest.router(backend, live),
+        pages.router(backend, settings, access, doing, frame),
+    ]
+    for router in routers:
+        app.include_router(router)
+    #: Every route that there is, as the table of roles names it.
+    app.state.routes = [
+        (method, route.path)
+        for router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in sorted(route.methods or ())
+    ]
+    description.update(rest.describe(app))
+    return app

@@ -1,0 +1,276 @@
+"""What the routes ask: the view, Kafka, the engine. No web in it; thread-safe."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from kantor.codec import Codec
+from kantor.envelope import derived_id
+from kantor.errors import KafkaUnavailableError, KantorError, NotFoundError
+from kantor.schemas import schema_store
+from kantor_orchestrator.acts import Acts, Move, NoAnswerError
+from kantor_orchestrator.cli.condition import Condition, inspect
+from kantor_orchestrator.config import Settings
+from kantor_orchestrator.definitions.bundle import Bundle
+from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
+from kantor_orchestrator.payloads import Payload, Payloads
+from kantor_orchestrator.personal import personal_names
+from kantor_orchestrator.view.database import path_of
+from kantor_orchestrator.view.queries import View
+from kantor_orchestrator.view.reader import NoViewError
+from kantor_orchestrator.view.trace import Message, Trace
+
+log = logging.getLogger("kantor.api")
+
+#: Connections to the view, and clients that write acts, which are kept.
+_VIEWS, _ACTS = 16, 4
+#: Seconds that the platform's condition and the definitions are good for.
+_FRESH, _DEFINITIONS_FRESH = 2.0, 2.0
+#: Milliseconds: the view tells every two seconds how far it is, and may be two seconds behind.
+_LAG = 4_000
+#: Seconds that loading the definitions may take; until it is tried again.
+_LOADING, _AGAIN = 5.0, 10.0
+
+
+class KeyUsedError(KantorError):
+    """The idempotency key belongs to another act."""
+
+
+class Backend:
+    """Close it: it keeps clients."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._path: Path = path_of(settings.view_url)
+        self._views: list[tuple[tuple[int, int], View]] = []
+        self._acts: list[Acts] = []
+        self._lock = threading.Lock()
+        schemas = schema_store(settings.kafka, settings.registry_url)
+        self.payloads = Payloads(settings.kafka, schemas)
+        self._codec = Codec(schemas)
+        self._definitions: Definitions | None = None
+        self._defining = threading.Lock()
+        self._next_definitions = float("-inf")
+        self._condition: tuple[float, Condition] | None = None
+        self._inspecting = threading.Lock()
+
+    def close(self) -> None:
+        with self._lock:
+            for _, view in self._views:
+                view.close()
+            self._views, self._acts = [], []
+        self.payloads.close()
+        if self._definitions is not None:
+            self._definitions.close()
+
+    # -- the view
+
+    @contextmanager
+    def view(self) -> Iterator[View]:
+        """A connection to the view. Raises ``NoViewError``: nothing has been projected yet."""
+        file = self.file()
+        with self._lock:
+            known = self._views.pop() if self._views else None
+        if known is not None and known[0] != file:  # it was deleted, to be built again
+            known[1].close()
+            known = None
+        view = View(self._path) if known is None else known[1]
+        try:
+            yield view
+        except (NotFoundError, ValueError):
+            self._keep(file, view)
+            raise
+        except BaseException:
+            view.close()
+            raise
+        self._keep(file, view)
+
+    def file(self) -> tuple[int, int]:
+        """Which file the view is now."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return 0, 0
+        return found.st_dev, found.st_ino
+
+    def _keep(self, file: tuple[int, int], view: View) -> None:
+        with self._lock:
+            if len(self._views) < _VIEWS:
+                self._views.append((file, view))
+                return
+        view.close()
+
+    def complete_until(self) -> int:
+        """Up to when everything is in the view (ms), if it lags; 0: it is up to date. Raises ``NoViewError``."""
+        with self.view() as view:
+            seen = view.seen()
+        complete = seen.get("complete", seen.get("view", 0))
+        return complete if complete and time.time() * 1000 - complete > _LAG else 0
+
+    def condition(self) -> Condition:
+        """How the platform is: asks everybody, so the answer is kept for moments."""
+        with self._inspecting:
+            known = self._condition
+            if known is None or self._clock() - known[0] > _FRESH:
+                now = int(time.time() * 1000)
+                try:
+                    with self.view() as view:
+                        found = inspect(self.settings, view, "", now)
+                except NoViewError as error:
+                    found = inspect(self.settings, None, str(error), now)
+                known = self._condition = (self._clock(), found)
+            return known[1]
+
+    # -- definitions
+
+    def definitions(self) -> Definitions:
+        """What is deployed. Raises ``KafkaUnavailableError`` while nobody knows."""
+        with self._defining:
+            if self._definitions is None:
+                if self._clock() < self._next_definitions:
+                    raise KafkaUnavailableError("the definitions could not be read: Kafka did not answer")
+                self._next_definitions = self._clock() + _AGAIN
+                topic = DefinitionsTopic(self.settings.kafka, self._codec, "kantor-api-definitions")
+                try:
+                    self._definitions = topic.load(_LOADING)
+                except BaseException:
+                    topic.close()
+                    raise
+                self._next_definitions = self._clock() + _DEFINITIONS_FRESH
+            if self._clock() >= self._next_definitions:
+                self._next_definitions = self._clock() + _DEFINITIONS_FRESH
+                self._definitions.refresh()
+            return self._definitions
+
+    def bundle(self, saga: str, version: int) -> Bundle | None:
+        """None if there is no such definition, or nobody knows it now."""
+        try:
+            return self.definitions().bundle(saga, version)
+        except KantorError as error:
+            log.warning("definitions are not known: %s", error, extra={"action": "definitions_unknown"})
+            return None
+
+    def personal_keys(self, saga: str, version: int, names: Iterable[str]) -> frozenset[str]:
+        """Which of these keys hold personal data; all of them while the definition is not known."""
+        found = self.bundle(saga, version)
+        if found is None:
+            return frozenset(names)
+        return personal_names(message.schema for message in found.messages.values()) & frozenset(names)
+
+    # -- messages
+
+    def message(self, story: Trace, place: str) -> tuple[Message, Payload]:
+        """A message of this transaction, by where it lies (its topic, or its entry of the journal), and what is in it.
+
+        The journal keeps copies, longer than some topics keep the originals. Raises ``NotFoundError``, ``GoneError``,
+        ``KafkaUnavailableError``."""
+        for message in story.timeline:
+            if place in (message.origin, message.journal):
+                break
+        else:
+            raise NotFoundError(f"no message of {story.transaction_id} lies at {place}")
+        try:
+            return message, self.payloads.read(place, message.id)
+        except NotFoundError:
+            if not message.journal or place == message.journal:
+                raise
+        return message, self.payloads.read(message.journal, message.id)
+
+    # -- acts
+
+    def act(
+        self,
+        act: str,
+        transaction_id: str,
+        *,
+        actor: str,
+        why: str,
+        step: str,
+        fields: Mapping[str, Any],
+        key: str,
+    ) -> list[Move]:
+        """As ``Acts.do``; ``key``: the act's id. One that is in the journal already is not written again: its moves are
+        told. Raises ``NotFoundError`` for a transaction that the view does not know, ``KeyUsedError``."""
+        done = self._done(transaction_id, key, act, step)
+        if done:
+            return done
+        with self._acting() as acts:
+            try:
+                return acts.do(act, transaction_id, actor=actor, why=why, step=step, fields=fields, id_=key)
+            except NoAnswerError:
+                done = self._done(transaction_id, key, act, step)  # the same, sent twice at once
+                if not done:
+                    raise
+                return done
+
+    def act_on_many(
+        self, act: str, ids: Iterable[str], *, actor: str, why: str, key: str
+    ) -> dict[str, list[Move]]:
+        """As ``Acts.do_many``. Each act's id is derived from ``key`` and the transaction: sent again, each is done once."""
+        with self._acting() as acts:
+            return acts.do_many(act, {id_: derived_id(key, id_) for id_ in ids}, actor=actor, why=why)
+
+    def act_on_saga(self, act: str, saga: str, *, actor: str, why: str, key: str) -> list[Move]:
+        """As ``Acts.do_to_all``."""
+        with self._acting() as acts:
+            return acts.do_to_all(act, saga, actor=actor, why=why, id_=key)
+
+    def _done(self, transaction_id: str, key: str, act: str, step: str) -> list[Move]:
+        """What the engine made of the act with this id; Empty: nothing yet, or there is none."""
+        with self.view() as view:
+            story = view.trace(transaction_id)
+        for message in story.timeline:
+            found = said(message) if message.kind == "act" else {}
+            if found.get("id") == key:
+                if (found.get("act"), found.get("step", "")) != (act, step):
+                    raise KeyUsedError(
+                        f"the key {key} belongs to another act: {found.get('act')}; use a new one"
+                    )
+                return [
+                    {
+                        name: getattr(move, name)
+                        for name in ("kind", "at", "step", "status", "step_status", "code", "reason")
+                    }
+                    for move in message.moves
+                ]
+        return []
+
+    @contextmanager
+    def _acting(self) -> Iterator[Acts]:
+        with self._lock:
+            acts = self._acts.pop() if self._acts else None
+        acts = acts or Acts(self.settings.kafka, self.settings.registry_url)
+        try:
+            yield acts
+        except NoAnswerError:
+            self._keep_acts(acts)
+            raise
+        self._keep_acts(acts)
+
+    def _keep_acts(self, acts: Acts) -> None:
+        with self._lock:
+            if len(self._acts) < _ACTS:
+                self._acts.append(acts)
+
+
+def said(message: Message) -> dict[str, Any]:
+    """An act's facts: who, what, why; empty if they can't be read."""
+    try:
+        found = json.loads(message.detail)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def new_key() -> str:
+    """For an act without an idempotency key of its own."""
+    return str(uuid4())

@@ -1,0 +1,81 @@
+"""What people search by, as a query or a form says it; and the other small inputs."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from kantor_orchestrator.core.transaction import Status
+from kantor_orchestrator.definitions import durations
+from kantor_orchestrator.view.search import Criteria
+
+DURATION = r"^[0-9]{1,7}(ms|s|m|h|d)$"
+#: Characters of a search word.
+MOST_TEXT = 300
+
+
+def _duration(text: str) -> str:
+    if text:
+        durations.parse(text)
+    return text
+
+
+def _without_blanks(value: object) -> object:
+    """A form sends every field, also the empty ones."""
+    return [one for one in value if one != ""] if isinstance(value, list) else value
+
+
+Word = Annotated[str, Field(max_length=MOST_TEXT)]
+Duration = Annotated[str, Field(pattern=DURATION), AfterValidator(_duration)]
+
+
+class Filters(BaseModel):
+    """What to look for; everything that is said must be so."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    q: Word = Field("", description="An id, the beginning of one, key=value, or a key's value.")
+    status: Annotated[list[Status], BeforeValidator(_without_blanks), Field(max_length=10)] = Field(
+        [], description="Any of these."
+    )
+    saga: Word = ""
+    version: int | None = Field(None, ge=1, le=2**31 - 1)
+    step: Word = Field("", description="Open at this step, or its last error is of it.")
+    service: Word = Field("", description="Who has the ball.")
+    error: Word = Field("", description="Part of the last error or of the reason.")
+    started_after: AwareDatetime | None = None
+    started_before: AwareDatetime | None = None
+    stuck_for: Duration | None = Field(
+        None, description="Open, and nothing has happened for so long: 15m, 2h, 3d."
+    )
+    open: bool = Field(False, description="Not ended, or with an open incident.")
+
+    def criteria(self, now: float | None = None) -> Criteria:
+        """``now``: seconds since the epoch."""
+        now_ms = int((time.time() if now is None else now) * 1000)
+        stuck = now_ms - durations.parse(self.stuck_for) if self.stuck_for else 0
+        return Criteria(
+            text=self.q,
+            status=tuple(sorted({status.value for status in self.status})),
+            saga=self.saga,
+            version=self.version or 0,
+            step=self.step,
+            service=self.service,
+            error=self.error,
+            started_after=int(self.started_after.timestamp() * 1000) if self.started_after else 0,
+            started_before=int(self.started_before.timestamp() * 1000) if self.started_before else 0,
+            # To the minute: a page token is of one search, and "for more than 15 minutes" is said again with each page.
+            unchanged_since=stuck // 60_000 * 60_000 if stuck > 60_000 else stuck,
+            is_open=self.open,
+        )
+
+
+class Search(Filters):
+    """A page of what is found, the newest first."""
+
+    limit: int = Field(50, ge=1, le=200)
+    page_token: str = Field(
+        "", pattern=r"^[A-Za-z0-9_-]*$", max_length=100, description="next_page of the last page."
+    )

@@ -1,0 +1,103 @@
+"""The role ``api``: the REST API and the pages, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from kantor.errors import ConfigError
+from kantor_orchestrator.api.app import create_app
+from kantor_orchestrator.api.backend import Backend
+from kantor_orchestrator.api.config import ENV_ADDRESS, ApiSettings
+from kantor_orchestrator.api.live import Live
+from kantor_orchestrator.config import Settings
+
+log = logging.getLogger("kantor.api")
+
+#: Where the address is written while it serves: in KANTOR_HOME.
+ADDRESS_FILE = "api.url"
+#: Seconds that requests get to end.
+_GRACE = 5
+
+
+def run_api(settings: Settings, stop: Event, ready: Callable[[], None], _registry: CollectorRegistry) -> None:
+    """Serve until ``stop``. Raises ``ConfigError`` for what no retry can mend."""
+    api = ApiSettings.from_env()
+    listening = _listen(api)
+    backend = Backend(settings)
+    live = Live(backend)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(backend, api, live),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="on",
+            timeout_graceful_shutdown=_GRACE,
+            limit_concurrency=1_000,
+            ssl_certfile=api.certificate or None,
+            ssl_keyfile=api.key or None,
+        )
+    )
+    address = settings.home / ADDRESS_FILE
+    thread = Thread(target=server.run, kwargs={"sockets": [listening]}, name="kantor-api")
+    try:
+        thread.start()
+        while not server.started and thread.is_alive():
+            if stop.wait(0.05):
+                break
+        if server.started:
+            url = _url(api, listening)
+            _write(address, url)
+            log.info("pages and API at %s", url, extra={"action": "api_started", "url": url})
+            ready()
+        while thread.is_alive() and not stop.wait(0.5):
+            pass
+    finally:
+        live.end()
+        server.should_exit = True
+        thread.join(_GRACE * 2)
+        listening.close()
+        address.unlink(missing_ok=True)
+        backend.close()
+
+
+def _listen(api: ApiSettings) -> socket.socket:
+    """The socket. Another port if nobody chose this one."""
+    family = socket.AF_INET6 if ":" in api.host else socket.AF_INET
+    try:
+        return _bound(family, api.host, api.port)
+    except OSError as error:
+        if not api.is_port_fixed:
+            return _bound(family, api.host, 0)
+        raise ConfigError(
+            f"{ENV_ADDRESS}: {api.host}:{api.port} can't be had: {error}; name another port"
+        ) from error
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def _url(api: ApiSettings, listening: socket.socket) -> str:
+    host = f"[{api.host}]" if ":" in api.host else api.host
+    return f"{'https' if api.certificate else 'http'}://{host}:{listening.getsockname()[1]}"
+
+
+def _write(path: Path, url: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(url + "\n", encoding="utf-8")

@@ -1,0 +1,266 @@
+"""The shapes of answers, for OpenAPI: what ``view.as_json`` makes. Answers are not checked against them while serving; the
+tests do that (``tests/integration/test_api_schema.py``).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from kantor_orchestrator.core.transaction import Status, StepStatus
+
+Text = str | None
+Time = datetime | None
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Summary(Shape):
+    """One transaction in a list."""
+
+    transaction_id: str
+    saga: Text
+    version: int | None
+    status: Status
+    waiting_for: list[str]
+    held: Text
+    open_steps: list[str]
+    started_at: Time
+    updated_at: Time
+    ended_at: Time
+    due: Time
+    reason: Text
+    last_error: Text
+    open_incidents: int
+
+
+class TransactionPage(Shape):
+    """``partial``: the search took too long to fill the page; it goes on with ``next_page``."""
+
+    transactions: list[Summary]
+    next_page: Text
+    partial: bool
+
+
+class Key(Shape):
+    name: str
+    value: str
+
+
+class Compensation(Shape):
+    owner: Text
+    attempts: int
+    started_at: Time
+    ended_at: Time
+
+
+class Step(Shape):
+    name: str
+    kind: Text
+    owner: Text
+    status: StepStatus
+    attempts: int
+    started_at: Time
+    ended_at: Time
+    after: list[str]
+    timer: Text
+    due: Time
+    code: Text
+    reason: Text
+    compensation: Compensation | None
+
+
+class Move(Shape):
+    kind: str
+    at: Time
+    step: Text
+    status: str
+    step_status: Text
+    round: int | None
+    attempt: int | None
+    timer: Text
+    due: Time
+    code: Text
+    reason: Text
+    history: str
+
+
+class Message(Shape):
+    """``origin`` and ``journal``: ``topic/partition/offset``."""
+
+    at: Time
+    kind: str
+    type: Text
+    id: Text
+    source: Text
+    origin: Text
+    journal: Text
+    causation_id: Text
+    sent_at: Time
+    step: Text
+    attempt: int | None
+    seen: int
+    is_repeat: bool
+    detail: Text
+    moves: list[Move]
+
+
+class Incident(Shape):
+    kind: str
+    step: Text
+    reason: str
+    opened_at: Time
+    closed_at: Time
+
+
+class Child(Shape):
+    step: str
+    transaction_id: str
+    status: Text
+
+
+class Transaction(Shape):
+    transaction_id: str
+    saga: Text
+    version: int | None
+    status: Status
+    waiting_for: list[str]
+    held: Text
+    started_at: Time
+    updated_at: Time
+    ended_at: Time
+    reason: Text
+    last_error: Text
+    shard: int | None
+    keys: list[Key]
+    steps: list[Step]
+    timeline: list[Message]
+    incidents: list[Incident]
+    parent: Text
+    children: list[Child]
+
+
+class Header(Shape):
+    """``value`` null: it has none; ``hex`` instead of it: it is no text."""
+
+    name: str
+    value: Text
+    hex: Text
+
+
+class Payload(Shape):
+    """``decoded``: the value as JSON, ``schema`` the Avro type it was written with. ``hidden``: bytes are not shown to a
+    viewer, since they hold personal data, or nobody knows."""
+
+    place: str
+    at: Time
+    key: Text
+    headers: list[Header]
+    size: int
+    schema_: Text
+    decoded: JsonValue
+    trouble: Text
+    hex: Text
+    truncated: bool
+    hidden: bool
+    trace_id: Text
+
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=lambda name: "schema" if name == "schema_" else name
+    )
+
+
+class OpenIncident(Shape):
+    transaction_id: str
+    saga: Text
+    kind: str
+    step: Text
+    reason: str
+    opened_at: Time
+
+
+class IncidentPage(Shape):
+    open: int
+    incidents: list[OpenIncident]
+    next_page: Text
+
+
+class Definition(Shape):
+    saga: str
+    version: int
+    starts_on: str
+    steps: list[str]
+    keys: list[str]
+    deployed_at: Time
+    transactions: dict[str, int] | None
+
+
+class DefinitionPage(Shape):
+    definitions: list[Definition]
+
+
+class WholeDefinition(Definition):
+    definition: JsonValue
+    open_steps: dict[str, int]
+
+
+class Act(Shape):
+    """``moves``: what the engine made of it."""
+
+    id: str
+    act: str
+    transaction_id: Text
+    saga: Text
+    moves: list[ActMove]
+
+
+class ActMove(Shape):
+    kind: str
+    step: Text
+    status: Text
+    step_status: Text
+    code: Text
+    reason: Text
+
+
+class BulkCount(Shape):
+    """``token`` lets the act be done to exactly these; null: there are too many, or none."""
+
+    act: str
+    count: int
+    more: bool
+    sample: list[Summary]
+    token: Text
+    expires_at: Time
+
+
+class Refused(Shape):
+    transaction_id: str
+    reason: str
+
+
+class BulkResult(Shape):
+    """``unanswered``: in the journal, and will be carried out."""
+
+    id: str
+    act: str
+    done: int
+    refused: list[Refused]
+    unanswered: list[str]
+
+
+class Me(Shape):
+    name: str
+    role: Literal["viewer", "operator", "admin"]
+
+
+class StatusAnswer(BaseModel):
+    """As ``kantor status --json``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    wrong: list[dict[str, Any]]

@@ -1,0 +1,89 @@
+"""What a transaction's page adds to its story: which acts make sense now, the diagram's marks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kantor_orchestrator.api.backend import new_key, said
+from kantor_orchestrator.cli.words import duration
+from kantor_orchestrator.core import acts as core
+from kantor_orchestrator.core.saga import definition_path
+from kantor_orchestrator.core.transaction import ENDED, Status
+from kantor_orchestrator.view.trace import Message, Step, Trace
+from kantor_orchestrator.web.words import STEP_SIGNS
+
+_OVER = frozenset(status.value for status in ENDED)
+#: Of several items of one composite, the one that matters most gives the colour.
+_WORST = (
+    "incident", "failed", "in_doubt", "compensating", "active", "compensated", "succeeded", "skipped", "pending",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PossibleAct:
+    """``key``: of this form; pressed twice, it is done once."""
+
+    name: str
+    said: str
+    means: str
+    step: str
+    key: str
+
+
+def possible_acts(story: Trace) -> list[PossibleAct]:
+    """What the engine may do if asked; it has the last word."""
+    if story.status in _OVER:
+        return []
+    found: list[tuple[str, str, str, str]] = []
+    open_incidents = [incident for incident in story.incidents if not incident.closed_at]
+    for step in story.steps:
+        if step.status == "incident":
+            found.append((core.RETRY, "Retry", "The compensation is sent again, in a new round.", step.name))
+            found.append(
+                (
+                    core.SKIP,
+                    "Skip",
+                    "Say that the compensation was done by hand; the evidence is kept.",
+                    step.name,
+                )
+            )
+        elif step.status == "failed" and story.status == Status.RUNNING:
+            found.append((core.RETRY, "Retry", "The step is tried again, in a new round.", step.name))
+            found.append(
+                (core.SKIP, "Skip", "Say that the step was done by hand; the evidence is kept.", step.name)
+            )
+        elif step.kind == "signal" and step.status == "active":
+            found.append((core.SIGNAL, "Give the signal", "The step waits for it, and goes on.", step.name))
+    if open_incidents and not found:
+        found.append((core.RETRY, "Retry", "What waits for a person is tried again.", ""))
+    if story.status == Status.RUNNING and story.saga:
+        found.append(
+            (core.CANCEL, "Cancel", "What happened is reversed, as long as there is a way back.", "")
+        )
+    found.append((core.CLOSE, "Close", "It ends as it is, whatever its state; nothing is reversed.", ""))
+    return [PossibleAct(name, words, means, step, new_key()) for name, words, means, step in found]
+
+
+def marks(steps: Sequence[Step]) -> dict[str, tuple[str, str]]:
+    """By path of the definition: the status, and a line with sign, status and time."""
+    by_path: dict[str, list[Step]] = {}
+    for step in steps:
+        by_path.setdefault(definition_path(step.name), []).append(step)
+    return {path: _mark(items) for path, items in by_path.items()}
+
+
+def _mark(items: Sequence[Step]) -> tuple[str, str]:
+    worst = min(items, key=lambda step: _WORST.index(step.status) if step.status in _WORST else len(_WORST))
+    line = f"{STEP_SIGNS.get(worst.status, '·')} {worst.status.replace('_', ' ')}"
+    if len(items) > 1:
+        done = sum(step.status == "succeeded" for step in items)
+        return worst.status, f"{line}, {done} of {len(items)} succeeded"
+    if worst.started_at and worst.ended_at:
+        line += f", {duration(worst.ended_at - worst.started_at)}"
+    return worst.status, line
+
+
+def actor(message: Message) -> str:
+    """Who did an act; empty for what is none."""
+    return str(said(message).get("actor", "")) if message.kind == "act" else ""
