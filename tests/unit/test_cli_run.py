@@ -10,7 +10,7 @@ from kantor_orchestrator.cli.run import engines_by_default, platform
 
 def test_as_many_engines_as_asked_for() -> None:
     """The other roles run once, in the order in which they are needed."""
-    assert platform(3) == ("intake", "engine", "engine", "engine", "view")
+    assert platform(3) == ("intake", "engine", "engine", "engine", "view", "api")
 
 
 def test_engines_by_default() -> None:
