@@ -73,7 +73,7 @@ def _notes(saga: SagaModel) -> Iterator[str]:
     if saga.enforce is not None:
         yield f"enforced for {saga.enforce:.4g} of all transactions"
     if saga.cancel_on is not None:
-        yield _cut(f"cancelled by {saga.cancel_on.event} until {saga.cancel_on.until}")
+        yield _cut(f"cancelled by {saga.cancel_on.event} until {saga.cancel_on.until} has ended")
     for status, command in saga.ends_with.items():
         if status != "completed":
             yield _cut(f"{status}: {command.type}")

@@ -24,7 +24,7 @@ _LANE = 16
 
 _STYLE = """
 text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#1c2430}
-.t{font-weight:700}.h{font-weight:700;font-size:14px}
+.t{font-weight:700}.m{text-anchor:middle}.h{font-weight:700;font-size:14px}
 rect{fill:#fff;stroke:#5b6b82;stroke-width:1.2}
 .begin rect,.end rect{fill:#e8edf4}.command rect{fill:#e6f0ff}.event rect{fill:#eefaf0}.task rect{fill:#fff6df}
 .call rect{fill:#f1eaff}.saga rect{fill:#e2f6f6}.signal rect{fill:#fdeef5}.sleep rect{fill:#f4f4f4}
@@ -50,12 +50,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where everything of a group is, from its own upper left corner. ``lanes``: the points that each arrow passes."""
+    """Where everything of a group is, from its own upper left corner. ``bottoms``: of the layer that a box is in;
+    ``lanes``: the points that each arrow passes."""
 
     width: float
     height: float
     places: Mapping[str, tuple[float, float]]
     sizes: Mapping[str, tuple[float, float]]
+    bottoms: Mapping[str, float]
     lanes: Mapping[Edge, list[tuple[float, float]]]
     inner: Mapping[str, _Layout]
 
@@ -179,7 +181,7 @@ def _placed(
         ]
         for edge, ids in passed.items()
     }
-    return _Layout(width, max(0.0, y - _LAYER), places, sizes, lanes, inner)
+    return _Layout(width, max(0.0, y - _LAYER), places, sizes, bottoms, lanes, inner)
 
 
 def _tall(layers: Sequence[list[str]], sizes: Mapping[str, tuple[float, float]], id_: str) -> float:
@@ -212,8 +214,11 @@ def _drawn(group: Group, layout: _Layout, x: float, y: float) -> Iterator[str]:
         round_ = height / 2 if box.kind in ("begin", "end") else 6
         yield f'<g class="{f"{box.kind} {marks}".strip()}"><title>{escape(box.id)}</title>'
         yield f'<rect x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}" rx="{round_:g}"/>'
-        for number, line in enumerate((box.title, *box.lines)):
-            yield _text(line, left + _PAD, top + _PAD + _LINE * (number + 0.75), "" if number else "t")
+        if box.kind in ("begin", "end"):
+            yield _text(box.title, left + width / 2, top + _PAD + _LINE * 0.75, "t m")
+        else:
+            for number, line in enumerate((box.title, *box.lines)):
+                yield _text(line, left + _PAD, top + _PAD + _LINE * (number + 0.75), "" if number else "t")
         if box.inner is not None:
             below = layout.inner[box.id]
             middle = left + (width - below.width) / 2
@@ -222,8 +227,10 @@ def _drawn(group: Group, layout: _Layout, x: float, y: float) -> Iterator[str]:
 
 
 def _arrow(layout: _Layout, source: str, target: str, x: float, y: float) -> str:
+    """Straight down to the end of its layer, past taller boxes beside it, and only then to the side."""
     (left, top), (width, height) = layout.places[source], layout.sizes[source]
-    points = [(left + width / 2, top + height), *layout.lanes[source, target]]
+    middle = left + width / 2
+    points = [(middle, top + height), (middle, layout.bottoms[source]), *layout.lanes[source, target]]
     (left, top), (width, _) = layout.places[target], layout.sizes[target]
     points.append((left + width / 2, top))
     path = f"M{points[0][0] + x:g} {points[0][1] + y:g}"
