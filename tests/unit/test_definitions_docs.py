@@ -1,4 +1,4 @@
-"""docs/sagas.md says what is true."""
+"""docs/sagas-reference.md says what is true."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kantor_orchestrator.definitions.model import Part, SagaModel, StepModel
 from kantor_orchestrator.definitions.reading import Reading, Written
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "sagas.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "sagas-reference.md").read_text(encoding="utf-8")
 PARTS: list[type[Part]] = [
     SagaModel,
     StepModel,
@@ -34,7 +34,7 @@ def example() -> Written:
 def test_yaml_example() -> None:
     """The example in YAML is the one that is shipped."""
     reading = Reading()
-    yaml_source.parse(block("yaml"), "docs/sagas.md", reading)
+    yaml_source.parse(block("yaml"), "docs/sagas-reference.md", reading)
     assert [one.model for one in reading.models()] == [example().model]
 
 

@@ -49,7 +49,7 @@ def test_words_of_later_versions(line: str, text: str, where: str, word: str) ->
     assert problems(order(**{line: text})) == [
         (
             f"order.yaml:{where}: `{word}` is not supported by this version of Kantor; "
-            f"leave it out, or upgrade Kantor (docs/sagas.md lists what comes later)"
+            f"leave it out, or upgrade Kantor (docs/sagas-reference.md lists what comes later)"
         )
     ]
 

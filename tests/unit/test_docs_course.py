@@ -55,7 +55,7 @@ def test_all_ten_are_told() -> None:
 
 
 def test_pictures_are_drawn_from_the_definitions() -> None:
-    """Each picture is what `kantor diagram` draws (remake them: see the end of docs/sagas-reference.md)."""
+    """Each picture is what `kantor diagram` draws (which remakes it with `--out`)."""
     assert sorted(path.stem for path in IMAGES.glob("*.svg")) == NAMES
     for name in NAMES:
         drawn = CliRunner().invoke(main, ["diagram", str(TEN / f"{name}.yaml")]).stdout

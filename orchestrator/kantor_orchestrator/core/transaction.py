@@ -10,7 +10,7 @@ The legal moves of a step are one table, :data:`TRANSITIONS`. A move that is not
 :class:`IllegalTransition` and changes nothing: that is a bug of ``decide``, never of the input; whatever arrives,
 ``decide`` answers with legal moves or with ``ignored`` and a reason.
 
-docs/sagas.md has the diagram that is drawn from it. Composites and their members are steps too: their status says how
+docs/states.md has the diagram that is drawn from it. Composites and their members are steps too: their status says how
 far their content is; what is reversed are the steps in them.
 """
 

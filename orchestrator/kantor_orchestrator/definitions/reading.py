@@ -103,7 +103,7 @@ def _problem(fault: Fault, places: Places) -> Problem:
         return Problem(at, f"{where}: {_shown(given)} is too small", f"write at least {context['ge']}")
     if kind == "less_than_equal":
         return Problem(at, f"{where}: {_shown(given)} is too large", f"write at most {context['le']}")
-    return Problem(at, f"{where}: {fault['msg']}", "see docs/sagas.md")
+    return Problem(at, f"{where}: {fault['msg']}", "see docs/sagas-reference.md")
 
 
 def _unknown_word(path: Path, places: Places) -> Problem:
@@ -113,7 +113,7 @@ def _unknown_word(path: Path, places: Places) -> Problem:
         return Problem(
             place,
             f"{around}: `{word}` is not supported by this version of Kantor",
-            "leave it out, or upgrade Kantor (docs/sagas.md lists what comes later)",
+            "leave it out, or upgrade Kantor (docs/sagas-reference.md lists what comes later)",
         )
     near = nearest(word, [*part.words(), *part.later])
     remedy = f"did you mean `{near}`?" if near else f"known here: {', '.join(part.words())}"
