@@ -138,6 +138,40 @@ def test_arrow_past_a_layer_meets_no_box() -> None:
     assert len(points) > 4
 
 
+def points(path: str) -> list[tuple[float, float]]:
+    """Where an arrow runs: many points of its curves."""
+    numbers = [tuple(map(float, pair.split(" "))) for pair in re.findall(r"-?[\d.]+ -?[\d.]+", path)]
+    found: list[tuple[float, float]] = []
+    for first in range(0, len(numbers) - 1, 3):
+        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = numbers[first : first + 4]
+        for step in range(21):
+            t = step / 20
+            a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3
+            found.append((a * x0 + b * x1 + c * x2 + d * x3, a * y0 + b * y1 + c * y2 + d * y3))
+    return found
+
+
+@pytest.mark.parametrize("path", TEN, ids=lambda path: path.stem)
+def test_arrows_run_between_boxes(path: Path) -> None:
+    """No arrow crosses a box, but for the composites that it begins in."""
+    drawn = svg(Saga.load(path).model)
+
+    def inside(point: tuple[float, float], area: Area) -> bool:
+        rounded = 0.01  # lengths are written with six digits
+        return (
+            area[0] + rounded < point[0] < area[2] - rounded
+            and area[1] + rounded < point[1] < area[3] - rounded
+        )
+
+    for arrow in ElementTree.fromstring(drawn).iter(f"{SVG}path"):
+        if arrow.get("class") != "e":
+            continue
+        way = points(arrow.attrib["d"])
+        for name, area in rectangles(drawn).items():
+            if not inside(way[0], area):
+                assert not any(inside(point, area) for point in way), name
+
+
 def test_command(tmp_path: Path) -> None:
     """`kantor diagram` writes to stdout or to a file; of several sagas it wants one named."""
     path = tmp_path / "order.yaml"

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kantor_orchestrator.definitions import files, parts, yaml_source
 from kantor_orchestrator.definitions.model import Part, SagaModel, StepModel
@@ -36,6 +37,17 @@ def test_yaml_example() -> None:
     reading = Reading()
     yaml_source.parse(block("yaml"), "docs/sagas-reference.md", reading)
     assert [one.model for one in reading.models()] == [example().model]
+
+
+@pytest.mark.parametrize("written", re.findall(r"```yaml\n((?!saga:).*?)```", PAGE, re.DOTALL))
+def test_parts_are_in_the_grammar(written: str) -> None:
+    """Whatever else the page shows in YAML is a step, or the fields of one."""
+    shown = yaml.safe_load(written)
+    steps = {"one": {"command": "a.Do", "succeeds_on": "a.Done", **shown}} if "fields" in shown else shown
+    reading = Reading()
+    text = yaml.safe_dump({"saga": "s", "version": 1, "starts_on": "a.Begun", "steps": steps})
+    yaml_source.parse(text, "docs/sagas-reference.md", reading)
+    assert [str(problem) for problem in reading.problems] == []
 
 
 def test_python_example(tmp_path: Path) -> None:

@@ -230,7 +230,10 @@ def _arrow(layout: _Layout, source: str, target: str, x: float, y: float) -> str
     """Straight down to the end of its layer, past taller boxes beside it, and only then to the side."""
     (left, top), (width, height) = layout.places[source], layout.sizes[source]
     middle = left + width / 2
-    points = [(middle, top + height), (middle, layout.bottoms[source]), *layout.lanes[source, target]]
+    points = [(middle, top + height)]
+    if top + height < layout.bottoms[source]:
+        points.append((middle, layout.bottoms[source]))
+    points += layout.lanes[source, target]
     (left, top), (width, _) = layout.places[target], layout.sizes[target]
     points.append((left + width / 2, top))
     path = f"M{points[0][0] + x:g} {points[0][1] + y:g}"
