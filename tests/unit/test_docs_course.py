@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,31 @@ def test_story(told: Told) -> None:
     """A story of the page comes true, row by row; its history tells the same."""
     story = play(told)
     assert story.replayed() == story.txn
+
+
+WRONG = [
+    (1, "sends", "nothing", "it sends"),
+    (1, "sends", "`HandOver`, `GetHandOver`", "it sends"),
+    (1, "sends", "`HandOver` with `order_id: other`", "shipping.HandOver has"),
+    (1, "sends", "HandOver", "in no notation"),
+    (1, "stands", "compensating", "it is running"),
+    (1, "stands", "running: `ship` in doubt", "the steps are"),
+    (1, "stands", "running; an incident", "[]"),
+    (1, "stands", "ended well", "in no notation"),
+    (1, "happens", "`OrderPicked` with `color: red`", "OrderPicked has the fields"),
+    (1, "happens", "`OrderEaten`", "KeyError"),
+    (1, "happens", "`OrderPicked` for `payment`", "payment was not asked for anything"),
+    (1, "happens", "it is picked", "in no notation"),
+]
+
+
+@pytest.mark.parametrize(("number", "cell", "said", "objection"), WRONG)
+def test_what_is_not_so_is_noticed(number: int, cell: str, said: str, objection: str) -> None:
+    """A page that tells of a command, a field, a status or an event that is not so fails, with its line."""
+    told = next(told for told in STORIES if told.title == "an order")
+    rows = [replace(row, **{cell: said}) if n == number else row for n, row in enumerate(told.rows)]
+    with pytest.raises(AssertionError, match=rf"^{told.rows[number].place}: .*{re.escape(objection)}"):
+        play(replace(told, rows=tuple(rows)))
 
 
 @pytest.mark.parametrize("excerpt", EXCERPTS, ids=str)
