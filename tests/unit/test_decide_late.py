@@ -6,6 +6,7 @@ from kantor_orchestrator import Saga
 from kantor_orchestrator.core.saga import Saga as CompiledSaga
 from unit.core_kit import checkout, compiled, declined, diamond, given, in_doubt, seconds
 from unit.definitions_kit import SCHEMAS
+from unit.saga_kit import begun, build, command, composite, confirm, reply
 
 
 def asked_then_alone(attempts: int = 2) -> CompiledSaga:
@@ -128,3 +129,29 @@ def test_failure_of_an_earlier_round_is_nobodys() -> None:
     story.when("ADone").when("AReversed", causation_id=first)
     story.fails("a", causation_id=first)
     assert (story.steps, story.ignored()) == ({"a": "compensating"}, ["failure_of_no_step"])
+
+
+def test_a_success_that_names_no_command_is_not_for_a_step_that_was_never_asked() -> None:
+    """The first try's late answer counts for the first try, not for the next one, whose command was never sent."""
+    saga = build(
+        composite(
+            "tries",
+            command("tries.dun"),
+            command("tries.charge", reversible=True, timeout=1_000, after=["dun"]),
+            each=lambda _: [0, 1],
+            in_order=True,
+            need=1,
+        )
+    )
+    story = reply(begun(saga), "DunDone", "tries[0].dun")
+    story.wait(seconds(2))
+    assert story.steps["tries[0].charge"] == "compensating"
+    confirm(story, "ChargeReversed", "tries[0].charge")
+    assert story.steps["tries[1].dun"] == "active"
+    story.when("ChargeDone", causation_id="")
+    assert "tries[1].charge" not in story.steps
+    assert story.command("ReverseCharge").id == story.txn.steps["tries[0].charge"].compensation_id
+    assert story.steps["tries[0].charge"] == "compensating", (
+        "the late effect is reversed in a round of its own"
+    )
+    assert story.txn.steps["tries[0].charge"].compensation_round == 2

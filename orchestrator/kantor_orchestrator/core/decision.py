@@ -268,14 +268,18 @@ class Decision:
         return False
 
     def addressed(self, message: Entry | Early, steps: Iterable[Step]) -> list[str]:
-        """The instances of these steps that a message may be for: the one whose command it names as its cause; else, of
-        those that send none or are open, the ones that ``match`` selects. Raises ``ExpressionError``."""
+        """The instances of these steps that a message may be for: the one whose command it names as its cause; else those
+        that ``match`` selects, but for steps whose command was never sent: they have asked for no answer. Raises
+        ``ExpressionError``."""
         found: list[str] = []
         cause = message.causation_id
+        asks = self.is_enforced()  # else services act by themselves, and nobody waits for our commands
         for step in steps:
             for path in self.instances(step):
                 if self.is_action_of(path, cause):
                     return [path]
+                if asks and step.command is not None and self.status(path) in _NEVER_ASKED:
+                    continue
                 if step.match is None or self._matches(step, path, message):
                     found.append(path)
         return found
@@ -319,6 +323,7 @@ def _beside(source: str, path: str) -> str:
     return ".".join(parts)
 
 
+_NEVER_ASKED = frozenset({StepStatus.PENDING, StepStatus.SKIPPED})
 _GIVEN_UP = frozenset(
     {StepStatus.FAILED, StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.INCIDENT}
 )
