@@ -104,7 +104,7 @@ class Publisher:
         deadline, patience = now + _TIMEOUT, now + STUCK
         producer = self._producer
         verdict = _send(producer, record)
-        while True:
+        while verdict != [None]:
             if producer is not self._producer:  # it is stuck or broken, as this thread or another one found
                 producer, patience = self._producer, now + STUCK
                 verdict = _send(producer, record)
@@ -113,7 +113,7 @@ class Publisher:
             # Short, because another thread's poll may have served our verdict.
             self._serve(producer, 0.005)
             now = self._clock.monotonic()
-            if now > deadline:
+            if now > deadline and not verdict:
                 raise KafkaUnavailableError(f"not delivered within {_TIMEOUT:.0f} s")
             if now > patience and not verdict:
                 self._replace(producer)
