@@ -44,6 +44,7 @@ from kantor_orchestrator.firing import Firing
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.outgoing import Outgoing
 from kantor_orchestrator.shard import Batch, Shard
+from kantor_orchestrator.store.sqlite import StoreLostError
 
 log = logging.getLogger("kantor.engine")
 
@@ -150,7 +151,11 @@ class Engine:
         for shard in list(self._shards.values()):
             if shard.committing is None:
                 if shard.batch is None:
-                    self._firing.fire_due(shard)  # between two batches: under load there is no other time
+                    try:
+                        self._firing.fire_due(shard)  # between two batches: under load there is no other time
+                    except StoreLostError as error:
+                        self._take_anew(shard, error)
+                        continue
                 if now >= shard.not_before:
                     self._advance(shard)
         self._balance()
@@ -347,10 +352,9 @@ class Engine:
         commit, shard.committing = shard.committing, None
         try:
             self._metrics.commit.observe(commit.result())
+            shard.keep()
         except KantorError as error:
             self._take_anew(shard, error)
-            return
-        shard.keep()
 
     def _take_anew(self, shard: Shard, error: KantorError) -> None:
         """No clear verdict on a Kafka transaction: forget all and restore (rule 7a.5)."""

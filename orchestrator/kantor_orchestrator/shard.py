@@ -30,7 +30,7 @@ from kantor_orchestrator.core.entry import COMPENSATION_RETRY, EXPIRY, RELEASE, 
 from kantor_orchestrator.core.transaction import ENDED, Status, Transaction
 from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.snapshots import transaction_from, transaction_record
-from kantor_orchestrator.store.sqlite import Row, Store
+from kantor_orchestrator.store.sqlite import Row, Store, StoreLostError
 from kantor_orchestrator.timers import Timer, Timers
 from kantor_schemas import system
 
@@ -295,7 +295,7 @@ class Shard:
         return self._clock.monotonic() - began
 
     def keep(self) -> None:
-        """The batch is committed: what memory holds is the truth now."""
+        """The batch is committed: what memory holds is the truth now. Raises ``StoreLostError``: take the shard anew."""
         self._kept = self.position
         for id_, row in self._batch.items():
             if row is None or row[2] is not None:  # gone, or ended: its stub is rarely asked for
@@ -318,11 +318,15 @@ class Shard:
 
     def close(self, *, clean: bool) -> None:
         """Give the shard up. ``clean``: everything is committed; else what is open dies with the producer."""
-        if clean:
-            self.flush()
-        else:
-            self.producer.purge()
-        self._store.close()
+        try:
+            if clean:
+                self.flush()
+            else:
+                self.producer.purge()
+        except StoreLostError as error:  # the changelog has it, for whoever comes next
+            log.info("shard %d: %s", self.number, error, extra={"action": "store_lost"})
+        finally:
+            self._store.close()
 
     # -- time
 

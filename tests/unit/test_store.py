@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kantor_orchestrator.store.sqlite import Store
+from kantor_orchestrator.store.sqlite import Store, StoreLostError
 
 DAY = 86_400.0
 
@@ -92,3 +92,13 @@ def test_the_age_counts_from_the_last_flush(path: Path) -> None:
     store.flush({"a": (b"1", None, None)}, int(time.time()), 0)
     store.close()
     assert open_store(path, max_age=60.0).load("a") == b"1"
+
+
+def test_a_store_that_another_one_has_opened_is_lost(path: Path) -> None:
+    """Whoever opened it before is told so, and has changed nothing: what it would read is not what it knows."""
+    before, since = open_store(path), open_store(path)
+    with pytest.raises(StoreLostError, match="another owner"):
+        before.flush({"a": (b"1", None, None)}, 5, 0)
+    assert since.load("a") is None
+    since.flush({"a": (b"2", None, None)}, 6, 0)
+    assert since.load("a") == b"2"

@@ -16,6 +16,7 @@ from uuid import uuid4
 import apsw
 
 from kantor.clock import SYSTEM_CLOCK, Clock
+from kantor.errors import KantorError
 
 log = logging.getLogger("kantor.store")
 
@@ -33,6 +34,10 @@ _BUSY = 1_000
 
 #: (snapshot, when its next timer is due, when its stub expires); None: forget the transaction.
 Row = tuple[bytes, int | None, int | None]
+
+
+class StoreLostError(KantorError):
+    """Another one has opened this store since. Take the shard anew: whoever it belongs to, the changelog has everything."""
 
 
 class Store:
@@ -102,13 +107,13 @@ class Store:
 
     def flush(self, rows: Mapping[str, Row | None], position: int, journal_position: int) -> None:
         """Store these, and that the changelog is applied up to ``position``, which is the journal up to
-        ``journal_position``: all or nothing. Nothing if another one has opened the store since."""
+        ``journal_position``: all or nothing. Raises ``StoreLostError`` if another one has opened the store since: nothing
+        was stored, and what is in it is not what we know."""
         with self._db:
             ours = "UPDATE facts SET value = value WHERE name = 'owner' AND value = ?"  # and takes the write lock
             self._db.execute(ours, (self._owner,))
             if not self._db.changes():
-                log.info("the store %s has another owner", self._path, extra={"action": "store_lost"})
-                return
+                raise StoreLostError(f"the store {self._path} has another owner")
             self._db.executemany(
                 "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)",
                 ((id_, *row) for id_, row in rows.items() if row is not None),
