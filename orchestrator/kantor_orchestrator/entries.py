@@ -101,16 +101,19 @@ def act_entry(record: Record) -> Entry:
 
 def message_entry(record: Record, headers: Headers, type_: str, sent: int) -> Entry:
     """The envelope only; :class:`PayloadReader` adds the payload."""
+    parent = headers.get(journal.PARENT, b"").decode("utf-8", "replace")
+    id_ = headers.get("ce_id", b"").decode("utf-8", "replace")
     return Entry(
         headers[journal.ENTRY].decode("utf-8", "replace"),
         record.timestamp()[1],
         type=type_,
-        id=headers.get("ce_id", b"").decode("utf-8", "replace"),
+        id=id_,
         source=headers.get("ce_source", b"").decode("utf-8", "replace"),
         causation_id=headers.get("ce_causationid", b"").decode("utf-8", "replace"),
         origin=headers[journal.ORIGIN].decode("utf-8", "replace"),
         sent_at=sent,
-        parent=headers.get(journal.PARENT, b"").decode("utf-8", "replace"),
+        parent=parent,
+        parent_command=id_ if parent else "",
     )
 
 
