@@ -80,6 +80,7 @@ def test_the_deadline_after_the_pivot() -> None:
     assert [i.kind for i in story.txn.incidents] == ["after_pivot"]
     reply(story, "SettleDone", "settle")
     assert state(story) == "completed"
+    assert story.txn.incidents == [], "nobody needs to care any more"
 
 
 @pytest.mark.parametrize("happened", [True, False])

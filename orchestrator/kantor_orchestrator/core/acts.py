@@ -64,7 +64,7 @@ def _cancel(d: Decision, reason: str) -> None:
     txn = d.txn
     if txn.status is not Status.RUNNING:
         d.ignore("act_impossible", f"it is {txn.status}")
-    elif progress.pivot_status(d, ROOT, ROOT) is not None:
+    elif reversal.pivot_status(d, ROOT, ROOT) is not None:
         d.ignore("act_impossible", "its pivot has succeeded, or may have: there is no way back")
     else:
         progress.give_up(d, "cancelled", reason)
@@ -75,7 +75,7 @@ def cancelled_by_event(d: Decision, cancellation: Cancellation) -> None:
     """``cancel_on``: as long as its step has not ended; else the refusal is sent, if there is one."""
     txn = d.txn
     too_late = d.status(cancellation.until) not in (S.PENDING, S.ACTIVE, S.IN_DOUBT)
-    if txn.status is Status.RUNNING and not too_late and progress.pivot_status(d, ROOT, ROOT) is None:
+    if txn.status is Status.RUNNING and not too_late and reversal.pivot_status(d, ROOT, ROOT) is None:
         progress.give_up(d, "cancelled", f"cancelled ({cancellation.event})")
         progress.settle(d)
         return
@@ -100,7 +100,7 @@ def compensated_by_parent(d: Decision, message: Entry | Early) -> None:
     if not txn.parent:
         d.ignore("act_impossible", "it is nobody's child")
         return
-    pivot = progress.pivot_status(d, ROOT, ROOT)
+    pivot = reversal.pivot_status(d, ROOT, ROOT)
     if txn.status in (Status.RUNNING, Status.COMPLETED) and pivot is not None:
         known = pivot is S.SUCCEEDED
         text = "its pivot has succeeded: there is no way back" if known else "its pivot is not decided yet"
@@ -165,7 +165,9 @@ def _skip(d: Decision, why: str) -> None:
         d.ignore("act_impossible", "a skip needs its evidence: say why")
     elif status is S.INCIDENT or status is S.COMPENSATING:
         progress.confirmed(d, path, "by_hand", said)
-    elif status in (S.FAILED, S.IN_DOUBT) and d.txn.status is Status.RUNNING:
+    elif status in (S.FAILED, S.IN_DOUBT) and (
+        d.txn.status is Status.RUNNING or any(i.step == path for i in d.txn.incidents)
+    ):
         d.emit(Kind.SKIPPED, step=path, code="by_hand", reason=said)
         progress.settle(d)
     else:

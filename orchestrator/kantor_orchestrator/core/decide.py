@@ -348,7 +348,7 @@ def doubt(d: Decision, step: Step, path: str, code: str, reason: str) -> None:
     if step.in_doubt == ASK:
         sending.ask(d, step, path)
     elif step.in_doubt == WAIT:
-        d.incident("no_answer", f"{path}: nobody says whether it happened", path)
+        sending.no_answer(d, path)
     progress.settle(d)
 
 
@@ -419,6 +419,8 @@ def _timer(d: Decision) -> None:
         progress.settle(d)
     elif entry.timer == RETRY and action:
         sending.send(d, step, entry.step, state.round, state.attempt + 1)
+    elif entry.timer == TIMEOUT and action and state.status is S.IN_DOUBT:
+        sending.no_answer(d, entry.step)
     elif entry.timer == TIMEOUT and action:
         if not sending.retry(d, step, entry.step, TIMED_OUT, "no answer in time"):
             doubt(d, step, entry.step, TIMED_OUT, "no answer in time")

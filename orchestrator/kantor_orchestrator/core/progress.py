@@ -22,8 +22,8 @@ from kantor_orchestrator.core.decision import (
     instance_of,
 )
 from kantor_orchestrator.core.entry import SLEEP, TIMEOUT
-from kantor_orchestrator.core.saga import ASK, ROOT, Step
-from kantor_orchestrator.core.sending import EXPRESSION, ask, command_of, message, sent
+from kantor_orchestrator.core.saga import ASK, ROOT, WAIT, Step
+from kantor_orchestrator.core.sending import EXPRESSION, ask, command_of, message, no_answer, sent
 from kantor_orchestrator.core.transaction import (
     AFTER_PIVOT,
     ENDED,
@@ -58,7 +58,9 @@ def settle(d: Decision) -> None:
             if was_failing and not txn.failing and txn.status is Status.RUNNING:  # the pivot says: forward
                 outcome = _group(d, ROOT, ROOT)
     if txn.status is Status.RUNNING:
-        if not reversal.reverse(d) and outcome is _SUCCESS:
+        if d.saga is not None and d.saga.has_bound_members:
+            _go_onward(d)
+        if not reversal.reverse(d) and outcome is _SUCCESS and not _is_under_way_at_all(d):
             _end(d, Status.COMPLETED)
     elif txn.status is Status.COMPENSATING:
         if not reversal.reverse(d):
@@ -67,6 +69,18 @@ def settle(d: Decision) -> None:
         status = Status.RUNNING if txn.status is Status.COMPLETED else Status.COMPENSATING
         d.emit(Kind.REOPENED, status=status, reason="an effect came after the end")
         reversal.reverse(d)
+
+
+def _go_onward(d: Decision) -> None:
+    """Members of decided composites that could not be given up, for their pivots: they go on by themselves."""
+    steps = d.txn.steps
+    for path in [path for path, state in steps.items() if path.endswith("]") and state.status is S.ACTIVE]:
+        if d.status(path.rpartition("[")[0]) is not S.ACTIVE:
+            _advance_item(d, path)
+
+
+def _is_under_way_at_all(d: Decision) -> bool:
+    return any(state.status is S.ACTIVE for state in d.txn.steps.values())
 
 
 def _fail(d: Decision) -> None:
@@ -85,7 +99,7 @@ def _fail(d: Decision) -> None:
 
 def give_up(d: Decision, code: str, why: str) -> None:
     """Reverse what happened or may have happened, unless the pivot forbids it; wait while its answer is awaited."""
-    pivot = pivot_status(d, ROOT, ROOT)
+    pivot = reversal.pivot_status(d, ROOT, ROOT)
     if pivot is None:
         d.emit(Kind.COMPENSATION_STARTED, status=Status.COMPENSATING, code=code, reason=why)
         abandon(d, ROOT, ROOT, "in_flight", "in flight when compensation began")
@@ -120,6 +134,11 @@ def _end(d: Decision, status: Status) -> None:
     except ExpressionError as error:
         d.incident(EXPRESSION, str(error))
         return
+    late = [incident.kind for incident in txn.incidents if not incident.step]
+    if late and all(
+        kind == AFTER_PIVOT for kind in late
+    ):  # its deadline had passed; now there is nothing to care for
+        d.emit(Kind.RESUMED, reason="it has come to its end")
     d.emit(
         Kind.ENDED,
         status=status,
@@ -178,20 +197,6 @@ def _given_up(d: Decision, path: str, definition: str) -> Iterator[str]:
             yield instance
 
 
-def pivot_status(d: Decision, path: str, definition: str) -> StepStatus | None:
-    """Of a group's pivots: succeeded if one has; the status of one that may happen; None if there is a way back."""
-    assert d.saga is not None
-    found = None
-    for step in d.saga.children[definition]:
-        if step.pivot:
-            status = d.status(instance_of(step, path, definition))
-            if status is S.SUCCEEDED:
-                return status
-            if status is S.ACTIVE or (status is S.IN_DOUBT and not d.is_given_up(step, status)):
-                found = status
-    return found
-
-
 def _composite(d: Decision, step: Step, path: str) -> None:
     """How far an active composite is; its members are begun, and given up once they are not needed."""
     members = _members(d, step, path)
@@ -199,6 +204,7 @@ def _composite(d: Decision, step: Step, path: str) -> None:
     is_open = False
     enough = step.need if step.need is not None else len(members)
     tolerant = step.each is not None or step.need is not None
+    hopeless: set[str] = set()  # steps that others come after in vain
     for member, child in members:
         status = d.status(member)
         if (
@@ -220,6 +226,10 @@ def _composite(d: Decision, step: Step, path: str) -> None:
             counts[status] += 1
         elif d.is_given_up(child, status):
             counts[S.SKIPPED if child is not None and child.optional else S.FAILED] += 1
+            hopeless |= {child.path} if child is not None and not child.optional else set()
+        elif child is not None and status is S.PENDING and not hopeless.isdisjoint(child.after):
+            counts[S.FAILED] += 1
+            hopeless.add(child.path)
         else:
             is_open = True
     _judge(d, step, path, members, counts, is_open)
@@ -298,7 +308,7 @@ def _advance_item(d: Decision, member: str) -> None:
     if outcome is _SUCCESS:
         d.emit(Kind.SUCCEEDED, step=member)
     elif outcome is _FAILURE:
-        pivot = pivot_status(d, member, definition)
+        pivot = reversal.pivot_status(d, member, definition)
         failed = list(_given_up(d, member, definition))
         if pivot is S.SUCCEEDED:
             for path in failed:
@@ -339,19 +349,39 @@ def _give_up(d: Decision, path: str, step: Step | None, code: str, reason: str) 
                 _give_up(d, member, child, code, reason)
             if step is None:
                 definition = _definition(d, path)
-                if pivot_status(d, path, definition) is not None:
+                if reversal.pivot_status(d, path, definition) is not None:
                     return  # it goes forward by itself
                 abandon(d, path, definition, code, reason)
             d.emit(Kind.FAILED, step=path, code=code, reason=reason)
     elif status is S.ACTIVE:
         may_have_happened = step.kind not in ("sleep", "signal") and (
-            step.compensation is not None or step.in_doubt == ASK or code == "in_flight"
+            step.compensation is not None or step.in_doubt == ASK or step.pivot or code == "in_flight"
         )
         if may_have_happened:
-            d.emit(Kind.DOUBTED, step=path, code=code, reason=reason)
-            ask(d, step, path)
+            _doubt_in_flight(d, step, path, code, reason)
         else:
             d.emit(Kind.FAILED, step=path, code=code, reason=reason)
+
+
+def _doubt_in_flight(d: Decision, step: Step, path: str, code: str, reason: str) -> None:
+    """One that is waited for has the time that it had; then it is a person's."""
+    state = d.state(path)
+    if step.in_doubt == WAIT and state.timer == TIMEOUT:
+        d.emit(
+            Kind.DOUBTED,
+            step=path,
+            code=code,
+            reason=reason,
+            timer=TIMEOUT,
+            due=state.due,
+            round=state.round,
+            attempt=state.attempt,
+        )
+        return
+    d.emit(Kind.DOUBTED, step=path, code=code, reason=reason)
+    ask(d, step, path)
+    if step.in_doubt == WAIT:
+        no_answer(d, path)
 
 
 # -- beginning a step

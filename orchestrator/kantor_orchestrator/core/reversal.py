@@ -5,7 +5,8 @@ and of a single step in doubt or of which a compensation has been sent before. T
 a step's compensation waits until those of the steps after it are confirmed. One in doubt waits for its turn, too, but
 once it is sent it holds nobody up: its service may be down for hours.
 
-What a pivot has made final stays: a group whose pivot has succeeded is left alone.
+What a pivot has made final stays: a group whose pivot has succeeded is left alone, and one whose pivot's answer is awaited
+waits for it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,20 @@ def reverse(d: Decision) -> bool:
         # What is only observed is confirmed at once: that may be the next one's turn.
 
 
+def pivot_status(d: Decision, path: str, definition: str) -> StepStatus | None:
+    """Of a group's pivots: succeeded if one has; the status of one that may happen; None if there is a way back."""
+    assert d.saga is not None
+    found = None
+    for step in d.saga.children[definition]:
+        if step.pivot:
+            status = d.status(instance_of(step, path, definition))
+            if status is S.SUCCEEDED:
+                return status
+            if status is S.ACTIVE or (status is S.IN_DOUBT and not d.is_given_up(step, status)):
+                found = status
+    return found
+
+
 def is_open(d: Decision) -> bool:
     """Whether anything is to be reversed; nothing is sent."""
     return _Reversal(d, sends=False).run()
@@ -59,6 +74,13 @@ class _Reversal:
         self._saga = d.saga
 
     def run(self) -> bool:
+        if (
+            self._saga.compensation == SEQUENTIAL
+        ):  # also after one that was sent before a later step was heard of
+            self._waits = any(
+                state.status in (S.COMPENSATING, S.INCIDENT) and not state.doubtful
+                for state in self._d.txn.steps.values()
+            )
         self._group(ROOT, ROOT, self._d.txn.status in _BACKWARD, blocked=False)
         return self._open
 
@@ -66,19 +88,21 @@ class _Reversal:
         """The steps of a group, the last first; whether any of them holds up what comes before the group."""
         d, steps = self._d, self._d.txn.steps
         children = self._saga.children[definition]
-        if (
-            wanted
-            and path
-            and any(c.pivot and d.status(instance_of(c, path, definition)) is S.SUCCEEDED for c in children)
-        ):
+        pivot = pivot_status(d, path, definition) if wanted and path else None
+        if pivot is S.SUCCEEDED:
+            inside = f"{path}."  # what failed after it is a person's
+            self._open = self._open or any(i.step.startswith(inside) for i in d.txn.incidents)
             return False
+        if pivot is not None:  # nobody knows yet whether there is anything to reverse
+            self._open = True
+            return self._hold(True)
         holding: set[str] = set()
         composite = self._saga.steps.get(definition)
         chain = composite is not None and composite.in_order and composite.each is None
         for step in reversed(children):
             instance = instance_of(step, path, definition)
-            state = steps.get(instance)
-            if state is None:
+            # What a service did by itself may be known before the composite begins that it is in.
+            if instance not in steps and not step.steps:
                 continue
             later = holding if chain else holding & self._saga.later[step.path]
             waits = blocked or bool(later)
@@ -109,7 +133,7 @@ class _Reversal:
         d = self._d
         state = d.txn.steps[path]
         status = state.status
-        if status is S.IN_DOUBT and not d.is_given_up(step, status):
+        if status is S.ACTIVE or (status is S.IN_DOUBT and not d.is_given_up(step, status)):
             self._open = self._open or wanted  # it waits for its answer
             return False
         if step.compensation is None:

@@ -206,6 +206,12 @@ class Saga:
         return found
 
     @cached_property
+    def has_bound_members(self) -> bool:
+        """Whether there are members of an ``each`` with a pivot: such a one may go on when nobody needs it any more."""
+        each = {path for path, step in self.steps.items() if step.each is not None}
+        return any(step.pivot and step.parent in each for step in self.steps.values())
+
+    @cached_property
     def later(self) -> Mapping[str, frozenset[str]]:
         """By step: every step of the same composite that comes after it, directly or not."""
         found: dict[str, frozenset[str]] = {}

@@ -103,6 +103,11 @@ def _is_wanted(d: Decision, path: str) -> bool:
 # -- in doubt
 
 
+def no_answer(d: Decision, path: str) -> None:
+    """Nobody says whether a step happened that is waited for: a person can find out."""
+    d.incident("no_answer", f"{path}: nobody says whether it happened", path)
+
+
 def ask(d: Decision, step: Step, path: str) -> None:
     """Ask a step's service whether it happened, if the definition says how; again until it answers."""
     if step.ask is None:

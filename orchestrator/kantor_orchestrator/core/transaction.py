@@ -307,6 +307,8 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
         if t.status is Status.CLOSED:
             transaction.incidents = []
             transaction.reason = t.reason
+            for step in transaction.steps.values():  # nothing is sent again, nobody is given up on
+                step.timer, step.due = "", 0
     elif t.kind is Kind.REOPENED:
         transaction.ended_at, transaction.expires_at = 0, 0
         transaction.reason = t.reason
@@ -379,6 +381,8 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
         step.questions = t.attempt
     elif kind is Kind.FAILED or kind is Kind.DOUBTED:
         step.code, step.reason, step.ended_at = t.code, t.reason, t.at
+        if before is StepStatus.IN_DOUBT:  # now it is known
+            _resolve(transaction, t.step)
     elif kind is Kind.COMPENSATION_SENT:
         assert t.command is not None
         step.compensation_round, step.compensation_attempt = t.round, t.attempt

@@ -159,6 +159,8 @@ class TransactionRow:
             self._resolve(path)
         elif kind in (_FAILED, _DOUBTED):
             step.code, step.reason, step.ended_at = code, reason, at
+            if before == _IN_DOUBT:
+                self._resolve(path)
         elif kind == _COMPENSATION_SENT:
             step.compensation_attempts += 1
             step.compensation_started_at = step.compensation_started_at or at
