@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 
 from simulation.plan import plan
-from simulation.run import broken_by, report, run, shrink
+from simulation.run import report, run, shrink, verdicts
 
 #: Failures that are told in full: shrinking takes a while, and the next ones are mostly the same.
 _TOLD = 3
@@ -16,15 +15,13 @@ _TOLD = 3
 def main() -> int:
     first, count = int(os.environ.get("FIRST_SEED", "0")), int(os.environ.get("SEEDS", "1000"))
     failed = 0
-    # Spawned: nothing that a parent has open is shared.
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        for seed, broken in pool.imap_unordered(broken_by, range(first, first + count), chunksize=4):
-            if not broken:
-                continue
-            failed += 1
-            print(f"seed {seed}: {broken[0]}", flush=True)
-            if failed <= _TOLD:
-                print(report(shrink(run(plan(seed)))), flush=True)
+    for seed, broken in verdicts(range(first, first + count)):
+        if not broken:
+            continue
+        failed += 1
+        print(f"seed {seed}: {broken[0]}", flush=True)
+        if failed <= _TOLD:
+            print(report(shrink(run(plan(seed)))), flush=True)
     print(f"{count} seeds, {failed} failed")
     return 1 if failed else 0
 

@@ -6,28 +6,36 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
 from kantor.codec import Codec
-from kantor.envelope import shard_of
+from kantor.envelope import child_id, shard_of
 from kantor_orchestrator import topics
+from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import (
+    AFTER_PIVOT,
     ENDED,
     TIMED_OUT,
     IllegalTransition,
     Kind,
     Status,
-    StepStatus,
     Transaction,
     evolve,
 )
+from kantor_orchestrator.holds import ALL
 from kantor_orchestrator.shard import Shard
 from kantor_orchestrator.snapshots import transition_from
-from simulation.plan import INTAKES
+from simulation.judge import Judge
+from simulation.order import Order
+from simulation.plan import INTAKES, Told, instances
 from simulation.processes import SCHEMAS, EngineProcess
-from simulation.sagas import Shape
 from simulation.services import effects
-from simulation.world import World
+from simulation.view import ViewProcess, disagreements
+from simulation.world import ROUNDS, World
 
-_KNOWN = (StepStatus.SUCCEEDED, StepStatus.IN_DOUBT)
-_UNDER_WAY = (StepStatus.COMPENSATING, StepStatus.INCIDENT)
+#: The code of what a person vouches for.
+BY_HAND = "by_hand"
+#: Moves that one entry may make more than once.
+_SEVERAL = (Kind.IGNORED, Kind.KEPT)
+#: Moves of a transaction that stands still: what comes for it is kept.
+_STILL = (Kind.STARTED, Kind.KEPT, Kind.HELD, Kind.IGNORED, Kind.EXPIRED)
 
 
 def check(world: World) -> list[str]:
@@ -43,24 +51,41 @@ def check(world: World) -> list[str]:
 
 
 def all_or_nothing(world: World) -> Iterator[str]:
-    """An ended transaction has all effects, or none is left that can be compensated."""
+    """An ended transaction has all effects that it needs, or none is left that can be compensated."""
+    ledger, shape = world.ledger, world.plan.shape
     net: Counter[tuple[str, str]] = Counter()
-    for effect in effects(world.plan.shape, world.folder):
+    for effect in effects(shape, world.folder):
         net[effect.transaction, effect.step] += effect.change
+    answering = {step.name for step in shape.acting if step.transactional}
+    for answer in ledger.done():
+        if answer.step.partition("[")[0] in answering:
+            net[answer.transaction, answer.step] = 1
+    closed = {id_ for id_, moves in ledger.history.items() if moves[-1]["status"] == Status.CLOSED}
+    hands = {
+        (id_, move["step"])
+        for id_, moves in ledger.history.items()
+        for move in moves
+        if move["code"] == BY_HAND
+    }
     for one in world.plan.transactions:
-        found = world.ledger.transaction(one.id)
-        if found is None or found.status not in ENDED:
-            continue
-        for step in world.plan.shape.steps:
-            left = net[one.id, step.name]
-            if found.status is Status.COMPLETED and left != 1:
-                yield f"{one.id} is completed, but {step.name} has {left} effects"
-            if found.status is Status.COMPENSATED and step.is_compensated and left:
-                yield f"{one.id} is compensated, but {step.name} has {left} effects left"
+        judge = Judge(net, one.amount, one.lines, hands, closed, ROUNDS)
+        families = [(one.id, shape)]
+        for path, _, step in instances(shape.steps, one.lines):
+            if step.child is not None:
+                families += [(child_id(one.id, path, n), step.child) for n in range(1, ROUNDS)]
+        for id_, whose in families:
+            found = ledger.transaction(id_)
+            if found is not None and found.status is Status.COMPLETED:
+                for text in judge.missing(whose.steps, id_):
+                    yield f"{id_} is completed, but {text}"
+            elif found is not None and found.status is Status.COMPENSATED:
+                for text in judge.left(whose.steps, id_):
+                    yield f"{id_} is compensated, but {text}"
 
 
 def once(world: World) -> Iterator[str]:
-    """No effect twice, none reversed that was not there; no command and no move twice."""
+    """No effect twice, none reversed that was not there; no command and no move twice; what is delivered in Kafka
+    transactions is answered once for each record."""
     standing: Counter[tuple[str, str]] = Counter()
     for effect in effects(world.plan.shape, world.folder):
         key = effect.transaction, effect.step
@@ -75,52 +100,69 @@ def once(world: World) -> Iterator[str]:
         offsets = [move["journal_offset"] for move in moves]
         if offsets != sorted(offsets):
             yield f"{id_}: its history is not in the journal's order: {offsets}"
-        seen = Counter((move["journal_offset"], move["kind"], move["step"], move["at"]) for move in moves)
+        # A release looks at everything that has waited: several messages at once.
+        released = {move["journal_offset"] for move in moves if move["kind"] == Kind.RELEASED}
+        seen = Counter(
+            (move["journal_offset"], move["kind"], move["step"], move["at"])
+            for move in moves
+            if move["journal_offset"] not in released
+        )
         for move, count in seen.items():
-            if count > 1 and move[1] != Kind.IGNORED:
+            if count > 1 and move[1] not in _SEVERAL:
                 yield f"{id_}: {move} is in its history {count} times"
+    yield from _answered_once(world)
+
+
+def _answered_once(world: World) -> Iterator[str]:
+    answering = {step.name for step in world.plan.shape.acting if step.transactional}
+    if not answering:
+        return
+    records = world.ledger.records()
+    answers = Counter(
+        (answer.step, answer.cause)
+        for answer in world.ledger.done()
+        if answer.step.partition("[")[0] in answering and answer.place not in world.repeated
+    )
+    for (step, cause), count in answers.items():
+        if count > records[cause]:
+            yield f"{step} answered {cause} {count} times, which came {records[cause]} times"
 
 
 def reverse(world: World) -> Iterator[str]:
-    """A compensation is sent when those of all later steps that took effect are confirmed, and those in doubt are sent."""
-    compensated = {step.name for step in world.plan.shape.steps if step.is_compensated}
-    after = _after(world.plan.shape)
+    """A compensation is sent when those of all later steps that took effect are confirmed, and those in doubt are sent.
+    One after the other or all at once, where the saga says so."""
+    shapes = {one.name: one for one in world.plan.shape.family} | {"checkout": world.plan.shape}
     for id_, moves in world.ledger.history.items():
         found = Transaction(id_)
         for move in moves:
             transition = transition_from(move)
-            if transition.kind is Kind.COMPENSATION_SENT and transition.attempt == 1:
-                for later in sorted(after[transition.step] & compensated):
-                    state = found.steps.get(later)
-                    if state is None:
-                        continue
-                    held = state.status in _UNDER_WAY and not state.doubtful
-                    if state.status in _KNOWN or held:
-                        yield f"{id_}: {transition.step} is compensated while {later}, after it, is {state.status}"
+            is_first = transition.kind is Kind.COMPENSATION_SENT and transition.attempt == 1
+            if is_first and move["entry_kind"] != "act":
+                for text in Order(shapes[found.saga], found).broken_by(transition.step):
+                    yield f"{id_}: {text}"
             evolve(found, transition)
-
-
-def _after(shape: Shape) -> dict[str, set[str]]:
-    """By step: all that come after it, directly or not. (Not asked of the saga: that might be wrong.)"""
-    found: dict[str, set[str]] = {step.name: set() for step in shape.steps}
-    for step in shape.steps:  # in topological order
-        for earlier, later in found.items():
-            if earlier in step.after or later & set(step.after):
-                later.add(step.name)
-    return found
 
 
 def no_orphan(world: World) -> Iterator[str]:
     """Every transaction ends, or waits visibly for a person; and only for reasons that the plan gave."""
-    for one in world.plan.transactions:
-        if not world.ledger.is_settled(one.id):
-            found = world.ledger.transaction(one.id)
-            yield f"{one.id} is {found.status if found else 'unknown'} in the end, and waits for nobody"
+    steps = [step for one in world.plan.shape.family for step in one.every]
+    expected = {"compensation_failed"}
+    if any(step.pivot for step in steps):
+        expected.add(AFTER_PIVOT)
+    if any(step.in_doubt != "compensate" for step in steps):
+        expected.add("no_answer")
+    for id_ in world.transactions():
+        found = world.ledger.transaction(id_)
+        if not world.ledger.is_settled(id_):
+            yield f"{id_} is {found.status if found else 'unknown'} in the end, and waits for nobody"
             continue
-        found = world.ledger.transaction(one.id)
-        for incident in found.incidents if found else ():
-            if incident.kind != "compensation_failed":
-                yield f"{one.id} has an incident: {incident.kind}: {incident.reason}"
+        if found is None:  # closed long ago
+            continue
+        if found.status in ENDED and (timers_of(found) or found.incidents):
+            yield f"{id_} is {found.status}, but has {timers_of(found)} and {found.incidents}"
+        for incident in found.incidents:
+            if incident.kind not in expected:
+                yield f"{id_} has an incident: {incident.kind}: {incident.reason}"
 
 
 def same_state(world: World) -> Iterator[str]:
@@ -172,12 +214,47 @@ def _entries(world: World, position: int, live: Shard) -> list[int]:
     return [entry.offset() for entry in found if entry.key() is not None and entry.offset() < live.position]
 
 
+def same_view(world: World) -> Iterator[str]:
+    """What people are shown is what is: the view's database agrees with every transaction."""
+    for process in world.processes:
+        if isinstance(process, ViewProcess):
+            if process.is_behind:
+                yield "the view is behind in the end"
+                continue
+            told = {id_: world.ledger.folded(id_) for id_ in world.ledger.history}
+            yield from disagreements(process, told)
+
+
+def standstill(world: World) -> Iterator[str]:
+    """While a person holds a saga, its transactions make no move (section 7, rule 13)."""
+    for id_, moves in world.ledger.history.items():
+        acts = world.ledger.holds[shard_of(id_, world.shards)]
+        for move in moves:
+            held: set[str] = set()
+            for act in acts:
+                if act["journal_offset"] < move["journal_offset"] and act["kind"] == Kind.HELD:
+                    held.add(act["saga"])
+                elif act["journal_offset"] < move["journal_offset"] and act["kind"] == Kind.RELEASED:
+                    held.discard(act["saga"])
+            if held & {ALL, move["saga"]} and move["kind"] not in _STILL and move["code"] != "closed":
+                yield f"{id_} is held, but {move['kind']} {move['step']} (entry {move['journal_offset']})"
+
+
 def no_haste(world: World) -> Iterator[str]:
     """Lag never compensates (section 7, rule 7): where nothing but intake had trouble, nothing times out."""
-    if any(getattr(fault, "process", "") not in INTAKES for fault in world.plan.faults):
+    told = [fault for fault in world.plan.faults if not isinstance(fault, Told)]
+    if any(getattr(fault, "process", "") not in INTAKES for fault in told):
         return
     if world.plan.marker_lag or any(one.behaviours for one in world.plan.transactions):
         return
+    steps = {step.name: step for step in world.plan.shape.every}
+    if any(step.trigger and steps[step.trigger].guarded for step in steps.values()):
+        return  # what is skipped is never heard of
+    given = Counter(fault.transaction for fault in world.plan.faults if isinstance(fault, Told))
+    for one in world.plan.transactions:
+        wanted = sum(step.kind == "signal" for _, _, step in instances(world.plan.shape.steps, one.lines))
+        if given[one.id] < wanted:
+            return
     for id_, moves in world.ledger.history.items():
         for move in moves:
             if move["code"] in (TIMED_OUT, "expired"):
@@ -189,6 +266,8 @@ INVARIANTS: dict[str, Callable[[World], Iterator[str]]] = {
     "once": once,
     "reverse": reverse,
     "no orphan": no_orphan,
+    "standstill": standstill,
+    "same view": same_view,
     "same state": same_state,
     "no haste": no_haste,
 }

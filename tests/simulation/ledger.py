@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,14 @@ from kantor.testing import MemoryBroker
 from kantor.testing.log import Entry, Log
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.entry import timers_of
-from kantor_orchestrator.core.transaction import ENDED, Transaction, evolve
+from kantor_orchestrator.core.transaction import ENDED, Incident, Transaction, evolve
 from kantor_orchestrator.snapshots import transaction_from, transaction_record, transition_from
 from kantor_schemas import system
+from simulation.plan import label
 from simulation.processes import SCHEMAS
+
+#: Timers due later than this (ms) are nobody's who waits: a child is given all the time it takes.
+_LONG = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,17 @@ class Command:
     id: str
     type: str
     transaction: str
+    place: tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One answer of a service that says what it did."""
+
+    transaction: str
+    step: str  # its label
+    id: str
+    cause: str
     place: tuple[str, int, int]
 
 
@@ -37,6 +52,8 @@ class Ledger:
         self._positions: dict[Log, int] = {}
         #: By transaction: the records of its history.
         self.history: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        #: By shard: what people did to whole sagas.
+        self.holds: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
         #: By transaction: its last snapshot; None for a tombstone.
         self.snapshots: dict[str, bytes | None] = {}
         self.commands: list[Command] = []
@@ -63,7 +80,10 @@ class Ledger:
 
     def _take_history(self, entry: Entry) -> None:
         record = self._codec.decode(entry.value())
-        self.history[record["transaction_id"]].append(record)
+        if record["transaction_id"]:
+            self.history[record["transaction_id"]].append(record)
+        else:
+            self.holds[entry.partition()].append(record)
 
     def _take_state(self, entry: Entry) -> None:
         key = entry.key() or b""
@@ -95,11 +115,51 @@ class Ledger:
         return self._encode(transaction_record(transaction))
 
     def is_settled(self, id_: str) -> bool:
-        """It ended, or waits visibly for a person and for nothing else."""
+        """It ended, or waits visibly for a person and for nothing else, by itself or by way of a child."""
         moves = self.history.get(id_)
         if not moves:
             return False
         if moves[-1]["status"] in ENDED:
             return True
         found = self.transaction(id_)
-        return found is not None and bool(found.incidents) and not timers_of(found)
+        if found is None or any(due < found.updated_at + _LONG for due, *_ in timers_of(found)):
+            return False
+        return bool(found.incidents) or any(
+            child.parent == id_ and child.incidents and self.is_settled(child.id) for child in self._open()
+        )
+
+    def _open(self) -> list[Transaction]:
+        """The children that have not ended."""
+        found = [self.transaction(id_) for id_ in self.history]
+        return [one for one in found if one is not None and one.parent and one.status not in ENDED]
+
+    def incidents(self, id_: str) -> list[Incident]:
+        """What of a transaction waits for a person."""
+        found = self.transaction(id_)
+        return [] if found is None else found.incidents
+
+    def records(self) -> Counter[str]:
+        """By message id: how often it can be read."""
+        found: Counter[str] = Counter()
+        for name, topic in self._broker.topics.items():
+            for log in topic.logs if name.startswith(("evt.", "cmd.")) else ():
+                for entry in log.read(0, 1_000_000, 1e12, committed=True)[0]:
+                    found.update(
+                        (value or b"").decode() for key, value in entry.headers() or () if key == "ce_id"
+                    )
+        return found
+
+    def done(self) -> list[Done]:
+        """What services said that they did: the committed ``Done``, each as often as it can be read."""
+        found = []
+        for name, topic in self._broker.topics.items():
+            for log in topic.logs if name.startswith("evt.sim.") else ():
+                for entry in log.read(0, 1_000_000, 1e12, committed=True)[0]:
+                    headers = {key: (value or b"").decode() for key, value in entry.headers() or ()}
+                    if headers["ce_type"].endswith(".Done"):
+                        step = headers["ce_type"].split(".")[-2]
+                        item = self._codec.decode(entry.value())["item"]
+                        place = (entry.topic(), entry.partition(), entry.offset())
+                        cause, txn = headers["ce_causationid"], headers["ce_correlationid"]
+                        found.append(Done(txn, label(step, item), headers["ce_id"], cause, place))
+        return found

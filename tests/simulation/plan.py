@@ -6,14 +6,20 @@ fails. What is left of chance (whose turn it is, how much time passes) comes fro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from simulation.sagas import Shape, StepShape, checkout, generate
+from kantor.envelope import child_id
+from simulation.sagas import topics as topics_of
+from simulation.sagas import triggers
+from simulation.shapes import ACTING, Shape, StepShape, checkout, generate
 
 #: After this (s) nothing goes wrong any more: what is still open then must come to its end by itself.
 TROUBLE = 40.0
-ENGINES, INTAKES = ("engine-1", "engine-2"), ("intake-1", "intake-2")
+ENGINES, INTAKES, VIEW = ("engine-1", "engine-2"), ("intake-1", "intake-2"), "view"
+#: Items of an ``each`` at most.
+MOST_LINES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,43 @@ class Compact:
     at: float
 
 
-Fault = Crash | Fail | Freeze | Stall | Hold | Stop | Lag | Again | Compact
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A person does something to a transaction (``core.acts``), sensible or not."""
+
+    at: float
+    act: str
+    transaction: str
+    step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A person holds the saga ("": every one), and releases it later."""
+
+    at: float
+    seconds: float
+    saga: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The shop says something: that it cancels a transaction, or the signal that a step waits for."""
+
+    at: float
+    type: str
+    transaction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """The process's clock is wrong by so much (s)."""
+
+    process: str
+    seconds: float
+
+
+Fault = Crash | Fail | Freeze | Stall | Hold | Stop | Lag | Again | Compact | Act | Held | Told | Skew
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +159,19 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """One transaction: when it begins (s), and who behaves how (by step; else all goes well)."""
+    """One transaction: when it begins (s), and who behaves how (by label of the step; else all goes well). ``amount`` is
+    what guards ask about, ``lines`` how many items it has."""
 
     id: str
     at: float
     behaviours: tuple[tuple[str, Behaviour], ...] = ()
+    amount: int = 7
+    lines: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run."""
+    """One run. ``people``: what they do, one after the other, whenever all is quiet and something waits for them."""
 
     seed: int
     shape: Shape
@@ -136,55 +181,127 @@ class Plan:
     intakes: int = 2
     shared_home: bool = True
     marker_lag: float = 0.0  # s, at most
+    people: tuple[str, ...] = ()
+    view: bool = False
+
+
+def instances(
+    steps: tuple[StepShape, ...], lines: int, path: str = "", item: int = -1
+) -> Iterator[tuple[str, str, StepShape]]:
+    """Every instance of these steps and what is in them: its path, its label, its shape."""
+    for step in steps:
+        here = f"{path}.{step.name}" if path else step.name
+        yield here, label(step.name, item), step
+        for index in range(lines) if step.each else (None,):
+            inside = here if index is None else f"{here}[{index}]"
+            yield from instances(step.steps, lines, inside, item if index is None else index)
+
+
+def label(name: str, item: int) -> str:
+    return name if item < 0 else f"{name}[{item}]"
+
+
+#: Who is in trouble: all, or one kind of process alone. One thing at a time, because more would often hide what the first did.
+_FOCUS = {"all": 45, "engines": 15, "services": 12, "intakes": 8, "people": 12, "view": 8}
 
 
 def plan(seed: int, focus: str = "") -> Plan:
-    """The plan of a seed: always the same. ``focus`` is drawn unless given: trouble for all, for the engines, for the
-    services or for the intakes alone. One thing at a time, because more would often hide what the first did."""
+    """The plan of a seed: always the same. ``focus`` (see ``_FOCUS``) is drawn unless given."""
     random = Random(seed)
-    focus = focus or random.choices(["all", "engines", "services", "intakes"], [55, 20, 15, 10])[0]
-    shape = checkout() if random.random() < 0.25 else generate(random)
-    undisturbed = focus == "intakes"
+    focus = focus or random.choices(list(_FOCUS), list(_FOCUS.values()))[0]
+    shape = checkout() if random.random() < 0.12 else generate(random)
     transactions = tuple(
-        Started(
-            f"t{number}-{seed}",
-            random.choice([0.0, random.uniform(0, 5)]),
-            ()
-            if undisturbed
-            else tuple((step.name, b) for step in shape.steps if (b := _behaviour(random, step)) is not None),
-        )
+        _started(random, f"t{number}-{seed}", shape, undisturbed=focus == "intakes")
         for number in range(random.choice([1, 1, 2, 3, 5]))
     )
     engines, intakes = random.choice([1, 2, 2]), random.choice([1, 2])
     marker_lag = random.choice([0.0, 0.0, 0.05, 1.0])
-    services = [step.service for step in shape.steps]
+    services = list(shape.services)
+    faults: list[Fault] = []
     if focus == "all":
-        processes = [*ENGINES[:engines] * 2, *INTAKES[:intakes], *services]
-        topics = [topic for topic in shape.topics if not topic.startswith("dlq")]
-        count = random.choice([0, 1, 2, 3, 4, 6, 9])
-        faults = tuple(_fault(random, processes, topics) for _ in range(count))
+        view = random.random() < 0.3
+        processes = [*ENGINES[:engines] * 2, *INTAKES[:intakes], *services, *([VIEW] if view else [])]
+        topics = [topic for topic in topics_of(shape) if not topic.startswith("dlq")]
+        faults = [_fault(random, processes, topics) for _ in range(random.choice([0, 1, 2, 3, 4, 6, 9]))]
+        for process in dict.fromkeys(processes):
+            if random.random() < 0.1:
+                faults.append(Skew(process, random.choice([-1.5, -0.2, 0.2, 1.5])))
     else:
+        view = focus == "view"
         if focus == "engines":
             engines, processes = 2, list(ENGINES)
         elif focus == "intakes":
             intakes, processes, marker_lag = 2, list(INTAKES), 0.0
         else:
-            processes = services
-        count = random.choice([1, 1, 2, 3])
-        faults = tuple(_fault_of_process(random, random.choice(processes), shape) for _ in range(count))
-    return Plan(seed, shape, transactions, faults, engines, intakes, random.random() < 0.5, marker_lag)
+            processes = {"view": [VIEW], "people": [*ENGINES[:engines], *services]}.get(focus, services)
+        count = random.choice([1, 1, 2, 3]) - (focus == "people")
+        faults = [
+            _fault_of_process(random, random.choice(processes), shape)
+            for _ in range(count if processes else 0)
+        ]
+    if focus == "people" or (focus in ("all", "view") and random.random() < 0.3):
+        faults += _people(random, shape, transactions)
+    faults += _signals(random, shape, transactions, undisturbed=focus == "intakes")
+    people = random.choice([(), (), ("retry",), ("retry", "skip"), ("skip",), ("retry", "close"), ("close",)])
+    home, lag = random.random() < 0.5, marker_lag
+    return Plan(seed, shape, transactions, tuple(faults), engines, intakes, home, lag, people, view)
+
+
+def _started(random: Random, id_: str, shape: Shape, *, undisturbed: bool) -> Started:
+    at = random.choice([0.0, random.uniform(0, 5)])
+    amount, lines = random.randint(1, 10), random.choice([0, 1, 2, 2, MOST_LINES])
+    found: dict[str, Behaviour] = {}
+    for one in shape.family:
+        for _, name, step in instances(one.steps, lines):
+            behaviour = None if undisturbed or step.kind not in ACTING else _behaviour(random, step)
+            if behaviour is not None:
+                found[name] = behaviour
+    return Started(id_, at, tuple(found.items()), amount, lines)
 
 
 def _behaviour(random: Random, step: StepShape) -> Behaviour | None:
-    if random.random() < 0.6:
+    if random.random() < 0.65:
         return None
     return Behaviour(
         declines=random.random() < 0.25,
-        silent=random.random() < 0.1 and step.kind == "command",
-        retryable=random.choice([0, 0, 0, 1, 2, 5]),
+        silent=random.random() < 0.15 and step.kind == "command" and not step.transactional,
+        # A service that could not act may do so when the command is delivered once more, which nobody can fence.
+        retryable=random.choice([0, 0, 0, 1, 2, 5]) * (not step.pivot),
         broken=random.random() < 0.08,
         reverse_retryable=random.choice([0, 0, 1, 3]),
     )
+
+
+def _people(random: Random, shape: Shape, transactions: tuple[Started, ...]) -> Iterator[Fault]:
+    """People who act while everything is under way."""
+    for _ in range(random.choice([1, 2, 3])):
+        at, one = random.uniform(0, random.choice([3, 15])), random.choice(transactions)
+        if random.random() < 0.35:
+            seconds = random.choice([0.5, 3.0, 12.0])
+            yield Held(at, seconds, random.choice(["", "checkout" if shape.example else "sim"]))
+            continue
+        places = [(one.id, path) for path, _, _ in instances(shape.steps, one.lines)]
+        for path, _, step in instances(shape.steps, one.lines):
+            if step.child is not None:
+                places += [(child_id(one.id, path, 1), inner.name) for inner in step.child.steps]
+        transaction, step_path = random.choice(places)
+        act = random.choice(["retry", "retry", "skip", "skip", "cancel", "compensate", "close", "signal"])
+        yield Act(at, act, transaction, step_path if act in ("retry", "skip", "signal") else "")
+
+
+def _signals(
+    random: Random, shape: Shape, transactions: tuple[Started, ...], *, undisturbed: bool
+) -> Iterator[Fault]:
+    for one in transactions:
+        for path, _, step in instances(shape.steps, one.lines):
+            if step.kind == "signal" and (undisturbed or random.random() < 0.8):
+                at = one.at + random.uniform(0, 1 if undisturbed else step.timeout * 1.5)
+                if random.random() < 0.5 or undisturbed:
+                    yield Told(at, f"{step.service}.Given", one.id)
+                else:
+                    yield Act(at, "signal", one.id, path)
+        if shape.cancel_until and not undisturbed and random.random() < 0.5:
+            yield Told(one.at + random.choice([0.0, random.uniform(0, 12)]), "sim.shop.Cancelled", one.id)
 
 
 def _fault_of_process(random: Random, process: str, shape: Shape) -> Fault:
@@ -208,8 +325,10 @@ def _read_by(process: str, shape: Shape) -> list[str]:
     if process in ENGINES:
         return ["sys.kantor.journal"]
     if process in INTAKES:
-        return [topic for topic in shape.topics if topic.startswith("evt.")]
-    return [topic for topic in shape.topics if topic in shape.triggers(process)]
+        return [topic for topic in topics_of(shape) if topic.startswith("evt.")]
+    if process == VIEW:
+        return ["sys.kantor.history", "sys.kantor.journal"]
+    return [topic for topic in topics_of(shape) if topic in triggers(shape, process)]
 
 
 def _fault(random: Random, processes: list[str], topics: list[str]) -> Fault:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from prometheus_client import CollectorRegistry
 
 from kantor import Service
+from kantor.clock import Clock
 from kantor.codec import MemorySchemas
 from kantor.errors import KafkaUnavailableError, KantorError
 from kantor.inbox import Inbox
@@ -103,10 +104,25 @@ class Steps(Executor):
                 step.run()
 
 
+class Skewed:
+    """The clock of a machine that is wrong about what time it is, not about how fast it passes."""
+
+    __slots__ = ("_ahead", "_clock", "monotonic", "sleep")
+
+    def __init__(self, clock: VirtualClock, ahead: float) -> None:
+        self._clock = clock
+        self._ahead = int(ahead * 1000)
+        self.monotonic = clock.monotonic
+        self.sleep = clock.sleep
+
+    def now(self) -> int:
+        return self._clock.now() + self._ahead
+
+
 class VirtualStop(threading.Event):
     """Waiting for it lets virtual time pass."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
 
@@ -121,7 +137,7 @@ class Process:
     def __init__(self, world: World, name: str) -> None:
         self.world = world
         self.name = name
-        self.clock = world.clock
+        self.clock = Skewed(world.clock, world.skews.get(name, 0.0))
         self.calls = 0
         self.crashes = sorted(world.crashes.get(name, ()), key=lambda crash: crash.call)
         self.stalls = sorted(world.stalls.get(name, ()), key=lambda stall: stall.call)
@@ -131,7 +147,7 @@ class Process:
         self.fails = sorted(world.fails.get(name, ()))
         self.clients: MemoryClients = world.broker.clients(self)
         self.steps = Steps()
-        self.stop = VirtualStop(world.clock)
+        self.stop = VirtualStop(self.clock)
         self.runs = False
         #: Not before this moment (monotonic, s).
         self.wakes_at = 0.0
@@ -355,8 +371,7 @@ class ServiceProcess(Process):
         self._inbox: Inbox | None = None
 
     def _start(self) -> None:
-        assert self._service.store is not None
-        if self._inbox is None:
+        if self._inbox is None and self._service.store is not None:
             self._inbox = self._service.store.open()
         self._session = Session(
             self._service,
@@ -364,7 +379,7 @@ class ServiceProcess(Process):
             SCHEMAS,
             SERVICE_METRICS,
             self._inbox,
-            instance="",
+            instance="1",
             stop=self.stop,
             clock=self.clock,
         )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simulation.invariants import check
 from simulation.plan import Plan, plan
+from simulation.shapes import ACTING, StepShape
 from simulation.world import World
+
+_WORDS = ("guarded", "optional", "pivot", "transactional", "each", "in_order", "settle")
 
 #: Runs at most while a failure is made smaller.
 _TRIES = 150
@@ -45,6 +50,13 @@ def run(found: Plan) -> Verdict:
 def broken_by(seed: int) -> tuple[int, tuple[str, ...]]:
     """A seed, and the invariants that it breaks: what one process of many is asked."""
     return seed, run(plan(seed)).broken
+
+
+def verdicts(seeds: Iterable[int]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Each of these seeds with the invariants that it breaks, as they come: a process for each core. They are spawned, so
+    that nothing is shared that a parent has open."""
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        yield from pool.imap_unordered(broken_by, seeds, chunksize=8)
 
 
 def _run(plan: Plan, folder: Path) -> Verdict:
@@ -125,27 +137,41 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
             )
     if plan.marker_lag:
         yield replace(plan, marker_lag=0.0)
+    if plan.people:
+        yield replace(plan, people=plan.people[:-1])
+    if plan.view:
+        yield replace(plan, view=False)
 
 
 def report(verdict: Verdict) -> str:
     """A failure as a person reads it."""
     plan = verdict.plan
-    steps = [
-        f"  step {s.name}: {s.kind} of {s.service} after {list(s.after)}, timeout {s.timeout} s, attempts {s.attempts},"
-        f" {'compensated' if s.is_compensated else 'not compensated'}"
-        for s in plan.shape.steps
-    ]
     lines = [
         f"seed {plan.seed}: {len(verdict.broken)} broken",
         *(f"  {text}" for text in verdict.broken[:6]),
         (
             f"saga: {'checkout' if plan.shape.example else 'generated'}, deadline {plan.shape.deadline} s,"
-            f" {plan.engines} engines, {plan.intakes} intakes"
+            f" {plan.shape.compensation}, {plan.engines} engines, {plan.intakes} intakes"
         ),
-        *steps,
+        *_steps(plan.shape.steps, "  "),
         *(f"  {one}" for one in plan.transactions),
         *(f"  {fault}" for fault in plan.faults),
         "story:",
         *(f"  {line}" for line in verdict.story[-120:]),
     ]
     return "\n".join(lines)
+
+
+def _steps(steps: tuple[StepShape, ...], indent: str) -> Iterator[str]:
+    for step in steps:
+        words = [word for word in _WORDS if getattr(step, word)]
+        if step.kind in ACTING and not step.is_compensated:
+            words.append("not compensated")
+        facts = [f"after {', '.join(step.after)}"] if step.after else []
+        facts += [f"on {step.trigger or 'the start'}"] if step.kind == "event" else []
+        facts += [f"{step.timeout} s"] if step.timeout else []
+        facts += [f"{step.attempts} attempts"] if step.attempts > 1 else []
+        facts += [f"need {step.need}"] if step.need else []
+        facts += [f"in doubt {step.in_doubt}"] if step.in_doubt != "compensate" else []
+        yield f"{indent}{step.name}: {', '.join([step.kind, *facts, *words])}"
+        yield from _steps(step.steps or (step.child.steps if step.child else ()), f"{indent}  ")

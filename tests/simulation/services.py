@@ -1,7 +1,8 @@
 """The services of a run: the kit's real code with an SQLite store, and handlers that behave as the plan says.
 
 Every effect is a row in the service's own database, written in the SQL transaction of the kit's inbox: ``(transaction,
-step, change, moment)``. No constraint hides a second one.
+step's label, change, moment)``. No constraint hides a second one. A service that delivers in Kafka transactions has no
+store: its effect is its answer.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from typing import Any, ClassVar, Self
 from kantor import Context, Message, Retryable, Service, SqliteStore
 from kantor.handlers import Handler
 from kantor_examples.checkout import inventory, messages, payment, shipping
-from simulation.plan import Behaviour
-from simulation.sagas import START, Shape, StepShape, schema
+from simulation.plan import Behaviour, Started, label
+from simulation.sagas import cause, schema, topic_of
+from simulation.shapes import ACTING, Shape, StepShape
 
 _EFFECTS = """
 CREATE TABLE IF NOT EXISTS sim_effects (txn TEXT, step TEXT, change INTEGER, moment INTEGER);
+CREATE TABLE IF NOT EXISTS sim_denied (txn TEXT, step TEXT);
 """
 
-#: Who behaves how: (transaction, step) -> behaviour.
+#: Who behaves how: (transaction, label of the step) -> behaviour. Of a child, the transaction is the one it belongs to.
 Behaviours = Mapping[tuple[str, str], Behaviour]
 
 
@@ -34,6 +37,7 @@ class Stage:
 
     behaviours: Behaviours
     moment: Callable[[str], int]
+    roots: Mapping[str, str]  # by child: the transaction that it belongs to
     tries: dict[tuple[str, str, int], int] = dataclasses.field(default_factory=dict)
 
 
@@ -45,39 +49,49 @@ class _Body:
 
     order_id: str
     amount: int = 0
+    item: int = -1
+    lines: int = 0
 
     def to_avro(self) -> dict[str, Any]:
-        return {"order_id": self.order_id, "amount": self.amount}
+        found = {"order_id": self.order_id, "amount": self.amount, "item": self.item}
+        if self.TYPE.endswith(".Begun"):
+            found["lines"] = [f"line {number}" for number in range(self.lines)]
+        return {field["name"]: found[field["name"]] for field in self.SCHEMA["fields"]}
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Self:
-        return cls(order_id=value["order_id"], amount=value.get("amount", 0))
+        return cls(order_id=value["order_id"], amount=value.get("amount", 0), item=value.get("item", -1))
 
 
 @cache
 def message(type_: str) -> type[_Body]:
     """The class of a generated message."""
-    space, _, name = type_.rpartition(".")
-    is_command = name in ("Do", "Reverse")
-    topic = f"{'cmd' if is_command else 'evt'}.{space}.v1"
+    topic = topic_of(type_)
     facts = {"TYPE": type_, "TOPIC": topic, "SCHEMA": schema(type_, topic)}
-    return type(name, (_Body,), facts)
+    return type(type_.rpartition(".")[2], (_Body,), facts)
 
 
-def start_message(shape: Shape, id_: str, behaviours: Behaviours) -> Message:
+def start_message(shape: Shape, one: Started) -> Message:
     """What starts a transaction. The example's services decide by its content."""
     if not shape.example:
-        return message(START)(order_id=id_, amount=7)
-    declines = {step for (txn, step), found in behaviours.items() if txn == id_ and found.declines}
+        return message(shape.starts_on)(order_id=one.id, amount=one.amount, lines=one.lines)
+    declines = {step for step, found in one.behaviours if found.declines}
     sku = "graphics-card" if "stock" in declines else "piano" if "shipping" in declines else "laptop"
     customer = "oliver" if "payment" in declines else "ada"
-    return messages.OrderPlaced(order_id=id_, customer_id=customer, sku=sku, quantity=1, amount_cents=129_900)
+    return messages.OrderPlaced(
+        order_id=one.id, customer_id=customer, sku=sku, quantity=1, amount_cents=129_900
+    )
 
 
 def services(shape: Shape, folder: Path, stage: Stage) -> dict[str, Service]:
     """By name, each with a database of its own in ``folder``."""
     if not shape.example:
-        return {step.service: _generated(shape, step, folder, stage) for step in shape.steps}
+        return {
+            step.service: _generated(one, step, folder, stage)
+            for one in shape.family
+            for step in one.every
+            if step.kind in ACTING
+        }
     found = {}
     for module, name, step in (
         (inventory, "inventory", "stock"),
@@ -95,29 +109,49 @@ def _store(folder: Path, name: str, more: str = "") -> SqliteStore:
 
 
 def _generated(shape: Shape, step: StepShape, folder: Path, stage: Stage) -> Service:
-    service = Service(step.service, store=_store(folder, step.service), retry_events_for=0.05)
-    done, refused = message(f"{step.service}.Done"), message(f"{step.service}.Refused")
-    triggers = {other.name: other for other in shape.steps}
-    if step.kind == "command":
-        cause = message(f"{step.service}.Do")
+    if step.transactional:
+        service = Service(step.service, transactional=True, retry_events_for=0.05)
     else:
-        cause = message(f"{triggers[step.trigger].service}.Done" if step.trigger else START)
+        service = Service(step.service, store=_store(folder, step.service), retry_events_for=0.05)
+    done, refused = message(f"{step.service}.Done"), message(f"{step.service}.Refused")
+    is_command = step.kind == "command"
+    begins = message(f"{step.service}.Do" if is_command else cause(shape, step))
 
     def act(found: Any) -> Any:
-        return done(order_id=found.order_id, amount=found.amount)
+        return done(order_id=found.order_id, amount=found.amount, item=found.item)
 
-    act.__annotations__ = {"found": cause, "return": done | refused}
-    declare = service.handles if step.kind == "command" else service.on
-    declare(cause, declines=[refused])(act)
+    act.__annotations__ = {"found": begins, "return": done | refused}
+    declare = service.handles if is_command else service.on
+    declare(begins, declines=[refused])(act)
     if step.is_compensated:
         reverse, reversed_ = message(f"{step.service}.Reverse"), message(f"{step.service}.Reversed")
 
         def undo(found: Any) -> Any:
-            return reversed_(order_id=found.order_id, amount=found.amount)
+            return reversed_(order_id=found.order_id, amount=found.amount, item=found.item)
 
         undo.__annotations__ = {"found": reverse, "return": reversed_}
         service.handles(reverse, reverses=act)(undo)
-    return _watched(service, step.name, stage, declines=True)
+    service = _watched(service, step.name, stage, declines=True)
+    if step.in_doubt == "ask":
+        _answers_questions(service, step, done, refused)
+    return service
+
+
+def _answers_questions(service: Service, step: StepShape, done: Any, refused: Any) -> None:
+    """Whether it has acted. Who was told "no" can rely on it: it will not act later either."""
+    question = message(f"{step.service}.Ask")
+
+    def told(found: Any, context: Context) -> Any:
+        which = (context.transaction_id, label(step.name, found.item))
+        (acted,) = context.db.execute(
+            "SELECT coalesce(sum(change), 0) FROM sim_effects WHERE txn = ? AND step = ?", which
+        ).fetchone()
+        if not acted:
+            context.db.execute("INSERT INTO sim_denied VALUES (?, ?)", which)
+        return (done if acted else refused)(order_id=found.order_id, amount=found.amount, item=found.item)
+
+    told.__annotations__ = {"found": question, "context": Context, "return": done | refused}
+    service.handles(question, declines=[refused])(told)
 
 
 def _watched(service: Service, step: str, stage: Stage, *, declines: bool) -> Service:
@@ -140,20 +174,23 @@ def _watch(
 ) -> Callable[..., Any]:
     def function(found: Any, context: Context) -> Any:
         txn = context.transaction_id
-        behaviour = stage.behaviours.get((txn, step), _GOOD)
+        place = label(step, getattr(found, "item", -1))
+        behaviour = stage.behaviours.get((stage.roots.get(txn, txn), place), _GOOD)
         left = behaviour.retryable if change > 0 else behaviour.reverse_retryable
         if left:
             # Not in the database, where a failure leaves no trace.
-            count = stage.tries[txn, step, change] = stage.tries.get((txn, step, change), 0) + 1
+            count = stage.tries[txn, place, change] = stage.tries.get((txn, place, change), 0) + 1
             if count <= left:
                 raise Retryable("try again")
-        if change > 0 and declines and behaviour.declines:
-            return next(iter(handler.declines))(order_id=found.order_id)  # type: ignore[call-arg]
+        db = None if service.store is None else context.db
+        if change > 0 and declines and (behaviour.declines or _is_denied(db, txn, place)):
+            return next(iter(handler.declines))(order_id=found.order_id, item=found.item)  # type: ignore[call-arg]
         arguments = (found, context) if handler.wants_context else (found,)
         answer = handler.function(*arguments)
         if type(answer) not in handler.declines:
             moment = stage.moment(service.name)
-            context.db.execute("INSERT INTO sim_effects VALUES (?, ?, ?, ?)", (txn, step, change, moment))
+            if db is not None:
+                db.execute("INSERT INTO sim_effects VALUES (?, ?, ?, ?)", (txn, place, change, moment))
             if change > 0 and behaviour.broken:
                 raise ValueError("broken after it acted")
             if change > 0 and behaviour.silent:
@@ -162,6 +199,14 @@ def _watch(
 
     function.__name__ = handler.name
     return function
+
+
+def _is_denied(db: sqlite3.Connection | None, txn: str, place: str) -> bool:
+    """Whether somebody was told that this never happened."""
+    if db is None:
+        return False
+    query = "SELECT 1 FROM sim_denied WHERE txn = ? AND step = ?"
+    return db.execute(query, (txn, place)).fetchone() is not None
 
 
 _GOOD = Behaviour()
@@ -178,9 +223,9 @@ class Effect:
 
 
 def effects(shape: Shape, folder: Path) -> list[Effect]:
-    """All that is committed, in the order in which it happened."""
+    """All that is committed in the services' databases, in the order in which it happened."""
     found = []
-    for service in sorted({step.service for step in shape.steps}):
+    for service in sorted(set(shape.services)):
         path = folder / f"{service}.db"
         if not path.exists():
             continue

@@ -7,45 +7,71 @@ run, to the last byte.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from kantor import Message
 from kantor.clients import TopicSpec
 from kantor.codec import Codec
+from kantor.envelope import child_id, shard_of
 from kantor.testing import MemoryBroker, VirtualClock
 from kantor.testing.log import Partition
 from kantor.writing import Writer
-from kantor_orchestrator import topics
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.holds import HOLD, RELEASE
 from simulation import services as acting
 from simulation.ledger import Ledger
 from simulation.plan import (
     ENGINES,
     INTAKES,
     TROUBLE,
+    VIEW,
+    Act,
     Again,
     Compact,
     Crash,
     Fail,
     Freeze,
+    Held,
     Hold,
     Lag,
     Plan,
+    Skew,
     Stall,
     Started,
     Stop,
+    Told,
+    instances,
 )
 from simulation.processes import SCHEMAS, EngineProcess, IntakeProcess, Process, ServiceProcess
 from simulation.sagas import definitions
+from simulation.sagas import topics as topics_of
+from simulation.view import ViewProcess
 
 SHARDS = 2
+#: How often a person may have retried a saga step: its children are known that far.
+ROUNDS = 5
 #: Seconds after the trouble by which everything must have ended: several times what a plan's failures make it wait.
 PATIENCE = 400.0
 #: Seconds for which nothing happens before it counts as over: late timers and watermarks have come by then.
 _QUIET = 4.0
 #: Seconds that an idle world jumps ahead, at first and at most.
-_JUMP, _LONGEST_JUMP = 0.005, 0.5
+_JUMP, _LONGEST_JUMP = 0.005, 1.0
+#: Turns without any effect after which everybody is asked once whether there is anything to do.
+_IDLE = 3
 #: Turns in one run, in case something goes round in circles.
 _MOST_TURNS = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A person lets the saga ("": every one) go on."""
+
+    saga: str
+
+
+Happening = Freeze | Stop | Again | Compact | Started | Act | Held | Told | Release
 
 
 class World:
@@ -67,15 +93,30 @@ class World:
         self.stalls: defaultdict[str, list[Stall]] = defaultdict(list)
         self._holds: defaultdict[str, list[Hold]] = defaultdict(list)
         self._lags: defaultdict[str, list[Lag]] = defaultdict(list)
-        self._due: list[tuple[float, int, Freeze | Stop | Again | Compact | Started]] = []
+        self.skews: dict[str, float] = {}
+        self._due: list[tuple[float, int, Happening]] = []
         self._calm_at = 0.0
         self._moments = 0
         self._turns, self._version, self._idle, self._jump = 0, -1, 0, _JUMP
+        #: Who has still to be asked before time jumps.
+        self._round: list[Process] = []
         self._plan_faults()
         behaviours = {(one.id, step): found for one in plan.transactions for step, found in one.behaviours}
-        self._stage = acting.Stage(behaviours, self._moment)
+        #: By child: the transaction of the plan that it belongs to.
+        self.roots: dict[str, str] = {
+            child_id(one.id, path, number): one.id
+            for one in plan.transactions
+            for path, _, step in instances(plan.shape.steps, one.lines)
+            if step.child is not None
+            for number in range(1, ROUNDS)
+        }
+        self._people = list(plan.people)
+        self._ids = {one.id for one in plan.transactions}
+        self._acts = 0
+        self._stage = acting.Stage(behaviours, self._moment, self.roots)
         self._create_topics()
         self.processes = self._processes()
+        self._by_name = {process.name: process for process in self.processes}
         self._starter = Writer("shop" if plan.shape.example else "sim.shop", Codec(SCHEMAS))
         self._calm = self.broker.clients()
         self._producer = self._calm.producer("shop")
@@ -95,8 +136,12 @@ class World:
             elif isinstance(fault, Lag):
                 self._lags[fault.topic].append(fault)
                 self._calm_at = max(self._calm_at, fault.until + fault.seconds)
+            elif isinstance(fault, Skew):
+                self.skews[fault.process] = fault.seconds
             else:
                 self._due.append((fault.at, number, fault))
+                if isinstance(fault, Held):
+                    self._due.append((fault.at + fault.seconds, number, Release(fault.saga)))
         for number, one in enumerate(self.plan.transactions):
             self._due.append((one.at, -1 - number, one))
         self._due.sort(key=lambda due: due[:2], reverse=True)
@@ -104,7 +149,7 @@ class World:
     def _create_topics(self) -> None:
         for spec in topics.specs(SHARDS, 1 << 20):
             self.broker.create_topic(spec)
-        for name in self.plan.shape.topics:
+        for name in topics_of(self.plan.shape):
             self.broker.create_topic(TopicSpec(name, 1 + len(name) % 2))
 
     def _processes(self) -> list[Process]:
@@ -115,6 +160,8 @@ class World:
         found += [IntakeProcess(self, name) for name in INTAKES[: plan.intakes]]
         for service in acting.services(plan.shape, self.folder, self._stage).values():
             found.append(ServiceProcess(self, service))
+        if plan.view:
+            found.append(ViewProcess(self, VIEW, self.folder, definitions(plan.shape)))
         return found
 
     # -- what processes ask
@@ -123,8 +170,7 @@ class World:
         self.notes.append((self.clock.monotonic(), text))
 
     def _moment(self, service: str) -> int:
-        process = next(p for p in self.processes if p.name == service)
-        process.before("handle")
+        self._process(service).before("handle")
         self._moments += 1
         return self._moments
 
@@ -164,7 +210,9 @@ class World:
             elif not quiet_since:
                 quiet_since = now
             elif now - quiet_since > _QUIET:
-                return
+                if not self._people_come():
+                    return
+                quiet_since = 0.0
 
     def stand_still(self, process: Process, seconds: float) -> None:
         """The others go on; a process is in the middle of a call, and does not know."""
@@ -179,17 +227,28 @@ class World:
         now = self.clock.monotonic()
         while self._due and self._due[-1][0] <= now:
             self._happen(self._due.pop()[2])
-        able = [process for process in self.processes if process.can_run]
-        if able:
-            self.random.choice(able).turn()
+        if self._round:
+            process = self._round.pop()
+            if process.can_run:
+                process.turn()
+        else:
+            able = [process for process in self.processes if process.can_run]
+            if able:
+                self.random.choice(able).turn()
         self.clock.sleep(0.0002 + self.random.random() * 0.002)
         if self.broker.version != self._version:
             self._version, self._idle = self.broker.version, 0
+            self._round.clear()
             self._jump = max(_JUMP, self._jump / 4)
             return False
         self._idle += 1
-        if self._idle < 3 * len(able):
+        if self._round or self._idle < _IDLE:
             return False
+        if self._idle == _IDLE:  # it looks as if nobody had anything to do: ask each of them once
+            self._round = [process for process in self.processes if process.can_run]
+            self.random.shuffle(self._round)
+            if self._round:
+                return False
         self._idle = 0
         self.clock.sleep(self._jump)
         self._jump = min(self._jump * 2, _LONGEST_JUMP)
@@ -204,18 +263,43 @@ class World:
             return False
         if any(shard.pending or shard.batch or shard.committing for shard in shards):
             return False
+        if any(isinstance(p, ViewProcess) and p.is_behind for p in self.processes):
+            return False
         self.ledger.read()
-        return all(self.ledger.is_settled(one.id) for one in self.plan.transactions)
+        return all(self.ledger.is_settled(id_) for id_ in self.transactions())
 
-    def _happen(self, what: Freeze | Stop | Again | Compact | Started) -> None:
+    def transactions(self) -> list[str]:
+        """Those of the plan, and the children that were begun."""
+        return list(dict.fromkeys([*(one.id for one in self.plan.transactions), *self.ledger.history]))
+
+    def _people_come(self) -> bool:
+        """All is quiet: whoever must care for what waits for a person does the next thing. Whether there was any."""
+        waiting = [id_ for id_ in self.transactions() if self.ledger.incidents(id_)]
+        if not self._people or not waiting:
+            return False
+        act = self._people.pop(0)
+        for id_ in waiting:
+            places = [""] if act == "close" else sorted({i.step for i in self.ledger.incidents(id_)})
+            for step in places:
+                self._act(act, id_, step)
+        return True
+
+    def _happen(self, what: Happening) -> None:
         now = self.clock.monotonic()
         if isinstance(what, Started):
             self.note(f"{what.id} begins")
-            message = acting.start_message(self.plan.shape, what.id, self._stage.behaviours)
-            self._starter.learn(type(message))
-            payload = self._starter.encode(message, self.clock.now())
-            self._producer.produce(*self._starter.start(payload, what.id, 0))
-            self._producer.flush()
+            self._say(acting.start_message(self.plan.shape, what), what.id)
+        elif isinstance(what, Told) and what.transaction not in self._ids:
+            pass  # of one that was taken out, while a failure is made smaller
+        elif isinstance(what, Told):
+            self.note(f"{what.transaction}: the shop says {what.type}")
+            self._say(acting.message(what.type)(order_id=what.transaction), what.transaction)
+        elif isinstance(what, Act):
+            self._act(what.act, what.transaction, what.step)
+        elif isinstance(what, Held):
+            self._act_on_all(HOLD, what.saga)
+        elif isinstance(what, Release):
+            self._act_on_all(RELEASE, what.saga)
         elif isinstance(what, Freeze):
             self.note(f"{what.process} is frozen for {what.seconds} s")
             self._process(what.process).freeze(now + what.seconds)
@@ -227,8 +311,30 @@ class World:
         else:
             self.broker.compact(topics.STATE)
 
+    def _say(self, message: Message, transaction: str) -> None:
+        self._starter.learn(type(message))
+        payload = self._starter.encode(message, self.clock.now())
+        self._producer.produce(*self._starter.start(payload, transaction, 0))
+        self._producer.flush()
+
+    def _act(self, act: str, transaction: str, step: str) -> None:
+        """As ``kantor_orchestrator.acts`` writes it."""
+        self.note(f"{transaction}: ada wants to {act} {step}".rstrip())
+        self._write(act, step, "", transaction.encode(), shard_of(transaction, SHARDS))
+
+    def _act_on_all(self, act: str, saga: str) -> None:
+        self.note(f"ada wants to {act} {saga or 'everything'}")
+        for shard in range(SHARDS):
+            self._write(act, "", saga, None, shard)
+
+    def _write(self, act: str, step: str, saga: str, key: bytes | None, shard: int) -> None:
+        self._acts += 1
+        entry = journal.Act(f"act-{self._acts}", act, "ada", "she knows why", step, {}, saga)
+        self._producer.produce(topics.JOURNAL, entry.dump(), key, journal.ACT_HEADERS, shard)
+        self._producer.flush()
+
     def _process(self, name: str) -> Process:
-        return next(process for process in self.processes if process.name == name)
+        return self._by_name[name]
 
     def _repeat(self, fault: Again) -> None:
         logs = self.broker.topics[fault.topic].logs

@@ -247,7 +247,7 @@ class MemoryBroker:
                 self._end(owner, aborted=True)
         if any(clients.silent_since is not None for clients in self._processes):
             for group in self.groups.values():
-                group.expel(now, self.counts())
+                group.expel(now, self.counts)
             self._processes = [one for one in self._processes if not one.is_forgotten(now)]
 
     # -- groups

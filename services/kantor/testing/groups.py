@@ -66,8 +66,8 @@ class Group:
             member.owned.clear()
             self.rebalance(counts)
 
-    def expel(self, now: float, counts: dict[str, int]) -> None:
-        """Members that were silent for too long lose everything."""
+    def expel(self, now: float, counts: Callable[[], dict[str, int]]) -> None:
+        """Members that were silent for too long lose everything. ``counts`` is asked only then."""
         gone = [
             member
             for member in self.members.values()
@@ -77,7 +77,7 @@ class Group:
             member.is_lost = True
             del self.members[member.id]
         if gone:
-            self.rebalance(counts)
+            self.rebalance(counts())
 
     def rebalance(self, counts: dict[str, int]) -> None:
         """A new generation: who shall have what."""
