@@ -257,7 +257,7 @@ MUTATIONS = (
     Mutation("intake commits before it journals", (Intake, "_journal", _commit_first), _near(26), "all"),
     Mutation("the inbox forgets its answers", (Inbox, "answers", _no_memory), _near(60)),
     Mutation("what never happened is reversed", (Inbox, "action", _always_reversible), _near(5)),
-    Mutation("a fact told twice is two facts", (Incoming, "key", _answers_are_new), _near(17), "services"),
+    Mutation("a fact told twice is two facts", (Incoming, "key", _answers_are_new), _near(59), "services"),
     Mutation("the kit's fence is removed", (Inbox, "fence", _nothing), _near(11)),
     Mutation("a hold is ignored", (Holds, "of", _nobody), _near(0), "people"),
     Mutation("a release is lost", (decide_module, "_release", _nothing), _near(0), "people"),

@@ -23,7 +23,8 @@ from kantor.errors import KafkaUnavailableError, KantorError
 from kantor.inbox import Inbox
 from kantor.metrics import Metrics
 from kantor.runner import Session
-from kantor.testing import MemoryClients, VirtualClock
+from kantor.testing import MemoryClients
+from kantor.testing.clock import SkewedClock
 from kantor.testing.log import Partition
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine import Engine
@@ -104,21 +105,6 @@ class Steps(Executor):
                 step.run()
 
 
-class Skewed:
-    """The clock of a machine that is wrong about what time it is, not about how fast it passes."""
-
-    __slots__ = ("_ahead", "_clock", "monotonic", "sleep")
-
-    def __init__(self, clock: VirtualClock, ahead: float) -> None:
-        self._clock = clock
-        self._ahead = int(ahead * 1000)
-        self.monotonic = clock.monotonic
-        self.sleep = clock.sleep
-
-    def now(self) -> int:
-        return self._clock.now() + self._ahead
-
-
 class VirtualStop(threading.Event):
     """Waiting for it lets virtual time pass."""
 
@@ -137,7 +123,7 @@ class Process:
     def __init__(self, world: World, name: str) -> None:
         self.world = world
         self.name = name
-        self.clock = Skewed(world.clock, world.skews.get(name, 0.0))
+        self.clock = SkewedClock(world.clock, world.skews.get(name, 0.0))
         self.calls = 0
         self.crashes = sorted(world.crashes.get(name, ()), key=lambda crash: crash.call)
         self.stalls = sorted(world.stalls.get(name, ()), key=lambda stall: stall.call)

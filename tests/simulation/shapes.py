@@ -173,6 +173,8 @@ class _Draw:
             need = min(need, len(steps))
             if need:  # its members are its steps, of which each may fail
                 steps = tuple(replace(s, pivot=False, in_doubt="compensate", trigger="") for s in steps)
+                # What a service does by itself in a member that is never begun would stand alone.
+                steps = tuple(replace(s, steps=tuple(_asked(one) for one in s.steps)) for s in steps)
         return StepShape(
             name,
             "",
@@ -254,6 +256,12 @@ class _Draw:
     def _name(self, letter: str) -> str:
         self._count += 1
         return f"{letter}{self._count}"
+
+
+def _asked(step: StepShape) -> StepShape:
+    """The same, done by nobody by himself."""
+    kind = "command" if step.kind == "event" else step.kind
+    return replace(step, kind=kind, trigger="", steps=tuple(_asked(one) for one in step.steps))
 
 
 def _uncompensated(step: StepShape) -> StepShape:

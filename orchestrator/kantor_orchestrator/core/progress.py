@@ -22,8 +22,8 @@ from kantor_orchestrator.core.decision import (
     instance_of,
 )
 from kantor_orchestrator.core.entry import SLEEP, TIMEOUT
-from kantor_orchestrator.core.saga import ASK, ROOT, WAIT, Step
-from kantor_orchestrator.core.sending import EXPRESSION, ask, command_of, message, no_answer, sent
+from kantor_orchestrator.core.saga import ASK, ROOT, Step
+from kantor_orchestrator.core.sending import EXPRESSION, command_of, doubt_in_flight, message, sent
 from kantor_orchestrator.core.transaction import (
     AFTER_PIVOT,
     ENDED,
@@ -358,30 +358,9 @@ def _give_up(d: Decision, path: str, step: Step | None, code: str, reason: str) 
             step.compensation is not None or step.in_doubt == ASK or step.pivot or code == "in_flight"
         )
         if may_have_happened:
-            _doubt_in_flight(d, step, path, code, reason)
+            doubt_in_flight(d, step, path, code, reason)
         else:
             d.emit(Kind.FAILED, step=path, code=code, reason=reason)
-
-
-def _doubt_in_flight(d: Decision, step: Step, path: str, code: str, reason: str) -> None:
-    """One that is waited for has the time that it had; then it is a person's."""
-    state = d.state(path)
-    if step.in_doubt == WAIT and state.timer == TIMEOUT:
-        d.emit(
-            Kind.DOUBTED,
-            step=path,
-            code=code,
-            reason=reason,
-            timer=TIMEOUT,
-            due=state.due,
-            round=state.round,
-            attempt=state.attempt,
-        )
-        return
-    d.emit(Kind.DOUBTED, step=path, code=code, reason=reason)
-    ask(d, step, path)
-    if step.in_doubt == WAIT:
-        no_answer(d, path)
 
 
 # -- beginning a step

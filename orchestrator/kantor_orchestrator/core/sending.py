@@ -6,7 +6,7 @@ from kantor.envelope import child_id, command_id, idempotency_key
 from kantor_orchestrator.core.decision import ACTION, CHILD, QUESTION, Decision, ExpressionError
 from kantor_orchestrator.core.entry import QUESTION as QUESTION_TIMER
 from kantor_orchestrator.core.entry import RETRY, TIMEOUT
-from kantor_orchestrator.core.saga import COMPENSATION_RETRY, Command, Step
+from kantor_orchestrator.core.saga import COMPENSATION_RETRY, WAIT, Command, Step
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, StepStatus
 
 S = StepStatus
@@ -134,3 +134,24 @@ def ask(d: Decision, step: Step, path: str) -> None:
         timer=QUESTION_TIMER,
         due=due,
     )
+
+
+def doubt_in_flight(d: Decision, step: Step, path: str, code: str, reason: str) -> None:
+    """One that is waited for has the time that it had; then it is a person's."""
+    state = d.state(path)
+    if step.in_doubt == WAIT and state.timer == TIMEOUT:
+        d.emit(
+            Kind.DOUBTED,
+            step=path,
+            code=code,
+            reason=reason,
+            timer=TIMEOUT,
+            due=state.due,
+            round=state.round,
+            attempt=state.attempt,
+        )
+        return
+    d.emit(Kind.DOUBTED, step=path, code=code, reason=reason)
+    ask(d, step, path)
+    if step.in_doubt == WAIT:
+        no_answer(d, path)

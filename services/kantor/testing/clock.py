@@ -23,3 +23,18 @@ class VirtualClock:
     def sleep(self, seconds: float) -> None:
         if seconds > 0:
             self._milliseconds += seconds * 1000
+
+
+class SkewedClock:
+    """The clock of a machine that is wrong about what time it is, not about how fast it passes."""
+
+    __slots__ = ("_ahead", "_clock", "monotonic", "sleep")
+
+    def __init__(self, clock: VirtualClock, ahead: float) -> None:
+        self._clock = clock
+        self._ahead = int(ahead * 1000)
+        self.monotonic = clock.monotonic
+        self.sleep = clock.sleep
+
+    def now(self) -> int:
+        return self._clock.now() + self._ahead
