@@ -57,7 +57,7 @@ def is_choice(drawn: Drawn, path: str) -> bool:
         step = drawn.saga.steps[step.parent]
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(derandomize=True, max_examples=60, deadline=None)
 @given_any(SEEDS)
 def test_any_order_ends_the_same(seed: int) -> None:
     """Whatever order messages arrive in, early, late or twice: the same end, and the same effects left."""
@@ -71,7 +71,7 @@ def test_any_order_ends_the_same(seed: int) -> None:
     assert len(found) == 1, found
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@settings(derandomize=True, max_examples=40, deadline=None)
 @given_any(SEEDS)
 def test_a_compensated_saga_has_no_effect_left(seed: int) -> None:
     """In whatever order it came to that."""
@@ -82,7 +82,7 @@ def test_a_compensated_saga_has_no_effect_left(seed: int) -> None:
         assert not {p for (p, _), n in services.effects.items() if n and steps[p].compensation}
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@settings(derandomize=True, max_examples=40, deadline=None)
 @given_any(SEEDS)
 def test_duplicates_change_nothing(seed: int) -> None:
     """Every message that was heard is told once more, in any order, after the end: not a single move."""
@@ -128,7 +128,7 @@ def chaos(seed: int) -> Story:
     return story
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(derandomize=True, max_examples=80, deadline=None)
 @given_any(SEEDS)
 def test_the_history_is_the_transaction(seed: int) -> None:
     """Whatever happens, ``decide`` raises nothing and changes nothing (``Story`` compares), and folding the history as it
