@@ -285,3 +285,15 @@ def test_retries_are_members_own() -> None:
     assert story.txn.steps["all[1].a"].attempt == 2
     reply(story, "ADone", "all[1].a")
     assert state(story) == "completed"
+
+
+def test_the_compensation_of_a_choreographed_member_names_no_action() -> None:
+    """Its service knows no item: a name that it never heard would tell it that nothing has happened, and it would confirm
+    without reversing anything."""
+    pick = event("lines.pick", reversible=True, match=lambda scope: scope["event"]["line"] == scope["index"])
+    saga = build(composite("lines", pick, each=lambda _: [0, 1]), event("pay", after=["lines"]))
+    story = begun(saga)
+    for line in (0, 1):
+        story.when("PickDone", payload={"line": line})
+    assert story.when("PayFailed").sent() == ["ReversePick", "ReversePick"]
+    assert {command.reverses for command in story.commands} == {""}

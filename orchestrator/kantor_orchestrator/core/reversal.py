@@ -167,7 +167,9 @@ def send_compensation(d: Decision, step: Step, path: str, round_: int, attempt: 
     compensation, txn, state = step.compensation, d.txn, d.state(path)
     assert compensation is not None
     if step.command is None:
-        reverses = choreographed_action(txn.id, step.succeeds_on, _item_of(path))
+        # Within an ``each`` its service knows no item. A name that it never heard would tell it that nothing has happened:
+        # it would confirm without reversing anything. Without a name it reverses, and a late effect gets its own round.
+        reverses = "" if "[" in path else choreographed_action(txn.id, step.succeeds_on)
     else:
         reverses = idempotency_key(txn.id, path, ACTION, state.round)
     try:
@@ -188,11 +190,6 @@ def send_compensation(d: Decision, step: Step, path: str, round_: int, attempt: 
     )
     if command.held:  # nobody will confirm what was not sent
         d.emit(Kind.COMPENSATION_CONFIRMED, step=path, code="held", reason="the saga only observes")
-
-
-def _item_of(path: str) -> str:
-    """The item's index, where a step is in an ``each``: the part of the fence that tells members apart."""
-    return path[: path.rfind("]")].rpartition("[")[2] if "]" in path else ""
 
 
 def retry_compensation(d: Decision, step: Step, path: str, code: str, reason: str) -> bool:
