@@ -13,6 +13,9 @@ INTAKE_GROUP = "kantor-intake"
 ENGINE_GROUP = "kantor-engine"
 VIEW_GROUP = "kantor-view"
 
+#: In ``home``: where the pages are, while they are served.
+ADDRESS_FILE = "api.url"
+
 #: Partitions of the journal when it is made: the most engines that can share the work. Fewer on a local broker.
 SHARDS, LOCAL_SHARDS = 24, 4
 

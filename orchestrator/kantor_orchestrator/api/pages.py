@@ -106,9 +106,12 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
         return frame.page(request, "home.html", **_home(backend))
 
     @routes.get("/transactions")
-    def transactions(request: Request) -> HTMLResponse:
+    def transactions(request: Request) -> Response:
         given = [(name, value) for name, value in request.query_params.multi_items() if value]
-        return frame.page(request, "list.html", **_list(backend, given))
+        values = _list(backend, given)
+        if [name for name, _ in given] == ["q"] and len(values["found"]) == 1 and not values["next_url"]:
+            return RedirectResponse(f"/transactions/{quote(values['found'][0].transaction_id, safe='')}", 303)
+        return frame.page(request, "list.html", **values)
 
     @routes.get("/transactions/{transaction_id}")
     def transaction(request: Request, transaction_id: TransactionId) -> HTMLResponse:

@@ -16,12 +16,10 @@ from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.config import ENV_ADDRESS, ApiSettings
 from kantor_orchestrator.api.live import Live
-from kantor_orchestrator.config import Settings
+from kantor_orchestrator.config import ADDRESS_FILE, Settings
 
 log = logging.getLogger("kantor.api")
 
-#: Where the address is written while it serves: in KANTOR_HOME.
-ADDRESS_FILE = "api.url"
 #: Seconds that requests get to end.
 _GRACE = 5
 

@@ -19,6 +19,7 @@ from kantor.kafka import ENV_BOOTSTRAP
 from kantor_examples.checkout import orders
 from kantor_examples.checkout.accounting import Books
 from kantor_examples.checkout.data import ENV_DATA
+from kantor_orchestrator.config import ADDRESS_FILE
 from kantor_orchestrator.demo import children, ending, results
 from kantor_orchestrator.demo.children import DemoError
 from kantor_orchestrator.demo.guard import clean, guarded
@@ -30,7 +31,10 @@ from kantor_orchestrator.dev.errors import DevError
 from kantor_orchestrator.dev.progress import BarProgress, PlainProgress
 
 #: Settings that are meant for one process, or for another view.
-_NOT_OURS = ("KANTOR_HTTP_PORT", "KANTOR_INSTANCE", "KANTOR_VIEW_URL")
+_NOT_OURS = (
+    "KANTOR_HTTP_PORT", "KANTOR_INSTANCE", "KANTOR_VIEW_URL", "KANTOR_API_ADDRESS", "KANTOR_API_TOKENS", "KANTOR_API_TLS_CERT",
+    "KANTOR_API_TLS_KEY", "KANTOR_API_HOSTS",
+)  # fmt: skip
 
 
 def demo(home: Path, count: int, *, once: bool) -> int:
@@ -82,7 +86,7 @@ def _demo(home: Path, count: int, external: str | None, show: Show, *, once: boo
             proven = results.show(out, planned, Books.read(running.data), watch)
         show.say("Done")
         if not once:
-            _explore(out, home, external, planned[0].order.order_id)
+            _explore(out, home, external, planned[0].order.order_id, running.pages())
         return 0 if proven else 1
     finally:
         ending.be_deaf()
@@ -93,10 +97,11 @@ def _demo(home: Path, count: int, external: str | None, show: Show, *, once: boo
         show.say(f"All is stopped. Logs: {_from_here(home / 'logs')}")
 
 
-def _explore(out: Console, home: Path, external: str | None, order_id: str) -> None:
+def _explore(out: Console, home: Path, external: str | None, order_id: str, pages: str) -> None:
     """Until a signal comes."""
     settings = f"KANTOR_HOME={_from_here(home)}" + (f" {ENV_BOOTSTRAP}={external}" if external else "")
     program = _from_here(Path(sys.executable).parent / "kantor")
+    out.print(f"\nSee it all in a browser: {pages}", soft_wrap=True)
     out.print("\nIt all stays up until Ctrl-C. From another terminal:")
     for command in (f"trace order_id={order_id}", "list --status compensated", "status"):
         out.print(f"  {settings} {program} {command}", soft_wrap=True)
@@ -137,6 +142,6 @@ def _empty(home: Path, external: str | None) -> None:
             shutil.rmtree(home / "kafka", ignore_errors=True)
     for name in ("checkout", "logs", "store"):
         shutil.rmtree(home / name, ignore_errors=True)
-    for path in home.glob("view.db*"):
+    for path in [*home.glob("view.db*"), *home.glob(ADDRESS_FILE)]:
         path.unlink()
     (home / "checkout").mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 import kantor_schemas
 from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
-from kantor_orchestrator.config import Settings
+from kantor_orchestrator.config import ADDRESS_FILE, Settings
 from kantor_orchestrator.definitions import deploy, files
 from kantor_orchestrator.demo.children import Children, DemoError
 from kantor_orchestrator.demo.quiet import Quiet
@@ -47,11 +47,19 @@ class Running:
         self.settings = Settings.from_env(home=self.home)
         self._show.phase("Deploying the saga: checkout version 2 (demo.yaml)")
         self._deploy(self.settings.kafka)
-        self._show.phase("Starting the platform (intake, engine, view) and the services")
+        self._show.phase("Starting the platform (intake, engine, view, pages) and the services")
         self.children.start(PLATFORM, "-m", "kantor_orchestrator.cli.main", "run")
         self.start_services(*SERVICES)
         self._quiet = Quiet(self.settings.kafka, _topics_of_services())
         self.await_ready()
+        self.wait(lambda: bool(self.pages()), lambda: "the pages are not served")
+
+    def pages(self) -> str:
+        """The pages' address; empty while they are not served."""
+        try:
+            return (self.home / ADDRESS_FILE).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return ""
 
     @property
     def quiet(self) -> Quiet:

@@ -59,6 +59,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.matches("input, select, textarea")) {
       if (event.key === "Escape") event.target.blur();
+      if (event.key === "/" && event.target.type === "search" && !event.target.value) event.preventDefault();
       return;
     }
     const keys = document.getElementById("keys");
