@@ -56,8 +56,19 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _by_act(schema: dict[str, Any]) -> None:
+    """What :meth:`Doing.one` wants beside the shape, for programs: some acts are about a step, one has fields."""
+    about_step = {"properties": {"act": {"enum": [core.SKIP, core.SIGNAL]}}, "required": ["act"]}
+    signal = {"properties": {"act": {"const": core.SIGNAL}}, "required": ["act"]}
+    named = {"properties": {"step": {"minLength": 1}}, "required": ["step"]}
+    bare = {"properties": {"fields": {"maxProperties": 0}}}
+    schema["allOf"] = [{"if": about_step, "then": named}, {"if": signal, "else": bare}]
+
+
 class ActBody(Body):
     """``why``: the reason, or the evidence; kept in the history."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_by_act)
 
     act: ActName
     why: Why

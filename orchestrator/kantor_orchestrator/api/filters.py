@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from kantor_orchestrator.definitions import durations
 from kantor_orchestrator.view.search import Criteria
 
 DURATION = r"^[0-9]{1,7}(ms|s|m|h|d)$"
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
 #: Characters of a search word.
 MOST_TEXT = 300
 
@@ -22,11 +24,19 @@ def _duration(text: str) -> str:
     return text
 
 
+def _written_time(value: object) -> object:
+    """As RFC 3339 writes it: a bare number could mean seconds or milliseconds."""
+    if isinstance(value, str) and not _TIME.match(value):
+        raise ValueError("write a time with its zone: 2026-01-31T12:00:00Z")
+    return value
+
+
 def _without_blanks(value: object) -> object:
     """A form sends every field, also the empty ones."""
     return [one for one in value if one != ""] if isinstance(value, list) else value
 
 
+Time = Annotated[AwareDatetime, BeforeValidator(_written_time)]
 Word = Annotated[str, Field(max_length=MOST_TEXT)]
 Duration = Annotated[str, Field(pattern=DURATION), AfterValidator(_duration)]
 
@@ -45,8 +55,8 @@ class Filters(BaseModel):
     step: Word = Field("", description="Open at this step, or its last error is of it.")
     service: Word = Field("", description="Who has the ball.")
     error: Word = Field("", description="Part of the last error or of the reason.")
-    started_after: AwareDatetime | None = None
-    started_before: AwareDatetime | None = None
+    started_after: Time | None = None
+    started_before: Time | None = None
     stuck_for: Duration | None = Field(
         None, description="Open, and nothing has happened for so long: 15m, 2h, 3d."
     )

@@ -123,26 +123,21 @@ def _frame(names: Sequence[str], rows: dict[str, float], width: float) -> Iterat
 def _bars(steps: Sequence[Step], rows: dict[str, float], scale: _Scale) -> Iterator[Markup]:
     """How long each step took, on the lane of who had to do it."""
     for step in steps:
-        spans = [(step.owner, step.started_at, step.ended_at, step.status, step.name)]
-        if step.compensation_started_at:
-            owner = step.compensator or step.owner
-            spans.append(
-                (
-                    owner,
-                    step.compensation_started_at,
-                    step.compensation_ended_at,
-                    "compensated",
-                    f"{step.name} reversed",
-                )
-            )
+        owner = step.compensator or step.owner
+        was = step.status if not step.compensation_started_at else "" if step.code else "succeeded"
+        back = step.status if step.status == "incident" else "compensated"
+        spans = (
+            (step.owner, step.started_at, step.ended_at, was, step.name),
+            (owner, step.compensation_started_at, step.compensation_ended_at, back, f"{step.name} reversed"),
+        )
         for owner, start, end, status, name in spans:
             if not start or owner not in rows:
                 continue
             left, right = scale.x(start), scale.x(end) if end else scale.width - _SIDE
             long = duration(end - start) if end else "not over"
             yield Markup(
-                '<rect class="bar s-{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="14" rx="7"><title>{}: {}, {}</title></rect>'
-            ).format(status, left, rows[owner] - 7, max(6.0, right - left), plain(name), status, long)
+                '<rect class="bar s-{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="14" rx="7"><title>{}: {}</title></rect>'
+            ).format(status, left, rows[owner] - 7, max(6.0, right - left), plain(name), long)
 
 
 def _arrows(timeline: Sequence[Message], places: dict[int, _Place]) -> Iterator[Markup]:
