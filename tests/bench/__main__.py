@@ -16,14 +16,14 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import latency, ratio, report, throughput
+from bench import latency, ratio, report, throughput, view_search
 from bench.ends import BenchError
 from bench.services import GOOD, UNSHIPPABLE
 from bench.stack import ground, platform
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / ".bench" / "latest.json"
-NAMES = ("A", "B", "latency", "ratio")
+NAMES = ("A", "B", "latency", "ratio", "view")
 
 Say = Callable[[str], None]
 
@@ -37,6 +37,7 @@ class Size:
         self.repeat = 1 if quick else 3
         self.latency_seconds = 3.0 if quick else 30.0
         self.ratio_sagas = 4_000 if quick else 20_000
+        self.viewed = 20_000 if quick else 1_000_000
 
 
 def measure(names: Collection[str], size: Size, say: Say) -> dict[str, Any]:
@@ -54,6 +55,9 @@ def measure(names: Collection[str], size: Size, say: Say) -> dict[str, Any]:
     if "ratio" in names:
         with ground(say) as found:
             results |= ratio.measure(found, size.ratio_sagas)
+    if "view" in names:
+        say(f"a view of {size.viewed:,} finished transactions")
+        results["view_1m"] = view_search.run(size.viewed)
     conditions = _conditions()
     return results | {"conditions": dict.fromkeys(results, conditions)}
 

@@ -31,6 +31,9 @@ MARKS = (
     Mark("B: shipping fails, refund and release", ("B", "sagas_per_s"), 450, "sagas/s"),
     Mark("latency at 20/s, p50", ("latency_at_20_per_s", "p50_ms"), 15, "ms", at_most=True),
     Mark("engine / bare loop", ("engine_loop_ratio",), 0.3),
+    Mark("view of a million, search by id or key, p99", ("view_1m", "search_p99_ms"), 50, "ms", at_most=True),
+    Mark("view of a million, lists, p99", ("view_1m", "list_p99_ms"), 200, "ms", at_most=True),
+    Mark("view of a million, one page, p99", ("view_1m", "page_p99_ms"), 150, "ms", at_most=True),
 )
 #: Shown without a mark.
 FACTS = (

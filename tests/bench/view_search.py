@@ -1,6 +1,6 @@
 """Searching a view of a million finished transactions: how long people wait.
 
-    python tests/bench/view_search.py [transactions] [--keep FOLDER]
+    python tests/bench/view_search.py [transactions]
 
 The transactions are those that the real projector makes of the checkout example (19 of 20 complete, the others
 compensate, a thousand are open), copied inside the database under other ids and keys: what is measured is reading.
@@ -11,20 +11,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).parents[1])  # view_traffic is there
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[1])  # view_traffic is there
 
-import random  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
+import random
+import tempfile
+import time
+from collections.abc import Callable
 
-import apsw  # noqa: E402
+import apsw
 
-from kantor_orchestrator.view import as_json  # noqa: E402
-from kantor_orchestrator.view.database import PARTS  # noqa: E402
-from kantor_orchestrator.view.queries import View  # noqa: E402
-from kantor_orchestrator.view.search import Criteria  # noqa: E402
-from view_traffic import Traffic, project  # noqa: E402
+from kantor_orchestrator.view import as_json
+from kantor_orchestrator.view.database import PARTS
+from kantor_orchestrator.view.queries import View
+from kantor_orchestrator.view.search import Criteria
+from view_traffic import Traffic, project
 
 OPEN = 1_000
 _COLUMNS = "shard, saga, version, status, started_at, updated_at, ended_at, reason, last_error, waiting_for, open_steps, due, incidents, parts, held"
@@ -133,18 +134,18 @@ def measure(path: Path, count: int, rounds: int = 500) -> dict[str, float]:
         }
 
 
-def main() -> None:
-    numbers = [int(argument) for argument in sys.argv[1:] if argument.isdecimal()]
-    count = numbers[0] if numbers else 1_000_000
+def run(count: int) -> dict[str, float]:
+    """Build a view of ``count`` finished transactions, and measure."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "view.db"
-        start = time.monotonic()
         build(path, count)
-        print(
-            f"{count:,} transactions, {path.stat().st_size / 1e9:.1f} GB, built in {time.monotonic() - start:.0f} s"
-        )
-        for name, value in measure(path, count).items():
-            print(f"{name:16} {value:8.1f}")
+        return {name: round(value, 1) for name, value in measure(path, count).items()}
+
+
+def main() -> None:
+    numbers = [int(argument) for argument in sys.argv[1:] if argument.isdecimal()]
+    for name, value in run(numbers[0] if numbers else 1_000_000).items():
+        print(f"{name:16} {value:8.1f}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import urllib.request
 
 import pytest
 
@@ -26,7 +28,11 @@ def test_it_stays_up_until_somebody_ends_it(demo: Demo) -> None:
     """Without ONCE everything stays up for exploring, and Ctrl-C then is the normal end: the exit code is the proof's."""
     demo.start(20)
     demo.await_text(demo.out, "It all stays up until Ctrl-C")
-    assert len(demo.processes()) >= 9  # demo, guard, Kafka, kantor run and its three roles, services
+    assert len(demo.processes()) >= 10  # demo, guard, Kafka, kantor run and its four roles, services
+    pages = re.search(r"in a browser: (http://127\.0\.0\.1:\d+)", demo.out.read_text())
+    assert pages
+    with urllib.request.urlopen(f"{pages[1]}/transactions?status=compensated") as answer:
+        assert "/transactions/" in answer.read().decode()
     demo.signal(signal.SIGINT)
     assert demo.wait() == 0, demo.said()
     assert demo.processes() == []

@@ -161,6 +161,14 @@ def test_an_act_that_the_engine_refuses_is_a_problem(api: TestClient, backend: S
     )
 
 
+def test_an_act_that_was_done_before_is_done(api: TestClient, backend: StoredBackend) -> None:
+    """The engine says so of one that comes again; nobody has to look twice."""
+    backend.answers["tx-stuck"] = move("ignored", reason="it was done") | {"code": "done_already"}
+    body = {"act": "retry", "why": "again"}
+    answer = api.post(f"{API}/transactions/tx-stuck/acts", json=body, headers={"Idempotency-Key": "key-1"})
+    assert answer.status_code == 200
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [

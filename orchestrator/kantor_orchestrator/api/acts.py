@@ -234,8 +234,9 @@ def _summed(count: Count, moves: Mapping[str, list[Move]]) -> dict[str, Any]:
 
 
 def refusal(moves: list[Move]) -> str:
-    """Why the engine did not do it; empty: it did."""
-    return next((str(move["reason"]) for move in moves if move["kind"] == Kind.IGNORED), "")
+    """Why the engine did not do it; empty: it did, now or before."""
+    ignored = (move for move in moves if move["kind"] == Kind.IGNORED and move["code"] != core.DONE_ALREADY)
+    return next((str(move["reason"]) for move in ignored), "")
 
 
 def _told(

@@ -19,6 +19,7 @@ from kantor.schemas import schema_store
 from kantor_orchestrator.acts import Acts, Move, NoAnswerError
 from kantor_orchestrator.cli.condition import Condition, inspect
 from kantor_orchestrator.config import Settings
+from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
 from kantor_orchestrator.payloads import Payload, Payloads
@@ -205,7 +206,12 @@ class Backend:
             return done
         with self._acting() as acts:
             try:
-                return acts.do(act, transaction_id, actor=actor, why=why, step=step, fields=fields, id_=key)
+                moves = acts.do(act, transaction_id, actor=actor, why=why, step=step, fields=fields, id_=key)
+                if any(
+                    move["code"] == core.DONE_ALREADY for move in moves
+                ):  # the view had not seen the first one yet
+                    return self._done(transaction_id, key, act, step) or moves
+                return moves
             except NoAnswerError:
                 done = self._done(transaction_id, key, act, step)  # the same, sent twice at once
                 if not done:

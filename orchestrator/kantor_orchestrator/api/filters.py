@@ -12,7 +12,8 @@ from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions import durations
 from kantor_orchestrator.view.search import Criteria
 
-DURATION = r"^[0-9]{1,7}(ms|s|m|h|d)$"
+#: As ``durations`` reads them, up to some years.
+DURATION = r"^([1-9][0-9]{0,7}(ms|s)|[1-9][0-9]{0,5}m|[1-9][0-9]{0,3}h|[1-9][0-9]{0,2}d)$"
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
 #: Characters of a search word.
 MOST_TEXT = 300
