@@ -20,7 +20,7 @@ from kantor_orchestrator.api import shapes
 from kantor_orchestrator.api.access import API, person_of
 from kantor_orchestrator.api.backend import Backend, new_key
 from kantor_orchestrator.api.config import Person
-from kantor_orchestrator.api.filters import Filters
+from kantor_orchestrator.api.filters import Filters, JsonFilters
 from kantor_orchestrator.api.problems import ProblemError, documented
 from kantor_orchestrator.api.transactions import TransactionId
 from kantor_orchestrator.core import acts as core
@@ -86,7 +86,7 @@ class SagaActBody(Body):
 
 class CountBody(Body):
     act: BulkName
-    filter: Filters
+    filter: JsonFilters
 
 
 class BulkBody(Body):

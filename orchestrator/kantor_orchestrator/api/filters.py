@@ -6,7 +6,16 @@ import re
 import time
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+)
 
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions import durations
@@ -27,7 +36,7 @@ def _duration(text: str) -> str:
 
 def _written_time(value: object) -> object:
     """As RFC 3339 writes it: a bare number could mean seconds or milliseconds."""
-    if isinstance(value, str) and not _TIME.match(value):
+    if value is not None and not (isinstance(value, str) and _TIME.match(value)):
         raise ValueError("write a time with its zone: 2026-01-31T12:00:00Z")
     return value
 
@@ -90,3 +99,11 @@ class Search(Filters):
     page_token: str = Field(
         "", pattern=r"^[A-Za-z0-9_-]*$", max_length=100, description="next_page of the last page."
     )
+
+
+class JsonFilters(Filters):
+    """The same in JSON, where a number is no text and 1 is not true."""
+
+    status: Annotated[list[Status], Field(max_length=10)] = []
+    version: Annotated[StrictInt, Field(ge=1, le=2**31 - 1)] | None = None
+    open: StrictBool = False

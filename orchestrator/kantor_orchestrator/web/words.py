@@ -64,7 +64,7 @@ def ago(milliseconds: int) -> Markup:
     """How long ago, or from now."""
     if not milliseconds:
         return Markup("–")
-    away = int(time.time() * 1000) - milliseconds
+    away = _coarse(int(time.time() * 1000) - milliseconds)
     text = f"{duration(away)} ago" if away >= 0 else f"in {duration(-away)}"
     utc = rfc3339(milliseconds)
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
@@ -74,7 +74,12 @@ def ago(milliseconds: int) -> Markup:
 
 def age(milliseconds: int) -> str:
     """Since then."""
-    return duration(max(0, int(time.time() * 1000) - milliseconds)) if milliseconds else "–"
+    return duration(_coarse(max(0, int(time.time() * 1000) - milliseconds))) if milliseconds else "–"
+
+
+def _coarse(milliseconds: int) -> int:
+    """Whole seconds, of what goes on: more digits would be over before they are read."""
+    return milliseconds if abs(milliseconds) < 1_000 else milliseconds // 1_000 * 1_000
 
 
 def said(move: Move) -> Markup:
