@@ -1,4 +1,4 @@
-"""The Kafka that every tier of tests shares."""
+"""The Kafka and the PostgreSQL that every tier of tests shares."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from kantor_orchestrator.dev.broker import DevBroker
+from view_places import Postgres, postgres
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,10 @@ def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevBroke
 def kafka(shared_broker: DevBroker) -> str:
     """Bootstrap servers of a Kafka that all tests share. Use topics and groups of your own; never stop it."""
     return shared_broker.start()
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL that all tests share: each empties the databases that it uses. Never stop it."""
+    with postgres(tmp_path_factory.mktemp("pg") / "data") as server:
+        yield server

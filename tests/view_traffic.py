@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from kantor import envelope
@@ -15,7 +14,7 @@ from kantor_orchestrator.core.saga import Command, Compensation, FieldRule, Retr
 from kantor_orchestrator.core.transaction import StepState, Transaction, evolve
 from kantor_orchestrator.holds import ALL, Holds
 from kantor_orchestrator.snapshots import transition_record
-from kantor_orchestrator.view.database import Writer
+from kantor_orchestrator.view.database import Place, Writer
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import SagaFacts
 from kantor_schemas import system
@@ -340,19 +339,22 @@ def in_order(records: Iterable[Written]) -> list[Written]:
 
 
 def project(
-    traffic: Traffic, path: Path, records: Sequence[Written] | None = None, *, batch: int = 1_000
+    traffic: Traffic, place: Place, records: Sequence[Written] | None = None, *, batch: int = 1_000
 ) -> None:
-    """Project ``records`` (all of them) into the database at ``path``, going on after what is there already. Each batch
+    """Project ``records`` (all of them) into the database at ``place``, going on after what is there already. Each batch
     starts from the database alone, as after a crash."""
     records = traffic.records if records is None else records
     sagas = KnownSagas(*traffic.sagas)
-    writer = Writer(path)
+    writer = Writer(place)
     try:
         for start in range(0, len(records), batch):
             positions = {partition: position for partition, (position, _) in writer.positions().items()}
             projector = Projector(
                 traffic.codec, traffic.schemas, sagas, writer.find, writer.next_no(), positions
             )
-            writer.store(projector.project(records[start : start + batch]), {})
+            part = records[start : start + batch]
+            if writer.is_remote:
+                writer.expect(projector.unknown(part))
+            writer.store(projector.project(part), {})
     finally:
         writer.close()

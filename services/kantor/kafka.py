@@ -466,12 +466,18 @@ class Admin:
     def ends(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
         """The *read_uncommitted* end of each partition, asked of the brokers now: also what an open Kafka
         transaction has written counts. Partitions of deleted topics are left out."""
+        return self._offsets(partitions, OffsetSpec.latest(), timeout)  # type: ignore[no-untyped-call]
+
+    def starts(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
+        """The first offset that each partition still has. Partitions of deleted topics are left out."""
+        return self._offsets(partitions, OffsetSpec.earliest(), timeout)  # type: ignore[no-untyped-call]
+
+    def _offsets(
+        self, partitions: Sequence[Partition], spec: OffsetSpec, timeout: float
+    ) -> dict[Partition, int]:
         if not partitions:
             return {}
-        request = {
-            ck.TopicPartition(t, p): OffsetSpec.latest()  # type: ignore[no-untyped-call]
-            for t, p in partitions
-        }
+        request = {ck.TopicPartition(t, p): spec for t, p in partitions}
         found = self._admin.list_offsets(
             request, isolation_level=ck.IsolationLevel.READ_UNCOMMITTED, request_timeout=timeout
         )

@@ -1,4 +1,5 @@
-"""One suite for the broker in memory and for Apache Kafka: what the first promises, the second must keep, and as it does."""
+"""One suite for the broker in memory and for Apache Kafka: what the first promises, the second must keep, and as it does.
+So with the view: what its unit tests state of SQLite, PostgreSQL must keep."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import pytest
 from contract.cluster import Cluster, Network
 from kantor.kafka import KafkaSettings
 from kantor.testing import MemoryBroker
+from view_places import Places, Postgres
 
 
 @pytest.fixture(params=["memory", "kafka"])
@@ -23,3 +25,15 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         made = Cluster(KafkaSettings(servers), pid=request.getfixturevalue("shared_broker").status().pid)
     with made:
         yield made
+
+
+@pytest.fixture
+def places(postgresql: Postgres) -> Places:
+    made: dict[str, str] = {}
+
+    def place(name: str) -> str:
+        if name not in made:
+            made[name] = postgresql.empty(name)
+        return made[name]
+
+    return place

@@ -24,6 +24,7 @@ ONLY_IN = {
     ("kantor", "confluent_kafka"): ("kantor/kafka.py",),
     ("kantor", "fastavro"): ("kantor/codec.py",),
     ("kantor_orchestrator", "apsw"): ("kantor_orchestrator/store/", "kantor_orchestrator/view/"),
+    ("kantor_orchestrator", "psycopg"): ("kantor_orchestrator/view/postgresql.py",),
     ("kantor_orchestrator", "fastapi"): ("kantor_orchestrator/api/",),
     ("kantor_orchestrator", "cel"): ("kantor_orchestrator/definitions/expressions.py",),
     ("kantor_orchestrator", "yaml"): ("kantor_orchestrator/definitions/yaml_source.py",),

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from kantor_orchestrator.holds import ALL, HOLD, RELEASE
+from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.queries import View
+from view_places import Places
 from view_traffic import Traffic, project
 
 HELD = "held by ann: payments are down"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "view.db"
+def path(places: Places) -> Place:
+    return places("view")
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def traffic() -> Traffic:
 
 
 @pytest.mark.parametrize("saga", ["checkout", ALL])
-def test_a_hold_is_listed_once_until_its_release(traffic: Traffic, path: Path, saga: str) -> None:
+def test_a_hold_is_listed_once_until_its_release(traffic: Traffic, path: Place, saga: str) -> None:
     """However many shards have carried it out."""
     traffic.hold(HOLD, saga)
     project(traffic, path)
@@ -37,7 +37,7 @@ def test_a_hold_is_listed_once_until_its_release(traffic: Traffic, path: Path, s
         assert view.counts() == {}, "a hold is no transaction"
 
 
-def test_releasing_what_is_not_held_shows_nothing(traffic: Traffic, path: Path) -> None:
+def test_releasing_what_is_not_held_shows_nothing(traffic: Traffic, path: Place) -> None:
     """The act is ignored, and so it is no hold."""
     traffic.hold(RELEASE)
     project(traffic, path)
@@ -45,7 +45,7 @@ def test_releasing_what_is_not_held_shows_nothing(traffic: Traffic, path: Path) 
         assert view.holds() == []
 
 
-def test_a_transaction_that_stands_still(traffic: Traffic, path: Path) -> None:
+def test_a_transaction_that_stands_still(traffic: Traffic, path: Place) -> None:
     """It says who holds it and why, a person has the ball; after the release the next service has it."""
     cause = traffic.order("tx")
     traffic.hold(HOLD)

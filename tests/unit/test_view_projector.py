@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from kantor.errors import UnknownSchemaError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.saga import Command, Saga, Step
-from kantor_orchestrator.view.database import Writer
+from kantor_orchestrator.view.database import Place, Writer
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.trace import Message, Trace
+from view_places import Places
 from view_traffic import CHECKOUT, T0, KnownSagas, Traffic, Written, project
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "view.db"
+def path(places: Places) -> Place:
+    return places("view")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def traffic() -> Traffic:
     return Traffic()
 
 
-def traced(traffic: Traffic, path: Path, id_: str = "tx") -> Trace:
+def traced(traffic: Traffic, path: Place, id_: str = "tx") -> Trace:
     project(traffic, path)
     with View(path) as view:
         return view.trace(id_)
@@ -42,7 +42,7 @@ def statuses(trace: Trace) -> dict[str, str]:
     return {step.name: step.status for step in trace.steps}
 
 
-def test_a_completed_transaction_shows_all_that_was_said(traffic: Traffic, path: Path) -> None:
+def test_a_completed_transaction_shows_all_that_was_said(traffic: Traffic, path: Place) -> None:
     """Events and commands are in the timeline in their order, and nobody has the ball."""
     traffic.completed("tx")
     trace = traced(traffic, path)
@@ -58,7 +58,7 @@ def test_a_completed_transaction_shows_all_that_was_said(traffic: Traffic, path:
     assert trace.ended_at - trace.started_at == 30
 
 
-def test_steps_have_their_times_attempts_and_owners(traffic: Traffic, path: Path) -> None:
+def test_steps_have_their_times_attempts_and_owners(traffic: Traffic, path: Place) -> None:
     """Each step says when it began and ended, how often it was tried and who answers for it."""
     traffic.completed("tx")
     steps = traced(traffic, path).steps
@@ -70,7 +70,7 @@ def test_steps_have_their_times_attempts_and_owners(traffic: Traffic, path: Path
     assert [(s.started_at - T0, s.ended_at - T0) for s in steps] == [(10, 20), (20, 30), (30, 40)]
 
 
-def test_a_compensated_transaction_says_why_and_what_was_reversed(traffic: Traffic, path: Path) -> None:
+def test_a_compensated_transaction_says_why_and_what_was_reversed(traffic: Traffic, path: Place) -> None:
     """The reason, the compensations in reverse order and their confirmations are there."""
     traffic.compensated("tx")
     trace = traced(traffic, path)
@@ -88,7 +88,7 @@ def test_a_compensated_transaction_says_why_and_what_was_reversed(traffic: Traff
     assert payment.compensation_ended_at - payment.compensation_started_at == 10
 
 
-def test_every_message_says_where_it_lies(traffic: Traffic, path: Path) -> None:
+def test_every_message_says_where_it_lies(traffic: Traffic, path: Place) -> None:
     """Events have the place of their source record and of their journal entry, commands that on their topic."""
     traffic.completed("tx")
     trace = traced(traffic, path)
@@ -99,14 +99,14 @@ def test_every_message_says_where_it_lies(traffic: Traffic, path: Path) -> None:
     assert (book.origin, book.step, book.attempt) == ("cmd.shipping.v1/0/0", "shipping", 1)
 
 
-def test_messages_name_their_causes(traffic: Traffic, path: Path) -> None:
+def test_messages_name_their_causes(traffic: Traffic, path: Place) -> None:
     """The causal chain can be followed from message to message."""
     traffic.completed("tx")
     timeline = traced(traffic, path).timeline
     assert [m.causation_id for m in timeline] == ["", *(m.id for m in timeline[:-1])]
 
 
-def test_moves_hang_on_the_message_that_caused_them(traffic: Traffic, path: Path) -> None:
+def test_moves_hang_on_the_message_that_caused_them(traffic: Traffic, path: Place) -> None:
     """What the engine concluded is told with its cause."""
     traffic.completed("tx")
     timeline = traced(traffic, path).timeline
@@ -119,7 +119,7 @@ def test_moves_hang_on_the_message_that_caused_them(traffic: Traffic, path: Path
     ]
 
 
-def test_the_service_of_an_open_step_has_the_ball(traffic: Traffic, path: Path) -> None:
+def test_the_service_of_an_open_step_has_the_ball(traffic: Traffic, path: Place) -> None:
     """While a step is open, the service that must answer is waited for."""
     traffic.order("tx")
     trace = traced(traffic, path)
@@ -127,7 +127,7 @@ def test_the_service_of_an_open_step_has_the_ball(traffic: Traffic, path: Path) 
     assert statuses(trace) == {"stock": "active", "payment": "pending", "shipping": "pending"}
 
 
-def test_kantor_has_the_ball_during_a_backoff(traffic: Traffic, path: Path) -> None:
+def test_kantor_has_the_ball_during_a_backoff(traffic: Traffic, path: Place) -> None:
     """Between two attempts nobody else can do anything."""
     started(traffic, "tx")
     traffic.timer("tx", "timeout", "shipping")
@@ -138,13 +138,13 @@ def test_kantor_has_the_ball_during_a_backoff(traffic: Traffic, path: Path) -> N
     assert (shipping.attempts, shipping.timer, shipping.due) == (1, "retry", traffic.now + 200)
 
 
-def test_the_compensating_service_has_the_ball_until_it_confirms(traffic: Traffic, path: Path) -> None:
+def test_the_compensating_service_has_the_ball_until_it_confirms(traffic: Traffic, path: Place) -> None:
     """While a compensation is under way, the service that it was sent to is waited for."""
     declined(traffic, "tx")
     assert traced(traffic, path).waiting_for == ["inventory"]
 
 
-def test_a_person_has_the_ball_when_a_compensation_is_given_up(traffic: Traffic, path: Path) -> None:
+def test_a_person_has_the_ball_when_a_compensation_is_given_up(traffic: Traffic, path: Place) -> None:
     """An incident is listed, open, and waits for a person."""
     given_up(traffic, "tx")
     trace = traced(traffic, path)
@@ -157,7 +157,7 @@ def test_a_person_has_the_ball_when_a_compensation_is_given_up(traffic: Traffic,
         assert [i.transaction_id for i in view.incidents()] == ["tx"]
 
 
-def test_a_late_confirmation_closes_the_incident(traffic: Traffic, path: Path) -> None:
+def test_a_late_confirmation_closes_the_incident(traffic: Traffic, path: Place) -> None:
     """What was reversed after all needs no person any more."""
     given_up(traffic, "tx")
     traffic.event("tx", "inventory.StockReleased", cause=traffic.compensation_id("tx", "stock"))
@@ -168,7 +168,7 @@ def test_a_late_confirmation_closes_the_incident(traffic: Traffic, path: Path) -
         assert view.incident_count() == 0
 
 
-def test_retries_are_told_with_their_timers(traffic: Traffic, path: Path) -> None:
+def test_retries_are_told_with_their_timers(traffic: Traffic, path: Place) -> None:
     """Timers that went off and further attempts are part of the story."""
     started(traffic, "tx")
     traffic.timer("tx", "timeout", "shipping")
@@ -183,7 +183,7 @@ def test_retries_are_told_with_their_timers(traffic: Traffic, path: Path) -> Non
     assert trace.steps[2].attempts == 2
 
 
-def test_what_no_saga_describes_is_observed(traffic: Traffic, path: Path) -> None:
+def test_what_no_saga_describes_is_observed(traffic: Traffic, path: Place) -> None:
     """A transaction that nobody modelled has its full timeline, from the journal alone."""
     cause = traffic.event("tx", "crm.LeadCreated")
     traffic.event("tx", "crm.LeadCalled", cause=cause)
@@ -193,7 +193,7 @@ def test_what_no_saga_describes_is_observed(traffic: Traffic, path: Path) -> Non
     assert said(trace.timeline) == [("event", "crm.LeadCreated"), ("event", "crm.LeadCalled")]
 
 
-def test_a_start_from_before_the_deployment_stays_observed(path: Path) -> None:
+def test_a_start_from_before_the_deployment_stays_observed(path: Place) -> None:
     """It was ignored, and the timeline says why."""
     traffic = Traffic(replace(CHECKOUT, deployed_at=T0))
     traffic.event("tx", "shop.OrderPlaced", {"order_id": "1"}, sent_at=T0 - 1)
@@ -202,7 +202,7 @@ def test_a_start_from_before_the_deployment_stays_observed(path: Path) -> None:
     assert [move.code for move in trace.timeline[0].moves] == ["before_deployment"]
 
 
-def test_an_event_before_its_start_is_in_the_timeline_once(traffic: Traffic, path: Path) -> None:
+def test_an_event_before_its_start_is_in_the_timeline_once(traffic: Traffic, path: Place) -> None:
     """What was kept until the start is shown where it came, and counts from the start on."""
     traffic.event("tx", "inventory.StockReserved")
     traffic.order("tx")
@@ -212,7 +212,7 @@ def test_an_event_before_its_start_is_in_the_timeline_once(traffic: Traffic, pat
     assert (trace.status, trace.waiting_for) == ("running", ["payment"])
 
 
-def test_what_intake_journals_again_is_shown_once(traffic: Traffic, path: Path) -> None:
+def test_what_intake_journals_again_is_shown_once(traffic: Traffic, path: Place) -> None:
     """A replay is the same message: it is counted, not repeated."""
     traffic.order("tx")
     traffic.replay("tx")
@@ -220,7 +220,7 @@ def test_what_intake_journals_again_is_shown_once(traffic: Traffic, path: Path) 
     assert [(message.type, message.seen) for message in trace.timeline] == [("shop.OrderPlaced", 2)]
 
 
-def test_a_message_that_its_service_sent_twice_is_marked(traffic: Traffic, path: Path) -> None:
+def test_a_message_that_its_service_sent_twice_is_marked(traffic: Traffic, path: Place) -> None:
     """The second record of one message id changes nothing, and says so."""
     traffic.order("tx")
     traffic.event("tx", "inventory.StockReserved", id_="m-1")
@@ -228,7 +228,7 @@ def test_a_message_that_its_service_sent_twice_is_marked(traffic: Traffic, path:
     assert [message.is_repeat for message in traced(traffic, path).timeline] == [False, False, True]
 
 
-def test_a_command_that_was_not_seen_on_its_topic_yet_has_no_place(traffic: Traffic, path: Path) -> None:
+def test_a_command_that_was_not_seen_on_its_topic_yet_has_no_place(traffic: Traffic, path: Place) -> None:
     """The history tells that it went out; where it lies comes later."""
     started(traffic, "tx")
     traffic.records = [r for r in traffic.records if not r.topic().startswith("cmd.")]
@@ -236,7 +236,7 @@ def test_a_command_that_was_not_seen_on_its_topic_yet_has_no_place(traffic: Traf
     assert (book.kind, book.type, book.origin) == ("command", "shipping.BookShipment", "")
 
 
-def test_what_the_journal_has_forgotten_is_told_by_the_history(traffic: Traffic, path: Path) -> None:
+def test_what_the_journal_has_forgotten_is_told_by_the_history(traffic: Traffic, path: Place) -> None:
     """The history is kept longer: each message is still named, with its place."""
     traffic.completed("tx")
     traffic.records = [r for r in traffic.records if r.topic() != topics.JOURNAL]
@@ -246,7 +246,7 @@ def test_what_the_journal_has_forgotten_is_told_by_the_history(traffic: Traffic,
     assert trace.status == "completed"
 
 
-def test_records_that_are_read_again_change_nothing(traffic: Traffic, path: Path) -> None:
+def test_records_that_are_read_again_change_nothing(traffic: Traffic, path: Place) -> None:
     """After a restart that reads everything again, the picture is the same."""
     traffic.compensated("tx")
     traffic.watermark("intake-1", {"evt.x": journal.Uncorrelated(3, "why", "evt.x/0/1")})
@@ -260,11 +260,11 @@ def test_records_that_are_read_again_change_nothing(traffic: Traffic, path: Path
 @pytest.mark.parametrize("batch", [1, 3, 100])
 @pytest.mark.parametrize("again", range(1, 9))
 def test_moves_that_were_decided_on_twice_are_shown_once(
-    traffic: Traffic, tmp_path: Path, again: int, batch: int
+    traffic: Traffic, places: Places, again: int, batch: int
 ) -> None:
     """What a broker's crash made the engine decide on again is in the history twice, after a gap; the picture is the same."""
     given_up(traffic, "tx")
-    project(traffic, tmp_path / "once.db")
+    project(traffic, places("once"))
     moves = [record for record in traffic.records if record.topic() == topics.HISTORY]
     first = next(
         n for n in range(len(moves)) if entry_of(traffic, moves[n]) == entry_of(traffic, moves[-again])
@@ -274,8 +274,8 @@ def test_moves_that_were_decided_on_twice_are_shown_once(
         Written(m.topic(), m.partition(), offset + n, m.key(), m.value(), m.headers() or [], m.timestamp()[1])
         for n, m in enumerate(moves[first:])
     ]
-    project(traffic, tmp_path / "twice.db", [*traffic.records, *replayed], batch=batch)
-    with View(tmp_path / "once.db") as one, View(tmp_path / "twice.db") as other:
+    project(traffic, places("twice"), [*traffic.records, *replayed], batch=batch)
+    with View(places("once")) as one, View(places("twice")) as other:
         assert other.trace("tx") == one.trace("tx")
 
 
@@ -285,33 +285,33 @@ def entry_of(traffic: Traffic, move: Written) -> int:
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
 def test_a_restart_between_any_two_batches_changes_nothing(
-    traffic: Traffic, tmp_path: Path, batch: int
+    traffic: Traffic, places: Places, batch: int
 ) -> None:
     """What is in memory can be had from the database: the picture is the same as without restarts."""
     given_up(traffic, "tx")
     traffic.compensated("other")
-    project(traffic, tmp_path / "at-once.db")
-    project(traffic, tmp_path / "in-steps.db", batch=batch)
-    with View(tmp_path / "at-once.db") as one, View(tmp_path / "in-steps.db") as other:
+    project(traffic, places("at-once"))
+    project(traffic, places("in-steps"), batch=batch)
+    with View(places("at-once")) as one, View(places("in-steps")) as other:
         assert other.trace("tx") == one.trace("tx")
         assert other.counts() == one.counts()
         assert other.transactions() == one.transactions()
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_topics_may_be_read_in_any_interleaving(traffic: Traffic, tmp_path: Path, seed: int) -> None:
+def test_topics_may_be_read_in_any_interleaving(traffic: Traffic, places: Places, seed: int) -> None:
     """Each partition is in order; between them nothing is. The picture is the same."""
     given_up(traffic, "tx")
     traffic.compensated("b")
     traffic.compensated("c")
-    project(traffic, tmp_path / "in-order.db")
-    project(traffic, tmp_path / "mixed.db", mixed(traffic.records, seed), batch=5)
-    with View(tmp_path / "in-order.db") as one, View(tmp_path / "mixed.db") as other:
+    project(traffic, places("in-order"))
+    project(traffic, places("mixed"), mixed(traffic.records, seed), batch=5)
+    with View(places("in-order")) as one, View(places("mixed")) as other:
         assert [other.trace(id_) for id_ in ("tx", "b", "c")] == [one.trace(id_) for id_ in ("tx", "b", "c")]
         assert other.counts() == one.counts()
 
 
-def test_transactions_are_counted_by_saga_and_status(traffic: Traffic, path: Path) -> None:
+def test_transactions_are_counted_by_saga_and_status(traffic: Traffic, path: Place) -> None:
     """The counts are kept while transactions change."""
     traffic.completed("a")
     traffic.completed("b")
@@ -328,7 +328,7 @@ def test_transactions_are_counted_by_saga_and_status(traffic: Traffic, path: Pat
         }
 
 
-def test_uncorrelated_records_are_summed_over_intake_processes(traffic: Traffic, path: Path) -> None:
+def test_uncorrelated_records_are_summed_over_intake_processes(traffic: Traffic, path: Place) -> None:
     """Each process counts from its own start; of the latest, the reason and a sample are shown."""
     traffic.watermark("intake-1", {"evt.x": journal.Uncorrelated(2, "old reason", "evt.x/0/1")})
     traffic.watermark("intake-1", {"evt.x": journal.Uncorrelated(3, "old reason", "evt.x/0/2")})
@@ -342,7 +342,7 @@ def test_uncorrelated_records_are_summed_over_intake_processes(traffic: Traffic,
 
 
 def test_a_topic_that_intake_may_not_read_is_shown_as_long_as_it_says_so(
-    traffic: Traffic, path: Path
+    traffic: Traffic, path: Place
 ) -> None:
     """Ten seconds after it said so last, it is over."""
     traffic.watermark("intake-1", {}, {"evt.secret.v1": "not allowed", "evt.other.v1": "not allowed"})
@@ -392,7 +392,7 @@ def projector(traffic: Traffic, given_up: frozenset[int] = frozenset()) -> Proje
     return Projector(traffic.codec, traffic.schemas, KnownSagas(CHECKOUT), lambda _: None, 1, {}, given_up)
 
 
-def test_without_a_definition_steps_are_shown_by_their_names(path: Path) -> None:
+def test_without_a_definition_steps_are_shown_by_their_names(path: Place) -> None:
     """A definition that can't be found costs owners and keys, not the trace."""
     traffic = Traffic()
     traffic.order("tx")
@@ -442,7 +442,7 @@ def mixed(records: list[Written], seed: int) -> list[Written]:
     return found
 
 
-def test_items_of_a_composite_are_listed_with_their_steps(path: Path) -> None:
+def test_items_of_a_composite_are_listed_with_their_steps(path: Place) -> None:
     """Each item comes with its own steps, in the definition's order; what has not begun is pending."""
     book = Step(
         path="all.book",

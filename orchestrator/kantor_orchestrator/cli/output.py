@@ -13,7 +13,6 @@ import click
 from rich.console import Console
 
 from kantor_orchestrator.config import home_folder
-from kantor_orchestrator.view.database import path_of
 from kantor_orchestrator.view.queries import View
 
 T = TypeVar("T")
@@ -23,7 +22,12 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="JSON on s
 
 def open_view() -> View:
     """The view of this machine's settings; no Kafka is needed. Raises ``NoViewError`` if there is none yet."""
-    return View(path_of(os.environ.get("KANTOR_VIEW_URL") or f"sqlite:///{home_folder() / 'view.db'}"))
+    return View(view_url())
+
+
+def view_url() -> str:
+    """Where the view is: KANTOR_VIEW_URL, or a file in the home folder."""
+    return os.environ.get("KANTOR_VIEW_URL") or f"sqlite:///{home_folder() / 'view.db'}"
 
 
 def print_json(value: Any) -> None:

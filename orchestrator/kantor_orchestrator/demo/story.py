@@ -13,7 +13,6 @@ from kantor_examples.checkout.shop import place, shop
 from kantor_orchestrator.demo.run import Running
 from kantor_orchestrator.demo.show import Show
 from kantor_orchestrator.demo.watch import ENDED, Watch
-from kantor_orchestrator.view.database import path_of
 
 #: Orders a second: slow enough to be watched.
 RATE = 40.0
@@ -27,7 +26,7 @@ class Story:
         self._show = show
         self._planned = planned
         self._placed: list[str] = []
-        self.watch = Watch(path_of(running.settings.view_url), self._placed)
+        self.watch = Watch(running.settings.view_url, self._placed)
         self._publish: Publisher
 
     def tell(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
+from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.queries import Summary, View
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.view.trace import Trace
@@ -16,9 +16,9 @@ ENDED = frozenset({"completed", "compensated"})
 class Watch:
     """The transactions that were placed so far, by id."""
 
-    def __init__(self, view: Path, ids: Collection[str]) -> None:
+    def __init__(self, view: Place, ids: Collection[str]) -> None:
         """``ids`` may grow later. The view's database may not be there yet."""
-        self._path = view
+        self._place = view
         self._ids = ids
         self._view: View | None = None
 
@@ -56,5 +56,5 @@ class Watch:
 
     def _open(self) -> View:
         if self._view is None:
-            self._view = View(self._path)
+            self._view = View(self._place)
         return self._view

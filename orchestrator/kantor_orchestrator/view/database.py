@@ -1,38 +1,22 @@
-"""The view's database: what is written. All SQL is here and in ``reader.py``: SQLite for now, behind methods that
-another database could have, too.
-
-A projection that can be rebuilt, whose positions are in the same file: ``synchronous=NORMAL`` in WAL mode may lose the
-last SQL transactions in a power cut, positions included, and they are projected again; it can't tear the file. One
-process writes (a lock file says which); any number reads.
-"""
+"""The view's database: what is written, whichever database it is; what is read is in ``reader.py`` and ``search.py``."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import apsw
-
-from kantor.errors import ConfigError, KantorError
+from kantor.errors import ConfigError
 from kantor.kafka import Partition
 from kantor_orchestrator.view.facts import to_json
 from kantor_orchestrator.view.rows import Changes, TransactionRow, what_is_open
+from kantor_orchestrator.view.sql import Database, InUseError, ReplacedError, Row
+from kantor_orchestrator.view.sqlite import SqliteDatabase
 
-MIGRATIONS = Path(__file__).parent / "migrations"
-PRAGMAS: dict[str, str | int] = {
-    "page_size": 8_192,  # with 4,096 storing costs a fifth more; larger ones swell the WAL when keys are random
-    "journal_mode": "WAL",  # readers never wait for the writer
-    "synchronous": "NORMAL",
-    "wal_autocheckpoint": 2_000,  # pages: every 16 MB; a page that changes often is copied once
-    "cache_size": -65_536,  # KiB
-    "temp_store": "MEMORY",
-}
+__all__ = ["InUseError", "Row", "Writer", "beside", "for_reading", "is_shared", "path_of"]
+
 #: Places in the timeline for each transaction: ten times what the engine lets it have. One that is only observed may have
 #: more (a constant as the transaction id, say): its timeline ends there.
 PARTS = 100_000
@@ -40,120 +24,195 @@ PARTS = 100_000
 VIEW, INTAKE = "view", "intake"
 #: Beside them: up to when everything is in the view.
 COMPLETE = "complete"
-#: Milliseconds that readers and the writer wait for each other.
-BUSY = 5_000
+#: All that a projection fills.
+TABLES = (
+    "transactions", "timeline", "schemas", "keys", "incidents", "tallies", "uncorrelated", "refused", "sagas", "holds",
+    "positions", "seen",
+)  # fmt: skip
 
-Row = tuple[Any, ...]
+#: What :func:`path_of` and the others take: a URL, or the path of an SQLite file.
+Place = str | Path
 
 
-class InUseError(ConfigError):
-    """Another process writes to this database."""
+def is_shared(place: Place) -> bool:
+    """Whether several processes may wait for their turn to write. Raises ``ConfigError`` for a URL that is none."""
+    if isinstance(place, Path) or place.startswith("sqlite:"):
+        path_of(place)
+        return False
+    if re.match(r"postgres(ql)?://.", place):
+        return True
+    raise _unsupported(place)
 
 
-def path_of(url: str) -> Path:
+def path_of(place: Place) -> Path:
     """The file of ``sqlite:///path``. Raises ``ConfigError`` for anything else."""
-    found = re.fullmatch(r"sqlite:///(.+)", url)
+    if isinstance(place, Path):
+        return place
+    found = re.fullmatch(r"sqlite:///(.+)", place)
     if found is None:
-        raise ConfigError(f"KANTOR_VIEW_URL is {url!r}; only sqlite:///path/to/file is supported so far")
+        raise _unsupported(place)
     return Path(found[1])
 
 
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise KantorError(f"{path} is damaged ({error}); delete it, it is built again from Kafka") from error
-    except apsw.Error as error:
-        raise KantorError(f"{path}: {type(error).__name__}: {error}") from error
+def _unsupported(place: str) -> ConfigError:
+    shown = re.sub(r"//.*@", "//...@", place)
+    return ConfigError(
+        f"KANTOR_VIEW_URL is {shown!r}; give it sqlite:///path/to/file or postgresql://user:password@host:5432/database"
+    )
+
+
+def for_writing(place: Place) -> Database:
+    """Made if it is not there, up to date. Raises ``InUseError`` if another process writes to it, ``ConfigError`` if that
+    can't work, ``ViewUnavailableError`` if the server does not answer."""
+    if is_shared(place):
+        from kantor_orchestrator.view.postgresql import PostgresDatabase
+
+        return PostgresDatabase.for_writing(str(place))
+    return SqliteDatabase.for_writing(path_of(place))
+
+
+def for_reading(place: Place) -> Database:
+    """Raises ``NoViewError`` if there is none yet, and as :func:`for_writing`."""
+    if is_shared(place):
+        from kantor_orchestrator.view.postgresql import PostgresDatabase
+
+        return PostgresDatabase.for_reading(str(place))
+    return SqliteDatabase.for_reading(path_of(place))
+
+
+def beside(place: Place) -> Database:
+    """An empty one of the same kind, for ``Database.replace_by``; raises as :func:`for_writing`."""
+    if is_shared(place):
+        from kantor_orchestrator.view.postgresql import PostgresDatabase
+
+        return PostgresDatabase.beside(str(place))
+    return SqliteDatabase.beside(path_of(place))
 
 
 class Writer:
-    """The one that writes: the view process."""
+    """The one that writes: the view process, or a rebuild."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens or makes the file and brings it up to date. Raises ``InUseError`` if another process writes to it,
-        ``ConfigError`` if it was written by a newer Kantor."""
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(Path(f"{path}.lock"))
-        try:
-            with translated(path):
-                self._db = apsw.Connection(str(path))
-                self._db.set_busy_timeout(BUSY)
-                # Readers never wait for the writer; a checkpoint every 16 MB costs less than one every 4.
-                for name, value in PRAGMAS.items():
-                    self._db.pragma(name, value)  # one by one: execute() stops at the first that answers
-                _migrate(self._db, path)
-        except BaseException:
-            os.close(self._lock)
-            raise
+    def __init__(self, place: Place | Database) -> None:
+        """Raises as :func:`for_writing`."""
+        self._db: Database = for_writing(place) if isinstance(place, str | Path) else place
+        self.is_remote = self._db.is_remote
+        self._build = self._about("build")
+        self._found: dict[str, tuple[TransactionRow, bytes] | None] = {}
 
     def close(self) -> None:
         self._db.close()
-        os.close(self._lock)
 
     def wipe(self) -> None:
         """Forget everything: it is projected again."""
-        with translated(self.path), self._db:
-            for (table,) in self._db.execute(
-                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-            ).fetchall():
-                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - our own tables
+        with self._writing():
+            for table in TABLES:
+                self._db.many(f"DELETE FROM {table}", [()])  # noqa: S608 - our own tables
+            self._db.many("UPDATE about SET number = ? WHERE name = 'complete_from'", [(0,)])
+
+    def refresh(self) -> None:
+        """Go on with the view that is there now, if a rebuild has put another one in the place of ours: its positions are
+        others."""
+        self._build = self._about("build")
+        self._found = {}
 
     def positions(self) -> dict[Partition, tuple[int, str]]:
         """By partition: the next offset to read, and the id of the topic that it is of."""
-        with translated(self.path):
-            return {
-                (topic, partition): (position, topic_id)
-                for topic, partition, position, topic_id in self._db.execute(
-                    "SELECT topic, partition, position, topic_id FROM positions"
-                )
-            }
+        return {
+            (topic, partition): (position, topic_id)
+            for topic, partition, position, topic_id in self._db.rows(
+                "SELECT topic, partition, position, topic_id FROM positions"
+            )
+        }
+
+    def complete_from(self) -> int:
+        """What began before may be missing (ms; 0: nothing is)."""
+        return self._about("complete_from")
 
     def next_no(self) -> int:
-        with translated(self.path):
-            ((no,),) = self._db.execute("SELECT coalesce(max(no), 0) + 1 FROM transactions")
-            return int(no)
+        ((no,),) = self._db.rows("SELECT coalesce(max(no), 0) + 1 FROM transactions")
+        return int(no)
+
+    def expect(self, ids: Iterable[str]) -> None:
+        """:meth:`find` will be asked for these until the next :meth:`store`: one question instead of many, where each is a
+        journey."""
+        asked = [id_ for id_ in ids if "\0" not in id_]
+        self._found = dict.fromkeys(asked)
+        moves: dict[str, list[bytes]] = {}
+        dialect = self._db.dialect
+        for id_, *facts, part in self._db.rows(
+            "SELECT t.id, t.no, t.shard, t.saga, t.status, t.started_at, t.updated_at, t.parts, l.moves FROM transactions t"  # noqa: S608
+            f" LEFT JOIN timeline l ON l.place >= t.no * {PARTS} AND l.place < (t.no + 1) * {PARTS}"
+            f" WHERE {dialect.among.format('t.id')} ORDER BY l.place",
+            dialect.many(asked),
+        ):
+            of_one = moves.setdefault(id_, [])
+            of_one += [part] if part else []
+            self._found[id_] = _row(id_, *facts), b""
+        for id_, of_one in moves.items():
+            found = self._found[id_]
+            assert found is not None
+            self._found[id_] = found[0], b"".join(of_one)
 
     def find(self, id_: str) -> tuple[TransactionRow, bytes] | None:
         """A transaction: its row, still without what its moves tell, and its moves."""
-        found = self._db.execute(
+        if id_ in self._found:
+            return self._found[id_]
+        found = self._db.rows(
             "SELECT no, shard, saga, status, started_at, updated_at, parts FROM transactions WHERE id = ?",
-            (id_,),
-        ).fetchone()
-        if found is None:
+            id_,
+        )
+        if not found:
             return None
-        row = TransactionRow(found[0], id_, found[1], found[4])
-        row.stored = (found[2], found[3])
-        row.updated_at, row.parts = found[5], found[6]
-        parts = self._db.execute(
+        row = _row(id_, *found[0])
+        parts = self._db.rows(
             "SELECT moves FROM timeline WHERE place >= ? AND place < ? ORDER BY place",
-            (row.no * PARTS, (row.no + 1) * PARTS),
+            row.no * PARTS,
+            (row.no + 1) * PARTS,
         )
         return row, b"".join(moves for (moves,) in parts)
 
     def store(self, changes: Changes, topic_ids: Mapping[str, str]) -> None:
         """Store these, with the positions, in one SQL transaction. Raises ``KantorError``: nothing was stored."""
-        with translated(self.path), self._db:
+        self._found = {}
+        with self._writing():
             self._store(changes, topic_ids)
 
     def alive(self, intake: int, complete: int = 0) -> None:
         """Note that the view works, also when there is nothing to store, when it last heard of intake, and up to when
         everything is stored (ms)."""
-        with translated(self.path), self._db:
-            self._seen(VIEW, int(time.time() * 1000))
-            if intake:
-                self._seen(INTAKE, intake)
-            if complete:
-                self._seen(COMPLETE, complete)
+        signs = [(VIEW, int(time.time() * 1000)), (INTAKE, intake), (COMPLETE, complete)]
+        with self._writing():
+            self._seen([(name, at) for name, at in signs if at])
 
     def forget_positions(self, topic: str) -> None:
-        with translated(self.path):
-            self._db.execute("DELETE FROM positions WHERE topic = ?", (topic,))
+        with self._writing():
+            self._db.many("DELETE FROM positions WHERE topic = ?", [(topic,)])
+
+    def incomplete_before(self, at: int) -> None:
+        """Note that of what began before this (ms) something may be missing."""
+        with self._writing():
+            self._db.many(
+                "UPDATE about SET number = ? WHERE name = 'complete_from' AND number < ?", [(at, at)]
+            )
+
+    def reached(self, positions: Mapping[Partition, int], topic_ids: Mapping[str, str]) -> None:
+        """Go on from these, though nothing was projected."""
+        with self._writing():
+            self._store_positions(positions, topic_ids)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._db.writing():
+            if self._about("build") != self._build:
+                raise ReplacedError("the view has been rebuilt: going on with the new one")
+            yield
+
+    def _about(self, name: str) -> int:
+        ((number,),) = self._db.rows("SELECT number FROM about WHERE name = ?", name)
+        return int(number)
 
     def _store(self, changes: Changes, topic_ids: Mapping[str, str]) -> None:
-        many = self._db.executemany
+        many = self._db.many
         tallies = changes.tallies()
         new, changed, timeline = [], [], []
         for row in changes.transactions:
@@ -184,62 +243,58 @@ class Writer:
         )
         many("INSERT INTO timeline VALUES (?, ?, ?)", timeline)
         many(
-            "INSERT OR REPLACE INTO schemas VALUES (?, ?)", [(id_, to_json(s)) for id_, s in changes.schemas]
+            "INSERT INTO schemas VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET schema = excluded.schema",
+            [(id_, to_json(s)) for id_, s in changes.schemas],
         )
-        many("INSERT OR IGNORE INTO keys VALUES (?, ?, ?)", changes.keys)
+        many("INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT DO NOTHING", changes.keys)
         many("INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?)", changes.incidents_opened)
         many(
             "UPDATE incidents SET closed_at = ? WHERE no = ? AND step = ? AND closed_at = 0",
             changes.incidents_closed,
         )
-        many("INSERT OR REPLACE INTO uncorrelated VALUES (?, ?, ?, ?, ?, ?)", changes.uncorrelated)
-        many("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", changes.refused)
-        many("INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?)", changes.holds)
         many(
-            "INSERT OR REPLACE INTO sagas VALUES (?, ?, ?)",
+            "INSERT INTO uncorrelated VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (topic, intake) DO UPDATE SET"
+            " count = excluded.count, reason = excluded.reason, sample = excluded.sample, at = excluded.at",
+            changes.uncorrelated,
+        )
+        many(
+            "INSERT INTO refused VALUES (?, ?, ?) ON CONFLICT (topic) DO UPDATE SET"
+            " reason = excluded.reason, at = excluded.at WHERE excluded.at >= refused.at",
+            changes.refused,
+        )
+        many(
+            "INSERT INTO holds VALUES (?, ?, ?, ?) ON CONFLICT (saga, shard) DO UPDATE SET"
+            " reason = excluded.reason, at = excluded.at",
+            changes.holds,
+        )
+        many(
+            "INSERT INTO sagas VALUES (?, ?, ?) ON CONFLICT (saga, version) DO UPDATE SET facts = excluded.facts",
             [(s.saga, s.version, s.dump()) for s in changes.sagas],
         )
         many(
-            "INSERT INTO tallies VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+            "INSERT INTO tallies VALUES (?, ?, ?)"
+            " ON CONFLICT (saga, status) DO UPDATE SET count = tallies.count + excluded.count",
             [(saga, status, count) for (saga, status), count in tallies.items() if count],
         )
-        many(
-            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)",
-            [(t, p, position, topic_ids.get(t, "")) for (t, p), position in changes.positions.items()],
+        self._store_positions(changes.positions, topic_ids)
+
+    def _store_positions(self, positions: Mapping[Partition, int], topic_ids: Mapping[str, str]) -> None:
+        self._db.many(
+            "INSERT INTO positions VALUES (?, ?, ?, ?) ON CONFLICT (topic, partition) DO UPDATE SET"
+            " position = excluded.position, topic_id = excluded.topic_id",
+            [(t, p, position, topic_ids.get(t, "")) for (t, p), position in positions.items()],
         )
 
-    def _seen(self, name: str, at: int) -> None:
-        self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (name, at))
-
-
-def _lock(path: Path) -> int:
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(file)
-        raise InUseError(
-            f"another process writes to this view ({path} is locked); stop it, or set KANTOR_VIEW_URL"
-        ) from error
-    return file
-
-
-def migrations() -> Sequence[Path]:
-    return sorted(MIGRATIONS.glob("[0-9]*.sql"))
-
-
-def version_of(db: apsw.Connection) -> int:
-    return int(db.pragma("user_version"))
-
-
-def _migrate(db: apsw.Connection, path: Path) -> None:
-    files = migrations()
-    version = version_of(db)
-    if version > len(files):
-        raise ConfigError(
-            f"{path} was written by a newer Kantor; use that one, or delete the file: it is built again"
+    def _seen(self, signs: Iterable[Row]) -> None:
+        self._db.many(
+            "INSERT INTO seen VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at", signs
         )
-    for number, file in enumerate(files[version:], version + 1):
-        with db:
-            db.execute(file.read_text(encoding="utf-8"))
-            db.pragma("user_version", number)
+
+
+def _row(
+    id_: str, no: int, shard: int, saga: str, status: str, started_at: int, updated_at: int, parts: int
+) -> TransactionRow:
+    row = TransactionRow(no, id_, shard, started_at)
+    row.stored = (saga, status)
+    row.updated_at, row.parts = updated_at, parts
+    return row

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from kantor.codec import Codec, SchemaStore
 from kantor.envelope import KANTOR_SOURCE
@@ -96,6 +97,11 @@ class Projector:
         changes.records = count
         return changes
 
+    def unknown(self, records: Iterable[Record]) -> set[str]:
+        """Transactions that ``find`` will have to be asked for, as far as the records' keys tell."""
+        keys = {key for record in records if (key := record.key()) is not None}
+        return {_text(key) for key in keys} - self._young.keys() - self._old.keys()
+
     # -- the journal
 
     def _entry(self, record: Record, shard: int, offset: int) -> None:
@@ -154,7 +160,7 @@ class Projector:
             self._skip(shard, offset, error)
             return
         assert value is not None
-        id_, saga, version, kind, at, _, step, _, _, _, code, reason, captured, entry = head
+        id_, saga, _, kind, at, _, _, _, _, _, _, reason, _, entry = head
         if not id_:  # of a whole saga
             if kind != _IGNORED:
                 self._changes.holds.append((saga, shard, reason if kind == _HELD else "", at))
@@ -165,6 +171,10 @@ class Projector:
                 "%s/%d/%d is a replay", topics.HISTORY, shard, offset, extra={"action": "history_replay"}
             )
             return
+        self._apply(row, head, offset, value)
+
+    def _apply(self, row: TransactionRow, head: tuple[Any, ...], offset: int, value: bytes) -> None:
+        _, saga, version, kind, at, _, step, _, _, _, code, reason, captured, entry = head
         row.last = entry, offset
         row.moves += (frame(offset, len(value)), value)
         facts = self._known_sagas.get((saga, version)) or self._saga(saga, version)

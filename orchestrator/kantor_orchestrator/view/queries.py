@@ -6,12 +6,11 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from kantor.errors import NotFoundError
 from kantor.kafka import Partition
-from kantor_orchestrator.view.database import INTAKE
+from kantor_orchestrator.view.database import INTAKE, Place
 from kantor_orchestrator.view.reader import Reader
 from kantor_orchestrator.view.search import Criteria, PageTokenError
 from kantor_orchestrator.view.trace import Child, Incident, Trace, build_trace
@@ -106,9 +105,10 @@ _SUMMARY = (
 class View:
     """The view's database, for reading. Close it, or use it with ``with``."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ``NoViewError`` if nothing has been projected yet."""
-        self._db = Reader(path)
+    def __init__(self, place: Place) -> None:
+        """``place``: a URL as in KANTOR_VIEW_URL, or the path of an SQLite file. Raises ``NoViewError`` if nothing has been
+        projected yet, ``ViewUnavailableError`` if the server does not answer."""
+        self._db = Reader(place)
 
     def __enter__(self) -> Self:
         return self
@@ -207,6 +207,11 @@ class View:
     def positions(self) -> dict[Partition, int]:
         """Next offset to read, by partition."""
         return {(topic, partition): position for topic, partition, position in self._db.positions()}
+
+    def complete_from(self) -> int:
+        """Transactions that began before may be missing, or lack their beginning: Kafka no longer had them when they were
+        projected (ms; 0: nothing is missing)."""
+        return self._db.complete_from()
 
     def seen(self) -> dict[str, int]:
         """When ``view`` and ``intake`` last gave a sign of life; ``complete``: up to when everything is in the view, said with

@@ -1,44 +1,27 @@
-"""The view's database: what is read, while another process writes. The rest of its SQL is in ``database.py``."""
+"""The view's database: what is read, while another process writes. What is written is in ``database.py``."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import apsw
-
-from kantor.errors import ConfigError, KantorError
-from kantor_orchestrator.view.database import BUSY, PARTS, Row, migrations, translated, version_of
+from kantor_orchestrator.view.database import PARTS, Place, Row, for_reading
 from kantor_orchestrator.view.sagas import SagaFacts
 from kantor_orchestrator.view.search import BUDGET, FEW, OPEN, Criteria, Found, search
+from kantor_orchestrator.view.sql import NoViewError
 from kantor_orchestrator.view.trace import Incident, Stored
 
-
-class NoViewError(KantorError):
-    """There is no view database yet: nothing has been projected."""
+__all__ = ["NoViewError", "Reader"]
 
 
 class Reader:
     """Reads while another process writes."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ``NoViewError`` if there is no database yet."""
-        self.path = path
-        if not path.exists():
-            raise NoViewError(f"there is no view yet ({path} does not exist): start one with `kantor run`")
-        with translated(path):
-            self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-            self._db.set_busy_timeout(BUSY)
-            self._db.execute("PRAGMA query_only=ON")
-            if version_of(self._db) == 0:
-                raise NoViewError(f"there is no view yet ({path} is empty): start one with `kantor run`")
-            if version_of(self._db) != len(migrations()):
-                raise ConfigError(
-                    f"{path} was written by another version of Kantor: restart `kantor run` with this one"
-                )
+    def __init__(self, place: Place) -> None:
+        """Raises ``NoViewError`` if there is no database yet; see ``database.for_reading``."""
+        self._db = for_reading(place)
 
     def close(self) -> None:
         self._db.close()
@@ -46,7 +29,7 @@ class Reader:
     def search(self, columns: str, wanted: Criteria, limit: int, page: str, budget: float = BUDGET) -> Found:
         """``no`` and ``columns`` of transactions: see ``view.search``."""
         with self._snapshot():
-            return search(self._rows, self._key_names, columns, wanted, limit, page, budget)
+            return search(self._rows, self._db.dialect, self._key_names, columns, wanted, limit, page, budget)
 
     def _key_names(self) -> list[str]:
         return sorted(
@@ -115,8 +98,7 @@ class Reader:
 
     def changes(self) -> int:
         """Another number after each SQL transaction of the writer; the same connection must ask."""
-        with translated(self.path):
-            return int(self._db.pragma("data_version"))
+        return self._db.changes()
 
     def by_ids(self, columns: str, ids: Sequence[str]) -> list[Row]:
         query = f"SELECT {columns} FROM transactions WHERE id = ?"  # noqa: S608 - our own text
@@ -136,16 +118,19 @@ class Reader:
 
     def holds(self) -> list[Row]:
         return self._rows(
-            "SELECT saga, reason, min(at) FROM holds WHERE reason != '' GROUP BY saga ORDER BY saga"
+            "SELECT saga, reason, at FROM (SELECT saga, reason, at, row_number() OVER (PARTITION BY saga ORDER BY at, shard)"
+            " AS nth FROM holds WHERE reason <> '') AS held WHERE nth = 1 ORDER BY saga"
         )
 
     def refused(self, since: int) -> list[Row]:
         return self._rows("SELECT topic, reason, at FROM refused WHERE at >= ? ORDER BY topic", since)
 
     def uncorrelated(self) -> list[Row]:
-        # Bare columns beside max() are of the row that has the maximum: sqlite.org/lang_select.html, "bare columns".
         return self._rows(
-            "SELECT topic, sum(count), reason, sample, max(at) FROM uncorrelated GROUP BY topic ORDER BY 2 DESC"
+            "SELECT topic, count, reason, sample, at FROM ("
+            "SELECT topic, CAST(sum(count) OVER (PARTITION BY topic) AS BIGINT) AS count, reason, sample, at,"
+            " row_number() OVER (PARTITION BY topic ORDER BY at DESC, intake) AS nth FROM uncorrelated"
+            ") AS latest WHERE nth = 1 ORDER BY count DESC, topic"
         )
 
     def incidents(self, limit: int, after: tuple[int, int, int] = (-1, -1, -1)) -> list[Row]:
@@ -170,12 +155,16 @@ class Reader:
     def seen(self) -> list[Row]:
         return self._rows("SELECT name, at FROM seen")
 
+    def complete_from(self) -> int:
+        """What began before may be missing (ms; 0: nothing is)."""
+        ((number,),) = self._rows("SELECT number FROM about WHERE name = 'complete_from'")
+        return int(number)
+
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
         """One state of the projection for several queries."""
-        with translated(self.path), self._db:
+        with self._db.snapshot():
             yield
 
     def _rows(self, query: str, *values: Any) -> list[Row]:
-        with translated(self.path):
-            return self._db.execute(query, values).fetchall()
+        return self._db.rows(query, *values)

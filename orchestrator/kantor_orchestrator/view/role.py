@@ -1,15 +1,14 @@
 """The view's process: reads journal, history and the commands' topics, and keeps the database behind them by moments.
 
-It reads all partitions by itself, without a group's rebalances: one process per database. The positions in the database
-are the truth; the group ``kantor-view`` gets them too, for lag tools.
+It reads all partitions by itself, without a group's rebalances: one process per database writes, and replicas that share
+one on PostgreSQL wait for their turn. The positions in the database are the truth; the group ``kantor-view`` gets them too, for lag tools.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from threading import Event
 
 from prometheus_client import CollectorRegistry
@@ -20,10 +19,11 @@ from kantor.kafka import BEGINNING, Admin, Consumer, Partition, Record
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import VIEW_GROUP, Settings
-from kantor_orchestrator.view.database import InUseError, Writer, path_of
+from kantor_orchestrator.view.database import Place, Writer, is_shared
 from kantor_orchestrator.view.metrics import ViewMetrics
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import DeployedSagas
+from kantor_orchestrator.view.sql import InUseError, ViewUnavailableError
 
 log = logging.getLogger("kantor.view")
 
@@ -37,22 +37,28 @@ _FETCH = {"fetch.min.bytes": 262_144, "fetch.wait.max.ms": 50}
 GATHER, GATHER_UNDER_LOAD, LOAD = 0.1, 0.25, 1_000
 #: Seconds between looks for new topics; between signs of life; between commits for lag tools.
 LOOK, ALIVE, COMMIT = 2.0, 2.0, 1.0
+#: Seconds between notes of where we are, though nothing came but watermarks: else Kafka may delete them, and it looks as
+#: if we had missed something.
+NOTE = 60.0
 #: Seconds until the projection is started anew after trouble; until history of an unknown schema is given up.
 AGAIN, PATIENCE = 1.0, 30.0
-#: Seconds that the process before us may take to end.
+#: Seconds that the process before us may take to end, if it is not one that shares the database with us.
 HANDOVER = 15.0
+#: Seconds between attempts to write: to a file; to a server's database, while it is away or another replica writes.
+_AGAIN_FILE, _AGAIN_SERVER = 0.2, 1.0
 
 
 def run_view(settings: Settings, stop: Event, ready: Callable[[], None], registry: CollectorRegistry) -> None:
     """Project until ``stop``. Kafka or the registry not answering is waited for. Raises ``ConfigError`` for what no
     retry can mend (another process writes to the database, for example)."""
     metrics = ViewMetrics(registry)
-    database = _take(path_of(settings.view_url), stop)
-    if database is None:
-        return
     unknown: dict[int, float] = {}  # schema ids, since when
+    database: Writer | None = None
     try:
         while not stop.is_set():
+            database = database or _take(settings.view_url, stop, ready)
+            if database is None:
+                return
             given_up = frozenset(id_ for id_, since in unknown.items() if time.monotonic() - since > PATIENCE)
             try:
                 _Projection(settings, database, metrics).run(stop, ready, given_up)
@@ -61,23 +67,42 @@ def run_view(settings: Settings, stop: Event, ready: Callable[[], None], registr
             except KantorError as error:
                 if isinstance(error, UnknownSchemaError):
                     unknown.setdefault(error.schema_id, time.monotonic())
+                if isinstance(
+                    error, ViewUnavailableError
+                ):  # its lock is lost, too: another replica may write by now
+                    database.close()
+                    database = None
                 metrics.restarted()
                 log.warning("projecting anew: %s", error, extra={"action": "view_restarted"})
                 stop.wait(AGAIN)
     finally:
-        database.close()
+        if database is not None:
+            database.close()
 
 
-def _take(path: Path, stop: Event) -> Writer | None:
-    """The database, once the process that had it before has ended; None if told to stop meanwhile."""
+def _take(place: Place, stop: Event, waiting: Callable[[], None] = lambda: None) -> Writer | None:
+    """The database, once the process that had it before has ended, or its server answers; None if told to stop meanwhile.
+
+    ``waiting`` is called while another replica writes: this one is well, and takes over when the other ends. A file is
+    not shared: raises ``InUseError`` if it stays in use."""
+    shared = is_shared(place)
     deadline = time.monotonic() + HANDOVER
+    said = ""
     while True:
         try:
-            return Writer(path)
-        except InUseError:
-            if time.monotonic() > deadline:
+            return Writer(place)
+        except InUseError as error:
+            if not shared and time.monotonic() > deadline:
                 raise
-        if stop.wait(0.2):
+            if shared:
+                waiting()
+            why = f"waiting for the turn to write: {error}"
+        except ViewUnavailableError as error:
+            why = f"waiting for the view's database: {error}"
+        if why != said and shared:
+            log.warning(why, extra={"action": "view_waits"})
+            said = why
+        if stop.wait(_AGAIN_SERVER if shared else _AGAIN_FILE):
             return None
 
 
@@ -96,7 +121,9 @@ class _Projection:
         self._last = 0  # records in the last batch
         self._seen_intake = 0
         self._complete = 0  # up to when everything that was written is stored, ms
+        self._gaps: set[Partition] = set()
         self._next_look = self._next_sign = self._next_commit = 0.0
+        self._next_note = time.monotonic() + NOTE
 
     def run(self, stop: Event, ready: Callable[[], None], given_up: frozenset[int]) -> None:
         """Raises ``KantorError``: what was not stored is read again by the next life."""
@@ -105,11 +132,13 @@ class _Projection:
             ready()
             while not stop.is_set():
                 self._turn(projector, stop)
+            self._note()
             self._consumer.commit(self._uncommitted, wait=True)
         finally:
             self._consumer.close()
 
     def _open(self, given_up: frozenset[int]) -> Projector:
+        self._database.refresh()
         found = self._admin.topics()
         for name in (topics.JOURNAL, topics.HISTORY):
             if name not in found:
@@ -127,6 +156,8 @@ class _Projection:
         self._positions = {
             partition: position for partition, (position, _) in self._database.positions().items()
         }
+        starts = self._admin.starts(partitions_of(found, (topics.JOURNAL, topics.HISTORY)))
+        self._gaps = gaps(starts, self._positions)
         self._assign(found)
         schemas = schema_store(self._settings.kafka, self._settings.registry_url)
         codec = Codec(schemas)
@@ -157,7 +188,11 @@ class _Projection:
 
     def _project(self, projector: Projector, records: list[Record]) -> None:
         start = time.monotonic()
+        if self._database.is_remote:
+            self._database.expect(projector.unknown(records))
         changes = projector.project(records)
+        if self._gaps and (at := after_gaps(records, self._gaps)):
+            self._database.incomplete_before(at)
         self._seen_intake = max(self._seen_intake, changes.seen_intake)
         if changes.is_news:
             self._database.store(changes, self._topic_ids)
@@ -168,6 +203,9 @@ class _Projection:
 
     def _reached(self, positions: Mapping[Partition, int]) -> None:
         """Ends count, too: what is before them is stored, or is no record (the marks of Kafka transactions)."""
+        if self._gaps and (empty := self._gaps & positions.keys()):
+            self._gaps -= empty
+            self._database.incomplete_before(int(time.time() * 1000))
         self._positions.update(positions)
         self._uncommitted.update(positions)
 
@@ -180,12 +218,19 @@ class _Projection:
             self._next_commit = now + COMMIT
             self._consumer.commit(self._uncommitted)
             self._uncommitted = {}
+        if now >= self._next_note:
+            self._next_note = now + NOTE
+            self._note()
         if now >= self._next_look:
             self._next_look = now + LOOK
             try:
                 self._look()
             except KafkaUnavailableError as error:
                 log.info("no look for new topics this time: %s", error, extra={"action": "look_failed"})
+
+    def _note(self) -> None:
+        known = {partition: position for partition, position in self._positions.items() if position >= 0}
+        self._database.reached(known, self._topic_ids)
 
     def _look(self) -> None:
         """Are there topics, or partitions, that are not read yet? Are all still the same?"""
@@ -197,6 +242,27 @@ class _Projection:
         self._topic_ids = ids
         if {(name, p) for name, count in found.items() for p in range(count)} != set(self._positions):
             self._assign(found)
+
+
+def partitions_of(found: Mapping[str, int], names: Iterable[str]) -> list[Partition]:
+    return [(name, partition) for name in names for partition in range(found[name])]
+
+
+def gaps(starts: Mapping[Partition, int], positions: Mapping[Partition, int]) -> set[Partition]:
+    """Partitions that begin behind our position: Kafka has deleted what we had not read yet."""
+    return {partition for partition, start in starts.items() if start > max(0, positions.get(partition, 0))}
+
+
+def after_gaps(records: Iterable[Record], open_: set[Partition]) -> int:
+    """When the first records after these gaps came (ms; 0: none is there): from then on nothing is missing. Gaps that were
+    closed are taken out of ``open_``."""
+    found = 0
+    for record in records:
+        partition = record.topic() or "", record.partition() or 0
+        if partition in open_:
+            open_.discard(partition)
+            found = max(found, record.timestamp()[1])
+    return found
 
 
 def _is_ours(topic: str) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from heapq import merge
 from itertools import groupby, islice
 
 from kantor.errors import ConfigError
-from kantor_orchestrator.view.database import Row
+from kantor_orchestrator.view.sql import Dialect, Row
 
 #: Seconds that a page may search.
 BUDGET = 0.08
@@ -84,6 +83,7 @@ class Found:
 
 def search(
     rows: Rows,
+    dialect: Dialect,
     key_names: Callable[[], Sequence[str]],
     columns: str,
     wanted: Criteria,
@@ -93,7 +93,7 @@ def search(
 ) -> Found:
     """One page. Raises ``PageTokenError`` for a ``page`` that is not from this search."""
     before = _number_in(page, wanted)
-    candidates, (where, values) = _plan(rows, key_names, wanted)
+    candidates, (where, values) = _plan(rows, dialect, key_names, wanted)
     deadline = time.monotonic() + budget
     found: list[Row] = []
     chunk = _FIRST
@@ -103,8 +103,8 @@ def search(
             condition = f" AND {where}" if where else ""
             found += rows(
                 f"SELECT no, {columns} FROM transactions"  # noqa: S608 - our own text
-                f" WHERE no IN (SELECT value FROM json_each(?)){condition} ORDER BY no DESC LIMIT ?",
-                json.dumps(numbers),
+                f" WHERE {dialect.among.format('no')}{condition} ORDER BY no DESC LIMIT ?",
+                dialect.many(numbers),
                 *values,
                 limit + 1 - len(found),
             )
@@ -119,13 +119,13 @@ def search(
 
 
 def _plan(
-    rows: Rows, key_names: Callable[[], Sequence[str]], wanted: Criteria
+    rows: Rows, dialect: Dialect, key_names: Callable[[], Sequence[str]], wanted: Criteria
 ) -> tuple[_Candidates, tuple[str, list[object]]]:
     """Where candidates come from, and what is left to look at in their rows."""
-    conditions = list(_conditions(wanted))
+    conditions = list(_conditions(dialect, wanted))
     rest = " AND ".join(condition for condition, _ in conditions), [v for _, vs in conditions for v in vs]
     if wanted.text:
-        return _by_text(rows, key_names, wanted.text), rest
+        return _by_text(rows, dialect, key_names, wanted.text), rest
     few = wanted.status and not {"completed", "observed"} & set(wanted.status)
     if few:
         return _merged([_by_status(rows, status) for status in wanted.status]), rest
@@ -143,7 +143,8 @@ def _plan(
     return _where(rows, condition, *values), rest
 
 
-def _conditions(wanted: Criteria) -> Iterator[tuple[str, list[object]]]:
+def _conditions(dialect: Dialect, wanted: Criteria) -> Iterator[tuple[str, list[object]]]:
+    like = dialect.like
     if wanted.status:
         yield f"status IN ({', '.join('?' * len(wanted.status))})", list(wanted.status)
     if wanted.saga:
@@ -152,13 +153,15 @@ def _conditions(wanted: Criteria) -> Iterator[tuple[str, list[object]]]:
         yield "version = ?", [wanted.version]
     if wanted.step:
         path, text = wanted.step, _escaped(wanted.step)
-        is_open = "EXISTS (SELECT 1 FROM json_each(open_steps) WHERE value = ? OR value LIKE ? ESCAPE '\\')"
-        yield f"({is_open} OR last_error LIKE ? ESCAPE '\\')", [path, f"{text}[%", f"{text}: %"]
+        steps = dialect.elements.format("open_steps")
+        is_open = f"EXISTS (SELECT 1 FROM {steps} WHERE value = ? OR value {like} ? ESCAPE '\\')"  # noqa: S608
+        yield f"({is_open} OR last_error {like} ? ESCAPE '\\')", [path, f"{text}[%", f"{text}: %"]
     if wanted.service:
-        yield "EXISTS (SELECT 1 FROM json_each(waiting_for) WHERE value = ?)", [wanted.service]
+        names = dialect.elements.format("waiting_for")
+        yield f"EXISTS (SELECT 1 FROM {names} WHERE value = ?)", [wanted.service]  # noqa: S608 - our own text
     if wanted.error:
         text = f"%{_escaped(wanted.error)}%"
-        yield "(last_error LIKE ? ESCAPE '\\' OR reason LIKE ? ESCAPE '\\')", [text, text]
+        yield f"(last_error {like} ? ESCAPE '\\' OR reason {like} ? ESCAPE '\\')", [text, text]
     if wanted.started_after:
         yield "started_at >= ?", [wanted.started_after]
     if wanted.started_before:
@@ -200,7 +203,7 @@ def _merged(sources: Sequence[_Candidates]) -> _Candidates:
     return sources[0] if len(sources) == 1 else candidates
 
 
-def _by_text(rows: Rows, key_names: Callable[[], Sequence[str]], text: str) -> _Candidates:
+def _by_text(rows: Rows, dialect: Dialect, key_names: Callable[[], Sequence[str]], text: str) -> _Candidates:
     """As an id; else as a key's value, or ``key=value``; else as the beginning of an id."""
     whole = rows("SELECT no FROM transactions WHERE id = ?", text)
     if whole:
@@ -211,8 +214,9 @@ def _by_text(rows: Rows, key_names: Callable[[], Sequence[str]], text: str) -> _
     by_key = _merged([_by_key(rows, query, one, value if equals else text) for one in names] or [_listed([])])
     if equals or len(text) < SHORTEST_PREFIX or by_key(_END, 1):
         return by_key
+    id_ = dialect.beginning
     begin = rows(
-        "SELECT no FROM transactions WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+        f"SELECT no FROM transactions WHERE {id_} >= ? AND {id_} < ? ORDER BY {id_} LIMIT ?",  # noqa: S608 - our own text
         text,
         text + "\U0010ffff",
         _PREFIX_MATCHES,

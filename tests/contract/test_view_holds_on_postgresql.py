@@ -1,0 +1,3 @@
+"""Holds: every test of SQLite, on PostgreSQL."""
+
+from unit.test_view_holds import *  # noqa: F403 - its tests and fixtures, with our places
