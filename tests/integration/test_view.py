@@ -125,7 +125,7 @@ def eventually(settings: Settings, holds: Callable[[View], bool]) -> bool:
 
     def looks_so() -> bool:
         try:
-            with View(settings.home / "view.db") as view:
+            with View(settings.view_url) as view:
                 return holds(view)
         except (NoViewError, NotFoundError):
             return False
@@ -163,7 +163,7 @@ def test_what_is_in_kafka_is_projected(settings: Settings) -> None:
         assert eventually(settings, is_now("a-1", "completed"))
         assert eventually(settings, is_now("a-2", "compensated"))
         assert soon(lambda: has_read_all(admin))
-    with View(settings.home / "view.db") as view:
+    with View(settings.view_url) as view:
         trace = view.trace("a-2")
     assert [step.owner for step in trace.steps] == ["inventory", "payment", "shipping"]
     assert ("order_id", "1042") in trace.keys
@@ -220,7 +220,7 @@ def test_kill_9_in_the_middle_loses_and_doubles_nothing(settings: Settings, tmp_
     finally:
         process.terminate()
         process.wait()
-    with View(settings.home / "view.db") as view:
+    with View(settings.view_url) as view:
         traces = [view.trace(f"c-{number}") for number in range(600)]
         found = [len(view.find(f"order_id={number}")) for number in range(600)]
     assert {len(trace.timeline) for trace in traces} == {5, 9}
@@ -234,7 +234,7 @@ def is_past(position: int, view: View) -> bool:
 
 def sum_of_positions(settings: Settings) -> int:
     try:
-        with View(settings.home / "view.db") as view:
+        with View(settings.view_url) as view:
             return sum(view.positions().values())
     except NoViewError:
         return -1
@@ -247,13 +247,13 @@ def test_a_deleted_database_is_built_again(settings: Settings) -> None:
     produce(settings, traffic.records)
     with viewing(settings):
         assert eventually(settings, is_now("d-1", "compensated"))
-    with View(settings.home / "view.db") as view:
+    with View(settings.view_url) as view:
         before = view.trace("d-1")
     for file in settings.home.glob("view.db*"):
         file.unlink()
     with viewing(settings):
         assert eventually(settings, is_now("d-1", "compensated"))
-    with View(settings.home / "view.db") as view:
+    with View(settings.view_url) as view:
         assert view.trace("d-1") == before
 
 
@@ -295,7 +295,7 @@ def test_status_tells_what_runs_and_how_far(settings: Settings) -> None:
     """The view runs, nobody else does; nothing is left to read."""
     with viewing(settings):
         assert eventually(settings, lambda view: sum(view.positions().values()) > 0)
-        with View(settings.home / "view.db") as view:
+        with View(settings.view_url) as view:
             found = inspect(settings, view, "", int(time.time() * 1000))
     assert found.broker_error == ""
     assert [(role.name, role.is_running) for role in found.roles] == [

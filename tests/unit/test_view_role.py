@@ -56,4 +56,4 @@ def test_a_database_that_stays_in_use_is_a_wrong_setting(
 )
 def test_journal_history_and_commands_are_read(topic: str, is_read: bool) -> None:
     """Events come by the journal."""
-    assert role._is_ours(topic) is is_read
+    assert role.is_ours(topic) is is_read

@@ -24,7 +24,7 @@ from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
 from kantor_orchestrator.payloads import Payload, Payloads
 from kantor_orchestrator.personal import personal_names
-from kantor_orchestrator.view.database import path_of
+from kantor_orchestrator.view.database import Place, is_shared, path_of
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.view.trace import Message, Trace
@@ -51,7 +51,8 @@ class Backend:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
         self._clock = clock
-        self._path: Path = path_of(settings.view_url)
+        url = settings.view_url
+        self._path: Place = url if is_shared(url) else path_of(url)
         self._views: list[tuple[tuple[int, int], View]] = []
         self._acts: list[Acts] = []
         self._lock = threading.Lock()
@@ -96,7 +97,9 @@ class Backend:
         self._keep(file, view)
 
     def file(self) -> tuple[int, int]:
-        """Which file the view is now."""
+        """Which file the view is now; always the same for a server's database."""
+        if isinstance(self._path, str):
+            return 0, 0
         try:
             found = self._path.stat()
         except OSError:

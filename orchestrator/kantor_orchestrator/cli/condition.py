@@ -66,6 +66,7 @@ class Condition:
     roles: list[Role] = field(default_factory=list)
     shards: list[Shard] = field(default_factory=list)
     view_error: str = ""
+    complete_from: int = 0  # of the view; 0: from the beginning
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     refused: list[RefusedTopic] = field(default_factory=list)
     uncorrelated: list[UncorrelatedTopic] = field(default_factory=list)
@@ -87,6 +88,7 @@ def inspect(settings: Settings, view: View | None, view_error: str, now: int) ->
     seen = 0
     if view is not None:
         found.counts = view.counts()
+        found.complete_from = view.complete_from()
         found.refused = view.refused()
         found.uncorrelated = view.uncorrelated()
         found.incident_count, found.incidents = view.incident_count(), view.incidents(5)
@@ -258,6 +260,7 @@ def condition_as_json(found: Condition, problems: list[Problem]) -> dict[str, An
             }
             for shard in found.shards
         ],
+        "view": {"complete_from": shapes.time(found.complete_from)},
         "transactions": [
             {"saga": saga or None, "status": status, "count": count}
             for (saga, status), count in sorted(found.counts.items())

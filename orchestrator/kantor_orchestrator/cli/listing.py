@@ -15,7 +15,7 @@ from kantor_orchestrator.cli import watching
 from kantor_orchestrator.cli.filters import criteria, filters
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable, say
 from kantor_orchestrator.cli.watching import watch_option
-from kantor_orchestrator.cli.words import STATUS_STYLES, duration, moment, now
+from kantor_orchestrator.cli.words import STATUS_STYLES, duration, incomplete, moment, now
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import Criteria, Page, Summary, View
 from kantor_orchestrator.view.reader import NoViewError
@@ -43,6 +43,9 @@ def list_(text: str, limit: int, page: str, as_json: bool, watch: bool, **option
             as_json,
             "" if found.transactions else _why_empty(wanted, page, sum(view.counts().values())),
         )
+        complete_from = view.complete_from()
+        if complete_from and not found.next_page:
+            say(incomplete(complete_from))
         return False
 
     try:

@@ -20,6 +20,7 @@ from kantor_orchestrator.cli.run import run
 from kantor_orchestrator.cli.status import status
 from kantor_orchestrator.cli.token import token
 from kantor_orchestrator.cli.trace import trace
+from kantor_orchestrator.cli.view import view
 
 
 class _WrongSetting(click.ClickException):
@@ -54,6 +55,7 @@ for command in (
     dev,
     run,
     trace,
+    view,
     list_,
     incidents,
     status,

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from kantor_orchestrator.cli.condition import Condition, Problem, Role, condition_as_json, diagnose, inspect
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable
-from kantor_orchestrator.cli.words import STATUS_STYLES, now
+from kantor_orchestrator.cli.words import STATUS_STYLES, incomplete, now
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.view.reader import NoViewError
@@ -56,6 +56,8 @@ def _print(to: Console, found: Condition, problems: list[Problem]) -> None:
         to.print(_shards(found))
     if found.counts:
         to.print(_counts(found.counts))
+    if found.complete_from:
+        to.print(Padding(Text(incomplete(found.complete_from), style="bright_black"), (1, 0, 0, 0)))
 
 
 def _table(*columns: str) -> Table:

@@ -82,3 +82,11 @@ def duration(milliseconds: float) -> str:
 
 def count(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def incomplete(complete_from: int) -> str:
+    """Why something may not be there."""
+    return (
+        f"What began before {date_and_clock(complete_from)} may be missing, or in part: Kafka no longer held it when the view"
+        " was built."
+    )

@@ -99,6 +99,10 @@ class Writer:
         self._build = self._about("build")
         self._found: dict[str, tuple[TransactionRow, bytes] | None] = {}
 
+    @property
+    def database(self) -> Database:
+        return self._db
+
     def close(self) -> None:
         self._db.close()
 
@@ -184,6 +188,11 @@ class Writer:
         with self._writing():
             self._seen([(name, at) for name, at in signs if at])
 
+    def seen_as(self, signs: Iterable[Row]) -> None:
+        """Signs of life as an older view has them."""
+        with self._writing():
+            self._seen(signs)
+
     def forget_positions(self, topic: str) -> None:
         with self._writing():
             self._db.many("DELETE FROM positions WHERE topic = ?", [(topic,)])
@@ -254,7 +263,8 @@ class Writer:
         )
         many(
             "INSERT INTO uncorrelated VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (topic, intake) DO UPDATE SET"
-            " count = excluded.count, reason = excluded.reason, sample = excluded.sample, at = excluded.at",
+            " count = excluded.count, reason = excluded.reason, sample = excluded.sample, at = excluded.at"
+            " WHERE excluded.at >= uncorrelated.at",  # each shard has its own copy, and they are read in any order
             changes.uncorrelated,
         )
         many(

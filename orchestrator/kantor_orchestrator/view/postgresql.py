@@ -169,6 +169,9 @@ class PostgresDatabase:
         assert isinstance(other, PostgresDatabase)
         session = other._db
         with other._translated():
+            session.execute(
+                "ANALYZE transactions, timeline, keys, incidents"
+            )  # else the first questions are slow
             with session.transaction():
                 session.execute(f"SET LOCAL lock_timeout = {PATIENCE}")
                 session.execute(f"LOCK TABLE {SCHEMA}.about IN ACCESS EXCLUSIVE MODE")

@@ -22,6 +22,7 @@ from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.history import is_replay
 from kantor_orchestrator.view.facts import HeadReader, frame, frames
+from kantor_orchestrator.view.kept import Told
 from kantor_orchestrator.view.rows import INCIDENTS, Changes, TransactionRow
 from kantor_orchestrator.view.sagas import SagaFacts, Sagas, keys_in
 
@@ -95,6 +96,20 @@ class Projector:
             else:
                 self._command(record)
         changes.records = count
+        return changes
+
+    def recall(self, told: Iterable[Told]) -> Changes:
+        """What an older view knows and Kafka does not any more. It comes before everything else."""
+        changes = self._changes = Changes()
+        for one in told:
+            row = self._transaction(one.id, one.shard, one.started_at)
+            row.messages += one.messages
+            heads = [self._read(value) for _, value in one.moves]
+            for head, (offset, value) in zip(heads, one.moves, strict=True):
+                self._apply(row, head, offset, value)
+            row.updated_at = max(
+                (row.updated_at, *(head[4] for head in heads), *(message.at for message in one.messages))
+            )
         return changes
 
     def unknown(self, records: Iterable[Record]) -> set[str]:
@@ -209,6 +224,10 @@ class Projector:
             self._changes.transactions.append(row)
         if at > row.updated_at:
             row.updated_at = at
+        elif (
+            at < row.started_at and not row.saga
+        ):  # else its start says when; the topics are read in any order
+            row.started_at = at
         if row.shard < 0:
             row.shard = shard
         return row

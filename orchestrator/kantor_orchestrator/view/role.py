@@ -143,7 +143,7 @@ class _Projection:
         for name in (topics.JOURNAL, topics.HISTORY):
             if name not in found:
                 raise KafkaUnavailableError(f"{name} does not exist yet")
-        self._topic_ids = self._admin.topic_ids([name for name in found if _is_ours(name)])
+        self._topic_ids = self._admin.topic_ids([name for name in found if is_ours(name)])
         stored = self._database.positions()
         for name in {topic for (topic, _), (_, id_) in stored.items() if self._topic_ids.get(topic) != id_}:
             log.warning(
@@ -167,7 +167,7 @@ class _Projection:
 
     def _assign(self, found: Mapping[str, int]) -> None:
         """Read every partition of our topics from its position, or its start."""
-        partitions = [(name, p) for name, count in found.items() if _is_ours(name) for p in range(count)]
+        partitions = [(name, p) for name, count in found.items() if is_ours(name) for p in range(count)]
         self._positions = {partition: self._positions.get(partition, BEGINNING) for partition in partitions}
         self._consumer.assign(self._positions)
 
@@ -234,7 +234,7 @@ class _Projection:
 
     def _look(self) -> None:
         """Are there topics, or partitions, that are not read yet? Are all still the same?"""
-        found = {name: count for name, count in self._admin.topics().items() if _is_ours(name)}
+        found = {name: count for name, count in self._admin.topics().items() if is_ours(name)}
         ids = self._admin.topic_ids(list(found))
         for name, id_ in self._topic_ids.items():
             if ids.get(name, id_) != id_:
@@ -265,7 +265,7 @@ def after_gaps(records: Iterable[Record], open_: set[Partition]) -> int:
     return found
 
 
-def _is_ours(topic: str) -> bool:
+def is_ours(topic: str) -> bool:
     return topic in (topics.JOURNAL, topics.HISTORY) or (
         topic.startswith("cmd.") and topic != topics.OWN_COMMANDS
     )
