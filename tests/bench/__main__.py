@@ -52,6 +52,8 @@ def measure(names: Collection[str], size: Size, say: Say) -> dict[str, Any]:
                 if name in names:
                     say(f"case {name}: {size.repeat} times {size.orders} orders")
                     results[name] = throughput.measure(running, sku, size.orders, size.repeat)
+            if "A" in results:
+                results["view_max_lag_s"] = results["A"]["view_max_lag_s"]
     if "ratio" in names:
         with ground(say) as found:
             results |= ratio.measure(found, size.ratio_sagas)

@@ -40,6 +40,7 @@ FACTS = (
     ("A: CPU for 1,000 sagas", ("A", "cpu_s_per_1000"), "s"),
     ("B: CPU for 1,000 sagas", ("B", "cpu_s_per_1000"), "s"),
     ("latency at 20/s, p99", ("latency_at_20_per_s", "p99_ms"), "ms"),
+    ("A: the view is behind by at most", ("view_max_lag_s",), "s"),
 )
 
 

@@ -95,6 +95,7 @@ class Platform:
     def __init__(self, ground: Ground, cleanup: ExitStack) -> None:
         self._ground = ground
         self._placed = 0
+        self.view = ground.folder / "view.db"
         running = {"supervisor": ground.run()}
         running |= {name: ground.start(name, ["-m", "bench.services", name]) for name in SERVICES}
         self._shop = running["shop"] = ground.start("shop", ["-m", "bench.services", "shop"], pipes=True)

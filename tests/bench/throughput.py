@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from bench.ends import BenchError
+from bench.services import GOOD
 from bench.stack import Platform
 from bench.stats import median, middle_rate, spent
+from bench.view_lag import looking, worst_lag
 
 
 def measure(platform: Platform, sku: str, count: int, repeat: int) -> dict[str, Any]:
@@ -30,13 +32,16 @@ def measure(platform: Platform, sku: str, count: int, repeat: int) -> dict[str, 
         "middle_per_s": round(median([run["middle_per_s"] for run in runs]), 1),
         #: Seconds from the last terminal record until nobody had work left.
         "settled_s": round(median([run["settled_s"] for run in runs]), 1),
+        #: How long the view did not show an end, at worst, in any run.
+        "view_max_lag_s": round(max(run["view_lag_s"] for run in runs), 2),
     }
 
 
 def _run(platform: Platform, sku: str, count: int) -> dict[str, Any]:
     before = platform.cpu()
-    moments = platform.place(count, sku).values()
-    settled = platform.settle()
+    with looking(platform.view, "completed" if sku == GOOD else "compensated") as looks:
+        moments = platform.place(count, sku).values()
+        settled = platform.settle()
     try:
         used = spent(before, platform.cpu())
     except ValueError as error:
@@ -48,4 +53,5 @@ def _run(platform: Platform, sku: str, count: int) -> dict[str, Any]:
         "cpu_by_process": {name: seconds / count * 1000 for name, seconds in used.items()},
         "middle_per_s": middle_rate([end / 1e9 for _, end in moments]),
         "settled_s": settled,
+        "view_lag_s": worst_lag(looks, [end for _, end in moments]),
     }
