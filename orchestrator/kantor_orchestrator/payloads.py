@@ -27,6 +27,8 @@ from kantor_schemas import Schema
 PATIENCE = 5.0
 #: Seconds that are asked for at once, so that a closing program does not wait.
 _POLL = 0.2
+#: Seconds after which what a Kafka transaction has committed can be seen by every reader.
+_SETTLING = 1.0
 #: One record is wanted: nothing is fetched ahead, and an empty partition answers at once.
 _FETCH = {"queued.min.messages": 1, "fetch.wait.max.ms": 10, "max.partition.fetch.bytes": 65_536}
 #: Readers that are kept: each is one connection to every broker.
@@ -137,6 +139,8 @@ def parsed(place: str) -> tuple[str, int, int]:
 def _record_at(reader: Consumer, topic: str, partition: int, offset: int) -> Record:
     reader.assign({(topic, partition): offset})
     deadline = time.monotonic() + PATIENCE
+    visible_by = time.monotonic() + _SETTLING
+    ended = False
     while time.monotonic() < deadline:
         batch = reader.poll(_POLL, 1)
         if batch.records:
@@ -144,7 +148,10 @@ def _record_at(reader: Consumer, topic: str, partition: int, offset: int) -> Rec
             if batch.records[0].offset() == offset:
                 return batch.records[0]
             raise GoneError(f"{topic}/{partition}/{offset} is no longer kept: the topic begins later now")
-        if batch.ends:
+        end = batch.ends.get((topic, partition))
+        ended = ended or end is not None
+        # What was just committed may lie behind the end that readers see, for moments.
+        if (end is not None and end > offset) or (ended and time.monotonic() > visible_by):
             raise GoneError(f"{topic}/{partition}/{offset} is no longer kept, or was never committed")
     raise KafkaUnavailableError(f"{topic}/{partition}/{offset} could not be read within {PATIENCE:.0f} s")
 

@@ -99,9 +99,8 @@ def test_what_is_no_place_is_not_found(payloads: Payloads, place: str) -> None:
 
 def test_what_the_topic_has_dropped_is_gone(payloads: Payloads, topic: str, kafka: str) -> None:
     """The log begins later now; the first that is left can be read."""
-    for future in (
-        AdminClient({"bootstrap.servers": kafka}).delete_records([TopicPartition(topic, 0, 3)]).values()
-    ):
+    admin = AdminClient({"bootstrap.servers": kafka})  # it must outlive its futures
+    for future in admin.delete_records([TopicPartition(topic, 0, 3)]).values():
         future.result(10)
     with pytest.raises(GoneError, match="no longer kept"):
         payloads.read(f"{topic}/0/0")
