@@ -24,7 +24,8 @@ SHARDS, LOCAL_SHARDS = 24, 4
 class Settings:
     """``home`` holds what one machine keeps: the local broker, the shards' stores, the view.
 
-    ``shards``: partitions of the journal, 0 = what the cluster has, else ``default_shards``. ``view_url``: ``sqlite:///path``.
+    ``shards``: partitions of the journal, 0 = what the cluster has, else ``default_shards``. ``view_url``: ``sqlite:///path``
+    or ``postgresql://...``.
     """
 
     kafka: KafkaSettings

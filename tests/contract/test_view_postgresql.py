@@ -108,7 +108,10 @@ def test_a_wrong_url_is_named_with_the_remedy(postgresql: Postgres, wrong: str, 
         (hba,) = postgresql.execute("SHOW hba_file")[0]
         rules = Path(str(hba))
         rules.write_text("local all locked scram-sha-256\n" + rules.read_text())
+        before = postgresql.execute("SELECT pg_conf_load_time()")
         postgresql.execute("SELECT pg_reload_conf()")
+        while postgresql.execute("SELECT pg_conf_load_time()") == before:
+            pass  # until the server has read them
     host = postgresql.url("postgres").partition("@")[2]
     with pytest.raises(ConfigError, match="KANTOR_VIEW_URL") as raised:
         Writer(wrong.format(host=host))

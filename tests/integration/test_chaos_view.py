@@ -17,7 +17,8 @@ from kantor_orchestrator.view.facts import frames
 from kantor_orchestrator.view.queries import View
 from view_places import Postgres
 
-ORDERS, KILLS = 400, 8
+#: Orders a second, until the last kill; so there is always something in hand.
+RATE, KILLS = 20, 6
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -66,7 +67,7 @@ def moves_in(url: str) -> dict[str, list[tuple[int, bytes]]]:
 
 def kill_in_the_middle(platform: Platform, views: list[Program], url: str, chance: random.Random) -> None:
     """kill -9 of all of them once the view has gone on by some number of records, batches in hand."""
-    before, further = projected(url), chance.randrange(1, 400)
+    before, further = projected(url), chance.randrange(1, 300)
     until(
         lambda: projected(url) >= before + further,
         "the view goes on",
@@ -86,7 +87,7 @@ def test_kill_9_of_the_view_loses_and_doubles_nothing(platform: Platform, url: s
     chance = random.Random(seed)
     replicas = ["view", "view-2"] if url.startswith("postgres") else ["view"]
     views = [platform.role("view", name, KANTOR_VIEW_URL=url).start() for name in replicas]
-    with platform.load(per_second=40, count=ORDERS) as orders:
+    with platform.load(per_second=RATE) as orders:
         for turn in range(KILLS):
             kill_in_the_middle(platform, views[: 1 + turn % 2], url, chance)
     platform.settle(orders)
