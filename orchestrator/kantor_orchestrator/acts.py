@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import uuid4
@@ -14,6 +14,8 @@ from kantor.errors import KantorError, NotFoundError
 from kantor.kafka import Admin, Consumer, KafkaSettings, Producer
 from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.core.acts import DONE_ALREADY
+from kantor_orchestrator.core.transaction import Kind
 
 #: Seconds that the engine has to answer.
 PATIENCE = 10.0
@@ -127,6 +129,12 @@ class Acts:
             return moves
         finally:
             reader.close()
+
+
+def refusal(moves: Sequence[Move]) -> str:
+    """Why the engine did not do it; empty: it did, now or before."""
+    ignored = (move for move in moves if move["kind"] == Kind.IGNORED and move["code"] != DONE_ALREADY)
+    return next((str(move["reason"]) for move in ignored), "")
 
 
 def _all_there(moves: Mapping[str, Mapping[int, list[Move]]], ids: AbstractSet[str], of_each: int) -> bool:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.concurrency import run_in_threadpool
 
 from kantor_orchestrator import holds
-from kantor_orchestrator.acts import Move
+from kantor_orchestrator.acts import Move, refusal
 from kantor_orchestrator.api import shapes
 from kantor_orchestrator.api.access import API, person_of
 from kantor_orchestrator.api.backend import Backend, new_key
@@ -24,7 +24,6 @@ from kantor_orchestrator.api.filters import Filters, JsonFilters
 from kantor_orchestrator.api.problems import ProblemError, documented
 from kantor_orchestrator.api.transactions import TransactionId
 from kantor_orchestrator.core import acts as core
-from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.view import as_json
 from kantor_orchestrator.view.queries import Summary
 
@@ -231,12 +230,6 @@ def _summed(count: Count, moves: Mapping[str, list[Move]]) -> dict[str, Any]:
         "refused": refused,
         "unanswered": [one for one in count.ids if one not in moves],
     }
-
-
-def refusal(moves: list[Move]) -> str:
-    """Why the engine did not do it; empty: it did, now or before."""
-    ignored = (move for move in moves if move["kind"] == Kind.IGNORED and move["code"] != core.DONE_ALREADY)
-    return next((str(move["reason"]) for move in ignored), "")
 
 
 def _told(

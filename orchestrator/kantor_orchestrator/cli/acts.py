@@ -11,11 +11,10 @@ from kantor.codec import Codec
 from kantor.errors import KantorError, NotFoundError
 from kantor.schemas import schema_store
 from kantor_orchestrator import holds
-from kantor_orchestrator.acts import Acts, Move
+from kantor_orchestrator.acts import Acts, Move, refusal
 from kantor_orchestrator.cli.output import as_json_option, open_view, print_json, say
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core import acts as core
-from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.definitions.deploy import read
 from kantor_orchestrator.view.reader import NoViewError
 
@@ -90,7 +89,7 @@ def _tell(name: str, moves: list[Move], as_json: bool) -> None:
             say(" ".join(str(move[part]) for part in ("kind", "step", "reason") if move[part]))
         else:
             say(f"{move['saga'] or 'every saga'}: {move['reason']}")
-    if any(move["kind"] == Kind.IGNORED and move["code"] != core.DONE_ALREADY for move in moves):
+    if refusal(moves):
         raise KantorError(f"{name} was not possible")
 
 

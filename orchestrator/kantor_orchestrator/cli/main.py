@@ -11,6 +11,7 @@ import click
 
 from kantor.errors import ConfigError, KantorError, NotFoundError
 from kantor_orchestrator.cli import acts
+from kantor_orchestrator.cli.bulk import bulk
 from kantor_orchestrator.cli.completion import completion
 from kantor_orchestrator.cli.definitions import definitions, deploy, diagram, lint, undeploy
 from kantor_orchestrator.cli.dev import dev
@@ -60,6 +61,7 @@ for command in (
     incidents,
     status,
     *acts.COMMANDS,
+    bulk,
     lint,
     deploy,
     undeploy,

@@ -1,0 +1,100 @@
+"""``kantor bulk retry | cancel | compensate | close``: the same act on all transactions that the options choose."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Any
+from uuid import uuid4
+
+import click
+
+from kantor.envelope import derived_id
+from kantor.errors import KantorError, NotFoundError
+from kantor_orchestrator.acts import Acts, refusal
+from kantor_orchestrator.cli.filters import criteria, filters
+from kantor_orchestrator.cli.listing import print_list
+from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, say
+from kantor_orchestrator.cli.words import count
+from kantor_orchestrator.config import Settings
+from kantor_orchestrator.core import acts as core
+from kantor_orchestrator.view.queries import Criteria, Summary
+from kantor_orchestrator.view.reader import NoViewError
+
+#: Transactions that one call may change; those of them that are shown first; those that are written at a time.
+MOST, SAMPLE, CHUNK = 10_000, 5, 200
+
+
+@click.command()
+@click.argument("act", type=click.Choice([core.RETRY, core.CANCEL, core.COMPENSATE, core.CLOSE]))
+@filters
+@click.option("--why", required=True, help="The reason, or the evidence; kept in the history of each.")
+@click.option("--actor", default=getpass.getuser, help="Who does it (default: your user name).")
+@click.option(
+    "--yes", is_flag=True, help="Do not ask. Without a terminal nothing is done unless this is given."
+)
+@as_json_option
+def bulk(act: str, why: str, actor: str, yes: bool, as_json: bool, **options: Any) -> None:
+    """Do the same to many transactions: those that the options choose. Says how many and shows some before it asks.
+
+    What the engine can't do to one of them is listed with its reason; exit code 1 then. Doing it again is harmless.
+    """
+    wanted = criteria("", **options)
+    if not wanted:
+        raise click.UsageError(
+            "say which ones, such as --saga NAME --open; nothing is done to every transaction there is"
+        )
+    found = _found(wanted)
+    if not found:
+        say("No transaction is so: nothing to do.")
+    elif not yes:
+        print_list(console(), found[:SAMPLE])
+        if len(found) > SAMPLE:
+            say(f"... and {len(found) - SAMPLE:,} more")
+        click.confirm(f"{act} {count(len(found), 'transaction')}?", abort=True, err=True)
+    ids = [one.transaction_id for one in found]
+    refused, unanswered = _carry_out(act, ids, why, actor) if ids else ({}, [])
+    if as_json:
+        print_json({"act": act, "chosen": len(ids), "refused": refused, "unanswered": unanswered})
+    else:
+        for id_, reason in refused.items():
+            say(f"{id_}: not possible: {reason}")
+        for id_ in unanswered:
+            say(f"{id_}: the engine has not answered yet; the act is in the journal and will be carried out")
+        say(f"done: {len(ids) - len(refused) - len(unanswered):,} of {len(ids):,}")
+    if refused or unanswered:
+        raise KantorError(f"{act} was not done to {count(len(refused) + len(unanswered), 'transaction')}")
+
+
+def _found(wanted: Criteria) -> list[Summary]:
+    """All of them. Raises ``click.UsageError`` if there are too many, ``NotFoundError`` where there is no view."""
+    found: list[Summary] = []
+    page = ""
+    try:
+        with open_view() as view:
+            while len(found) <= MOST:
+                batch = view.search(wanted, limit=min(1_000, MOST + 1 - len(found)), page=page)
+                found += batch.transactions
+                page = batch.next_page
+                if not page and len(found) <= MOST:
+                    return found
+    except NoViewError as error:
+        raise NotFoundError(str(error)) from error
+    raise click.UsageError(f"these are more than {MOST:,} transactions: say more closely which ones")
+
+
+def _carry_out(act: str, ids: list[str], why: str, actor: str) -> tuple[dict[str, str], list[str]]:
+    """Why it was refused, by transaction; and those that the engine has not answered for."""
+    acts = Acts(Settings.from_env().kafka)
+    run = str(uuid4())
+    refused: dict[str, str] = {}
+    unanswered: list[str] = []
+    with click.progressbar(length=len(ids), label=act, file=sys.stderr) as progress:
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
+            moves = acts.do_many(act, {id_: derived_id(run, id_) for id_ in chunk}, actor=actor, why=why)
+            why_not = {id_: refusal(found) for id_, found in moves.items()}
+            refused |= {id_: reason for id_, reason in why_not.items() if reason}
+            unanswered += [id_ for id_ in chunk if id_ not in moves]
+            progress.update(len(chunk))
+    return refused, unanswered
