@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient
@@ -266,12 +266,8 @@ class Consumer:
 
     def end(self, partition: Partition, timeout: float = 10.0) -> int:
         """The partition's end now, asked of the broker: of what this consumer's isolation level lets it see."""
-        try:
-            return int(
-                self._consumer.get_watermark_offsets(ck.TopicPartition(*partition), timeout=timeout)[1]
-            )
-        except ck.KafkaException as error:
-            _translate(error)
+        place = ck.TopicPartition(*partition)
+        return int(_led(lambda: self._consumer.get_watermark_offsets(place, timeout=timeout)[1], timeout))
 
     def group_metadata(self) -> Any:
         """What :meth:`Producer.send_offsets` wants: take it at a batch's begin (KIP-447)."""
@@ -475,20 +471,22 @@ class Admin:
     def _offsets(
         self, partitions: Sequence[Partition], spec: OffsetSpec, timeout: float
     ) -> dict[Partition, int]:
-        if not partitions:
-            return {}
         request = {ck.TopicPartition(t, p): spec for t, p in partitions}
-        found = self._admin.list_offsets(
-            request, isolation_level=ck.IsolationLevel.READ_UNCOMMITTED, request_timeout=timeout
-        )
-        result = {}
-        for partition, future in found.items():
-            try:
-                result[partition.topic, partition.partition] = int(future.result(timeout + 5).offset)
-            except ck.KafkaException as error:
-                if error.args[0].code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    _translate(error)
-        return result
+
+        def ask() -> dict[Partition, int]:
+            found = self._admin.list_offsets(
+                request, isolation_level=ck.IsolationLevel.READ_UNCOMMITTED, request_timeout=timeout
+            )
+            result = {}
+            for partition, future in found.items():
+                try:
+                    result[partition.topic, partition.partition] = int(future.result(timeout + 5).offset)
+                except ck.KafkaException as error:
+                    if error.args[0].code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        raise
+            return result
+
+        return _led(ask, timeout) if partitions else {}
 
     def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]:
         """A topic's settings in force."""
@@ -548,7 +546,22 @@ def _raise_if_fatal(error: Any) -> None:
     log.info("passing trouble: %s", error, extra={"action": "consumer_error"})
 
 
+T = TypeVar("T")
+
+_LEADERLESS = {ck.KafkaError.NOT_LEADER_FOR_PARTITION, ck.KafkaError.LEADER_NOT_AVAILABLE}
 _FENCED = {ck.KafkaError._FENCED, ck.KafkaError.PRODUCER_FENCED, ck.KafkaError.INVALID_PRODUCER_EPOCH}
+
+
+def _led(ask: Callable[[], T], timeout: float) -> T:
+    """What the leader of a partition answers; asked again while there is none: the topic was just made, or it moves."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return ask()
+        except ck.KafkaException as error:
+            if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
+                _translate(error)
+        time.sleep(0.05)
 
 
 def _translate(error: ck.KafkaException) -> NoReturn:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from integration.platform_kit import SHARDS, Platform
-from kantor_orchestrator.store.sqlite import Store
+from kantor_orchestrator.store.sqlite import Store, StoreLostError
 
 
 @pytest.fixture
@@ -26,7 +26,8 @@ def test_a_store_belongs_to_whom_opened_it_last(tmp_path: Path) -> None:
         lost.flush({"t": (b"first", None, None)}, 1, 0)
         with closing(Store(tmp_path / "shard", "changelog", 3600)) as taken:
             taken.flush({"t": (b"second", None, None)}, 2, 0)
-            lost.flush({"t": (b"late", None, None)}, 1, 0)
+            with pytest.raises(StoreLostError):
+                lost.flush({"t": (b"late", None, None)}, 1, 0)
             assert (taken.load("t"), taken.position) == (b"second", 2)
 
 

@@ -1,0 +1,45 @@
+"""A partition without a leader, as that of a topic that was just made: it is asked again, not given up."""
+
+from __future__ import annotations
+
+import confluent_kafka as ck
+import pytest
+
+from kantor import kafka
+from kantor.errors import KafkaUnavailableError
+
+
+class Broker:
+    """Answers with these errors, one after the other; then with 42."""
+
+    def __init__(self, *codes: int) -> None:
+        self._codes = list(codes)
+        self.asked = 0
+
+    def __call__(self) -> int:
+        self.asked += 1
+        if self._codes:
+            raise ck.KafkaException(ck.KafkaError(self._codes.pop(0)))
+        return 42
+
+
+def test_it_is_asked_until_there_is_a_leader() -> None:
+    """Both words for it are heeded."""
+    broker = Broker(ck.KafkaError.NOT_LEADER_FOR_PARTITION, ck.KafkaError.LEADER_NOT_AVAILABLE)
+    assert kafka._led(broker, 30.0) == 42
+    assert broker.asked == 3
+
+
+def test_other_errors_are_told_at_once() -> None:
+    """They say what is wrong, and asking again does not help."""
+    broker = Broker(ck.KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(KafkaUnavailableError, match="AUTHORIZATION"):
+        kafka._led(broker, 30.0)
+    assert broker.asked == 1
+
+
+def test_no_leader_in_time_is_told() -> None:
+    """With the broker's own word for it."""
+    broker = Broker(*[ck.KafkaError.NOT_LEADER_FOR_PARTITION] * 100)
+    with pytest.raises(KafkaUnavailableError, match="NOT_LEADER"):
+        kafka._led(broker, 0.0)
