@@ -385,7 +385,8 @@ def _next_due(txn: Transaction) -> int | None:
 
 
 def _expiry(txn: Transaction) -> int | None:
-    return txn.expires_at if txn.status in ENDED else None
+    """None: its stub does not expire. A held one's does not, and must not be looked at with every batch as if it had."""
+    return (txn.expires_at or None) if txn.status in ENDED else None
 
 
 def _is_gone(txn: Transaction) -> bool:

@@ -141,8 +141,7 @@ def _release(d: Decision) -> None:
     if d.hold or not d.txn.held:
         return
     status, waiting = d.txn.status, d.txn.early
-    ttl = progress.stub_ttl(d.txn, status) if status in ENDED else 0
-    d.emit(Kind.RELEASED, due=d.entry.at + ttl if ttl else 0)
+    d.emit(Kind.RELEASED, due=d.entry.at + progress.stub_ttl(d.txn, status) if status in ENDED else 0)
     progress.settle(d)
     d.waiting += waiting
     _wake(d)
