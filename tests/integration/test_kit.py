@@ -94,7 +94,11 @@ class Space:
         return found
 
     def answers(self, count: int) -> list[Envelope]:
-        return [read(record.headers()) for record in self.read(self.captured.TOPIC, count)]
+        """Of at least ``count``; with fewer the services say in their logs what they were waiting for."""
+        found = [read(record.headers()) for record in self.read(self.captured.TOPIC, count)]
+        logs = "\n".join(self.log(number) for number in range(len(self._started)))
+        assert len(found) >= count, f"{len(found)} of {count} answers within {PATIENCE:.0f} s\n{logs[-20_000:]}"
+        return found
 
     def wait_for(self, answers: int) -> None:
         """Until there are more records of answers than these, committed or not."""
