@@ -98,6 +98,7 @@ class TransactionalDelivery:
         self._skipped_from: dict[Partition, int] = {}
         self._skipped: dict[Partition, int] = {}
         self._skipped_since = 0.0
+        self._gave_up = False
 
     def start(self) -> None:
         # Before joining: what a dead predecessor left open ends here, so that the committed positions are final.
@@ -123,8 +124,12 @@ class TransactionalDelivery:
         except KantorError as error:
             self._give_up(starts, error)
             return
+        self._commit()
+
+    def _commit(self) -> None:
         # If this fails nobody knows whether it happened: a new producer's init_transactions settles it.
         self._producer.commit()
+        self._gave_up = False
 
     def _write(self, answers: Sequence[Outgoing], positions: Mapping[Partition, int]) -> None:
         self._producer.begin()
@@ -136,10 +141,15 @@ class TransactionalDelivery:
     def _give_up(self, starts: Mapping[Partition, int], error: KantorError) -> None:
         """Abort and read the batch again: mostly the group was rebalanced meanwhile, and a part is another's now.
 
-        Raises ``KantorError`` if even that fails: set everything up anew.
+        Raises ``KantorError`` if even that fails, or if the batch before was given up too: set everything up anew. A
+        producer whose broker went away in the middle may never find its way back (librdkafka's issue 3584, its pull
+        request 3971), and a rebalance does not hit twice in a row.
         """
         log.info("batch given up: %s", error, extra={"action": "batch_aborted"})
         self._metrics.resets.inc()
+        if self._gave_up:
+            raise error
+        self._gave_up = True
         self._producer.abort()
         mine = set(self._consumer.assignment())
         for partition, offset in starts.items():
@@ -164,7 +174,7 @@ class TransactionalDelivery:
         except KantorError as error:
             self._give_up(starts, error)
             return
-        self._producer.commit()
+        self._commit()
 
     def _forget_skipped(self) -> None:
         self._skipped_from, self._skipped = {}, {}
@@ -182,7 +192,7 @@ class TransactionalDelivery:
         try:
             self._group = self._consumer.group_metadata()
             self._write((), positions)
-            self._producer.commit()
+            self._commit()
         except KantorError as error:
             # They will be skipped again; if the producer is broken, the next batch finds out.
             log.info("positions not committed: %s", error, extra={"action": "commit_failed"})

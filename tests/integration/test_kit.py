@@ -97,7 +97,9 @@ class Space:
         """Of at least ``count``; with fewer the services say in their logs what they were waiting for."""
         found = [read(record.headers()) for record in self.read(self.captured.TOPIC, count)]
         logs = "\n".join(self.log(number) for number in range(len(self._started)))
-        assert len(found) >= count, f"{len(found)} of {count} answers within {PATIENCE:.0f} s\n{logs[-20_000:]}"
+        assert len(found) >= count, (
+            f"{len(found)} of {count} answers within {PATIENCE:.0f} s\n{logs[-20_000:]}"
+        )
         return found
 
     def wait_for(self, answers: int) -> None:

@@ -145,6 +145,24 @@ def test_an_aborted_batch_is_read_again(transactional: TransactionalDelivery, no
     assert {call[1:] for call in notes.calls if call[0] == "seek"} == {(T0, 4), (T1, 7)}
 
 
+def test_a_producer_that_gives_up_twice_in_a_row_is_replaced(
+    transactional: TransactionalDelivery, notes: Notes
+) -> None:
+    """It may be broken for good, so everything is set up anew; a batch that was committed between makes it trusted again."""
+    notes.fails["send_offsets"] = [KafkaUnavailableError("timed out")]
+    transactional.finish([record(4)], [answer()])
+    transactional.finish([record(4)], [answer()])
+    notes.fails["send_offsets"] = [
+        KafkaUnavailableError("ILLEGAL_GENERATION"),
+        KafkaUnavailableError("erroneous state"),
+    ]
+    transactional.finish([record(5)], [answer()])
+    notes.calls.clear()
+    with pytest.raises(KafkaUnavailableError, match="erroneous state"):
+        transactional.finish([record(5)], [answer()])
+    assert names(notes) == ["begin", "produce", "send_offsets"]
+
+
 def test_only_our_partitions_are_read_again(transactional: TransactionalDelivery, notes: Notes) -> None:
     """A partition that went to another member meanwhile is that member's business."""
     notes.mine = [T1]
