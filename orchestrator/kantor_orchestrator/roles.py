@@ -2,6 +2,8 @@
 
 A role is one process. When Kafka refuses for good (a fenced or fatal client), its clients are thrown away and made anew;
 positions are in Kafka, so nothing is lost and nothing is done twice.
+
+Each role imports its own parts alone: most of the time that a process takes to start goes into imports.
 """
 
 from __future__ import annotations
@@ -12,19 +14,11 @@ from threading import Event
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from kantor.codec import Codec
 from kantor.errors import ConfigError, KantorError
 from kantor.health import HealthServer
 from kantor.kafka import Admin
-from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
-from kantor_orchestrator.definitions.catalogue import DefinitionsTopic
-from kantor_orchestrator.engine import Engine
-from kantor_orchestrator.entries import UNKNOWN_SCHEMA_GRACE
-from kantor_orchestrator.intake import Intake
-from kantor_orchestrator.metrics import EngineMetrics, IntakeMetrics
-from kantor_orchestrator.view.role import run_view
 
 log = logging.getLogger("kantor.role")
 
@@ -46,11 +40,21 @@ class _Exposition:
 
 
 def intake(settings: Settings, shards: int, registry: CollectorRegistry) -> Life:
+    from kantor_orchestrator.intake import Intake
+    from kantor_orchestrator.metrics import IntakeMetrics
+
     metrics = IntakeMetrics(registry)
     return lambda stop, ready: Intake(settings.kafka, shards, metrics).run(stop, ready)
 
 
 def engine(settings: Settings, shards: int, registry: CollectorRegistry) -> Life:
+    from kantor.codec import Codec
+    from kantor.schemas import schema_store
+    from kantor_orchestrator.definitions.catalogue import DefinitionsTopic
+    from kantor_orchestrator.engine import Engine
+    from kantor_orchestrator.entries import UNKNOWN_SCHEMA_GRACE
+    from kantor_orchestrator.metrics import EngineMetrics
+
     metrics = EngineMetrics(registry)
 
     def live(stop: Event, ready: Callable[[], None]) -> None:
@@ -72,11 +76,13 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry) -> Life
 
 
 def view(settings: Settings, _shards: int, registry: CollectorRegistry) -> Life:
+    from kantor_orchestrator.view.role import run_view
+
     return lambda stop, ready: run_view(settings, stop, ready, registry)
 
 
 def api(settings: Settings, _shards: int, registry: CollectorRegistry) -> Life:
-    from kantor_orchestrator.api.server import run_api  # a web framework, which the other roles do without
+    from kantor_orchestrator.api.server import run_api
 
     return lambda stop, ready: run_api(settings, stop, ready, registry)
 

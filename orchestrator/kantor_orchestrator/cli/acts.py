@@ -93,30 +93,30 @@ def _tell(name: str, moves: list[Move], as_json: bool) -> None:
         raise KantorError(f"{name} was not possible")
 
 
-COMMANDS = (
-    _command(
-        core.RETRY,
-        "Try again what waits for a person: a step, its compensation, or the whole transaction.",
-        step="possible",
-    ),
-    _command(
-        core.SKIP,
-        "Say that a step, or its compensation, was done by hand; --why is the evidence.",
-        step="needed",
-    ),
-    _command(
-        core.CANCEL,
-        "Cancel a running transaction: what happened is reversed, as long as there is a way back.",
-    ),
-    _command(core.COMPENSATE, "Reverse a running transaction's effects, as long as there is a way back."),
-    _command(core.CLOSE, "End a transaction as it is, whatever its state; --why is the evidence."),
-    _command_on_sagas(
-        holds.HOLD,
-        "Let a saga's transactions stand still: what comes for them waits, nothing is sent, no timer goes off.",
-    ),
-    _command_on_sagas(holds.RELEASE, "Let them go on: what has waited is looked at in its order."),
-    _command(core.SIGNAL, "Give the signal that a step waits for.", step="needed", fields=True),
+retry = _command(
+    core.RETRY,
+    "Try again what waits for a person: a step, its compensation, or the whole transaction.",
+    step="possible",
 )
+skip = _command(
+    core.SKIP,
+    "Say that a step, or its compensation, was done by hand; --why is the evidence.",
+    step="needed",
+)
+cancel = _command(
+    core.CANCEL,
+    "Cancel a running transaction: what happened is reversed, as long as there is a way back.",
+)
+compensate = _command(
+    core.COMPENSATE, "Reverse a running transaction's effects, as long as there is a way back."
+)
+close = _command(core.CLOSE, "End a transaction as it is, whatever its state; --why is the evidence.")
+hold = _command_on_sagas(
+    holds.HOLD,
+    "Let a saga's transactions stand still: what comes for them waits, nothing is sent, no timer goes off.",
+)
+release = _command_on_sagas(holds.RELEASE, "Let them go on: what has waited is looked at in its order.")
+signal = _command(core.SIGNAL, "Give the signal that a step waits for.", step="needed", fields=True)
 
 
 def found(what: str) -> str:

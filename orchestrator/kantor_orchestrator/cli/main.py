@@ -1,27 +1,73 @@
 """``kantor``: the program. Data on stdout, messages on stderr.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 4 not found.
+
+A command is imported when somebody asks for it: what all of them need takes more than a second to import, and each role
+of ``kantor run`` is this program once more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
 from typing import Any
 
 import click
 
 from kantor.errors import ConfigError, KantorError, NotFoundError
-from kantor_orchestrator.cli import acts
-from kantor_orchestrator.cli.bulk import bulk
-from kantor_orchestrator.cli.completion import completion
-from kantor_orchestrator.cli.definitions import definitions, deploy, diagram, lint, undeploy
-from kantor_orchestrator.cli.dev import dev
-from kantor_orchestrator.cli.incidents import incidents
-from kantor_orchestrator.cli.listing import list_
-from kantor_orchestrator.cli.run import run
-from kantor_orchestrator.cli.status import status
-from kantor_orchestrator.cli.token import token
-from kantor_orchestrator.cli.trace import trace
-from kantor_orchestrator.cli.view import view
+
+#: By name, where each command is: the module of this package, and its name there.
+_PLACES = {
+    "dev": ("dev", "dev"),
+    "run": ("run", "run"),
+    "trace": ("trace", "trace"),
+    "view": ("view", "view"),
+    "list": ("listing", "list_"),
+    "incidents": ("incidents", "incidents"),
+    "status": ("status", "status"),
+    "retry": ("acts", "retry"),
+    "skip": ("acts", "skip"),
+    "cancel": ("acts", "cancel"),
+    "compensate": ("acts", "compensate"),
+    "close": ("acts", "close"),
+    "signal": ("acts", "signal"),
+    "hold": ("acts", "hold"),
+    "release": ("acts", "release"),
+    "bulk": ("bulk", "bulk"),
+    "lint": ("definitions", "lint"),
+    "deploy": ("definitions", "deploy"),
+    "undeploy": ("definitions", "undeploy"),
+    "definitions": ("definitions", "definitions"),
+    "diagram": ("definitions", "diagram"),
+    "completion": ("completion", "completion"),
+    "token": ("token", "token"),
+}
+
+
+class _Commands(MutableMapping[str, click.Command]):
+    """As click wants to be given commands; names are known without an import."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, click.Command | None] = dict.fromkeys(_PLACES)
+
+    def __getitem__(self, name: str) -> click.Command:
+        found = self._found[name]
+        if found is None:
+            module, attribute = _PLACES[name]
+            found = self._found[name] = getattr(import_module(f"kantor_orchestrator.cli.{module}"), attribute)
+        return found
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._found[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 class _WrongSetting(click.ClickException):
@@ -46,31 +92,11 @@ class Program(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=Program)
+@click.group(cls=Program, commands=_Commands())
 @click.version_option(package_name="kantor", prog_name="kantor")
 def main() -> None:
     """Kantor: transactions that span many services, on Kafka."""
 
-
-for command in (
-    dev,
-    run,
-    trace,
-    view,
-    list_,
-    incidents,
-    status,
-    *acts.COMMANDS,
-    bulk,
-    lint,
-    deploy,
-    undeploy,
-    definitions,
-    diagram,
-    completion,
-    token,
-):
-    main.add_command(command)
 
 if __name__ == "__main__":
     main()
