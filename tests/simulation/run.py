@@ -19,6 +19,9 @@ from simulation.world import World
 
 _WORDS = ("guarded", "optional", "pivot", "transactional", "each", "in_order", "settle")
 
+#: Where the runs' files are, if there is such a place: in memory. What a disk does is not simulated.
+_MEMORY = Path("/dev/shm")
+
 #: Runs at most while a failure is made smaller.
 _TRIES = 150
 
@@ -39,7 +42,8 @@ class Verdict:
 
 def run(found: Plan) -> Verdict:
     """One run of a plan."""
-    folder = Path(tempfile.mkdtemp(prefix="kantor-sim-"))
+    in_memory = os.access(_MEMORY, os.W_OK)
+    folder = Path(tempfile.mkdtemp(prefix="kantor-sim-", dir=_MEMORY if in_memory else None))
     try:
         with _quietly():
             return _run(found, folder)

@@ -69,8 +69,9 @@ class Store:
     def _open(self) -> None:
         self._db = apsw.Connection(str(self._path))
         self._db.set_busy_timeout(_BUSY)
-        # One by one: execute() stops at the first statement that answers with a row.
-        for name, value in (("journal_mode", "wal"), ("synchronous", 0), ("cache_size", -65_536)):
+        # One by one: execute() stops at the first statement that answers with a row. Not to sync comes first: else a new
+        # file is synced when it gets its WAL.
+        for name, value in (("synchronous", 0), ("journal_mode", "wal"), ("cache_size", -65_536)):
             self._db.pragma(name, value)
         self._db.execute(_SCHEMA)
 

@@ -170,6 +170,7 @@ class MemoryBroker:
         self.version = 0
         self.faults: Faults = Calm(self.clock)
         self._processes: list[MemoryClients] = []
+        self._ticked_at = -1.0
 
     def clients(self, faults: Faults | None = None) -> MemoryClients:
         """Clients for one process."""
@@ -239,16 +240,21 @@ class MemoryBroker:
     def tick(self) -> None:
         """Do what is due by now: late markers, Kafka transactions that took too long, members that went silent."""
         now = self.clock.monotonic()
+        if now == self._ticked_at:
+            return  # what becomes due is due later than the moment in which it is begun
+        self._ticked_at = now
         for owner in self.owners.values():
             if owner.unmarked is not None and owner.due <= now:
                 self.settle(owner)
             if owner.open is not None and now - owner.open.began > owner.timeout:
                 owner.epoch += 1
                 self._end(owner, aborted=True)
-        if any(clients.silent_since is not None for clients in self._processes):
-            for group in self.groups.values():
-                group.expel(now, self.counts)
-            self._processes = [one for one in self._processes if not one.is_forgotten(now)]
+        for clients in self._processes:
+            if clients.silent_since is not None and now - clients.silent_since > SESSION_TIMEOUT:
+                for group in self.groups.values():
+                    group.expel(now, self.counts)
+                self._processes = [one for one in self._processes if not one.is_forgotten(now)]
+                return
 
     # -- groups
 

@@ -41,6 +41,8 @@ class MemoryConsumer:
         self._on_lost: Listener | None = None
         self._member: Member | None = None
         self._looked_at = 0.0
+        #: The broker's version at which there was nothing to fetch; -1: to be looked at.
+        self._nothing_at = -1
         self._is_closed = False
 
     def subscribe(
@@ -60,6 +62,7 @@ class MemoryConsumer:
             partition: self._start(partition, offset) for partition, offset in positions.items()
         }
         self._told.clear()
+        self._nothing_at = -1
 
     def _start(self, partition: Partition, offset: int) -> int:
         if offset == BEGINNING:
@@ -92,6 +95,8 @@ class MemoryConsumer:
                 member.topics = topics
                 group.rebalance(broker.counts())
         member.generation = group.generation
+        if member.owned == member.wanted:
+            return
         unwanted = sorted(member.owned - member.wanted)
         if unwanted:
             self._revoke(unwanted)
@@ -102,6 +107,7 @@ class MemoryConsumer:
         if found:
             member.owned.update(found)
             broker.version += 1
+            self._nothing_at = -1
             start = self._on_assign(found) if self._on_assign is not None else None
             for partition in found:
                 known = group.offsets.get(partition, 0)
@@ -132,23 +138,28 @@ class MemoryConsumer:
         return batch
 
     def _fetch(self, limit: int) -> Batch:
-        now = self._broker.clock.monotonic()
+        broker = self._broker
+        if broker.version == self._nothing_at and not broker.refused and not self._refused:
+            return Batch([], {}, {})
+        now = broker.clock.monotonic()
         records: list[Record] = []
         ends: dict[Partition, int] = {}
         told, logs = self._told, self._logs
         partitions = []
         refused: dict[Partition, str] = {}
         for partition, position in self._positions.items():
-            if partition[0] in self._broker.refused:
+            if partition[0] in broker.refused:
                 if partition not in self._refused:
                     refused[partition] = "Fetch failed: Broker: Topic authorization failed"
                     self._refused.add(partition)
                 continue
             self._refused.discard(partition)
-            if partition not in logs:
-                logs[partition] = self._broker.log(partition)
-            if logs[partition].end != position or told.get(partition) != position:
+            log_ = logs.get(partition)
+            if log_ is None:
+                log_ = logs[partition] = broker.log(partition)
+            if log_.end != position or told.get(partition) != position:
                 partitions.append(partition)  # the others have nothing new
+        self._nothing_at = -1 if partitions or refused else broker.version
         if partitions:
             self._faults.order(partitions)
         for partition in partitions:
@@ -171,6 +182,7 @@ class MemoryConsumer:
             raise KafkaUnavailableError(f"_STATE: {partition[0]}/{partition[1]} is not assigned")
         self._positions[partition] = self._start(partition, offset)
         self._told.pop(partition, None)
+        self._nothing_at = -1
 
     def pause(self, partitions: Sequence[Partition]) -> None:
         self._paused.update(partitions)
