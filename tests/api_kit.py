@@ -11,7 +11,9 @@ from kantor.errors import KafkaUnavailableError
 from kantor.kafka import KafkaSettings
 from kantor_orchestrator.acts import Move
 from kantor_orchestrator.api.backend import Backend
-from kantor_orchestrator.api.config import ApiSettings, Person, new_token
+from kantor_orchestrator.api.config import ApiSettings
+from kantor_orchestrator.api.people import Person
+from kantor_orchestrator.api.tokens import new_token
 from kantor_orchestrator.cli.condition import Condition
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.definitions import bundle as bundles

@@ -12,8 +12,10 @@ from api_kit import StoredBackend, checkouts, definitions, people
 from kantor.errors import ConfigError
 from kantor_orchestrator.api.access import PUBLIC, TABLE, Access
 from kantor_orchestrator.api.app import create_app
-from kantor_orchestrator.api.config import ROLES, ApiSettings, new_token, read_tokens
+from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.api.guards import MOST_BODY
+from kantor_orchestrator.api.people import ROLES
+from kantor_orchestrator.api.tokens import new_token, read_tokens
 from kantor_orchestrator.payloads import Payload
 from kantor_orchestrator.personal import MASK
 

@@ -19,8 +19,8 @@ from kantor_orchestrator.acts import Move, refusal
 from kantor_orchestrator.api import shapes
 from kantor_orchestrator.api.access import API, person_of
 from kantor_orchestrator.api.backend import Backend, new_key
-from kantor_orchestrator.api.config import Person
 from kantor_orchestrator.api.filters import Filters, JsonFilters
+from kantor_orchestrator.api.people import Person
 from kantor_orchestrator.api.problems import ProblemError, documented
 from kantor_orchestrator.api.transactions import TransactionId
 from kantor_orchestrator.core import acts as core

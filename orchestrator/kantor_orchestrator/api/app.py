@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -12,19 +12,35 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
-from kantor_orchestrator.api import acts, pages, problems, rest, transactions
+from kantor_orchestrator.api import acts, login, pages, problems, rest, transactions
 from kantor_orchestrator.api.access import API, Access
 from kantor_orchestrator.api.backend import Backend
-from kantor_orchestrator.api.config import ApiSettings
+from kantor_orchestrator.api.config import ApiSettings, OidcSettings
+from kantor_orchestrator.api.frame import Frame
 from kantor_orchestrator.api.guards import Guards
 from kantor_orchestrator.api.live import Live
 from kantor_orchestrator.web.render import STATIC, Pages
 
+if TYPE_CHECKING:
+    from kantor_orchestrator.api.oidc import Provider
 
-def create_app(backend: Backend, settings: ApiSettings, live: Live | None = None) -> FastAPI:
-    """Serves ``backend``. ``live``: its changes; who passes it may end its streams (``Live.end``)."""
+
+def provider_of(settings: OidcSettings) -> Provider:
+    """Raises ``ConfigError`` if what speaks with it is not installed."""
+    from kantor_orchestrator.api.oidc import Provider  # an extra: who has tokens only does without
+
+    return Provider(settings)
+
+
+def create_app(
+    backend: Backend, settings: ApiSettings, live: Live | None = None, provider: Provider | None = None
+) -> FastAPI:
+    """Serves ``backend``. ``live``: its changes; who passes it may end its streams (``Live.end``). ``provider``: that of the
+    settings, if they name one."""
     live = live or Live(backend)
-    access = Access(settings)
+    if provider is None and settings.oidc is not None:
+        provider = provider_of(settings.oidc)
+    access = Access(settings, provider)
     doing = acts.Doing(backend)
 
     @asynccontextmanager
@@ -36,7 +52,7 @@ def create_app(backend: Backend, settings: ApiSettings, live: Live | None = None
             live.stop()
 
     async def check(request: Request) -> None:
-        access.check(request)
+        await access.check(request)
 
     app = FastAPI(
         lifespan=life,
@@ -48,7 +64,7 @@ def create_app(backend: Backend, settings: ApiSettings, live: Live | None = None
         redirect_slashes=False,
         responses=problems.documented(),
     )
-    frame = pages.Frame(backend, access, Pages())
+    frame = Frame(backend, access, Pages())
     problems.install(app, lambda path: path.startswith("/api/"), frame.problem)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     description: dict[str, Any] = {}
@@ -65,6 +81,7 @@ def create_app(backend: Backend, settings: ApiSettings, live: Live | None = None
         acts.router(doing),
         rest.router(backend, live),
         pages.router(backend, settings, access, doing, frame),
+        login.router(settings, access, frame, provider),
     ]
     for router in routers:
         app.include_router(router)

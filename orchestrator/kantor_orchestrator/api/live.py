@@ -103,9 +103,14 @@ class Live:
             self._waiting.discard(event)
 
     async def stream(
-        self, stamp: Callable[[], str], data: Callable[[], Any], seconds: float
+        self,
+        stamp: Callable[[], str],
+        data: Callable[[], Any],
+        seconds: float,
+        is_known: Callable[[], bool],
     ) -> AsyncIterator[bytes]:
-        """An event ``changed`` now and whenever ``stamp`` is another; its data is JSON."""
+        """An event ``changed`` now and whenever ``stamp`` is another; its data is JSON. It ends when who listens is not
+        known any more (``is_known``): before the next event, or sign of life."""
         if self._streams >= MOST_STREAMS:
             raise ProblemError(503, f"{MOST_STREAMS} people look already; close a page")
         self._streams += 1
@@ -124,6 +129,8 @@ class Live:
                 if left <= 0:
                     return
                 found = await self.until(another, min(left, _HEARTBEAT))
+                if not await asyncio.to_thread(is_known):
+                    return
                 if found is None:
                     yield b": still here\n\n"
                     continue

@@ -21,6 +21,7 @@ from kantor.errors import (
 )
 from kantor_orchestrator.acts import NoAnswerError
 from kantor_orchestrator.api.backend import KeyUsedError
+from kantor_orchestrator.api.identity import NoRoleError, ProviderDownError
 from kantor_orchestrator.payloads import GoneError
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.view.search import PageTokenError
@@ -103,6 +104,8 @@ _STATUS: tuple[tuple[type[KantorError], int], ...] = (
     (NotFoundError, 404),
     (KeyUsedError, 409),
     (NoAnswerError, 503),
+    (NoRoleError, 403),
+    (ProviderDownError, 503),
     (KafkaUnavailableError, 503),
     (RegistryUnavailableError, 503),
     (ConfigError, 503),

@@ -103,10 +103,14 @@ def router(backend: Backend, live: Live) -> APIRouter:
         tags=["platform"],
         responses=documented() | {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
     )
-    async def events(seconds: Annotated[float, Query(ge=0, le=300)] = 300) -> StreamingResponse:
+    async def events(
+        request: Request, seconds: Annotated[float, Query(ge=0, le=300)] = 300
+    ) -> StreamingResponse:
         """Server-sent events: ``changed`` now and whenever counts or incidents have changed."""
         return StreamingResponse(
-            live.stream(lambda: repr(counts(backend)), lambda: counts(backend), seconds),
+            live.stream(
+                lambda: repr(counts(backend)), lambda: counts(backend), seconds, request.state.is_known
+            ),
             media_type="text/event-stream",
         )
 

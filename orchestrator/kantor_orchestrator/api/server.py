@@ -12,9 +12,10 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from kantor.errors import ConfigError
-from kantor_orchestrator.api.app import create_app
+from kantor_orchestrator.api.app import create_app, provider_of
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.config import ENV_ADDRESS, ApiSettings
+from kantor_orchestrator.api.identity import ProviderDownError
 from kantor_orchestrator.api.live import Live
 from kantor_orchestrator.config import ADDRESS_FILE, Settings
 
@@ -27,12 +28,20 @@ _GRACE = 5
 def run_api(settings: Settings, stop: Event, ready: Callable[[], None], _registry: CollectorRegistry) -> None:
     """Serve until ``stop``. Raises ``ConfigError`` for what no retry can mend."""
     api = ApiSettings.from_env()
+    provider = provider_of(api.oidc) if api.oidc else None
+    if provider is not None:
+        try:
+            provider.describe()
+        except (
+            ProviderDownError
+        ) as error:  # sessions and tokens are good without it; it is asked again by who logs in
+            log.warning("nobody can log in yet: %s", error, extra={"action": "oidc_unavailable"})
     listening = _listen(api)
     backend = Backend(settings)
     live = Live(backend)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(backend, api, live),
+            create_app(backend, api, live, provider),
             log_config=None,
             access_log=False,
             server_header=False,

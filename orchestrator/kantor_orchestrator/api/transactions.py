@@ -13,9 +13,9 @@ from kantor.errors import NotFoundError
 from kantor_orchestrator.api import shapes
 from kantor_orchestrator.api.access import API, person_of
 from kantor_orchestrator.api.backend import Backend
-from kantor_orchestrator.api.config import OPERATOR, Person
 from kantor_orchestrator.api.filters import Duration, Search
 from kantor_orchestrator.api.live import Live
+from kantor_orchestrator.api.people import OPERATOR, Person
 from kantor_orchestrator.api.problems import ProblemError, documented
 from kantor_orchestrator.definitions import durations
 from kantor_orchestrator.payloads import Payload, without_personal_data
@@ -65,7 +65,7 @@ def router(backend: Backend, live: Live) -> APIRouter:
         responses=documented(404) | {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
     )
     async def events(
-        transaction_id: TransactionId, seconds: Annotated[float, Query(ge=0, le=300)] = 300
+        request: Request, transaction_id: TransactionId, seconds: Annotated[float, Query(ge=0, le=300)] = 300
     ) -> StreamingResponse:
         """Server-sent events: ``changed`` now and after each change of this transaction, with its summary."""
 
@@ -79,7 +79,8 @@ def router(backend: Backend, live: Live) -> APIRouter:
 
         if not await live.until(stamp, 0):
             raise ProblemError(404, f"no transaction {transaction_id}")
-        return StreamingResponse(live.stream(stamp, data, seconds), media_type="text/event-stream")
+        stream = live.stream(stamp, data, seconds, request.state.is_known)
+        return StreamingResponse(stream, media_type="text/event-stream")
 
     @routes.get(
         "/{transaction_id}/messages/{topic}/{partition}/{offset}",

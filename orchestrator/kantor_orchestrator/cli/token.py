@@ -6,7 +6,8 @@ import re
 
 import click
 
-from kantor_orchestrator.api.config import ENV_TOKENS, OPERATOR, ROLES, new_token
+from kantor_orchestrator.api.people import OPERATOR, ROLES
+from kantor_orchestrator.api.tokens import ENV_TOKENS, new_token
 from kantor_orchestrator.cli.output import print_json, say
 
 
