@@ -47,6 +47,9 @@ class Delivery(Protocol):
     def idle(self) -> None:
         """There was nothing to read: serve the clients."""
 
+    def assigned(self) -> None:
+        """Partitions were added, and their positions are not known yet. Raises ``KantorError``: join the group anew."""
+
     def revoked(self, partitions: list[Partition]) -> None:
         """These go to another member in good order: commit what is known of them. Raises nothing."""
 
@@ -87,13 +90,21 @@ class TransactionalDelivery:
     """
 
     def __init__(
-        self, consumer: Consumer, producer: Producer, metrics: Metrics, clock: Clock = SYSTEM_CLOCK
+        self,
+        consumer: Consumer,
+        producer: Producer,
+        metrics: Metrics,
+        aside: Partition,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        """``aside``: a partition that the group does not read, see :meth:`assigned`."""
         self._clock = clock
+        self._aside = aside
         self._consumer = consumer
         self._producer = producer
         self._metrics = metrics
         self._group: Any = None
+        self._outside: Any = None
         #: Of skipped records, by partition: where they begin, and the position after them.
         self._skipped_from: dict[Partition, int] = {}
         self._skipped: dict[Partition, int] = {}
@@ -103,6 +114,15 @@ class TransactionalDelivery:
     def start(self) -> None:
         # Before joining: what a dead predecessor left open ends here, so that the committed positions are final.
         self._producer.init_transactions(_INIT_TIMEOUT)
+        self._outside = self._consumer.group_metadata()
+
+    def assigned(self) -> None:
+        # A broker's crash may tear a Kafka transaction of ours: committed, but the group never gets its marker, and tells
+        # its positions to nobody any more (docs/decisions/0011). Our next marker there commits it, so one is written for
+        # nothing; as nobody in particular, whom the broker does not refuse for a rebalance.
+        self._producer.begin()
+        self._producer.send_offsets({self._aside: 0}, self._outside)
+        self._commit()
 
     def poll(self, timeout: float, limit: int) -> Sequence[Record]:
         # Taken before the records are: whatever happens to our membership from here on makes the commit fail. Taken
@@ -224,6 +244,9 @@ class AtLeastOnceDelivery:
         self._committed_at = 0.0
 
     def start(self) -> None:
+        pass
+
+    def assigned(self) -> None:
         pass
 
     def poll(self, timeout: float, limit: int) -> Sequence[Record]:

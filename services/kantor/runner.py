@@ -185,16 +185,22 @@ class Session:
             id_ = f"{client_id}-{instance}"
             log.info("joining", extra={"action": "join", "transactional_id": id_})
             producer = transactional_producer(clients, id_)
-            self._delivery = TransactionalDelivery(self._consumer, producer, metrics, clock)
+            aside = topics.dead_letters(service.name), 0
+            self._delivery = TransactionalDelivery(self._consumer, producer, metrics, aside, clock)
         else:
             producer = waiting_producer(clients, client_id)
             self._delivery = AtLeastOnceDelivery(self._consumer, producer, stop, clock)
 
     def start(self, on_assign: Callable[[list[Partition]], None]) -> None:
         """Join the group. Raises ``KafkaUnavailableError``."""
+
+        def assigned(partitions: list[Partition]) -> None:
+            self._delivery.assigned()
+            on_assign(partitions)
+
         self._delivery.start()
         self._consumer.subscribe(
-            self._topics, on_assign=on_assign, on_revoke=self._delivery.revoked, on_lost=self._delivery.lost
+            self._topics, on_assign=assigned, on_revoke=self._delivery.revoked, on_lost=self._delivery.lost
         )
 
     def turn(self) -> None:

@@ -20,6 +20,7 @@ from unit.kit_harness import FakeRecord
 
 T0: Partition = ("t", 0)
 T1: Partition = ("t", 1)
+ASIDE: Partition = ("dlq.t", 0)
 
 
 def record(offset: int, partition: int = 0) -> FakeRecord:
@@ -92,7 +93,7 @@ def notes() -> Notes:
 
 @pytest.fixture
 def transactional(notes: Notes) -> TransactionalDelivery:
-    delivery = TransactionalDelivery(cast("Consumer", notes), cast("Producer", notes), Metrics())
+    delivery = TransactionalDelivery(cast("Consumer", notes), cast("Producer", notes), Metrics(), ASIDE)
     delivery.poll(0, 1)
     notes.calls.clear()
     return delivery
@@ -127,6 +128,17 @@ def test_answers_and_positions_in_one_kafka_transaction(
         ("send_offsets", {T0: 6, T1: 8}, 1),
         ("commit",),
     ]
+
+
+def test_what_a_crash_has_torn_is_closed_with_each_assignment(notes: Notes) -> None:
+    """Positions that were committed, but whose marker the broker has lost, get the marker of an empty Kafka transaction;
+    sent as by somebody outside the group, since a member is refused during a rebalance."""
+    delivery = TransactionalDelivery(cast("Consumer", notes), cast("Producer", notes), Metrics(), ASIDE)
+    delivery.start()
+    outside = notes.generation
+    delivery.poll(0, 1)
+    delivery.assigned()
+    assert notes.calls == [("init",), ("begin",), ("send_offsets", {ASIDE: 0}, outside), ("commit",)]
 
 
 def test_group_metadata_is_older_than_the_records(transactional: TransactionalDelivery, notes: Notes) -> None:
