@@ -6,9 +6,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from integration.apicurio import Registry
+from integration.platform_kit import until
 from kantor_orchestrator.dev.broker import DevBroker
+
+
+@pytest.fixture(scope="session")
+def spare_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevBroker]:
+    """For :func:`empty_kafka`: to empty a broker takes a third of the time that a new one takes to start."""
+    broker = DevBroker(tmp_path_factory.mktemp("spare"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.reset()
+
+
+@pytest.fixture
+def empty_kafka(spare_broker: DevBroker) -> str:
+    """Bootstrap servers of a Kafka that holds nothing yet, and is this test's alone. Never stop it."""
+    servers = spare_broker.start()
+    admin = AdminClient({"bootstrap.servers": servers})
+
+    def left() -> list[str]:
+        return [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
+
+    if old := left():
+        for gone in admin.delete_topics(old).values():
+            gone.result(30)
+    until(lambda: not left(), "no topic is left")
+    return servers
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from kantor_orchestrator import topics
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.core.transaction import Status, Transaction
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
-from kantor_orchestrator.dev.broker import DevBroker
 from kantor_orchestrator.snapshots import transaction_record
 from kantor_schemas import Schema, full_name, system
 from unit.definitions_kit import SCHEMAS, order, record
@@ -28,15 +27,14 @@ V2 = order(line_2="version: 2", line_4="deadline: 20m")
 
 
 @pytest.fixture
-def project(own_kafka: DevBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KafkaSettings]:
+def project(empty_kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KafkaSettings]:
     """A folder with a saga and its schemas, and a Kafka that holds nothing yet."""
-    servers = own_kafka.start()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KANTOR_BOOTSTRAP_SERVERS", servers)
+    monkeypatch.setenv("KANTOR_BOOTSTRAP_SERVERS", empty_kafka)
     (tmp_path / "schemas").mkdir()
     for type_, schema in SCHEMAS.items():
         (tmp_path / "schemas" / f"{type_}.avsc").write_text(json.dumps(schema))
-    yield KafkaSettings(servers)
+    yield KafkaSettings(empty_kafka)
 
 
 def kantor(*arguments: str) -> Result:

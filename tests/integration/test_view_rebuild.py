@@ -26,7 +26,6 @@ from kantor.errors import KantorError
 from kantor.kafka import Admin, KafkaSettings, Partition
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.config import Settings
-from kantor_orchestrator.dev.broker import DevBroker
 from kantor_orchestrator.holds import HOLD
 from kantor_orchestrator.view.database import InUseError, beside, for_reading
 from kantor_orchestrator.view.queries import View
@@ -37,8 +36,8 @@ from view_traffic import SHARDS, Traffic, Written
 
 
 @pytest.fixture
-def kafka_of_its_own(own_kafka: DevBroker) -> KafkaSettings:
-    return set_up(own_kafka.start())
+def kafka_of_its_own(empty_kafka: str) -> KafkaSettings:
+    return set_up(empty_kafka)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
