@@ -4,6 +4,8 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
+# Files of tests at a time in `make test`.
+WORKERS ?= 2
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,8 +15,8 @@ setup: .venv/.ready ## Make .venv with everything in it (uv if present, else ven
 demo: setup ## Real Kafka, platform, services, 200 orders with faults; ONCE=1 stops at the end and says if all adds up
 	@exec $(BIN)/python -m kantor_orchestrator.demo
 
-test: lint ## Everything: lint, types, all tiers of tests (starts real Kafkas; two files of tests at a time: many only wait)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: lint ## Everything: lint, types, all tiers of tests (starts real Kafkas; WORKERS=2 files of tests at a time: many only wait)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: lint ## Seconds: lint, types, unit tests; no sockets
 	$(BIN)/python -m pytest tests/unit
