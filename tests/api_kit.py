@@ -14,12 +14,13 @@ from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.api.people import Person
 from kantor_orchestrator.api.tokens import new_token
-from kantor_orchestrator.cli.condition import Condition
+from kantor_orchestrator.condition import Condition
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions import files
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.payloads import GoneError, Payload
+from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_schemas import example
 from view_traffic import Traffic, project
@@ -43,10 +44,12 @@ def definitions(*, personal: Iterable[str] = ()) -> Definitions:
 
 class StoredBackend(Backend):
     """``acted``: what was done, with whom, in order. ``answers``: by transaction what the engine makes of it (default: it
-    goes on). ``stored``: messages by place."""
+    goes on). ``stored``: messages by place. ``place``: of the view, a file in ``folder`` unless it is said."""
 
-    def __init__(self, folder: Path, deployed: Definitions | None = None) -> None:
-        super().__init__(Settings(KafkaSettings("127.0.0.1:1"), folder, f"sqlite:///{folder / 'view.db'}"))
+    def __init__(self, folder: Path, deployed: Definitions | None = None, place: Place | None = None) -> None:
+        place = place or folder / "view.db"
+        url = place if isinstance(place, str) else f"sqlite:///{place}"
+        super().__init__(Settings(KafkaSettings("127.0.0.1:1"), folder, url))
         self.deployed = deployed
         self.acted: list[tuple[str, str, str, str, str]] = []
         self.answers: dict[str, Move] = {}
@@ -119,7 +122,7 @@ def people() -> tuple[ApiSettings, dict[str, str]]:
     return ApiSettings(tokens=known), tokens
 
 
-def checkouts(folder: Path, extra: int = 0) -> Traffic:
+def checkouts(place: Place, extra: int = 0) -> Traffic:
     """One completed, one compensated, one that is stuck in its retries, one that waits for stock, one observed; ``extra``
     more that wait for stock."""
     traffic = Traffic()
@@ -134,7 +137,7 @@ def checkouts(folder: Path, extra: int = 0) -> Traffic:
     traffic.event("tx-observed", "crm.LeadCreated")
     for number in range(extra):
         traffic.order(f"tx-more-{number}", 2_000 + number)
-    project(traffic, folder / "view.db")
+    project(traffic, place)
     return traffic
 
 

@@ -20,7 +20,7 @@ from kantor.errors import KafkaUnavailableError, NotFoundError, RegistryUnavaila
 from kantor.kafka import Admin, KafkaSettings, Producer, TopicSpec
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
-from kantor_orchestrator.cli.condition import diagnose, inspect
+from kantor_orchestrator.condition import diagnose, inspect
 from kantor_orchestrator.config import VIEW_GROUP, Settings
 from kantor_orchestrator.definitions import files
 from kantor_orchestrator.definitions.deploy import deploy

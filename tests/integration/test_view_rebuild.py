@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from fastapi.testclient import TestClient
 
 from integration.test_view import (
     at_home,
@@ -25,6 +27,9 @@ from integration.view_rows import differences, rows_of
 from kantor.errors import KantorError
 from kantor.kafka import Admin, KafkaSettings, Partition
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.api.app import create_app
+from kantor_orchestrator.api.backend import Backend
+from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.holds import HOLD
 from kantor_orchestrator.view.database import InUseError, beside, for_reading
@@ -155,6 +160,15 @@ def test_a_new_view_of_a_shortened_log_says_from_when_it_is_complete(settings: S
             one.transaction_id: one.started_at for one in view.search(Criteria(), limit=500).transactions
         }
     assert 0 < len(started) < 44
+    backend = Backend(settings)
+    try:
+        with TestClient(create_app(backend, ApiSettings()), base_url="http://localhost") as api:
+            told = api.get("/api/v1/transactions").json()["complete_from"]
+            assert datetime.fromisoformat(told).timestamp() * 1000 == found.complete_from
+            page = api.get("/transactions?q=nothing-like-this").text
+            assert "Kafka no longer held it when the view was built" in page
+    finally:
+        backend.close()
     live = Settings(settings.kafka, settings.home, f"sqlite:///{settings.home / 'live.db'}")
     with viewing(live):
         assert eventually(live, lambda view: view.complete_from() == found.complete_from)

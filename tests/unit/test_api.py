@@ -12,21 +12,23 @@ from api_kit import StoredBackend, checkouts, definitions, move
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.payloads import Payload
+from view_places import Places
 
 API = "/api/v1"
 
 
 @pytest.fixture
-def backend(tmp_path: Path) -> StoredBackend:
-    checkouts(tmp_path, extra=5)
-    return StoredBackend(tmp_path, definitions())
+def backend(tmp_path: Path, places: Places) -> Iterator[StoredBackend]:
+    checkouts(places("api"), extra=5)
+    made = StoredBackend(tmp_path, definitions(), places("api"))
+    yield made
+    made.close()
 
 
 @pytest.fixture
 def api(backend: StoredBackend) -> Iterator[TestClient]:
     with TestClient(create_app(backend, ApiSettings()), base_url="http://localhost") as client:
         yield client
-    backend.close()
 
 
 def ids(api: TestClient, query: str) -> list[str]:
@@ -105,7 +107,7 @@ def test_who_waits_for_an_end_gets_it_at_once_if_it_is_there(api: TestClient) ->
     assert api.get(f"{API}/transactions/nobody?wait=soon").status_code == 422
 
 
-def test_who_waits_for_an_end_is_told_when_it_comes(api: TestClient, tmp_path: Path) -> None:
+def test_who_waits_for_an_end_is_told_when_it_comes(api: TestClient, places: Places) -> None:
     """While it is projected by somebody else."""
     import threading
 
@@ -119,7 +121,7 @@ def test_who_waits_for_an_end_is_told_when_it_comes(api: TestClient, tmp_path: P
     }
     traffic._ends |= {("cmd.shipping.v1", 0): 1_000}
     traffic.completed("tx-late", 9)
-    ending = threading.Timer(0.5, project, (traffic, tmp_path / "view.db"))
+    ending = threading.Timer(0.5, project, (traffic, places("api")))
     ending.start()
     answer = api.get(f"{API}/transactions/tx-late?wait=30s")
     ending.join()
@@ -283,9 +285,11 @@ def test_definitions_are_told_with_counts_and_diagrams(api: TestClient) -> None:
     assert api.get(f"{API}/definitions/checkout/99").status_code == 404
 
 
-def test_without_a_view_the_answer_says_what_to_start(tmp_path: Path) -> None:
+def test_without_a_view_the_answer_says_what_to_start(tmp_path: Path, places: Places) -> None:
     """503, not 500."""
-    with TestClient(create_app(StoredBackend(tmp_path), ApiSettings()), base_url="http://localhost") as api:
+    with TestClient(
+        create_app(StoredBackend(tmp_path, place=places("none")), ApiSettings()), base_url="http://localhost"
+    ) as api:
         answer = api.get(f"{API}/transactions")
         assert answer.status_code == 503
         assert "kantor run" in answer.json()["detail"]

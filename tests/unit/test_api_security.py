@@ -25,7 +25,7 @@ SETTINGS, TOKENS = people()
 
 @pytest.fixture
 def backend(tmp_path: Path) -> StoredBackend:
-    checkouts(tmp_path)
+    checkouts(tmp_path / "view.db")
     return StoredBackend(tmp_path, definitions(personal=["customer_id"]))
 
 
@@ -40,7 +40,7 @@ def api(backend: StoredBackend) -> Iterator[TestClient]:
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """One for all routes: nothing that the walk does changes anything."""
     folder = tmp_path_factory.mktemp("walked")
-    checkouts(folder)
+    checkouts(folder / "view.db")
     with TestClient(
         create_app(StoredBackend(folder, definitions()), SETTINGS), base_url="https://kantor.example"
     ) as client:

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kantor_orchestrator.cli import status
-from kantor_orchestrator.cli.condition import Condition, Role, Shard, diagnose
 from kantor_orchestrator.cli.main import main
+from kantor_orchestrator.condition import Condition, Role, Shard, diagnose
 from kantor_orchestrator.view.queries import OpenIncident, RefusedTopic, Summary, UncorrelatedTopic
 
 

@@ -200,6 +200,7 @@ def test_without_a_view_a_list_says_what_to_start(home: Path) -> None:
         "transactions": [],
         "next_page": None,
         "partial": False,
+        "complete_from": None,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kantor_orchestrator.cli.words import count, duration
+from kantor_orchestrator.words import count, duration
 
 
 @pytest.mark.parametrize(

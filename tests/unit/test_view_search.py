@@ -6,7 +6,7 @@ import pytest
 
 from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.queries import View
-from kantor_orchestrator.view.search import Criteria, PageTokenError
+from kantor_orchestrator.view.search import Criteria, PageTokenError, asked
 from view_places import Places, execute, plans
 from view_traffic import Traffic, project
 
@@ -136,6 +136,25 @@ def test_a_search_that_takes_too_long_says_so_and_goes_on(path: Place) -> None:
                 break
         assert found == ALL[1:]
         assert partial > 1
+
+
+def test_pages_go_on_though_time_does(path: Place) -> None:
+    """ "Stuck for ten minutes" and "since an hour" mean another time with each page, and are the same search; another saga
+    is another one."""
+    with View(path) as view:
+        everything = asked(2_000_000_000_000, stuck_for=600_000, started_after=1)
+        first = view.search(everything, limit=1)
+        assert first.next_page
+        later = asked(2_000_000_060_001, stuck_for=600_000, started_after=2)
+        second = view.search(later, limit=1, page=first.next_page)
+        assert second.transactions
+        assert second.transactions[0] != first.transactions[0]
+        for other in (
+            asked(2_000_000_060_001, stuck_for=600_000),
+            asked(2_000_000_060_001, stuck_for=600_000, started_after=2, saga="another"),
+        ):
+            with pytest.raises(PageTokenError):
+                view.search(other, limit=1, page=first.next_page)
 
 
 @pytest.mark.parametrize("token", ["x", "MTIz", "é", "MTIzLjAwMDAwMDAw", "-1", "9" * 5_000])

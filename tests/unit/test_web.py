@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from api_kit import StoredBackend, checkouts, definitions, people
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.payloads import Payload
+from kantor_orchestrator.view.database import Writer
+from view_places import Places
 from view_traffic import Traffic, project
 
 SETTINGS, TOKENS = people()
@@ -21,9 +24,11 @@ NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)> \u202etxt.exe ðŸŽ
 
 
 @pytest.fixture
-def backend(tmp_path: Path) -> StoredBackend:
-    checkouts(tmp_path, extra=2)
-    return StoredBackend(tmp_path, definitions())
+def backend(tmp_path: Path, places: Places) -> Iterator[StoredBackend]:
+    checkouts(places("pages"), extra=2)
+    made = StoredBackend(tmp_path, definitions(), places("pages"))
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -99,15 +104,16 @@ def test_only_the_acts_that_make_sense_are_offered(browser: TestClient) -> None:
     assert 'value="retry"' not in page
 
 
-def test_a_long_story_is_shown_in_parts(tmp_path: Path) -> None:
+def test_a_long_story_is_shown_in_parts(tmp_path: Path, places: Places) -> None:
     """Of 5,000 messages the first 200, at once, with lanes that show how much was said."""
     traffic = Traffic()
     cause = traffic.order("tx-long")
     for number in range(5_000):
         cause = traffic.event("tx-long", f"inventory.Thing{number % 3}", cause=cause)
-    project(traffic, tmp_path / "view.db")
+    project(traffic, places("long"))
     with TestClient(
-        create_app(StoredBackend(tmp_path, definitions()), ApiSettings()), base_url="http://localhost"
+        create_app(StoredBackend(tmp_path, definitions(), places("long")), ApiSettings()),
+        base_url="http://localhost",
     ) as browser:
         page = browser.get("/transactions/tx-long").text
         assert page.count('<details id="m-') == 200
@@ -194,10 +200,10 @@ def test_nothing_on_a_page_is_inline_or_from_elsewhere(browser: TestClient) -> N
         assert not re.search(r"(?:src|href|action)=\"(?:https?:)?//", page), url
 
 
-def test_without_a_view_every_page_says_what_to_do(tmp_path: Path) -> None:
+def test_without_a_view_every_page_says_what_to_do(tmp_path: Path, places: Places) -> None:
     """Empty states, no errors."""
     with TestClient(
-        create_app(StoredBackend(tmp_path), ApiSettings()), base_url="http://localhost"
+        create_app(StoredBackend(tmp_path, place=places("none")), ApiSettings()), base_url="http://localhost"
     ) as browser:
         for url in ("/", "/transactions", "/incidents"):
             answer = browser.get(url)
@@ -267,3 +273,29 @@ def test_a_forged_session_is_nobodys(backend: StoredBackend) -> None:
         for cookie in ("x", "x.y.z", "." * 5, f"{'0' * 64}.99999999999.AAAA"):
             browser.cookies.set("kantor_session", cookie)
             assert browser.get("/api/v1/me").status_code == 401
+
+
+def test_pages_and_api_say_from_when_the_view_is_complete(browser: TestClient, places: Places) -> None:
+    """The home page, the end of a list, a transaction that began before, one that is not found; nothing, if nothing is
+    missing."""
+    api = "/api/v1/transactions"
+    started = {one["transaction_id"]: one["started_at"] for one in browser.get(api).json()["transactions"]}
+    for path in ("/", "/transactions", "/transactions/tx-completed", "/transactions/nope"):
+        assert "may be missing" not in browser.get(path).text, path
+    assert browser.get(api).json()["complete_from"] is None
+    (after,) = {started["tx-running"]}
+    writer = Writer(places("pages"))
+    writer.incomplete_before(int(datetime.fromisoformat(after).timestamp() * 1000))
+    writer.close()
+    for path in ("/", "/transactions", "/transactions/tx-completed", "/transactions/nope"):
+        page = browser.get(path).text
+        assert "may be missing, or in part: Kafka no longer held it" in page, path
+        assert after[:19] in page.replace(" ", "T"), path
+    assert "may be missing" not in browser.get("/transactions?limit=1").text, "there are more pages"
+    assert "may be missing" not in browser.get("/transactions/tx-running").text, "it began after"
+    assert browser.get(api).json()["complete_from"] == after
+    assert browser.get(f"{api}/tx-completed").json()["complete_from"] == after
+    assert browser.get(f"{api}/tx-running").json()["complete_from"] is None
+    missing = browser.get(f"{api}/nope")
+    assert missing.status_code == 404
+    assert f"began before {after}" in missing.json()["detail"]

@@ -16,7 +16,7 @@ from kantor.envelope import derived_id
 from kantor.errors import KafkaUnavailableError, KantorError, NotFoundError
 from kantor.schemas import schema_store
 from kantor_orchestrator.acts import Acts, Move, NoAnswerError
-from kantor_orchestrator.cli.condition import Condition, inspect
+from kantor_orchestrator.condition import Condition, inspect
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions.bundle import Bundle

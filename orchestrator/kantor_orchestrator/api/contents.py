@@ -12,7 +12,7 @@ from kantor.errors import KantorError
 from kantor_orchestrator.api import story
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.filters import Filters, Search
-from kantor_orchestrator.cli.condition import diagnose
+from kantor_orchestrator.condition import diagnose
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions.diagram_svg import Mark, svg_element
@@ -36,11 +36,12 @@ BULK = {
 def home(backend: Backend) -> dict[str, Any]:
     values: dict[str, Any] = {
         "view_error": "", "incidents": [], "holds": [], "wrong": [], "stuck": 0, "stuck_more": False, "open_count": 0,
-        "total": 0, "table": [], "columns": [],
+        "total": 0, "table": [], "columns": [], "complete_from": 0,
     }  # fmt: skip
     try:
         with backend.view() as view:
             counts, holds = view.counts(), view.holds()
+            complete_from = view.complete_from()
             incidents = view.incidents(5)
             stuck = view.search(Filters.model_validate({"stuck_for": "15m"}).criteria(), limit=_STUCK)
     except NoViewError as error:
@@ -62,12 +63,13 @@ def home(backend: Backend) -> dict[str, Any]:
         "total": sum(counts.values()),
         "table": sorted(sagas.items(), key=lambda item: (not item[0], item[0])),
         "columns": columns,
+        "complete_from": complete_from,
     }
 
 
 def listing(backend: Backend, given: list[tuple[str, str]]) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "view_error": "", "problem": "", "found": [], "partial": False, "next_url": "", "sagas": [],
+        "view_error": "", "problem": "", "found": [], "partial": False, "next_url": "", "sagas": [], "complete_from": 0,
         "statuses": [one.value for one in Status], "stuck_choices": list(STUCK_CHOICES),
         "bulk_acts": [(name, said) for name, (said, _) in BULK.items()],
     }  # fmt: skip
@@ -86,6 +88,7 @@ def listing(backend: Backend, given: list[tuple[str, str]]) -> dict[str, Any]:
     try:
         with backend.view() as view:
             page = view.search(wanted.criteria(), limit=wanted.limit, page=wanted.page_token)
+            values["complete_from"] = view.complete_from()
             values["sagas"] = sorted({saga for saga, _ in view.counts() if saga})
         more = [*chosen, ("page_token", page.next_page)]
         next_url = "/transactions?" + urlencode(more) if page.next_page else ""

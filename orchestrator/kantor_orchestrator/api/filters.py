@@ -19,7 +19,7 @@ from pydantic import (
 
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions import durations
-from kantor_orchestrator.view.search import Criteria
+from kantor_orchestrator.view.search import Criteria, asked
 
 #: As ``durations`` reads them, up to some years.
 DURATION = r"^([1-9][0-9]{0,7}(ms|s)|[1-9][0-9]{0,5}m|[1-9][0-9]{0,3}h|[1-9][0-9]{0,2}d)$"
@@ -74,20 +74,18 @@ class Filters(BaseModel):
 
     def criteria(self, now: float | None = None) -> Criteria:
         """``now``: seconds since the epoch."""
-        now_ms = int((time.time() if now is None else now) * 1000)
-        stuck = now_ms - durations.parse(self.stuck_for) if self.stuck_for else 0
-        return Criteria(
+        return asked(
+            int((time.time() if now is None else now) * 1000),
             text=self.q,
-            status=tuple(sorted({status.value for status in self.status})),
+            status=(status.value for status in self.status),
             saga=self.saga,
-            version=self.version or 0,
+            version=self.version,
             step=self.step,
             service=self.service,
             error=self.error,
-            started_after=int(self.started_after.timestamp() * 1000) if self.started_after else 0,
-            started_before=int(self.started_before.timestamp() * 1000) if self.started_before else 0,
-            # To the minute: a page token is of one search, and "for more than 15 minutes" is said again with each page.
-            unchanged_since=stuck // 60_000 * 60_000 if stuck > 60_000 else stuck,
+            started_after=int(self.started_after.timestamp() * 1000) if self.started_after else None,
+            started_before=int(self.started_before.timestamp() * 1000) if self.started_before else None,
+            stuck_for=durations.parse(self.stuck_for) if self.stuck_for else None,
             is_open=self.open,
         )
 

@@ -21,7 +21,13 @@ from kantor_orchestrator.api.frame import Frame, filters_in, form_of, local
 from kantor_orchestrator.api.people import OPERATOR
 from kantor_orchestrator.api.problems import ProblemError
 from kantor_orchestrator.api.rest import at_each_step, definition
-from kantor_orchestrator.api.transactions import Number, Topic, TransactionId, payload_as_json, story_for
+from kantor_orchestrator.api.transactions import (
+    Number,
+    Topic,
+    TransactionId,
+    payload_as_json,
+    story_and_start,
+)
 from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.definitions.diagram_svg import Mark, svg_element
 from kantor_orchestrator.view.reader import NoViewError
@@ -53,7 +59,7 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
     @routes.get("/transactions/{transaction_id}")
     def transaction(request: Request, transaction_id: TransactionId) -> HTMLResponse:
         person = person_of(request)
-        found = story_for(backend, transaction_id, person)
+        found, complete_from = story_and_start(backend, transaction_id, person)
         shown = request.query_params.get("shown", "")
         most = (
             min(MOST_SHOWN, int(shown)) if shown.isascii() and shown.isdecimal() and len(shown) < 9 else SHOWN
@@ -64,6 +70,7 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
             request,
             "transaction.html",
             t=found,
+            complete_from=complete_from,
             shown=max(SHOWN, most),
             messages=list(zip(first, gaps, strict=True)),
             remaining=[s.name for s in found.steps if s.status == "pending"] if not found.ended_at else [],

@@ -39,11 +39,13 @@ class Summary(Shape):
 
 
 class TransactionPage(Shape):
-    """``partial``: the search took too long to fill the page; it goes on with ``next_page``."""
+    """``partial``: the search took too long to fill the page; it goes on with ``next_page``. ``complete_from``: what began before
+    may be missing, since Kafka no longer held it when the view was built; null: everything is there."""
 
     transactions: list[Summary]
     next_page: Text
     partial: bool
+    complete_from: Time
 
 
 class Key(Shape):
@@ -124,6 +126,8 @@ class Child(Shape):
 
 
 class Transaction(Shape):
+    """``complete_from``: this one began before, and its story may lack its beginning; null: it is whole."""
+
     transaction_id: str
     saga: Text
     version: int | None
@@ -142,6 +146,7 @@ class Transaction(Shape):
     incidents: list[Incident]
     parent: Text
     children: list[Child]
+    complete_from: Time
 
 
 class Header(Shape):

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kantor_orchestrator.api.backend import new_key, said
-from kantor_orchestrator.cli.words import duration
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.transaction import ENDED, Status
 from kantor_orchestrator.view.trace import Message, Step, Trace
 from kantor_orchestrator.web.words import STEP_SIGNS
+from kantor_orchestrator.words import duration
 
 _OVER = frozenset(status.value for status in ENDED)
 #: Of several items of one composite, the one that matters most gives the colour.

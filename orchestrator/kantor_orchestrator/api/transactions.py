@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from kantor.envelope import rfc3339
 from kantor.errors import NotFoundError
 from kantor_orchestrator.api import shapes
 from kantor_orchestrator.api.access import API, person_of
@@ -22,6 +23,7 @@ from kantor_orchestrator.payloads import Payload, without_personal_data
 from kantor_orchestrator.personal import MASK
 from kantor_orchestrator.view import as_json
 from kantor_orchestrator.view.trace import Trace
+from kantor_orchestrator.words import incomplete
 
 TransactionId = Annotated[str, Path(max_length=128, min_length=1)]
 Topic = Annotated[str, Path(max_length=249, min_length=1)]
@@ -42,7 +44,8 @@ def router(backend: Backend, live: Live) -> APIRouter:
         """Search transactions; the newest first."""
         with backend.view() as view:
             found = view.search(wanted.criteria(), limit=wanted.limit, page=wanted.page_token)
-        return JSONResponse(as_json.page(found))
+            complete_from = view.complete_from()
+        return JSONResponse(as_json.page(found, complete_from))
 
     @routes.get("/{transaction_id}", responses=documented(404) | {200: {"model": shapes.Transaction}})
     async def one(
@@ -125,10 +128,22 @@ def _has_ended(backend: Backend, transaction_id: str) -> bool:
 
 
 def story_for(backend: Backend, transaction_id: str, person: Person) -> Trace:
-    """The story as this person may see it. Raises ``NotFoundError``."""
+    """The story as this person may see it. Raises ``NotFoundError``, which says so if the view may have lost it."""
+    return story_and_start(backend, transaction_id, person)[0]
+
+
+def story_and_start(backend: Backend, transaction_id: str, person: Person) -> tuple[Trace, int]:
+    """With the time (ms) from which the view is complete, if this began before; else 0."""
     with backend.view() as view:
-        story = view.trace(transaction_id)
-    return story if person.may(OPERATOR) else without_personal_keys(backend, story)
+        complete_from = view.complete_from()
+        try:
+            story = view.trace(transaction_id)
+        except NotFoundError as error:
+            if not complete_from:
+                raise
+            raise NotFoundError(f"{error}. {incomplete(rfc3339(complete_from))}") from error
+    story = story if person.may(OPERATOR) else without_personal_keys(backend, story)
+    return story, complete_from if story.started_at < complete_from else 0
 
 
 def without_personal_keys(backend: Backend, story: Trace) -> Trace:
@@ -142,7 +157,7 @@ def without_personal_keys(backend: Backend, story: Trace) -> Trace:
 
 
 def _shown(backend: Backend, transaction_id: str, person: Person) -> Any:
-    return as_json.trace(story_for(backend, transaction_id, person))
+    return as_json.trace(*story_and_start(backend, transaction_id, person))
 
 
 def _payload(backend: Backend, transaction_id: str, place: str) -> Payload:

@@ -15,11 +15,11 @@ from kantor_orchestrator.acts import Acts, refusal
 from kantor_orchestrator.cli.filters import criteria, filters
 from kantor_orchestrator.cli.listing import print_list
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, say
-from kantor_orchestrator.cli.words import count
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.view.queries import Criteria, Summary
 from kantor_orchestrator.view.reader import NoViewError
+from kantor_orchestrator.words import count
 
 #: Transactions that one call may change; those of them that are shown first; those that are written at a time.
 MOST, SAMPLE, CHUNK = 10_000, 5, 200

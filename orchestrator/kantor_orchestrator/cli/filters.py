@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
-from kantor_orchestrator.cli.words import now
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions import durations
-from kantor_orchestrator.view.search import Criteria
+from kantor_orchestrator.view.search import Criteria, asked
+from kantor_orchestrator.words import now
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -58,10 +58,15 @@ _OPTIONS = (
         "--service", default="", help="Only those that wait for this service; 'a person', 'kantor'."
     ),
     click.option("--error", default="", help="Only those with this text in the last error or the reason."),
-    click.option("--since", type=_Time(), default=None, help="Only those that started after it."),
-    click.option("--until", type=_Time(), default=None, help="Only those that started before it."),
+    click.option(
+        "--since", "started_after", type=_Time(), default=None, help="Only those that started after it."
+    ),
+    click.option(
+        "--until", "started_before", type=_Time(), default=None, help="Only those that started before it."
+    ),
     click.option(
         "--stuck",
+        "stuck_for",
         type=_Duration(),
         default=None,
         help="Only open ones to which nothing has happened for so long.",
@@ -77,33 +82,8 @@ def filters(command: Command) -> Command:
     return command
 
 
-def criteria(
-    text: str,
-    *,
-    status: tuple[str, ...],
-    saga: str,
-    version: int | None,
-    step: str,
-    service: str,
-    error: str,
-    since: int | None,
-    until: int | None,
-    stuck: int | None,
-    is_open: bool,
-) -> Criteria:
+def criteria(text: str, *, version: int | None, saga: str, **said: Any) -> Criteria:
     """What the options mean now. Raises ``click.UsageError`` if they contradict each other."""
     if version is not None and not saga:
         raise click.UsageError("--version is that of a saga: name it with --saga")
-    return Criteria(
-        text=text,
-        status=status,
-        saga=saga,
-        version=version or 0,
-        step=step,
-        service=service,
-        error=error,
-        started_after=since or 0,
-        started_before=until or 0,
-        unchanged_since=now() - stuck if stuck else 0,
-        is_open=is_open,
-    )
+    return asked(now(), text=text, version=version, saga=saga, **said)

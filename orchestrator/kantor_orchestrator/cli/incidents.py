@@ -11,10 +11,10 @@ from rich.text import Text
 from kantor_orchestrator.cli import watching
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable, say
 from kantor_orchestrator.cli.watching import watch_option
-from kantor_orchestrator.cli.words import count, duration, now
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import IncidentPage, OpenIncident, View
 from kantor_orchestrator.view.reader import NoViewError
+from kantor_orchestrator.words import count, duration, now
 
 #: Columns below which an incident takes three lines instead of a row.
 _NARROW = 110

@@ -15,10 +15,11 @@ from kantor_orchestrator.cli import watching
 from kantor_orchestrator.cli.filters import criteria, filters
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable, say
 from kantor_orchestrator.cli.watching import watch_option
-from kantor_orchestrator.cli.words import STATUS_STYLES, duration, incomplete, moment, now
+from kantor_orchestrator.cli.words import STATUS_STYLES
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import Criteria, Page, Summary, View
 from kantor_orchestrator.view.reader import NoViewError
+from kantor_orchestrator.words import date_and_clock, duration, incomplete, moment, now
 
 #: Columns below which a transaction takes two lines instead of a row.
 _NARROW = 100
@@ -38,14 +39,15 @@ def list_(text: str, limit: int, page: str, as_json: bool, watch: bool, **option
     def show(view: View) -> bool:
         wanted = criteria(text, **options)  # times count from now
         found = view.search(wanted, limit=limit, page=page)
+        complete_from = view.complete_from()
         _show(
             found,
             as_json,
             "" if found.transactions else _why_empty(wanted, page, sum(view.counts().values())),
+            complete_from,
         )
-        complete_from = view.complete_from()
         if complete_from and not found.next_page:
-            say(incomplete(complete_from))
+            say(incomplete(date_and_clock(complete_from)))
         return False
 
     try:
@@ -55,12 +57,12 @@ def list_(text: str, limit: int, page: str, as_json: bool, watch: bool, **option
         with open_view() as view:
             show(view)
     except NoViewError as error:
-        _show(Page([], ""), as_json, str(error))
+        _show(Page([], ""), as_json, str(error), 0)
 
 
-def _show(found: Page, as_json: bool, hint: str) -> None:
+def _show(found: Page, as_json: bool, hint: str, complete_from: int) -> None:
     if as_json:
-        print_json(shapes.page(found))
+        print_json(shapes.page(found, complete_from))
     elif found.transactions:
         print_list(console(), found.transactions)
         if found.next_page:

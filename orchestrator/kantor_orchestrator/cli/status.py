@@ -10,12 +10,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kantor_orchestrator.cli.condition import Condition, Problem, Role, condition_as_json, diagnose, inspect
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable
-from kantor_orchestrator.cli.words import STATUS_STYLES, incomplete, now
+from kantor_orchestrator.cli.words import STATUS_STYLES
+from kantor_orchestrator.condition import Condition, Problem, Role, condition_as_json, diagnose, inspect
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.view.reader import NoViewError
+from kantor_orchestrator.words import date_and_clock, incomplete, now
 
 
 @click.command()
@@ -57,7 +58,9 @@ def _print(to: Console, found: Condition, problems: list[Problem]) -> None:
     if found.counts:
         to.print(_counts(found.counts))
     if found.complete_from:
-        to.print(Padding(Text(incomplete(found.complete_from), style="bright_black"), (1, 0, 0, 0)))
+        to.print(
+            Padding(Text(incomplete(date_and_clock(found.complete_from)), style="bright_black"), (1, 0, 0, 0))
+        )
 
 
 def _table(*columns: str) -> Table:

@@ -10,10 +10,10 @@ from kantor_orchestrator.cli.listing import print_list
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, say
 from kantor_orchestrator.cli.render import print_trace
 from kantor_orchestrator.cli.watching import watch_option
-from kantor_orchestrator.cli.words import incomplete
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.reader import NoViewError
+from kantor_orchestrator.words import date_and_clock, incomplete
 
 #: Of several that match, so many are listed.
 MOST = 50
@@ -35,18 +35,19 @@ def trace(what: str, as_json: bool, watch: bool) -> None:
         if not ids:
             raise NotFoundError(
                 f"no transaction is found by {what!r}: give its id, or KEY=VALUE with one of its saga's keys; "
-                "`kantor list` shows the latest" + (f". {incomplete(complete_from)}" if complete_from else "")
+                "`kantor list` shows the latest"
+                + (f". {incomplete(date_and_clock(complete_from))}" if complete_from else "")
             )
         if len(ids) > 1:
             _several(view, what, ids, as_json)
             return True
         story = view.trace(ids[0])
         if as_json:
-            print_json(shapes.trace(story))
+            print_json(shapes.trace(story, complete_from))
         else:
             print_trace(console(), story)
         if story.started_at < complete_from:
-            say(incomplete(complete_from))
+            say(incomplete(date_and_clock(complete_from)))
         return bool(story.ended_at)
 
     try:

@@ -7,10 +7,10 @@ import sys
 import click
 
 from kantor_orchestrator.cli.output import as_json_option, print_json, say
-from kantor_orchestrator.cli.words import count, date_and_clock, duration
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.view.rebuild import Progress, Rebuilt
 from kantor_orchestrator.view.rebuild import rebuild as build_anew
+from kantor_orchestrator.words import count, date_and_clock, duration
 
 
 @click.group()

@@ -1,9 +1,6 @@
-"""How the terminal says things: times, durations, colours, signs."""
+"""How the terminal says things: colours, signs."""
 
 from __future__ import annotations
-
-import time
-from datetime import datetime
 
 from kantor_orchestrator.core.transaction import Status, StepStatus
 
@@ -37,56 +34,3 @@ MESSAGE_STYLES = {
     "compensation": ("◀", "yellow"),
     "timer": ("◷", "magenta"),
 }
-
-
-def now() -> int:
-    """Milliseconds since the epoch."""
-    return int(time.time() * 1000)
-
-
-def moment(milliseconds: int) -> datetime:
-    """In the reader's own time zone."""
-    return datetime.fromtimestamp(milliseconds / 1000).astimezone()
-
-
-def clock(milliseconds: int) -> str:
-    return f"{moment(milliseconds):%H:%M:%S}.{milliseconds % 1000:03d}"
-
-
-def date_and_clock(milliseconds: int) -> str:
-    """With the zone: ``2026-01-31 12:00:00.000 CET``."""
-    found = moment(milliseconds)
-    return f"{found:%Y-%m-%d} {clock(milliseconds)} {found:%Z}"
-
-
-def duration(milliseconds: float) -> str:
-    """Two significant parts at most: ``7 ms``, ``1.25 s``, ``3 min 20 s``, ``2 d 4 h``."""
-    ms = round(milliseconds)
-    if ms < 0:
-        return f"-{duration(-ms)}"
-    if ms < 1_000:
-        return f"{ms} ms"
-    if ms < 60_000:
-        return f"{ms / 1000:.2f}".rstrip("0").rstrip(".") + " s"
-    seconds = round(ms / 1000)
-    for size, unit, smaller, smaller_unit in (
-        (86_400, "d", 3_600, "h"),
-        (3_600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if seconds >= size:
-            rest = seconds % size // smaller
-            return f"{seconds // size} {unit}" + (f" {rest} {smaller_unit}" if rest else "")
-    return f"{seconds} s"
-
-
-def count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
-def incomplete(complete_from: int) -> str:
-    """Why something may not be there."""
-    return (
-        f"What began before {date_and_clock(complete_from)} may be missing, or in part: Kafka no longer held it when the view"
-        " was built."
-    )

@@ -25,7 +25,8 @@ def time(milliseconds: int) -> str | None:
     return rfc3339(milliseconds) if milliseconds else None
 
 
-def trace(found: Trace) -> Json:
+def trace(found: Trace, complete_from: int) -> Json:
+    """``complete_from``: of the view (ms; 0: from the beginning); told where it is about this one."""
     return {
         "transaction_id": found.transaction_id,
         "saga": found.saga or None,
@@ -48,6 +49,7 @@ def trace(found: Trace) -> Json:
             {"step": child.step, "transaction_id": child.transaction_id, "status": child.status or None}
             for child in found.children
         ],
+        "complete_from": time(complete_from if found.started_at < complete_from else 0),
     }
 
 
@@ -70,11 +72,13 @@ def summary(found: Summary) -> Json:
     }
 
 
-def page(found: Page) -> Json:
+def page(found: Page, complete_from: int) -> Json:
+    """``complete_from``: of the view (ms; 0: from the beginning)."""
     return {
         "transactions": [summary(one) for one in found.transactions],
         "next_page": found.next_page or None,
         "partial": found.is_partial,
+        "complete_from": time(complete_from),
     }
 
 

@@ -14,8 +14,8 @@ import base64
 import binascii
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from heapq import merge
 from itertools import groupby, islice
 
@@ -69,6 +69,38 @@ class Criteria:
 
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) for field in fields(self))
+
+
+def asked(
+    now: int,
+    *,
+    text: str = "",
+    status: Iterable[str] = (),
+    saga: str = "",
+    version: int | None = None,
+    step: str = "",
+    service: str = "",
+    error: str = "",
+    started_after: int | None = None,
+    started_before: int | None = None,
+    stuck_for: int | None = None,
+    is_open: bool = False,
+) -> Criteria:
+    """What people ask for at ``now`` (ms since the epoch), by the command line and the API alike: what they leave out is
+    None. ``stuck_for``: ms."""
+    return Criteria(
+        text=text,
+        status=tuple(sorted(set(status))),
+        saga=saga,
+        version=version or 0,
+        step=step,
+        service=service,
+        error=error,
+        started_after=started_after or 0,
+        started_before=started_before or 0,
+        unchanged_since=now - stuck_for if stuck_for else 0,
+        is_open=is_open,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,4 +307,11 @@ def _number_in(token: str, wanted: Criteria) -> int:
 
 
 def _mark(wanted: Criteria) -> str:
-    return f"{zlib.crc32(repr(wanted).encode()):08x}"
+    """Of the search. Whether it has times counts, not which: "for more than 15 minutes" is another one with each page."""
+    timeless = replace(
+        wanted,
+        started_after=int(wanted.started_after > 0),
+        started_before=int(wanted.started_before > 0),
+        unchanged_since=int(wanted.unchanged_since > 0),
+    )
+    return f"{zlib.crc32(repr(timeless).encode()):08x}"

@@ -14,9 +14,9 @@ from math import log10, sqrt
 
 from markupsafe import Markup
 
-from kantor_orchestrator.cli.words import duration
 from kantor_orchestrator.view.trace import Message, Step, Trace
 from kantor_orchestrator.web.words import MESSAGE_SIGNS, plain
+from kantor_orchestrator.words import duration
 
 MOST_DOTS, BINS = 300, 120
 #: Pixels: of the names; of a lane; above the first; beside the last dot; of a gap, at least and at most.

@@ -9,8 +9,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from kantor.envelope import rfc3339
-from kantor_orchestrator.cli.words import count, duration
 from kantor_orchestrator.view.trace import Move
+from kantor_orchestrator.words import count, duration
 
 #: Of a status: its sign. Never colour alone.
 STATUS_SIGNS = {

@@ -12,7 +12,6 @@ from typing import Any
 from kantor.errors import KafkaUnavailableError
 from kantor.kafka import Admin, Partition
 from kantor_orchestrator import topics
-from kantor_orchestrator.cli.words import count, duration
 from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP, VIEW_GROUP, Settings
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import (
@@ -23,6 +22,7 @@ from kantor_orchestrator.view.queries import (
     UncorrelatedTopic,
     View,
 )
+from kantor_orchestrator.words import count, duration
 
 #: The view gives a sign of life every 2 seconds (ms).
 VIEW_SILENT = 15_000
