@@ -82,9 +82,11 @@ def view(settings: Settings, _shards: int, registry: CollectorRegistry) -> Life:
 
 
 def api(settings: Settings, _shards: int, registry: CollectorRegistry) -> Life:
+    from kantor_orchestrator.api.metrics import ApiMetrics
     from kantor_orchestrator.api.server import run_api
 
-    return lambda stop, ready: run_api(settings, stop, ready, registry)
+    metrics = ApiMetrics(registry)
+    return lambda stop, ready: run_api(settings, stop, ready, metrics)
 
 
 #: By name, in the order in which ``kantor run`` starts them.

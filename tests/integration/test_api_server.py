@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from kantor.errors import ConfigError
 from kantor.kafka import KafkaSettings
+from kantor_orchestrator.api.metrics import ApiMetrics
 from kantor_orchestrator.api.server import run_api
 from kantor_orchestrator.config import ADDRESS_FILE, Settings
 from view_traffic import Traffic, project
@@ -30,7 +31,9 @@ def test_it_serves_until_it_is_told_to_stop(settings: Settings, monkeypatch: pyt
     monkeypatch.delenv("KANTOR_API_TOKENS", raising=False)
     monkeypatch.setenv("KANTOR_API_ADDRESS", "127.0.0.1:0")
     stop, ready = threading.Event(), threading.Event()
-    thread = threading.Thread(target=run_api, args=(settings, stop, ready.set, CollectorRegistry()))
+    thread = threading.Thread(
+        target=run_api, args=(settings, stop, ready.set, ApiMetrics(CollectorRegistry()))
+    )
     thread.start()
     try:
         assert ready.wait(30)
@@ -55,4 +58,4 @@ def test_a_port_that_was_chosen_and_is_taken_is_told(
         port = taken.getsockname()[1]
         monkeypatch.setenv("KANTOR_API_ADDRESS", f"127.0.0.1:{port}")
         with pytest.raises(ConfigError, match=f"{port} can't be had"):
-            run_api(settings, threading.Event(), lambda: None, CollectorRegistry())
+            run_api(settings, threading.Event(), lambda: None, ApiMetrics(CollectorRegistry()))

@@ -11,10 +11,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
+from authlib.integrations.requests_client import OAuth2Session
 from fastapi.testclient import TestClient
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -22,9 +24,9 @@ from prometheus_client import CollectorRegistry
 
 from api_kit import StoredBackend, checkouts, definitions, people
 from kantor.errors import ConfigError
-from kantor_orchestrator.api import oidc
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings, OidcSettings
+from kantor_orchestrator.api.metrics import ApiMetrics
 from kantor_orchestrator.api.oidc import Provider
 from kantor_orchestrator.api.server import run_api
 from kantor_orchestrator.config import ADDRESS_FILE
@@ -57,7 +59,7 @@ def provider(lasting: OpenIdProvider) -> OpenIdProvider:
 
 @pytest.fixture
 def backend(tmp_path: Path) -> StoredBackend:
-    checkouts(tmp_path)
+    checkouts(tmp_path / "view.db")
     return StoredBackend(tmp_path, definitions())
 
 
@@ -79,7 +81,7 @@ def begun(browser: TestClient, after: str = "/transactions") -> str:
     return answer.headers["location"]
 
 
-def logged_in(browser: TestClient, provider: OpenIdProvider, subject: str) -> httpx.Response:
+def logged_in(browser: TestClient, provider: OpenIdProvider, subject: str) -> Any:
     return browser.get(path_of(provider.approve(begun(browser), subject)))
 
 
@@ -136,13 +138,13 @@ def test_the_login_asks_for_a_code_that_nobody_else_can_use(
     assert asked[0]["code_challenge_method"] == "S256"
     assert asked[0]["redirect_uri"] == f"{SITE}/login/oidc/callback"
     sent: list[str] = []
-    fetch = oidc.OAuth2Session.fetch_token
+    fetch = OAuth2Session.fetch_token
 
-    def noted(self: object, *values: object, **named: str) -> object:
+    def noted(self: Any, *values: Any, **named: Any) -> Any:
         sent.append(named["code_verifier"])
         return fetch(self, *values, **named)
 
-    monkeypatch.setattr(oidc.OAuth2Session, "fetch_token", noted)
+    monkeypatch.setattr(OAuth2Session, "fetch_token", noted)
     url = begun(browser)
     assert browser.get(path_of(provider.approve(url, "u-ann"))).status_code == 200
     challenge = base64.urlsafe_b64encode(hashlib.sha256(sent[0].encode()).digest()).decode().rstrip("=")
@@ -315,7 +317,7 @@ def test_it_starts_without_the_provider_and_says_so(
     stop, ready = threading.Event(), threading.Event()
     with caplog.at_level(logging.WARNING):
         thread = threading.Thread(
-            target=run_api, args=(backend.settings, stop, ready.set, CollectorRegistry())
+            target=run_api, args=(backend.settings, stop, ready.set, ApiMetrics(CollectorRegistry()))
         )
         thread.start()
         try:
@@ -335,4 +337,4 @@ def test_a_provider_with_another_name_stops_the_start(
     environment(provider, monkeypatch)
     monkeypatch.setenv("KANTOR_OIDC_ISSUER", f"{provider.issuer}/")
     with pytest.raises(ConfigError, match=f"calls itself '{provider.issuer}'"):
-        run_api(backend.settings, threading.Event(), lambda: None, CollectorRegistry())
+        run_api(backend.settings, threading.Event(), lambda: None, ApiMetrics(CollectorRegistry()))

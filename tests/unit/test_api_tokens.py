@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from prometheus_client import CollectorRegistry
 
 from api_kit import StoredBackend, checkouts, definitions
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.api.live import Live
+from kantor_orchestrator.api.metrics import ApiMetrics
 from kantor_orchestrator.api.people import Person
 from kantor_orchestrator.api.tokens import LOOK, Tokens, fingerprint, new_token, read_tokens
 
@@ -107,7 +109,7 @@ def test_sessions_end_with_their_token(tmp_path: Path, monkeypatch: pytest.Monke
     """Who logged in with it is sent to the login; without any token left everybody still has to log in."""
     monkeypatch.setattr("kantor_orchestrator.api.tokens.LOOK", 0.0)
     file = File(tmp_path / "tokens")
-    checkouts(tmp_path)
+    checkouts(tmp_path / "view.db")
     app = create_app(
         StoredBackend(tmp_path, definitions()),
         ApiSettings(tokens=read_tokens(file.path), token_file=file.path),
@@ -123,8 +125,8 @@ def test_sessions_end_with_their_token(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_stream_ends_with_the_token(tmp_path: Path) -> None:
     """Before the next event: who is not known any more hears nothing more."""
-    checkouts(tmp_path)
-    live = Live(StoredBackend(tmp_path))
+    checkouts(tmp_path / "view.db")
+    live = Live(StoredBackend(tmp_path), ApiMetrics(CollectorRegistry()))
     known = [True]
 
     async def heard() -> list[bytes]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
@@ -19,6 +20,7 @@ from kantor_orchestrator.api.config import ApiSettings, OidcSettings
 from kantor_orchestrator.api.frame import Frame
 from kantor_orchestrator.api.guards import Guards
 from kantor_orchestrator.api.live import Live
+from kantor_orchestrator.api.metrics import ApiMetrics, Counted
 from kantor_orchestrator.web.render import STATIC, Pages
 
 if TYPE_CHECKING:
@@ -33,11 +35,16 @@ def provider_of(settings: OidcSettings) -> Provider:
 
 
 def create_app(
-    backend: Backend, settings: ApiSettings, live: Live | None = None, provider: Provider | None = None
+    backend: Backend,
+    settings: ApiSettings,
+    live: Live | None = None,
+    provider: Provider | None = None,
+    metrics: ApiMetrics | None = None,
 ) -> FastAPI:
     """Serves ``backend``. ``live``: its changes; who passes it may end its streams (``Live.end``). ``provider``: that of the
-    settings, if they name one."""
-    live = live or Live(backend)
+    settings, if they name one. ``metrics``: what requests are counted in; its streams are ``live``'s."""
+    metrics = metrics or ApiMetrics(CollectorRegistry())
+    live = live or Live(backend, metrics)
     if provider is None and settings.oidc is not None:
         provider = provider_of(settings.oidc)
     access = Access(settings, provider)
@@ -57,7 +64,7 @@ def create_app(
     app = FastAPI(
         lifespan=life,
         dependencies=[Depends(check)],
-        middleware=[Middleware(Guards, settings=settings)],
+        middleware=[Middleware(Counted, metrics=metrics), Middleware(Guards, settings=settings)],
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

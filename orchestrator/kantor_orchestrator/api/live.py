@@ -16,6 +16,7 @@ from typing import Any
 
 from kantor.errors import KantorError
 from kantor_orchestrator.api.backend import Backend
+from kantor_orchestrator.api.metrics import ApiMetrics
 from kantor_orchestrator.api.problems import ProblemError
 
 log = logging.getLogger("kantor.api")
@@ -31,8 +32,9 @@ _HEARTBEAT = 15.0
 class Live:
     """Wakes those who wait when the view has changed."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, metrics: ApiMetrics) -> None:
         self._backend = backend
+        self._metrics = metrics
         self._waiting: set[asyncio.Event] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = threading.Event()
@@ -114,6 +116,7 @@ class Live:
         if self._streams >= MOST_STREAMS:
             raise ProblemError(503, f"{MOST_STREAMS} people look already; close a page")
         self._streams += 1
+        self._metrics.stream_began()
         try:
             deadline = time.monotonic() + min(seconds, LONGEST)
             last: str | None = None
@@ -139,3 +142,4 @@ class Live:
                 yield f"event: changed\ndata: {text}\n\n".encode()
         finally:
             self._streams -= 1
+            self._metrics.stream_ended()

@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Event, Thread
 
 import uvicorn
-from prometheus_client import CollectorRegistry
 
 from kantor.errors import ConfigError
 from kantor_orchestrator.api.app import create_app, provider_of
@@ -17,6 +16,7 @@ from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.config import ENV_ADDRESS, ApiSettings
 from kantor_orchestrator.api.identity import ProviderDownError
 from kantor_orchestrator.api.live import Live
+from kantor_orchestrator.api.metrics import ApiMetrics
 from kantor_orchestrator.config import ADDRESS_FILE, Settings
 
 log = logging.getLogger("kantor.api")
@@ -25,7 +25,7 @@ log = logging.getLogger("kantor.api")
 _GRACE = 5
 
 
-def run_api(settings: Settings, stop: Event, ready: Callable[[], None], _registry: CollectorRegistry) -> None:
+def run_api(settings: Settings, stop: Event, ready: Callable[[], None], metrics: ApiMetrics) -> None:
     """Serve until ``stop``. Raises ``ConfigError`` for what no retry can mend."""
     api = ApiSettings.from_env()
     provider = provider_of(api.oidc) if api.oidc else None
@@ -38,10 +38,10 @@ def run_api(settings: Settings, stop: Event, ready: Callable[[], None], _registr
             log.warning("nobody can log in yet: %s", error, extra={"action": "oidc_unavailable"})
     listening = _listen(api)
     backend = Backend(settings)
-    live = Live(backend)
+    live = Live(backend, metrics)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(backend, api, live, provider),
+            create_app(backend, api, live, provider, metrics),
             log_config=None,
             access_log=False,
             server_header=False,
