@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -112,6 +113,23 @@ def forget(settings: Settings, share: float) -> dict[Partition, int]:
     for future in client.delete_records(asked).values():
         future.result(30)
     return admin.starts(ours)
+
+
+def in_a_process(settings: Settings, *what: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *what],
+        env=os.environ
+        | {
+            "KANTOR_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+            "KANTOR_HOME": str(settings.home),
+            "KANTOR_VIEW_URL": settings.view_url,
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_a_rebuilt_view_is_the_live_one_row_by_row(settings: Settings) -> None:
@@ -229,6 +247,26 @@ def test_a_killed_rebuild_has_changed_nothing(settings: Settings) -> None:
     for_reading(settings.view_url).close()
 
 
+def test_a_rebuild_that_is_killed_anywhere_can_be_run_again(settings: Settings) -> None:
+    """kill -9 while it projects, in the middle of the switch, and just after it: the view is whole each time, and the next
+    rebuild has nothing to be mended by hand."""
+    traffic = Traffic()
+    story(0, 60, traffic)
+    project(settings, traffic, 0)
+    forget(settings, 0.3)
+    live = rows_of(settings.view_url)
+    is_file = settings.view_url.startswith("sqlite")
+    switching = [("copy", 1), ("copy", 3)] if is_file else [("rename", 1), ("drop", 1)]
+    for place, number in [("store", 1), ("store", 4), *switching]:
+        killed = in_a_process(settings, "integration.killed_rebuild", place, str(number))
+        assert killed.returncode == -signal.SIGKILL, (place, number, killed.stderr)
+        assert differences(rows_of(settings.view_url), live) == [], (place, number)
+        again = in_a_process(settings, "kantor_orchestrator.cli.main", "view", "rebuild")
+        assert again.returncode == 0, (place, number, again.stderr)
+        assert differences(rows_of(settings.view_url), live) == [], (place, number)
+    for_reading(settings.view_url).close()
+
+
 def test_records_that_are_deleted_while_they_are_read_are_noticed(settings: Settings) -> None:
     """The view stays as it was; the message says what to do."""
     traffic = Traffic()
@@ -252,19 +290,7 @@ def test_the_command_says_what_it_did(settings: Settings) -> None:
     traffic = Traffic()
     story(0, 9, traffic)
     produce(settings, traffic.records)
-    done = subprocess.run(
-        [sys.executable, "-m", "kantor_orchestrator.cli.main", "view", "rebuild"],
-        env=os.environ
-        | {
-            "KANTOR_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
-            "KANTOR_HOME": str(settings.home),
-            "KANTOR_VIEW_URL": settings.view_url,
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = in_a_process(settings, "kantor_orchestrator.cli.main", "view", "rebuild")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"The view is rebuilt: {len(traffic.records)} records in ")
     assert "switching over" in done.stderr

@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api_kit import StoredBackend, checkouts, definitions, people
+from kantor.errors import KantorError
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.payloads import Payload
@@ -299,3 +300,17 @@ def test_pages_and_api_say_from_when_the_view_is_complete(browser: TestClient, p
     missing = browser.get(f"{api}/nope")
     assert missing.status_code == 404
     assert f"began before {after}" in missing.json()["detail"]
+
+
+def test_a_page_whose_head_fails_is_still_served_and_it_is_said(
+    browser: TestClient, backend: StoredBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What stands in every page's head must not take the page with it, nor fail unheard."""
+
+    def away() -> int:
+        raise KantorError("the server is away")
+
+    backend.complete_until = away  # type: ignore[method-assign]
+    assert browser.get("/definitions").status_code == 200
+    said = [r.getMessage() for r in caplog.records if r.__dict__.get("action") == "page_head_failed"]
+    assert said == ["a page's head: the server is away"]
