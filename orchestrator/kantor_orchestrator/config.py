@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kantor.errors import ConfigError
+from kantor.health import ENV_HOST, ENV_PORT, LOOPBACK
 from kantor.kafka import ENV_BOOTSTRAP, KafkaSettings
 
 INTAKE_GROUP = "kantor-intake"
@@ -35,6 +36,7 @@ class Settings:
     default_shards: int = SHARDS
     registry_url: str = ""
     http_port: int = 0
+    http_host: str = LOOPBACK
 
     @classmethod
     def from_env(cls, *, bootstrap_servers: str | None = None, home: Path | None = None) -> Settings:
@@ -49,7 +51,8 @@ class Settings:
             shards=_number("KANTOR_SHARDS", 0),
             default_shards=LOCAL_SHARDS if servers == local else SHARDS,
             registry_url=os.environ.get("KANTOR_SCHEMA_REGISTRY_URL", ""),
-            http_port=_number("KANTOR_HTTP_PORT", 0),
+            http_port=_number(ENV_PORT, 0),
+            http_host=os.environ.get(ENV_HOST) or LOOPBACK,
         )
 
 

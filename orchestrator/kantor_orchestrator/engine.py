@@ -41,6 +41,7 @@ from kantor_orchestrator.entries import (
     watermark,
 )
 from kantor_orchestrator.firing import Firing
+from kantor_orchestrator.gauges import LOOK, look
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.outgoing import Outgoing
 from kantor_orchestrator.shard import Batch, Shard
@@ -94,6 +95,8 @@ class Engine:
         self._codec = Codec(schemas)
         self._definitions = definitions
         self._metrics = metrics
+        metrics.all_shards.set(shards)
+        self._next_look = 0.0
         self._admin = clients.admin("kantor-engine-admin")
         self._consumer = clients.consumer("kantor-engine", group=ENGINE_GROUP)
         self._firing = Firing(clients, self._consumer, metrics, clock)
@@ -160,6 +163,9 @@ class Engine:
                     self._advance(shard)
         self._balance()
         self._firing.poll()
+        if now >= self._next_look:
+            self._next_look = now + LOOK
+            look(self._shards.values(), self._metrics, self._clock.now())
 
     def _patience(self) -> float:
         """How long nothing needs to be done, unless an entry comes (s)."""
@@ -386,7 +392,6 @@ class Engine:
                 continue
             self._shards[number] = shard
             self._paused.discard(number)
-            self._metrics.shards.set(len(self._shards))
             return shard
 
     def _revoked(self, partitions: list[Partition]) -> None:
@@ -409,7 +414,6 @@ class Engine:
                     )
             shard.close(clean=clean)
             log.info("shard %d given back", number, extra={"action": "shard_revoked", "shard": number})
-        self._metrics.shards.set(len(self._shards))
 
     def _lost(self, partitions: list[Partition]) -> None:
         for _, number in partitions:
@@ -417,4 +421,3 @@ class Engine:
             if shard is not None:
                 shard.close(clean=False)
                 log.warning("shard %d was lost", number, extra={"action": "shard_lost", "shard": number})
-        self._metrics.shards.set(len(self._shards))

@@ -234,6 +234,9 @@ class Intake:
             assignment = self._consumer.assignment()
             if assignment:
                 self._sample = self._sampler.submit(self._sample_ends, assignment)
+            else:  # nothing is its task, so nothing lags: else the time of what it gave back would age for ever
+                self._metrics.behind(0)
+                self._metrics.watermark(self._clock.now() / 1000)
             return
         if not self._sample.done():
             return
@@ -245,6 +248,8 @@ class Intake:
             return
         reached = self._reached
         read = {partition: end for partition, end in ends.items() if partition not in self._refused}
+        behind = sum(max(0, end - max(0, reached.get(partition, -1))) for partition, end in read.items())
+        self._metrics.behind(behind)
         if any(reached.get(partition, -1) < end for partition, end in read.items()):
             return  # later: not everything that was there is in the journal yet
         self._sample = None

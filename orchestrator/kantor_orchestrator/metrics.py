@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SAGA = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400)
@@ -37,6 +37,15 @@ class IntakeMetrics:
             "Everything up to this time is in the journal",
             registry=registry,
         )
+
+        self._behind = Gauge(
+            "kantor_intake_behind_records",
+            "Records of the topics that this intake reads which are not in the journal yet",
+            registry=registry,
+        )
+
+    def behind(self, records: int) -> None:
+        self._behind.set(records)
 
     def journaled(self, journaled: int, read: int) -> None:
         self._read.inc(read)
@@ -119,6 +128,59 @@ class EngineMetrics:
             registry=registry,
         )
         self.shards = Gauge("kantor_engine_shards", "Shards that this engine owns", registry=registry)
-        self.live = Gauge(
-            "kantor_engine_cached_transactions", "Transactions in memory", ["shard"], registry=registry
+        self.all_shards = Gauge(
+            "kantor_shards", "Shards that there are, whoever owns them", registry=registry
         )
+        self.waiting = Gauge(
+            "kantor_engine_waiting_shards",
+            "Shards that stand still because a schema, a definition or the registry is missing",
+            registry=registry,
+        )
+        self.behind = Gauge(
+            "kantor_engine_behind_seconds",
+            "Age of the oldest journal entry that was read and is not decided on yet; 0: none waits",
+            registry=registry,
+        )
+        self.overdue = Gauge(
+            "kantor_engine_timer_overdue_seconds",
+            "How long the timer that is due first has waited to go off; 0: none is due",
+            registry=registry,
+        )
+        self.cached = Gauge("kantor_engine_cached_transactions", "Transactions in memory", registry=registry)
+
+
+class RoleMetrics:
+    """What every role's process tells of itself, beside Python's own ``process_`` metrics (memory, CPU, files)."""
+
+    def __init__(self, registry: CollectorRegistry, role: str, version: str) -> None:
+        ProcessCollector(registry=registry)
+        Gauge("kantor_build_info", "1; the version is a label", ["version"], registry=registry).labels(
+            version
+        ).set(1)
+        self._ready = Gauge(
+            "kantor_role_ready",
+            "1: the role does its work; 0: it starts, or waits",
+            ["role"],
+            registry=registry,
+        ).labels(role)
+        self._restarts = Counter(
+            "kantor_role_restarts",
+            "Times that the role made its clients anew after trouble",
+            ["role"],
+            registry=registry,
+        ).labels(role)
+        self._reachable = Gauge(
+            "kantor_kafka_reachable",
+            "1: Kafka answered when it was asked last; 0: it did not",
+            registry=registry,
+        )
+
+    def ready_is(self, ready: Callable[[], bool]) -> None:
+        """Asked at each scrape."""
+        self._ready.set_function(lambda: float(ready()))
+
+    def restarted(self) -> None:
+        self._restarts.inc()
+
+    def reachable(self, is_reachable: bool) -> None:
+        self._reachable.set(is_reachable)

@@ -98,8 +98,13 @@ class Outgoing:
             shard.set_timer((transition.due, txn.id, EXPIRY, "", 0, 0))
         elif kind in (Kind.INCIDENT_OPENED, Kind.COMPENSATION_FAILED):
             self._tally(self._metrics.incidents, txn.saga)
-            facts = {"action": "incident_opened", "transaction": txn.id}
-            log.error("incident in %s: %s", txn.id, transition.reason, extra=facts)
+            facts = {
+                "action": "incident_opened",
+                "transaction": txn.id,
+                "saga": txn.saga,
+                "step": transition.step,
+            }
+            log.error("incident: %s", transition.reason or transition.code, extra=facts)
         elif ended:
             self._announce_end(shard, txn, key)
 

@@ -10,15 +10,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from importlib.metadata import version
 from threading import Event
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from kantor.errors import ConfigError, KantorError
 from kantor.health import HealthServer
 from kantor.kafka import Admin
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
+from kantor_orchestrator.metrics import RoleMetrics
+from kantor_orchestrator.pulse import Pulse
 
 log = logging.getLogger("kantor.role")
 
@@ -100,9 +108,19 @@ ROLES: dict[str, Callable[[Settings, int, CollectorRegistry], Life]] = {
 
 def run_role(name: str, settings: Settings, stop: Event) -> None:
     """Run one role until ``stop``. Raises ``ConfigError`` for what no retry can mend."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, which nobody reads
     registry = CollectorRegistry()
+    metrics = RoleMetrics(registry, name, version("kantor"))
     is_ready = Event()
-    server = HealthServer(_Exposition(registry), is_ready.is_set, settings.http_port)
+    pulse = Pulse(settings.kafka, f"kantor-{name}-pulse", metrics.reachable)
+
+    def is_well() -> bool:
+        """The pages show what is in the view, with or without Kafka; the others do nothing without it."""
+        return is_ready.is_set() and (name == "api" or pulse.is_there)
+
+    metrics.ready_is(is_well)
+    server = HealthServer(_Exposition(registry), is_well, settings.http_port, settings.http_host)
+    pulse.start()
     log.info(
         "metrics on port %d", server.port, extra={"action": "started", "role": name, "port": server.port}
     )
@@ -124,8 +142,10 @@ def run_role(name: str, settings: Settings, stop: Event) -> None:
                 raise
             except KantorError as error:
                 is_ready.clear()
+                metrics.restarted()
                 log.warning("starting anew: %s", error, extra={"action": "role_restarted", "role": name})
                 stop.wait(_RETRY)
     finally:
+        pulse.stop()
         server.close()
     log.info("stopped", extra={"action": "stopped", "role": name})

@@ -328,6 +328,11 @@ class Shard:
         finally:
             self._store.close()
 
+    @property
+    def cached(self) -> int:
+        """Transactions in memory."""
+        return len(self._cache)
+
     # -- time
 
     def low_watermark(self) -> int:

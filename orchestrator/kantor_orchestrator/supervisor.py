@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
+
+from kantor.health import ENV_PORT
 
 log = logging.getLogger("kantor.run")
 
@@ -24,9 +26,10 @@ _GRACE = 20.0
 class Child:
     """One role's process."""
 
-    def __init__(self, role: str, command: Sequence[str]) -> None:
+    def __init__(self, role: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.role = role
         self._command = command
+        self._environment = dict(environment)
         self._pause = _BACKOFF
         self._start_at = 0.0
         self.process: subprocess.Popen[bytes] | None = None
@@ -38,7 +41,9 @@ class Child:
         if self.process is None:
             if now >= self._start_at:
                 # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the roles in order.
-                self.process = subprocess.Popen(self._command, start_new_session=True)
+                self.process = subprocess.Popen(
+                    self._command, start_new_session=True, env=os.environ | self._environment
+                )
                 self.started = now
             return None
         code = self.process.poll()
@@ -51,13 +56,22 @@ class Child:
 
 
 def supervise(
-    roles: Sequence[str], stop: Event, command: Callable[[str], Sequence[str]] | None = None
+    roles: Sequence[str],
+    stop: Event,
+    command: Callable[[str], Sequence[str]] | None = None,
+    http_port: int = 0,
 ) -> int:
-    """Run ``roles`` until ``stop``; the exit code. A role that says the settings are wrong (exit code 2) ends all."""
+    """Run ``roles`` until ``stop``; the exit code. A role that says the settings are wrong (exit code 2) ends all.
+
+    ``http_port``: of the first role; the next has the next one, for a port is one process's. 0: each takes a free one.
+    """
     command = command or (
         lambda role: [sys.executable, "-m", "kantor_orchestrator.cli.main", "run", "--role", role]
     )
-    children = [Child(role, command(role)) for role in roles]
+    children = [
+        Child(role, command(role), {ENV_PORT: str(http_port + number if http_port else 0)})
+        for number, role in enumerate(roles)
+    ]
     wrong = False
     try:
         while not stop.is_set() and not wrong:

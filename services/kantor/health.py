@@ -1,4 +1,4 @@
-"""``/metrics``, ``/healthz`` and ``/readyz`` on loopback."""
+"""``/metrics``, ``/healthz`` and ``/readyz``; on loopback unless KANTOR_HTTP_HOST says otherwise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from kantor.errors import ConfigError
 
-ENV_PORT = "KANTOR_HTTP_PORT"
+ENV_PORT, ENV_HOST = "KANTOR_HTTP_PORT", "KANTOR_HTTP_HOST"
+LOOPBACK = "127.0.0.1"
 
 
 class Exposition(Protocol):
@@ -24,8 +25,16 @@ class Exposition(Protocol):
 class HealthServer:
     """Serves from its own threads until :meth:`close`."""
 
-    def __init__(self, metrics: Exposition, ready: Callable[[], bool], port: int | None = None) -> None:
-        """``port``: default KANTOR_HTTP_PORT, 0 takes a free one. Raises ``ConfigError`` if it can't be had."""
+    def __init__(
+        self,
+        metrics: Exposition,
+        ready: Callable[[], bool],
+        port: int | None = None,
+        host: str | None = None,
+    ) -> None:
+        """``port``: default KANTOR_HTTP_PORT, 0 takes a free one; ``host``: default KANTOR_HTTP_HOST, else loopback. Raises
+        ``ConfigError`` if it can't be had."""
+        host = host or os.environ.get(ENV_HOST) or LOOPBACK
         text = os.environ.get(ENV_PORT, "0") if port is None else str(port)
         if not text.isdecimal():
             raise ConfigError(f"{ENV_PORT}={text!r} is no port")
@@ -51,9 +60,11 @@ class HealthServer:
                 pass
 
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", int(text)), Handler)
-        except OSError as error:
-            raise ConfigError(f"{ENV_PORT}={text}: {error}") from error
+            self._server = ThreadingHTTPServer((host, int(text)), Handler)
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"{ENV_PORT}={text}, {ENV_HOST}={host}: {error}; name another port, or 0 for a free one"
+            ) from error
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, name="kantor-http", daemon=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from typing import Any
 
@@ -68,10 +69,16 @@ class TextFormatter(logging.Formatter):
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        extra = "".join(f" {name}={_quoted(str(value))}" for name, value in _extra(record).items())
         time = rfc3339(int(record.created * 1000))
         line = f"{time} {record.levelname} {self._service}: {record.getMessage()}{extra}"
         return line + _traceback(record)
+
+
+def _quoted(value: str) -> str:
+    """As in logfmt: what has a space, a quote, an equals sign or a line's end in it stands in quotes, so that programs can
+    tell where it ends."""
+    return value if value and re.fullmatch(r'[^\s"=]+', value) else json.dumps(value, ensure_ascii=False)
 
 
 class JsonFormatter(logging.Formatter):

@@ -33,6 +33,22 @@ def test_text_logs() -> None:
     assert line == "2026-01-31T12:00:00.500Z INFO payment: got 3 action=batch count=3"
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("no space", '"no space"'),
+        ("a=b", '"a=b"'),
+        ('"', '"\\""'),
+        ("", '""'),
+        ("two\nlines", '"two\\nlines"'),
+        ("évt/0", "évt/0"),
+    ],
+)
+def test_what_a_program_could_not_tell_apart_is_quoted(value: str, shown: str) -> None:
+    """Each detail is one key and one value, and a record is one line."""
+    assert logs.TextFormatter("payment").format(log_record(why=value)).endswith(f" why={shown}")
+
+
 def test_json_logs() -> None:
     """A JSON log line has the same as fields."""
     line = logs.JsonFormatter("payment").format(log_record(action="batch", name="kantor.service"))

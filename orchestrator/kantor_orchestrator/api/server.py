@@ -43,6 +43,7 @@ def run_api(settings: Settings, stop: Event, ready: Callable[[], None], metrics:
         uvicorn.Config(
             create_app(backend, api, live, provider, metrics),
             log_config=None,
+            log_level="warning",  # that it starts and where, we say ourselves
             access_log=False,
             server_header=False,
             proxy_headers=False,

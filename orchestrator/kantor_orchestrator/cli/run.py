@@ -64,4 +64,4 @@ def run(roles: tuple[str, ...], engines: int | None) -> None:
         run_role(names[0], settings, stop)
         return
     topics.ensure(Admin(settings.kafka), settings.shards, settings.default_shards)
-    sys.exit(supervise(names, stop))
+    sys.exit(supervise(names, stop, http_port=settings.http_port))

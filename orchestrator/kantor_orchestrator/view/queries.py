@@ -204,6 +204,11 @@ class View:
     def incident_count(self) -> int:
         return self._db.incident_count()
 
+    def incidents_by_saga(self) -> tuple[dict[str, int], int]:
+        """How many are open, by saga (empty: of none), and when the oldest was opened (ms; 0: none is open)."""
+        rows = self._db.incidents_by_saga()
+        return {saga: count for saga, count, _ in rows}, min((oldest for _, _, oldest in rows), default=0)
+
     def positions(self) -> dict[Partition, int]:
         """Next offset to read, by partition."""
         return {(topic, partition): position for topic, partition, position in self._db.positions()}

@@ -149,6 +149,13 @@ class Reader:
         ((count,),) = self._rows("SELECT count(*) FROM incidents WHERE closed_at = 0")
         return int(count)
 
+    def incidents_by_saga(self) -> list[Row]:
+        """Saga, how many are open, when the oldest of them was opened."""
+        return self._rows(
+            "SELECT t.saga, count(*), min(i.opened_at) FROM incidents i JOIN transactions t USING (no)"
+            " WHERE i.closed_at = 0 GROUP BY t.saga"
+        )
+
     def positions(self) -> list[Row]:
         return self._rows("SELECT topic, partition, position FROM positions ORDER BY topic, partition")
 

@@ -19,8 +19,10 @@ from kantor.kafka import BEGINNING, Admin, Consumer, Partition, Record
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import VIEW_GROUP, Settings
+from kantor_orchestrator.view.census import INTERVAL as CENSUS
+from kantor_orchestrator.view.census import count
 from kantor_orchestrator.view.database import Place, Writer, is_shared
-from kantor_orchestrator.view.metrics import ViewMetrics
+from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import DeployedSagas
 from kantor_orchestrator.view.sql import InUseError, ViewUnavailableError
@@ -51,7 +53,7 @@ _AGAIN_FILE, _AGAIN_SERVER = 0.2, 1.0
 def run_view(settings: Settings, stop: Event, ready: Callable[[], None], registry: CollectorRegistry) -> None:
     """Project until ``stop``. Kafka or the registry not answering is waited for. Raises ``ConfigError`` for what no
     retry can mend (another process writes to the database, for example)."""
-    metrics = ViewMetrics(registry)
+    metrics, census = ViewMetrics(registry), CensusMetrics(registry)
     unknown: dict[int, float] = {}  # schema ids, since when
     database: Writer | None = None
     try:
@@ -61,7 +63,7 @@ def run_view(settings: Settings, stop: Event, ready: Callable[[], None], registr
                 return
             given_up = frozenset(id_ for id_, since in unknown.items() if time.monotonic() - since > PATIENCE)
             try:
-                _Projection(settings, database, metrics).run(stop, ready, given_up)
+                _Projection(settings, database, metrics, census).run(stop, ready, given_up)
             except ConfigError:
                 raise
             except KantorError as error:
@@ -72,6 +74,7 @@ def run_view(settings: Settings, stop: Event, ready: Callable[[], None], registr
                 ):  # its lock is lost, too: another replica may write by now
                     database.close()
                     database = None
+                    census.forget()
                 metrics.restarted()
                 log.warning("projecting anew: %s", error, extra={"action": "view_restarted"})
                 stop.wait(AGAIN)
@@ -109,10 +112,13 @@ def _take(place: Place, stop: Event, waiting: Callable[[], None] = lambda: None)
 class _Projection:
     """One life: from the database's positions to the first trouble."""
 
-    def __init__(self, settings: Settings, database: Writer, metrics: ViewMetrics) -> None:
+    def __init__(
+        self, settings: Settings, database: Writer, metrics: ViewMetrics, census: CensusMetrics
+    ) -> None:
         self._settings = settings
         self._database = database
         self._metrics = metrics
+        self._census = census
         self._admin = Admin(settings.kafka, "kantor-view-admin")
         self._consumer = Consumer(settings.kafka, "kantor-view", group=VIEW_GROUP, ends=True, extra=_FETCH)
         self._topic_ids: dict[str, str] = {}
@@ -122,7 +128,7 @@ class _Projection:
         self._seen_intake = 0
         self._complete = 0  # up to when everything that was written is stored, ms
         self._gaps: set[Partition] = set()
-        self._next_look = self._next_sign = self._next_commit = 0.0
+        self._next_look = self._next_sign = self._next_commit = self._next_census = 0.0
         self._next_note = time.monotonic() + NOTE
 
     def run(self, stop: Event, ready: Callable[[], None], given_up: frozenset[int]) -> None:
@@ -214,10 +220,14 @@ class _Projection:
         if now >= self._next_sign:
             self._next_sign = now + ALIVE
             self._database.alive(self._seen_intake, self._complete)
+            self._metrics.complete(self._complete)
         if now >= self._next_commit:
             self._next_commit = now + COMMIT
             self._consumer.commit(self._uncommitted)
             self._uncommitted = {}
+        if now >= self._next_census:
+            self._next_census = now + CENSUS
+            count(self._settings.view_url, self._census)
         if now >= self._next_note:
             self._next_note = now + NOTE
             self._note()

@@ -1,0 +1,58 @@
+"""Does Kafka answer this process? Asked now and then, so that ``/readyz`` and a metric say the truth while nothing happens:
+a consumer whose brokers are gone just hears nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Event, Thread
+
+from kantor.clients import Clients
+from kantor.errors import KantorError
+
+log = logging.getLogger("kantor.role")
+
+#: Seconds between questions, and until an answer is missed.
+INTERVAL, PATIENCE = 5.0, 5.0
+
+
+class Pulse:
+    """Asks in a thread of its own, from :meth:`start` to :meth:`stop`; counts as there until an answer is missed."""
+
+    def __init__(
+        self, clients: Clients, client_id: str, told: Callable[[bool], None], interval: float = INTERVAL
+    ) -> None:
+        """``told`` hears each answer."""
+        self.is_there = True
+        self._clients = clients
+        self._client_id = client_id
+        self._told = told
+        self._interval = interval
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="kantor-pulse", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """A question that is under way is not waited for: its thread ends with it, or with the process."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        admin = self._clients.admin(self._client_id)
+        while not self._stop.is_set():
+            try:
+                admin.topics(PATIENCE)
+                self._is(True, "")
+            except KantorError as error:
+                self._is(False, str(error))
+            self._stop.wait(self._interval)
+
+    def _is(self, there: bool, why: str) -> None:
+        if there != self.is_there and not there:
+            log.error("Kafka does not answer: %s", why, extra={"action": "kafka_away"})
+        elif there != self.is_there:
+            log.info("Kafka answers again", extra={"action": "kafka_back"})
+        self.is_there = there
+        self._told(there)
