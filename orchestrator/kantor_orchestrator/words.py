@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import datetime
 
 
@@ -45,6 +46,11 @@ def duration(milliseconds: float) -> str:
             rest = seconds % size // smaller
             return f"{seconds // size} {unit}" + (f" {rest} {smaller_unit}" if rest else "")
     return f"{seconds} s"
+
+
+def keys_line(keys: Iterable[tuple[str, str]]) -> str:
+    """As ``kantor trace`` and ``kantor list`` take them: ``order_id=1042``."""
+    return "  ".join(f"{name}={value}" for name, value in keys)
 
 
 def count(number: int, word: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from kantor_orchestrator.cli import watching
 from kantor_orchestrator.cli.main import main
-from kantor_orchestrator.view.queries import View
+from kantor_orchestrator.view.queries import Criteria, View
 from view_traffic import T0, Traffic, project
 
 
@@ -175,3 +176,64 @@ def test_watching_shows_every_change(traffic: Traffic, home: Path) -> None:
         stop.set()
         thread.join()
     assert shown[0] == "running"
+
+
+@pytest.mark.parametrize("width", [80, 130])
+def test_lists_show_what_people_call_a_transaction(traffic: Traffic, home: Path, width: int) -> None:
+    """Its keys, in its saga's order, as `kantor trace` takes them."""
+    given_up(traffic, "tx-stuck", home)
+    for command in ("list", "incidents"):
+        assert "order_id=1044" in kantor(command, COLUMNS=str(width)).stdout, command
+    listed_ = json.loads(kantor("list", "--json", "order_id=1042").stdout)["transactions"]
+    assert [one["keys"][0] for one in listed_] == [{"name": "order_id", "value": "1042"}]
+    (incident,) = json.loads(kantor("incidents", "--json").stdout)["incidents"]
+    assert incident["keys"][0] == {"name": "order_id", "value": "1044"}
+
+
+def test_keys_that_are_personal_data_are_not_in_lists(traffic: Traffic, home: Path) -> None:
+    """Lists are for everybody who may look; which keys they hide is asked once for a saga and its version."""
+    given_up(traffic, "tx-stuck", home)
+    asked = []
+
+    def hides(saga: str, version: int, names: Collection[str]) -> frozenset[str]:
+        asked.append((saga, version, sorted(names)))
+        return frozenset({"order_id"})
+
+    with View(home / "view.db", hides) as view:
+        found = view.search(Criteria()).transactions
+        assert asked == [("checkout", 1, asked[0][2])]
+        assert "order_id" in asked[0][2]
+        assert {name for one in found for name, _ in one.keys} == set(asked[0][2]) - {"order_id"}
+        assert all("order_id" not in dict(one.keys) for one in view.incidents())
+
+
+@pytest.mark.parametrize("width", [80, 130])
+def test_a_trace_says_what_a_person_may_type(traffic: Traffic, home: Path, width: int) -> None:
+    """Beside the incident, with its step; what is over offers nothing."""
+    given_up(traffic, "tx-stuck", home)
+    shown = kantor("trace", "tx-stuck", COLUMNS=str(width)).stdout
+    for command in (
+        "retry tx-stuck --step payment --why ...",
+        "skip tx-stuck --step payment --why EVIDENCE",
+        "close tx-stuck",
+    ):
+        assert f"kantor {command}" in shown, command
+    assert "given up" in shown
+    assert "kantor retry" not in kantor("trace", "tx-completed").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (["retry", "tx-open"], "--why"),
+        (["skip", "tx-open", "--why", "paid by hand"], "--step"),
+        (["skip", "tx-open", "--step", "stock"], "--why"),
+        (["close", "tx-open", "--why", "  "], "say why"),
+        (["hold"], "--why"),
+    ],
+)
+def test_an_act_needs_its_reason(home: Path, arguments: list[str], missing: str) -> None:
+    """It is refused before anything is asked of Kafka."""
+    result = kantor(*arguments)
+    assert result.exit_code == 2, result.output
+    assert missing in result.output

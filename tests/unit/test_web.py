@@ -13,10 +13,13 @@ from fastapi.testclient import TestClient
 
 from api_kit import StoredBackend, checkouts, definitions, people
 from kantor.errors import KantorError
+from kantor_orchestrator.api import story
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings
+from kantor_orchestrator.definitions import diagram_svg
 from kantor_orchestrator.payloads import Payload
 from kantor_orchestrator.view.database import Writer
+from kantor_orchestrator.view.queries import Incident
 from view_places import Places
 from view_traffic import Traffic, project
 
@@ -314,3 +317,30 @@ def test_a_page_whose_head_fails_is_still_served_and_it_is_said(
     assert browser.get("/definitions").status_code == 200
     said = [r.getMessage() for r in caplog.records if r.__dict__.get("action") == "page_head_failed"]
     assert said == ["a page's head: the server is away"]
+
+
+def test_lists_show_what_people_call_a_transaction(browser: TestClient) -> None:
+    """The order's number below the id."""
+    page = browser.get("/transactions?status=compensated").text
+    assert re.search(r'class="known">[^\n]{0,40}order_id[^\n]{0,40}1042', page)
+
+
+def test_an_incident_that_outlived_its_transaction_can_be_dealt_with(backend: StoredBackend) -> None:
+    """A message that could not be read after the end: looked at again; there is nothing to cancel or close."""
+    with backend.view() as view:
+        ended = view.trace("tx-completed")
+    assert story.possible_acts(ended) == []
+    ended.incidents.append(Incident("poison", "", "too long", 1_000, 0))
+    assert [act.name for act in story.possible_acts(ended)] == ["retry"]
+
+
+def test_the_pages_have_every_style_of_a_diagrams_text() -> None:
+    """The page's own colours take the place of the picture's, so nothing of its layout may be forgotten."""
+    sheet = (Path(story.__file__).parents[1] / "web" / "static" / "app.css").read_text(encoding="utf-8")
+    layout = re.findall(
+        r"^(\.[a-z]+)\{([^}]*)\}(\.[a-z]+)\{([^}]*)\}(\.[a-z]+)\{([^}]*)\}$", diagram_svg._STYLE, re.MULTILINE
+    )
+    assert len(layout) == 1
+    rules = layout[0]
+    for name, rule in zip(rules[::2], rules[1::2], strict=True):
+        assert f".diagram {name}{{{rule}}}" in sheet, name

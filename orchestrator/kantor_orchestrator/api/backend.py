@@ -84,7 +84,8 @@ class Backend:
         if known is not None and known[0] != file:  # it was deleted, to be built again
             known[1].close()
             known = None
-        view = View(self._path) if known is None else known[1]
+        # Lists go to whoever looks: keys that are personal data are only on the transaction's own page.
+        view = View(self._path, self.personal_keys) if known is None else known[1]
         try:
             yield view
         except (NotFoundError, ValueError):

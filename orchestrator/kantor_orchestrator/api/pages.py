@@ -32,7 +32,7 @@ from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.definitions.diagram_svg import Mark, svg_element
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.web import words
-from kantor_orchestrator.web.lanes import swimlanes
+from kantor_orchestrator.web.lanes import MOST_DOTS, swimlanes
 from kantor_orchestrator.web.tree import causal_tree
 
 T = TypeVar("T", ActBody, BulkBody, SagaActBody)
@@ -71,11 +71,13 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
             "transaction.html",
             t=found,
             complete_from=complete_from,
+            kinds={message.kind for message in found.timeline} if len(found.timeline) <= MOST_DOTS else set(),
+            most_dots=MOST_DOTS,
             shown=max(SHOWN, most),
             messages=list(zip(first, gaps, strict=True)),
             remaining=[s.name for s in found.steps if s.status == "pending"] if not found.ended_at else [],
             acts=story.possible_acts(found) if person.may(OPERATOR) else [],
-            actors=[story.actor(m) for m in first],
+            deeds=[story.deed(m) for m in first],
             diagram=contents.diagram(backend, found),
             lanes=swimlanes(found),
             tree=causal_tree(found.timeline),

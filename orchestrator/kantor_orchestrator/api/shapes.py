@@ -19,6 +19,11 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Key(Shape):
+    name: str
+    value: str
+
+
 class Summary(Shape):
     """One transaction in a list."""
 
@@ -36,6 +41,7 @@ class Summary(Shape):
     reason: Text
     last_error: Text
     open_incidents: int
+    keys: list[Key]
 
 
 class TransactionPage(Shape):
@@ -46,11 +52,6 @@ class TransactionPage(Shape):
     next_page: Text
     partial: bool
     complete_from: Time
-
-
-class Key(Shape):
-    name: str
-    value: str
 
 
 class Compensation(Shape):
@@ -186,6 +187,7 @@ class OpenIncident(Shape):
     step: Text
     reason: str
     opened_at: Time
+    keys: list[Key]
 
 
 class IncidentPage(Shape):

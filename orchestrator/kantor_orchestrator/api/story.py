@@ -33,10 +33,16 @@ class PossibleAct:
 
 def possible_acts(story: Trace) -> list[PossibleAct]:
     """What the engine may do if asked; it has the last word."""
-    if story.status in _OVER:
-        return []
     found: list[tuple[str, str, str, str]] = []
     open_incidents = [incident for incident in story.incidents if not incident.closed_at]
+    if story.status in _OVER:
+        seen = (
+            core.RETRY,
+            "Retry",
+            "What could not be done is looked at again, and its incident is closed.",
+            "",
+        )
+        return [PossibleAct(*seen, new_key())] if open_incidents else []
     for step in story.steps:
         if step.status == "incident":
             found.append((core.RETRY, "Retry", "The compensation is sent again, in a new round.", step.name))
@@ -84,6 +90,18 @@ def _mark(items: Sequence[Step]) -> tuple[str, str]:
     return worst.status, line
 
 
-def actor(message: Message) -> str:
-    """Who did an act; empty for what is none."""
-    return str(said(message).get("actor", "")) if message.kind == "act" else ""
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """An act, as the timeline tells it; empty for what is none, and for those who may not know."""
+
+    act: str = ""
+    actor: str = ""
+    step: str = ""
+    why: str = ""
+
+
+def deed(message: Message) -> Deed:
+    if message.kind != "act":
+        return Deed()
+    facts = said(message)
+    return Deed(*(str(facts.get(part) or "") for part in ("act", "actor", "step", "why")))

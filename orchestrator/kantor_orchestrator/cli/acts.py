@@ -4,6 +4,7 @@ saga, or to all of them."""
 from __future__ import annotations
 
 import getpass
+from typing import Any
 
 import click
 
@@ -41,9 +42,7 @@ def _command(name: str, summary: str, *, step: str = "", fields: bool = False) -
         _actor(),
     ]
     if step:
-        options.append(
-            click.Option(["--step", "path"], required=step == "needed", default="", help="The step's path.")
-        )
+        options.append(click.Option(["--step", "path"], **_needed(step == "needed"), help="The step's path."))
     if fields:
         options.append(
             click.Option(["--field"], multiple=True, metavar="NAME=VALUE", help="What the signal says.")
@@ -74,7 +73,18 @@ def _command_on_sagas(name: str, summary: str) -> click.Command:
 
 def _why(*, required: bool) -> click.Option:
     said = "The reason, or the evidence; kept in the history."
-    return click.Option(["--why"], required=required, default=None if required else "", help=said)
+    return click.Option(["--why"], **_needed(required), callback=_not_blank if required else None, help=said)
+
+
+def _needed(required: bool) -> dict[str, Any]:
+    """A default, whichever, would be an answer to click: it would not ask for the option any more."""
+    return {"required": True} if required else {"default": ""}
+
+
+def _not_blank(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("say why: it is kept in the history, with your name")
+    return value
 
 
 def _actor() -> click.Option:

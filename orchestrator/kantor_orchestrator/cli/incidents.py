@@ -9,12 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from kantor_orchestrator.cli import watching
+from kantor_orchestrator.cli.listing import known_as
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable, say
 from kantor_orchestrator.cli.watching import watch_option
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import IncidentPage, OpenIncident, View
 from kantor_orchestrator.view.reader import NoViewError
-from kantor_orchestrator.words import count, duration, now
+from kantor_orchestrator.words import count, duration, keys_line, now
 
 #: Columns below which an incident takes three lines instead of a row.
 _NARROW = 110
@@ -64,7 +65,8 @@ def _print(to: Console, found: list[OpenIncident]) -> None:
     if to.width < _NARROW:
         for one in found:
             to.print(Text.assemble((one.transaction_id, "bold"), "  ", (_what(one), "red")))
-            facts = f"{one.saga or 'no saga'}; {_since(one)}"
+            known = f"{keys_line(one.keys)}; " if one.keys else ""
+            facts = f"{known}{one.saga or 'no saga'}; open for {_since(one)}"
             to.print(Padding(Text(facts, style="bright_black"), (0, 0, 0, 2)))
             to.print(Padding(Text(one.reason), (0, 0, 0, 2)))
         return
@@ -75,7 +77,9 @@ def _print(to: Console, found: list[OpenIncident]) -> None:
     table.add_column("open for", justify="right", no_wrap=True)
     table.add_column("why", overflow="fold", ratio=1)
     for one in found:
-        table.add_row(one.transaction_id, one.saga or "–", _what(one), _since(one), Text(one.reason))
+        table.add_row(
+            known_as(one.transaction_id, one.keys), one.saga or "–", _what(one), _since(one), Text(one.reason)
+        )
     to.print(table)
 
 

@@ -16,10 +16,11 @@ from kantor_orchestrator.cli.filters import criteria, filters
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable, say
 from kantor_orchestrator.cli.watching import watch_option
 from kantor_orchestrator.cli.words import STATUS_STYLES
+from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import Criteria, Page, Summary, View
 from kantor_orchestrator.view.reader import NoViewError
-from kantor_orchestrator.words import date_and_clock, duration, incomplete, moment, now
+from kantor_orchestrator.words import date_and_clock, duration, incomplete, keys_line, moment, now
 
 #: Columns below which a transaction takes two lines instead of a row.
 _NARROW = 100
@@ -90,7 +91,8 @@ def print_list(console: Console, found: Sequence[Summary]) -> None:
         for one in found:
             console.print(Text.assemble(Text(one.transaction_id, style="bold"), "  ", _status(one)))
             note = _note(one)
-            facts = [one.saga or "no saga", _started(one), *([note] if note else [])]
+            known = [keys_line(one.keys)] if one.keys else []
+            facts = [*known, one.saga or "no saga", _started(one), *([note] if note else [])]
             console.print(Padding(Text("; ".join(facts), style="bright_black"), (0, 0, 0, 2)))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
@@ -103,9 +105,20 @@ def print_list(console: Console, found: Sequence[Summary]) -> None:
     for one in found:
         took = duration(one.ended_at - one.started_at) if one.ended_at else ""
         table.add_row(
-            one.transaction_id, one.saga or "–", _status(one), _started(one), took, Text(_note(one))
+            known_as(one.transaction_id, one.keys),
+            one.saga or "–",
+            _status(one),
+            _started(one),
+            took,
+            Text(_note(one)),
         )
     console.print(table)
+
+
+def known_as(transaction_id: str, keys: Sequence[tuple[str, str]]) -> Text:
+    """The id, and below it what people call it."""
+    found = Text(transaction_id)
+    return found.append(f"\n{keys_line(keys)}", style="bright_black") if keys else found
 
 
 def _status(one: Summary) -> Text:
@@ -128,4 +141,5 @@ def _note(one: Summary) -> str:
             else ""
         )
         return f"{', '.join(one.waiting_for)}{due}" + (f" ({one.last_error})" if one.last_error else "")
-    return one.reason or one.last_error
+    # What was overcome on the way is no reason for a good end.
+    return one.reason or ("" if one.status == Status.COMPLETED else one.last_error)

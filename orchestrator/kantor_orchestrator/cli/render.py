@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from rich import box
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from kantor_orchestrator.cli.output import printable
 from kantor_orchestrator.cli.words import MESSAGE_STYLES, STATUS_STYLES, STEP_STYLES
+from kantor_orchestrator.core.transaction import StepStatus
 from kantor_orchestrator.view.trace import Message, Move, Step, Trace
 from kantor_orchestrator.words import clock, date_and_clock, duration, now
 
@@ -31,6 +33,8 @@ def print_trace(console: Console, trace: Trace) -> None:
         console.print(Padding(_steps(trace, narrow), (0, 1)))
     for incident in trace.incidents:
         console.print(_incident_line(incident.kind, incident.step, incident.reason, incident.closed_at))
+    if any(not incident.closed_at for incident in trace.incidents):
+        console.print(Padding(_remedies(trace), (0, 0, 0, 4)))
     console.print(_title("Timeline"))
     console.print(Padding(_timeline(trace, narrow), (0, 1)))
 
@@ -133,7 +137,7 @@ _TIMERS = {
 
 def _compensation(step: Step) -> str:
     by = f" by {step.compensator}" if step.compensator != step.owner else ""
-    said = f"compensation asked{by}"
+    said = f"compensation given up{by}" if step.status == StepStatus.INCIDENT else f"compensation asked{by}"
     if step.compensation_ended_at:
         said = f"compensated{by} in {duration(step.compensation_ended_at - step.compensation_started_at)}"
     return said + (f", {step.compensation_attempts} attempts" if step.compensation_attempts > 1 else "")
@@ -157,7 +161,30 @@ def _bar(step: Step, start: int, end: int) -> Text:
     return Text.assemble(*cells)
 
 
+def _remedies(trace: Trace) -> Text:
+    """What a person may type now."""
+    steps = [step.name for step in trace.steps if step.status in (StepStatus.INCIDENT, StepStatus.FAILED)]
+    asked = next((i.step for i in trace.incidents if not i.closed_at and i.step in steps), "")
+    step = f" --step {asked}" if asked else ""
+    found = [
+        (
+            f"kantor retry {trace.transaction_id}{step} --why ...",
+            "it is tried again, once the cause is mended",
+        )
+    ]
+    if asked:
+        found.append((f"kantor skip {trace.transaction_id}{step} --why EVIDENCE", "it was done by hand"))
+    if not trace.ended_at:
+        found.append((f"kantor close {trace.transaction_id} --why EVIDENCE", "nothing more is to be done"))
+    said = Text()
+    for command, meaning in found:
+        said.append(f"{command}\n").append(f"  {meaning}\n", style=_DIM)
+    said.rstrip()
+    return said
+
+
 def _incident_line(kind: str, step: str, reason: str, closed_at: int) -> Text:
+    kind = kind.replace("_", " ")
     where = f" {step}" if step else ""
     if closed_at:
         return Text(
@@ -210,7 +237,8 @@ def _lines(message: Message, trace: Trace, style: str) -> Iterator[Text]:
 
 
 def _headline(message: Message, style: str) -> Text:
-    line = Text(message.type or message.kind, style="bold" if message.kind == "event" else f"bold {style}")
+    name = message.type if "." in message.type else (message.type or message.kind).replace("_", " ")
+    line = Text(name, style="bold" if message.kind == "event" else f"bold {style}")
     facts = []
     if message.kind == "timer":
         facts.append(f"of {message.step}" if message.step else "of the saga")
@@ -218,6 +246,8 @@ def _headline(message: Message, style: str) -> Text:
         facts.append(f"reverses {message.step}")
     elif message.kind == "command" and message.step:
         facts.append(f"for {message.step}")
+    elif message.kind == "act":
+        facts += _deed(message)
     elif message.source:
         facts.append(f"from {message.source}")
     if message.attempt > 1:
@@ -226,11 +256,24 @@ def _headline(message: Message, style: str) -> Text:
         facts.append("a repeat: changes nothing")
     if message.seen > 1:
         facts.append(f"journaled {message.seen} times")
-    if message.detail:
+    if message.detail and message.kind != "act":
         facts.append(message.detail)
     if facts:
         line.append(f"  {', '.join(facts)}", style=_DIM)
     return line
+
+
+def _deed(message: Message) -> list[str]:
+    """Who did what to which step, and why. What can't be read is shown as it is."""
+    try:
+        found = json.loads(message.detail)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        return [message.detail] if message.detail else []
+    who, step, why = (str(found.get(part) or "") for part in ("actor", "step", "why"))
+    act = str(found.get("act") or "")
+    return [f"{act} {step}".strip(), *([f"by {who}"] if who else []), *([why] if why else [])]
 
 
 def _why(code: str, reason: str) -> str:

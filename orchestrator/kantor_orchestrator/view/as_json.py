@@ -69,6 +69,7 @@ def summary(found: Summary) -> Json:
         "reason": found.reason or None,
         "last_error": found.last_error or None,
         "open_incidents": found.incidents,
+        "keys": [{"name": name, "value": value} for name, value in found.keys],
     }
 
 
@@ -108,6 +109,7 @@ def open_incident(found: OpenIncident) -> Json:
         "step": found.step or None,
         "reason": found.reason,
         "opened_at": time(found.opened_at),
+        "keys": [{"name": name, "value": value} for name, value in found.keys],
     }
 
 

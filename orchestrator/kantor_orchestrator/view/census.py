@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 
+from kantor.errors import KantorError
 from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.metrics import CensusMetrics
 from kantor_orchestrator.view.queries import View
-from kantor_orchestrator.view.reader import NoViewError
-from kantor_orchestrator.view.sql import ViewUnavailableError
 
 log = logging.getLogger("kantor.view")
 
@@ -25,5 +24,5 @@ def count(place: Place, metrics: CensusMetrics) -> None:
             incidents, oldest = view.incidents_by_saga()
             age = max(0.0, time.time() - oldest / 1000) if oldest else 0.0
             metrics.counted(view.counts(), incidents, age, {hold.saga for hold in view.holds()})
-    except (NoViewError, ViewUnavailableError) as error:
+    except KantorError as error:
         log.warning("not counted this time: %s", error, extra={"action": "census_failed"})

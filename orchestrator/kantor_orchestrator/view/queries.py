@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from kantor.errors import NotFoundError
 from kantor.kafka import Partition
@@ -14,6 +14,9 @@ from kantor_orchestrator.view.database import INTAKE, Place
 from kantor_orchestrator.view.reader import Reader
 from kantor_orchestrator.view.search import Criteria, PageTokenError
 from kantor_orchestrator.view.trace import Child, Incident, Trace, build_trace
+
+#: Of a saga, its version and the names of its keys: those that are not for everybody.
+Hides = Callable[[str, int, Collection[str]], frozenset[str]]
 
 #: Intake says it each second; what it has not said for so long (ms) is over.
 REFUSED_FOR = 10_000
@@ -37,6 +40,7 @@ class Summary:
     last_error: str
     incidents: int
     held: str  # who holds it, and why
+    keys: list[tuple[str, str]] = field(default_factory=list)  # as the saga names them, in its order
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class OpenIncident:
     step: str
     reason: str
     opened_at: int
+    version: int = 0
+    keys: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +111,12 @@ _SUMMARY = (
 class View:
     """The view's database, for reading. Close it, or use it with ``with``."""
 
-    def __init__(self, place: Place) -> None:
-        """``place``: a URL as in KANTOR_VIEW_URL, or the path of an SQLite file. Raises ``NoViewError`` if nothing has been
-        projected yet, ``ViewUnavailableError`` if the server does not answer."""
+    def __init__(self, place: Place, hides: Hides = lambda _saga, _version, _names: frozenset()) -> None:
+        """``place``: a URL as in KANTOR_VIEW_URL, or the path of an SQLite file. ``hides``: which of these keys of a saga and
+        its version lists must not show. Raises ``NoViewError`` if nothing has been projected yet, ``ViewUnavailableError`` if
+        the server does not answer."""
         self._db = Reader(place)
+        self._hides = hides
 
     def __enter__(self) -> Self:
         return self
@@ -152,7 +160,7 @@ class View:
         Raises ``PageTokenError``."""
         options = {} if budget is None else {"budget": budget}
         found = self._db.search(_SUMMARY, wanted, limit, page, **options)
-        return Page([_summary(row[1:]) for row in found.rows], found.next_page, found.is_partial)
+        return Page(self._summaries(found.rows), found.next_page, found.is_partial)
 
     def transactions(
         self,
@@ -168,11 +176,11 @@ class View:
         return self.search(wanted, limit=limit, page=page)
 
     def summaries(self, ids: Sequence[str]) -> list[Summary]:
-        return [_summary(row) for row in self._db.by_ids(_SUMMARY, ids)]
+        return self._summaries(self._db.by_ids(f"no, {_SUMMARY}", ids))
 
     def overdue(self, before: int, limit: int = 50) -> list[Summary]:
         """Open transactions whose next timer should have gone off before ``before``, the longest overdue first."""
-        return [_summary(row) for row in self._db.overdue(_SUMMARY, before, limit)]
+        return self._summaries(self._db.overdue(f"no, {_SUMMARY}", before, limit))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Transactions by saga and status."""
@@ -193,13 +201,13 @@ class View:
 
     def incidents(self, limit: int = 50) -> list[OpenIncident]:
         """Open ones, the oldest first."""
-        return [OpenIncident(*row[:6]) for row in self._db.incidents(limit)]
+        return self._incidents(self._db.incidents(limit))
 
     def incident_page(self, *, limit: int = 50, page: str = "") -> IncidentPage:
         """Open incidents, the oldest first. Raises ``PageTokenError``."""
         rows = self._db.incidents(limit + 1, _incident_place(page))
         more = "" if len(rows) <= limit else _incident_token(rows[limit - 1])
-        return IncidentPage([OpenIncident(*row[:6]) for row in rows[:limit]], more)
+        return IncidentPage(self._incidents(rows[:limit]), more)
 
     def incident_count(self) -> int:
         return self._db.incident_count()
@@ -208,6 +216,32 @@ class View:
         """How many are open, by saga (empty: of none), and when the oldest was opened (ms; 0: none is open)."""
         rows = self._db.incidents_by_saga()
         return {saga: count for saga, count, _ in rows}, min((oldest for _, _, oldest in rows), default=0)
+
+    def _summaries(self, rows: Sequence[Sequence[object]]) -> list[Summary]:
+        """Of rows that begin with the transaction's number."""
+        found = [_summary(row[1:]) for row in rows]
+        keys = self._keys([row[0] for row in rows], found)
+        return [replace(one, keys=its) for one, its in zip(found, keys, strict=True)]
+
+    def _incidents(self, rows: Sequence[Sequence[Any]]) -> list[OpenIncident]:
+        found = [OpenIncident(*row[:6], row[8]) for row in rows]
+        keys = self._keys([row[6] for row in rows], found)
+        return [replace(one, keys=its) for one, its in zip(found, keys, strict=True)]
+
+    def _keys(
+        self, numbers: Sequence[object], found: Sequence[Summary | OpenIncident]
+    ) -> list[list[tuple[str, str]]]:
+        """Of each, but for those that are hidden."""
+        asked = [(int(str(no)), one.saga, one.version) for no, one in zip(numbers, found, strict=True)]
+        keys = self._db.keys_of(asked)
+        names: dict[tuple[str, int], set[str]] = {}
+        for (_, saga, version), its in zip(asked, keys, strict=True):
+            names.setdefault((saga, version), set()).update(name for name, _ in its)
+        hidden = {saga: self._hides(*saga, its) for saga, its in names.items() if its}
+        return [
+            [(name, value) for name, value in its if name not in hidden[saga, version]]
+            for (_, saga, version), its in zip(asked, keys, strict=True)
+        ]
 
     def positions(self) -> dict[Partition, int]:
         """Next offset to read, by partition."""

@@ -104,6 +104,26 @@ class Reader:
         query = f"SELECT {columns} FROM transactions WHERE id = ?"  # noqa: S608 - our own text
         return [row for id_ in ids for row in self._rows(query, id_)]
 
+    def keys_of(self, transactions: Sequence[tuple[int, str, int]]) -> list[list[tuple[str, str]]]:
+        """Of each, by number, saga and version: names and values, in the order in which its saga names them."""
+        found: dict[int, list[tuple[str, str]]] = {no: [] for no, _, _ in transactions}
+        if not found:
+            return []
+        dialect = self._db.dialect
+        for no, name, value in self._rows(
+            f"SELECT no, name, value FROM keys WHERE {dialect.among.format('no')} ORDER BY no, name, value",  # noqa: S608
+            dialect.many(list(found)),
+        ):
+            found[no].append((name, value))
+        orders = {
+            (saga, version): {name: place for place, name in enumerate(SagaFacts.load(facts).keys)}
+            for saga, version, facts in self._rows("SELECT saga, version, facts FROM sagas")
+        }
+        for no, saga, version in transactions:
+            order = orders.get((saga, version), {})
+            found[no].sort(key=lambda key: order.get(key[0], len(order)))
+        return [found[no] for no, _, _ in transactions]
+
     def overdue(self, columns: str, before: int, limit: int) -> list[Row]:
         return self._rows(
             f"SELECT {columns} FROM transactions"  # noqa: S608 - our own text
@@ -134,9 +154,10 @@ class Reader:
         )
 
     def incidents(self, limit: int, after: tuple[int, int, int] = (-1, -1, -1)) -> list[Row]:
-        """Open ones, the oldest first, each with its place (``opened_at``, ``no``, ``position``); those behind ``after``."""
+        """Open ones, the oldest first, each with its place (``opened_at``, ``no``, ``position``) and its saga's version; those
+        behind ``after``."""
         return self._rows(
-            "SELECT t.id, t.saga, i.kind, i.step, i.reason, i.opened_at, i.no, i.position"
+            "SELECT t.id, t.saga, i.kind, i.step, i.reason, i.opened_at, i.no, i.position, t.version"
             " FROM incidents i JOIN transactions t USING (no)"
             " WHERE i.closed_at = 0 AND i.opened_at >= ? AND (i.opened_at, i.no, i.position) > (?, ?, ?)"
             " ORDER BY i.opened_at, i.no, i.position LIMIT ?",
