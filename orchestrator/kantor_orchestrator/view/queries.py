@@ -224,7 +224,7 @@ class View:
         return [replace(one, keys=its) for one, its in zip(found, keys, strict=True)]
 
     def _incidents(self, rows: Sequence[Sequence[Any]]) -> list[OpenIncident]:
-        found = [OpenIncident(*row[:6], row[8]) for row in rows]
+        found = [OpenIncident(*[*row[:6], row[8]]) for row in rows]
         keys = self._keys([row[6] for row in rows], found)
         return [replace(one, keys=its) for one, its in zip(found, keys, strict=True)]
 
