@@ -128,6 +128,7 @@ class Envelope:
     idempotency_key: str | None = None
     expiry_time: int | None = None
     reverses: str | None = None
+    asks: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
 
@@ -151,6 +152,8 @@ class Envelope:
             headers.append(("ce_expirytime", rfc3339(self.expiry_time).encode()))
         if self.reverses is not None:
             headers.append(("ce_reverses", self.reverses.encode()))
+        if self.asks is not None:
+            headers.append(("ce_asks", self.asks.encode()))
         if self.traceparent is not None:
             headers.append(("traceparent", self.traceparent.encode()))
         if self.tracestate is not None:
@@ -200,6 +203,7 @@ def read(headers: Headers | Mapping[str, bytes] | None) -> Envelope:
         idempotency_key=text.get("ce_idempotencykey"),
         expiry_time=parse_rfc3339(expiry) if expiry else None,
         reverses=text.get("ce_reverses"),
+        asks=text.get("ce_asks"),
         traceparent=text.get("traceparent"),
         tracestate=text.get("tracestate"),
     )

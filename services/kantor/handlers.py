@@ -89,6 +89,8 @@ class Handler:
     declines: frozenset[MessageType]
     #: It acts on something that a rollback of the store does not reach.
     outside: bool = False
+    #: The field that says which of several actions of one transaction a message is about; empty: there is one.
+    item: str = ""
     reverses: Handler | None = None
     #: Builds the confirmation of a compensation whose action never took effect.
     confirm: Callable[[Any], Message] | None = None
@@ -108,6 +110,7 @@ def read(
     topic: str | None,
     declines: Sequence[MessageType],
     outside: bool,
+    item: str = "",
 ) -> Handler:
     """A handler from a function and its annotations. Raises ``ConfigError`` that names function and remedy."""
     name = function.__name__
@@ -143,6 +146,7 @@ def read(
         raise ConfigError(
             f"{name} declines with {', '.join(unknown)}, but its return annotation doesn't name that"
         )
+    check_item(name, message, item)
     return Handler(
         function=function,
         message=message,
@@ -152,7 +156,15 @@ def read(
         answers=answers,
         declines=frozenset(declines),
         outside=outside,
+        item=item,
     )
+
+
+def check_item(name: str, message: MessageType, item: str) -> None:
+    """Raises ``ConfigError`` if the message has no such field."""
+    known = [field["name"] for field in message.SCHEMA["fields"]]
+    if item and item not in known:
+        raise ConfigError(f"{name}: {message.TYPE} has no field {item} (item=); it has {', '.join(known)}")
 
 
 def _answers(name: str, annotation: Any) -> list[MessageType]:

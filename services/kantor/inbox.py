@@ -11,7 +11,9 @@ Rules:
    ``choreographed_action(transaction, type)``. For each it counts effects and reversals:
    a compensation that finds an effect not yet reversed is carried out; any other is confirmed without being carried out;
    once there was a compensation, the action is refused for ever (the fence).
-4. A handler declared ``outside=True`` acts on something that no rollback here reaches (another system). That it is about to
+4. A question about an action shares its key: one answer for both, whichever comes first. So who was told "no" can rely on it:
+   the action is not carried out later.
+5. A handler declared ``outside=True`` acts on something that no rollback here reaches (another system). That it is about to
    is committed first, as an effect; only a decline takes it back. So an attempt that failed or crashed counts as an effect
    that may have happened, and its compensation is carried out.
 """
@@ -39,7 +41,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS kantor_inbox (
     key TEXT NOT NULL UNIQUE,      -- a command's idempotency key, or source and id of an event
     handled_at INTEGER NOT NULL,   -- milliseconds since the epoch
-    answers TEXT                   -- JSON: [[type, topic, base64 of the bytes, time], ...]; NULL: begun, see rule 4
+    answers TEXT                   -- JSON: [[type, topic, base64 of the bytes, time], ...]; NULL: begun, see rule 5
 );
 CREATE TABLE IF NOT EXISTS kantor_actions (
     action TEXT NOT NULL UNIQUE,   -- what ce_reverses names
@@ -193,7 +195,7 @@ class Inbox:
         )
 
     def begin_outside(self, key: str, actions: Iterable[str], now: int) -> None:
-        """Commit that the message ``key`` may be taking effect now (rule 4). Ends the savepoints before it, for good.
+        """Commit that the message ``key`` may be taking effect now (rule 5). Ends the savepoints before it, for good.
 
         Raises ``StoreError``.
         """

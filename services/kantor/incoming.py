@@ -13,7 +13,7 @@ from kantor.handlers import Handler
 class Incoming:
     """One readable record with its handler."""
 
-    __slots__ = ("expiry", "handler", "headers", "message", "message_id", "transaction_id")
+    __slots__ = ("expiry", "handler", "headers", "item", "message", "message_id", "transaction_id")
 
     def __init__(
         self, handler: Handler, headers: Mapping[str, bytes | None], payload: Mapping[str, Any]
@@ -21,6 +21,7 @@ class Incoming:
         """Raises ``EnvelopeError`` or ``UndecodableError``."""
         present = cast("Mapping[str, bytes]", headers)
         self.handler = handler
+        self.item = str(payload.get(handler.item, "")) if handler.item else ""
         self.headers = headers
         self.transaction_id = transaction_id_of(present)
         id_ = headers.get("ce_id")
@@ -40,9 +41,16 @@ class Incoming:
             ) from error
 
     @property
+    def is_question(self) -> bool:
+        """Whether it asks what has become of an action."""
+        return self.handler.is_command and bool(self.headers.get("ce_asks"))
+
+    @property
     def key(self) -> str:
         """What the inbox knows it by: the same for whatever asks for the same thing, or tells the same fact (a command that
-        was sent twice is answered twice, by two events with one key)."""
+        was sent twice is answered twice, by two events with one key). A question has that of the action that it asks about."""
+        if self.is_question:
+            return self.headers["ce_asks"].decode("utf-8", "replace")  # type: ignore[union-attr]
         found = self.headers.get("ce_idempotencykey")
         key = found.decode("utf-8", "replace") if found else self.message_id
         if found and self.handler.is_command:
@@ -56,8 +64,19 @@ class Incoming:
         event that confirms it (a step's ``succeeds_on``), which may be any answer that does not decline."""
         if self.handler.is_command:
             return [self.key]
+        return self._names_of(self.handler)
+
+    def reverses(self) -> str:
+        """The action that this compensation reverses; empty: nobody says. Where there are several in one transaction, the
+        orchestrator knows them by its items, the service by a field."""
+        action = self.handler.reverses
+        if action is not None and action.item:
+            return next(iter(self._names_of(action)), "")
+        return (self.headers.get("ce_reverses") or b"").decode("utf-8", "replace")
+
+    def _names_of(self, action: Handler) -> list[str]:
         return [
-            choreographed_action(self.transaction_id, type_.TYPE)
-            for type_ in self.handler.answers
-            if type_ not in self.handler.declines
+            choreographed_action(self.transaction_id, type_.TYPE, self.item)
+            for type_ in action.answers
+            if type_ not in action.declines
         ]

@@ -4,7 +4,8 @@ For each record, in this order:
 
 1. No handler for its type: skipped, by one header.
 2. Unreadable (payload, transaction id, envelope): a dead letter; nothing waits for it.
-3. Answered before (inbox): the stored answer again, caused by this attempt.
+3. Answered before (inbox): the stored answer again, caused by this attempt. A question about an action (``ce_asks``) has that
+   action's answer; without one its own handler runs, and what that says is the action's answer from now on.
 4. A compensation with nothing to reverse: confirmed without its handler, and the fence is up.
 5. An action behind a fence: refused. A command past its expiry: refused.
 6. The handler runs; its answer and effects are kept together, or it failed and nothing is kept.
@@ -167,12 +168,14 @@ class Processor:
     ) -> tuple[str, list[Payload]]:
         handler, key = incoming.handler, incoming.key
         stored = inbox.answers(key)
-        if stored is not None:
+        asked = key if incoming.is_question else ""
+        # Whoever acted and did not say how it ended can still be asked.
+        if stored is not None and (stored or not asked):
             return "repeated", stored
         reverses = ""
         actions: list[str] = []
         if handler.reverses is not None:
-            reverses = (incoming.headers.get("ce_reverses") or b"").decode("utf-8", "replace")
+            reverses = incoming.reverses()
             if reverses:
                 action = inbox.action(reverses)
                 if action.effects <= action.reversals:
@@ -197,8 +200,12 @@ class Processor:
                 inbox.store(key, payloads, now)
             return outcome, payloads
         inbox.keep()
+        if asked and not payloads:
+            return outcome, payloads  # it can't say: the action is as it was
         inbox.store(key, payloads, now)
         effect = outcome == "answered"
+        if asked and effect != (inbox.action(asked).effects > 0):  # now it is known
+            inbox.count_effect([asked], now, 1 if effect else -1)
         if actions and effect != handler.outside:
             inbox.count_effect(actions, now, 1 if effect else -1)
         if reverses and effect:

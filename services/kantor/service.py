@@ -78,20 +78,28 @@ class Service:
         *,
         declines: Sequence[MessageType] = (),
         outside: bool = False,
+        item: str = "",
         topic: str | None = None,
     ) -> Callable[[Function], Function]:
         """React to an event (choreography).
 
         ``declines`` names answers that mean "nothing was done": a compensation that comes later is then confirmed
         without calling its handler. ``outside``: the handler acts on another system, which no rollback of the store
-        reaches; an attempt that failed or crashed then counts as one that may have taken effect. ``topic``: read it from there instead of the type's own topic.
+        reaches; an attempt that failed or crashed then counts as one that may have taken effect. ``item``: where it acts several times in one transaction (a saga's ``each``), the field of the event
+        that says for what; the compensation has it too. ``topic``: read it from there instead of the type's own topic.
         Raises ``ConfigError`` if the declaration can't work.
         """
 
         def declare(function: Function) -> Function:
             self._add(
                 handlers.read(
-                    function, event, is_command=False, topic=topic, declines=declines, outside=outside
+                    function,
+                    event,
+                    is_command=False,
+                    topic=topic,
+                    declines=declines,
+                    outside=outside,
+                    item=item,
                 )
             )
             return function
@@ -106,13 +114,15 @@ class Service:
         declines: Sequence[MessageType] = (),
         confirm: Callable[[Any], Message] | None = None,
         outside: bool = False,
+        item: str = "",
         topic: str | None = None,
     ) -> Callable[[Function], Function]:
         """Carry out a command of the orchestrator.
 
         ``reverses`` names the handler whose effect this compensation reverses (needs a store): where that never took
         effect, the compensation is confirmed without being called, and the action is refused should it come later.
-        ``confirm`` builds that confirmation where it can't be filled from the command's fields by name. ``declines``,
+        ``confirm`` builds that confirmation where it can't be filled from the command's fields by name. ``item``: the field of
+        this compensation that says which action it reverses, where it is called otherwise than the event's. ``declines``,
         ``outside`` and ``topic``: as for :meth:`on`.
         Raises ``ConfigError`` if the declaration can't work.
         """
@@ -122,14 +132,22 @@ class Service:
                 function, command, is_command=True, topic=topic, declines=declines, outside=outside
             )
             if reverses is not None:
-                self._reverse(handler, reverses, confirm)
+                self._reverse(handler, reverses, confirm, item)
+            elif item:
+                raise ConfigError(
+                    f"{handler.name}: item= is for a compensation; say which handler it reverses="
+                )
             self._add(handler)
             return function
 
         return declare
 
     def _reverse(
-        self, handler: Handler, reverses: Callable[..., Any], confirm: Callable[[Any], Message] | None
+        self,
+        handler: Handler,
+        reverses: Callable[..., Any],
+        confirm: Callable[[Any], Message] | None,
+        item: str,
     ) -> None:
         if self.store is None:
             raise ConfigError(
@@ -141,6 +159,12 @@ class Service:
             raise ConfigError(
                 f"{handler.name} reverses {reverses.__name__}, which is no handler declared above it"
             )
+        if item and not action.item:
+            raise ConfigError(
+                f"{handler.name} has item={item!r}; {action.name}, which it reverses, needs one too"
+            )
+        handler.item = item or action.item
+        handlers.check_item(handler.name, handler.message, handler.item)
         handler.reverses = action
         handler.confirm = handlers.confirmation(handler, confirm)
         action.reversed_by.append(handler)

@@ -74,11 +74,12 @@ class Writer:
 
         The n-th answer of a type to one message always gets the same id. Another attempt of a command is another message:
         its answer has another id, but the same idempotency key, by which whoever acts on it knows that it tells nothing
-        new. That key is handed down: what was caused by two tellings of one fact is one fact.
+        new. That key is handed down: what was caused by two tellings of one fact is one fact. The answer to a question
+        about an action (``ce_asks``) is the action's own.
         """
         cause, transaction = headers["ce_id"], headers["ce_correlationid"]
         assert cause is not None
-        fact = headers.get("ce_idempotencykey")
+        fact = headers.get("ce_asks") or headers.get("ce_idempotencykey")
         counts: dict[str, int] = {}
         found = []
         for payload in payloads:

@@ -24,6 +24,7 @@ FULL = Envelope(
     idempotency_key="k1",
     expiry_time=1_769_860_900_000,
     reverses="r1",
+    asks="k2",
     traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     tracestate="a=b",
 )
@@ -99,6 +100,7 @@ def test_header_names() -> None:
         "ce_idempotencykey": b"k1",
         "ce_expirytime": b"2026-01-31T12:01:40.000Z",
         "ce_reverses": b"r1",
+        "ce_asks": b"k2",
         "traceparent": b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "tracestate": b"a=b",
     }
