@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kantor.errors import KafkaUnavailableError
+from kantor.errors import KafkaUnavailableError, NotFoundError
 from kantor.kafka import KafkaSettings
 from kantor_orchestrator.acts import Move
 from kantor_orchestrator.api.backend import Backend
@@ -44,7 +44,8 @@ def definitions(*, personal: Iterable[str] = ()) -> Definitions:
 
 class StoredBackend(Backend):
     """``acted``: what was done, with whom, in order. ``answers``: by transaction what the engine makes of it (default: it
-    goes on). ``stored``: messages by place. ``place``: of the view, a file in ``folder`` unless it is said."""
+    goes on). ``unknown``: transactions that the engine does not know. ``stored``: messages by place. ``place``: of the
+    view, a file in ``folder`` unless it is said."""
 
     def __init__(self, folder: Path, deployed: Definitions | None = None, place: Place | None = None) -> None:
         place = place or folder / "view.db"
@@ -53,6 +54,7 @@ class StoredBackend(Backend):
         self.deployed = deployed
         self.acted: list[tuple[str, str, str, str, str]] = []
         self.answers: dict[str, Move] = {}
+        self.unknown: set[str] = set()
         self.stored: dict[str, Payload] = {}
         self.payloads = _StoredPayloads(self)  # type: ignore[assignment]
 
@@ -81,6 +83,8 @@ class StoredBackend(Backend):
         done = self._done(transaction_id, key, act, step)
         if done:
             return done
+        if transaction_id in self.unknown:
+            raise NotFoundError(f"there is no transaction {transaction_id}")
         self.acted.append((act, transaction_id, actor, why, key))
         return [self.answers.get(transaction_id, move("resumed", step=step))]
 

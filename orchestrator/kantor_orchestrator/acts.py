@@ -14,7 +14,7 @@ from kantor.errors import KantorError, NotFoundError
 from kantor.kafka import Admin, Consumer, KafkaSettings, Producer
 from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.core.acts import DONE_ALREADY
+from kantor_orchestrator.core.acts import DONE_ALREADY, NO_TRANSACTION
 from kantor_orchestrator.core.transaction import Kind
 
 #: Seconds that the engine has to answer.
@@ -55,17 +55,23 @@ class Acts:
     ) -> list[Move]:
         """Do something to a transaction; the moves that the engine made of it, of which ``ignored`` says why not.
 
-        ``id_``: give the same again, and it is done once (``ignored``, code ``done_already``). Raises ``NoAnswerError``, and ``KafkaUnavailableError`` (give
-        the same id again)."""
+        ``id_``: give the same again, and it is done once (``ignored``, code ``done_already``). Raises ``NotFoundError`` if the
+        engine does not know the transaction, ``NoAnswerError``, and ``KafkaUnavailableError`` (give the same id again)."""
         entry = journal.Act(id_ or str(uuid4()), act, actor, why, step, dict(fields or {}))
         shard = shard_of(transaction_id, self._shards)
         moves = self._answers({entry.id}, {shard}, lambda: self._write(entry, transaction_id.encode(), shard))
         if not moves:
             raise NoAnswerError(
-                f"the engine has not answered in {PATIENCE:.0f} s: the act is in the journal and will be carried out, if there "
-                f"is a transaction {transaction_id}; see `kantor status` and `kantor trace {transaction_id}`"
+                f"the engine has not answered in {PATIENCE:.0f} s: the act is in the journal and will be carried out; "
+                f"see `kantor status` and `kantor trace {transaction_id}`"
             )
-        return _joined(moves[entry.id])
+        found = _joined(moves[entry.id])
+        if any(move["code"] == NO_TRANSACTION for move in found):
+            raise NotFoundError(
+                f"there is no transaction {transaction_id} that a saga follows: either nothing that a saga names has come for it "
+                f"(yet), or it ended long ago; nothing was done"
+            )
+        return found
 
     def do_many(
         self, act: str, transactions: Mapping[str, str], *, actor: str, why: str

@@ -21,6 +21,7 @@ from kantor.codec import Codec, SchemaStore
 from kantor.errors import CodecError, FencedError, KafkaUnavailableError, KantorError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.config import ENGINE_GROUP
+from kantor_orchestrator.core.acts import NO_TRANSACTION
 from kantor_orchestrator.core.decide import decide
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
@@ -282,9 +283,12 @@ class Engine:
             entry = act_entry(record)
             txn = batch.changed.get(id_) or shard.get(id_)
             if txn is None:
-                log.warning(
-                    "%s of %s: there is no such transaction", entry.type, id_, extra={"action": "act_unknown"}
-                )
+                # Whoever asked is told; no transaction's history has it, because there is no transaction.
+                reason = f"the engine knows no transaction {id_}"
+                log.warning("%s: %s", entry.type, reason, extra={"action": "act_unknown"})
+                unknown = Transition(Kind.IGNORED, entry.at, code=NO_TRANSACTION, reason=reason)
+                self._outgoing.write_apart(shard, entry, unknown, record.offset())
+                batch.urgent = True
                 return UNCHANGED
             saga = self._saga_of(txn)
         elif kind in (journal.EVENT, journal.COMMAND):
@@ -318,7 +322,7 @@ class Engine:
         """A person holds or releases a saga, or all of them."""
         entry = act_entry(record)
         done = shard.holds.apply(entry)
-        self._outgoing.write_hold(shard, entry, done, record.offset())
+        self._outgoing.write_apart(shard, entry, done, record.offset())
         batch.urgent = True
         if done.kind is not Kind.IGNORED:
             what = done.saga or "every saga"

@@ -108,8 +108,8 @@ class Outgoing:
         elif ended:
             self._announce_end(shard, txn, key)
 
-    def write_hold(self, shard: Shard, act: Entry, transition: Transition, journal_offset: int) -> None:
-        """A saga, or all of them, is held or released."""
+    def write_apart(self, shard: Shard, act: Entry, transition: Transition, journal_offset: int) -> None:
+        """The answer to an act that is about no transaction: a saga, or all of them, is held or released."""
         history = self._encode_history(transition_record(transition, Transaction(""), act, journal_offset))
         shard.producer.produce(topics.HISTORY, history, None, None, shard.number)
         self._tally(self._metrics.transitions, transition.kind)

@@ -16,6 +16,7 @@ import kantor_schemas
 from integration.platform_kit import PATIENCE, Platform, Program
 from kantor import envelope
 from kantor.envelope import Envelope, header_map
+from kantor.errors import NotFoundError
 from kantor.kafka import BEGINNING, Consumer, Producer
 from kantor_orchestrator.acts import Acts
 from kantor_orchestrator.core.transaction import Status
@@ -190,6 +191,18 @@ def test_an_act_is_done_once(wire: Wire) -> None:
     assert "ended" in [move["kind"] for move in first]
     assert [(move["kind"], move["code"]) for move in second] == [("ignored", "done_already")]
     wire.await_status(id_, Status.CLOSED)
+
+
+def test_an_act_on_a_transaction_that_is_not_there(wire: Wire) -> None:
+    """The engine says at once that there is none: exit code 4, and nobody waits for an answer that never comes."""
+    acts = Acts(wire.platform.settings)
+    began = time.monotonic()
+    with pytest.raises(NotFoundError, match="no transaction nobody"):
+        acts.do("close", "nobody", actor="ann", why="enough")
+    assert time.monotonic() - began < 5, "half of the time that an answer may take"
+    done = wire.act("retry", "nobody", "--why", "no")
+    assert done.returncode == 4
+    assert "no transaction nobody" in done.stderr
 
 
 def test_a_saga_that_a_person_holds(wire: Wire) -> None:

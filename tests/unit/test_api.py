@@ -195,10 +195,19 @@ def test_an_act_that_makes_no_sense_is_refused(
 def test_an_act_on_a_transaction_that_is_not_there_is_not_found(
     api: TestClient, backend: StoredBackend
 ) -> None:
-    """The journal gets nothing."""
+    """The engine says so."""
+    backend.unknown = {"nobody"}
     answer = api.post(f"{API}/transactions/nobody/acts", json={"act": "retry", "why": "x"})
     assert answer.status_code == 404
+    assert "there is no transaction nobody" in answer.json()["detail"]
     assert backend.acted == []
+
+
+def test_a_transaction_may_be_newer_than_the_view(api: TestClient, backend: StoredBackend) -> None:
+    """The engine is asked, which knows it already."""
+    answer = api.post(f"{API}/transactions/just-begun/acts", json={"act": "cancel", "why": "typo"})
+    assert answer.status_code == 200
+    assert [one[:2] for one in backend.acted] == [("cancel", "just-begun")]
 
 
 def test_many_are_counted_before_anything_is_done_to_them(api: TestClient, backend: StoredBackend) -> None:

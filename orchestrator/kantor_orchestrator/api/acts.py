@@ -257,7 +257,8 @@ def router(doing: Doing) -> APIRouter:
         "/transactions/{transaction_id}/acts", responses=documented(404, 409) | {200: {"model": shapes.Act}}
     )
     def act(request: Request, transaction_id: TransactionId, body: ActBody, key: Key = None) -> JSONResponse:
-        """Do something to a transaction, and answer with what the engine made of it. 503: it has not answered yet; the act
+        """Do something to a transaction, and answer with what the engine made of it. 404: the engine knows no such transaction, whatever
+        the view knows. 503: it has not answered yet; the act
         is in the journal and will be carried out."""
         return JSONResponse(doing.one(transaction_id, body, person_of(request), key))
 

@@ -203,7 +203,7 @@ class Backend:
         key: str,
     ) -> list[Move]:
         """As ``Acts.do``; ``key``: the act's id. One that is in the journal already is not written again: its moves are
-        told. Raises ``NotFoundError`` for a transaction that the view does not know, ``KeyUsedError``."""
+        told. Raises ``NotFoundError`` for a transaction that the engine does not know, ``KeyUsedError``."""
         done = self._done(transaction_id, key, act, step)
         if done:
             return done
@@ -234,9 +234,12 @@ class Backend:
             return acts.do_to_all(act, saga, actor=actor, why=why, id_=key)
 
     def _done(self, transaction_id: str, key: str, act: str, step: str) -> list[Move]:
-        """What the engine made of the act with this id; Empty: nothing yet, or there is none."""
-        with self.view() as view:
-            story = view.trace(transaction_id)
+        """What the engine made of the act with this id; Empty: nothing yet, or there is none, or the view is not so far."""
+        try:
+            with self.view() as view:
+                story = view.trace(transaction_id)
+        except NotFoundError:
+            return []
         for message in story.timeline:
             found = said(message) if message.kind == "act" else {}
             if found.get("id") == key:

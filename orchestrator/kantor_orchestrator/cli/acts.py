@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from kantor.codec import Codec
+from kantor.envelope import TRANSACTION_ID
 from kantor.errors import KantorError, NotFoundError
 from kantor.schemas import schema_store
 from kantor_orchestrator import holds
@@ -130,13 +131,16 @@ signal = _command(core.SIGNAL, "Give the signal that a step waits for.", step="n
 
 
 def found(what: str) -> str:
-    """The transaction that is meant: as for ``kantor trace``, or literally where there is no view."""
+    """The transaction that is meant: as for ``kantor trace``; literally where the view does not know it (yet), or there is none:
+    the engine knows."""
     try:
         view = open_view()
     except NoViewError:
         return what
     with view:
         ids = view.find(what, 2)
+    if not ids and TRANSACTION_ID.fullmatch(what):
+        return what
     if not ids:
         raise NotFoundError(f"no transaction is found by {what!r}; `kantor list` shows the latest")
     if len(ids) > 1:

@@ -19,6 +19,8 @@ S = StepStatus
 RETRY, SKIP, CANCEL, COMPENSATE, CLOSE, SIGNAL = "retry", "skip", "cancel", "compensate", "close", "signal"
 #: The code of an act that came again under the same id.
 DONE_ALREADY = "done_already"
+#: The code of an act on a transaction that the engine does not know.
+NO_TRANSACTION = "no_transaction"
 
 
 def act(d: Decision) -> None:
@@ -146,6 +148,8 @@ def _retry(d: Decision, why: str) -> None:
     elif state is None:  # its guard or a field threw
         d.emit(Kind.RESUMED, code=path, reason=why)
         progress.settle(d)
+    elif state.status is S.INCIDENT and step.compensation is None:
+        d.ignore("act_impossible", f"{path} took effect, and nothing reverses it: do it by hand, and skip it")
     elif state.status is S.INCIDENT:
         reversal.send_compensation(d, step, path, state.compensation_round + 1, 1)
     elif state.status is S.FAILED and step.command is not None and txn.status is Status.RUNNING:

@@ -1,0 +1,72 @@
+"""What the engine answers to an act on a transaction that it does not know; in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+import kantor_schemas
+from kantor.clients import TopicSpec
+from kantor.codec import Codec, MemorySchemas
+from kantor.testing import MemoryBroker
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.acts import refusal
+from kantor_orchestrator.core import acts as core
+from kantor_orchestrator.definitions import bundle as bundles
+from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.definitions.dsl import Saga
+from kantor_orchestrator.engine import Engine
+from kantor_orchestrator.metrics import EngineMetrics
+from unit.core_kit import EXAMPLE
+
+SCHEMAS = MemorySchemas()
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    broker = MemoryBroker()
+    names = (topics.JOURNAL, topics.STATE, topics.HISTORY)
+    broker.clients().admin().create_topics([TopicSpec(name, 1) for name in names])
+    return broker
+
+
+def history(broker: MemoryBroker, folder: Path, *acts: journal.Act) -> list[dict[str, Any]]:
+    """What a new engine writes when these acts on the transaction ``nobody`` are in the journal."""
+    producer = broker.clients().producer("people")
+    for act in acts:
+        producer.produce(topics.JOURNAL, act.dump(), b"nobody", journal.ACT_HEADERS, 0)
+    producer.flush()
+    bundle = bundles.bundle(Saga.load(EXAMPLE).model, kantor_schemas.example("checkout"), 1)
+    metrics = EngineMetrics(CollectorRegistry())
+    engine = Engine(broker.clients(), 1, folder, SCHEMAS, Definitions([bundle]), metrics)
+    engine.start(Event(), lambda: None)
+    log, codec = broker.topics[topics.HISTORY].logs[0], Codec(SCHEMAS)
+    try:
+        for _ in range(1_000):
+            engine.turn()
+            found = log.read(0, 100, 1e12, committed=True)[0]
+            if len(found) >= len(acts):
+                return [codec.decode(record.value()) for record in found]
+    finally:
+        engine.close()
+    raise AssertionError("the engine has answered to none")
+
+
+def test_it_is_told_that_there_is_no_such_transaction(broker: MemoryBroker, tmp_path: Path) -> None:
+    """At once, with the act's id, in nobody's history: there is no transaction."""
+    (told,) = history(broker, tmp_path, journal.Act("a-1", core.RETRY, "ann", "please"))
+    assert (told["message_id"], told["kind"], told["code"]) == ("a-1", "ignored", core.NO_TRANSACTION)
+    assert told["transaction_id"] == ""
+    assert refusal([told]) == "the engine knows no transaction nobody"
+
+
+def test_an_act_makes_no_transaction(broker: MemoryBroker, tmp_path: Path) -> None:
+    """No state is kept of it, and the same act is answered again."""
+    act = journal.Act("a-1", core.CLOSE, "ann", "please")
+    assert [told["code"] for told in history(broker, tmp_path, act, act)] == [core.NO_TRANSACTION] * 2
+    states = broker.topics[topics.STATE].logs[0].read(0, 100, 1e12, committed=True)[0]
+    assert {record.key() for record in states} == {topics.SHARD_KEY}
