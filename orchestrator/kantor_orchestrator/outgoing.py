@@ -128,6 +128,7 @@ class Outgoing:
             idempotency_key=command.idempotency_key,
             expiry_time=command.expires_at or None,
             reverses=command.reverses or None,
+            asks=command.asks or None,
             traceparent=trace,
             tracestate=state,
         )

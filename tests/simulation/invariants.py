@@ -16,6 +16,7 @@ from kantor_orchestrator.core.transaction import (
     IllegalTransition,
     Kind,
     Status,
+    StepStatus,
     Transaction,
     evolve,
 )
@@ -24,7 +25,7 @@ from kantor_orchestrator.shard import Shard
 from kantor_orchestrator.snapshots import transition_from
 from simulation.judge import Judge
 from simulation.order import Order
-from simulation.plan import INTAKES, Told, instances
+from simulation.plan import INTAKES, Started, Told, instances
 from simulation.processes import SCHEMAS, EngineProcess
 from simulation.services import effects
 from simulation.view import ViewProcess, disagreements
@@ -34,6 +35,8 @@ from simulation.world import ROUNDS, World
 BY_HAND = "by_hand"
 #: Moves that one entry may make more than once.
 _SEVERAL = (Kind.IGNORED, Kind.KEPT)
+#: Members that a composite is decided with.
+_COUNTED = (StepStatus.SUCCEEDED, StepStatus.SKIPPED)
 #: Moves of a transaction that stands still: what comes for it is kept.
 _STILL = (Kind.STARTED, Kind.KEPT, Kind.HELD, Kind.IGNORED, Kind.EXPIRED)
 
@@ -53,6 +56,44 @@ def check(world: World) -> list[str]:
 def all_or_nothing(world: World) -> Iterator[str]:
     """An ended transaction has all effects that it needs, or none is left that can be compensated."""
     ledger, shape = world.ledger, world.plan.shape
+    for one, judge in _judges(world):
+        families = [(one.id, shape)]
+        for path, _, step in instances(shape.steps, one.lines):
+            if step.child is not None:
+                families += [(child_id(one.id, path, n), step.child) for n in range(1, ROUNDS)]
+        for id_, whose in families:
+            found = ledger.transaction(id_)
+            if found is not None and found.status is Status.COMPLETED:
+                for text in judge.missing(whose.steps, id_):
+                    yield f"{id_} is completed, but {text}"
+            elif found is not None and found.status is Status.COMPENSATED:
+                for text in judge.left(whose.steps, id_):
+                    yield f"{id_} is compensated, but {text}"
+
+
+def no_surplus(world: World) -> Iterator[str]:
+    """Where some members are enough, those that had succeeded when it was decided are its result; of the others nothing is
+    left."""
+    for one, judge in _judges(world):
+        found, kept = Transaction(one.id), dict[str, set[str]]()
+        for move in world.ledger.history[one.id]:
+            transition = transition_from(move)
+            if transition.kind is Kind.SUCCEEDED:
+                kept[transition.step] = {
+                    path for path, state in found.steps.items() if state.status in _COUNTED
+                }
+            evolve(found, transition)
+        if found.status is not Status.COMPLETED:
+            continue
+        for path, name, step in instances(world.plan.shape.steps, one.lines):
+            if step.need and path in kept:
+                item = int(name[:-1].partition("[")[2]) if "[" in name else -1
+                for text in judge.surplus(step, one.id, path, item, kept[path]):
+                    yield f"{one.id} is completed, but {text}, which {path} was decided without"
+
+
+def _judges(world: World) -> Iterator[tuple[Started, Judge]]:
+    ledger, shape = world.ledger, world.plan.shape
     net: Counter[tuple[str, str]] = Counter()
     for effect in effects(shape, world.folder):
         net[effect.transaction, effect.step] += effect.change
@@ -68,19 +109,7 @@ def all_or_nothing(world: World) -> Iterator[str]:
         if move["code"] == BY_HAND
     }
     for one in world.plan.transactions:
-        judge = Judge(net, one.amount, one.lines, hands, closed, ROUNDS)
-        families = [(one.id, shape)]
-        for path, _, step in instances(shape.steps, one.lines):
-            if step.child is not None:
-                families += [(child_id(one.id, path, n), step.child) for n in range(1, ROUNDS)]
-        for id_, whose in families:
-            found = ledger.transaction(id_)
-            if found is not None and found.status is Status.COMPLETED:
-                for text in judge.missing(whose.steps, id_):
-                    yield f"{id_} is completed, but {text}"
-            elif found is not None and found.status is Status.COMPENSATED:
-                for text in judge.left(whose.steps, id_):
-                    yield f"{id_} is compensated, but {text}"
+        yield one, Judge(net, one.amount, one.lines, hands, closed, ROUNDS)
 
 
 def once(world: World) -> Iterator[str]:
@@ -263,6 +292,7 @@ def no_haste(world: World) -> Iterator[str]:
 
 INVARIANTS: dict[str, Callable[[World], Iterator[str]]] = {
     "all or nothing": all_or_nothing,
+    "no surplus": no_surplus,
     "once": once,
     "reverse": reverse,
     "no orphan": no_orphan,

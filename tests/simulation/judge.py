@@ -55,6 +55,15 @@ class Judge:
             found += self._left(step, txn, _inside(path, step), item)
         return found
 
+    def surplus(self, step: StepShape, txn: str, path: str, item: int, kept: Collection[str]) -> list[str]:
+        """What is left in a group beside the members that it was decided with."""
+        return [
+            text
+            for one, where, index in self._members(step, path, item)
+            if where not in kept
+            for text in self._left_of(step, one, txn, where, index)
+        ]
+
     def _missing(self, step: StepShape, txn: str, path: str, item: int) -> list[str]:
         if self._is_by_hand(txn, path) or (step.guarded and self.amount <= GUARD):
             return []

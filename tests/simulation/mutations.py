@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kantor.delivery import TransactionalDelivery
+from kantor.envelope import Envelope
 from kantor.inbox import Action, Inbox
 from kantor.incoming import Incoming
 from kantor.testing import MemoryClients
@@ -23,7 +24,7 @@ from kantor_orchestrator.core import decide as decide_module
 from kantor_orchestrator.core import progress, reversal
 from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.saga import Saga, Step
-from kantor_orchestrator.core.transaction import Kind
+from kantor_orchestrator.core.transaction import AFTER_PIVOT, Kind
 from kantor_orchestrator.engine import Engine
 from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.intake import Intake
@@ -224,6 +225,30 @@ def _without_positions(_: Any) -> Any:
     return mutated
 
 
+def _without_questions(headers: Any) -> Any:
+    return lambda self: [(name, value) for name, value in headers(self) if name != "ce_asks"]
+
+
+def _late_pivots_are_fine(emit: Any) -> Any:
+    def mutated(self: Any, kind: Kind, **facts: Any) -> None:
+        if kind is not Kind.COMPENSATION_FAILED or facts["code"] != AFTER_PIVOT:
+            emit(self, kind, **facts)
+
+    return mutated
+
+
+def _never(_: Any) -> Any:
+    return lambda *args: False
+
+
+def _of_no_item(names: Any) -> Any:
+    def mutated(self: Incoming, action: Any) -> Any:
+        self.item = ""
+        return names(self, action)
+
+    return mutated
+
+
 MUTATIONS = (
     Mutation("a step in doubt is taken for failed", (Decision, "emit", _forget_doubt), _near(9)),
     Mutation(
@@ -270,5 +295,13 @@ MUTATIONS = (
         _near(34),
         "services",
     ),
+    Mutation("a question is nobody's", (Envelope, "headers", _without_questions), _near(1096)),
+    Mutation("a member that is not needed is kept", (progress, "is_left_out", _never), _near(776)),
+    Mutation("all items are one action", (Incoming, "_names_of", _of_no_item), _near(307)),
     Mutation("the view closes no incident", (TransactionRow, "_resolve", _nothing), _near(3), "view"),
+)
+
+#: Too rare for seeds: what it takes is a plan of its own.
+LATE_PIVOT = Mutation(
+    "a pivot that was given up may act", (Decision, "emit", _late_pivots_are_fine), range(0)
 )

@@ -265,8 +265,7 @@ def _behaviour(random: Random, step: StepShape) -> Behaviour | None:
     return Behaviour(
         declines=random.random() < 0.25,
         silent=random.random() < 0.15 and step.kind == "command" and not step.transactional,
-        # A service that could not act may do so when the command is delivered once more, which nobody can fence.
-        retryable=random.choice([0, 0, 0, 1, 2, 5]) * (not step.pivot),
+        retryable=random.choice([0, 0, 0, 1, 2, 5]),
         broken=random.random() < 0.08,
         reverse_retryable=random.choice([0, 0, 1, 3]),
     )

@@ -150,6 +150,8 @@ def _of_service(step: StepShape, item: dict[str, str]) -> dict[str, Any]:
     if step.kind == "command":
         words["command"] = {"type": type_of(step, "Do"), "fields": item}
         words["retry"] = {"attempts": step.attempts, "backoff": "200ms"}
+    elif item:
+        words["match"] = "event.item == index"
     if step.pivot:
         words["pivot"] = True
     if step.in_doubt == "wait":

@@ -24,7 +24,6 @@ from simulation.shapes import ACTING, Shape, StepShape
 
 _EFFECTS = """
 CREATE TABLE IF NOT EXISTS sim_effects (txn TEXT, step TEXT, change INTEGER, moment INTEGER);
-CREATE TABLE IF NOT EXISTS sim_denied (txn TEXT, step TEXT);
 """
 
 #: Who behaves how: (transaction, label of the step) -> behaviour. Of a child, the transaction is the one it belongs to.
@@ -121,8 +120,9 @@ def _generated(shape: Shape, step: StepShape, folder: Path, stage: Stage) -> Ser
         return done(order_id=found.order_id, amount=found.amount, item=found.item)
 
     act.__annotations__ = {"found": begins, "return": done | refused}
-    declare = service.handles if is_command else service.on
-    declare(begins, declines=[refused])(act)
+    declare: Any = service.handles if is_command else service.on
+    about = {"item": "item"} if step.in_each and not is_command else {}
+    declare(begins, declines=[refused], **about)(act)
     if step.is_compensated:
         reverse, reversed_ = message(f"{step.service}.Reverse"), message(f"{step.service}.Reversed")
 
@@ -138,7 +138,7 @@ def _generated(shape: Shape, step: StepShape, folder: Path, stage: Stage) -> Ser
 
 
 def _answers_questions(service: Service, step: StepShape, done: Any, refused: Any) -> None:
-    """Whether it has acted. Who was told "no" can rely on it: it will not act later either."""
+    """Whether it has acted."""
     question = message(f"{step.service}.Ask")
 
     def told(found: Any, context: Context) -> Any:
@@ -146,8 +146,6 @@ def _answers_questions(service: Service, step: StepShape, done: Any, refused: An
         (acted,) = context.db.execute(
             "SELECT coalesce(sum(change), 0) FROM sim_effects WHERE txn = ? AND step = ?", which
         ).fetchone()
-        if not acted:
-            context.db.execute("INSERT INTO sim_denied VALUES (?, ?)", which)
         return (done if acted else refused)(order_id=found.order_id, amount=found.amount, item=found.item)
 
     told.__annotations__ = {"found": question, "context": Context, "return": done | refused}
@@ -183,7 +181,7 @@ def _watch(
             if count <= left:
                 raise Retryable("try again")
         db = None if service.store is None else context.db
-        if change > 0 and declines and (behaviour.declines or _is_denied(db, txn, place)):
+        if change > 0 and declines and behaviour.declines:
             return next(iter(handler.declines))(order_id=found.order_id, item=found.item)  # type: ignore[call-arg]
         arguments = (found, context) if handler.wants_context else (found,)
         answer = handler.function(*arguments)
@@ -199,14 +197,6 @@ def _watch(
 
     function.__name__ = handler.name
     return function
-
-
-def _is_denied(db: sqlite3.Connection | None, txn: str, place: str) -> bool:
-    """Whether somebody was told that this never happened."""
-    if db is None:
-        return False
-    query = "SELECT 1 FROM sim_denied WHERE txn = ? AND step = ?"
-    return db.execute(query, (txn, place)).fetchone() is not None
 
 
 _GOOD = Behaviour()

@@ -36,6 +36,7 @@ class StepShape:
     optional: bool = False
     pivot: bool = False
     in_doubt: str = "compensate"  # | wait | ask
+    in_each: bool = False  # it is about an item
     transactional: bool = False  # its service delivers in Kafka transactions, and has no store
     child: Shape | None = None
     # -- of groups
@@ -172,9 +173,7 @@ class _Draw:
         if not each:
             need = min(need, len(steps))
             if need:  # its members are its steps, of which each may fail
-                steps = tuple(replace(s, pivot=False, in_doubt="compensate", trigger="") for s in steps)
-                # What a service does by itself in a member that is never begun would stand alone.
-                steps = tuple(replace(s, steps=tuple(_asked(one) for one in s.steps)) for s in steps)
+                steps = tuple(replace(s, pivot=False, in_doubt="compensate") for s in steps)
         return StepShape(
             name,
             "",
@@ -199,16 +198,13 @@ class _Draw:
         kind: str = "",
     ) -> StepShape:
         random = self._random
+        heard = [s.name for s in steps if s.name in after and s.kind in ACTING]
         kinds = ["event", "command"]
-        if (
-            in_each
-        ):  # the services of this simulation know which item a command is about, an event's they do not
-            kinds = ["command", "command", "command", "sleep", "saga"]
+        if in_each:  # a service that acts by itself must hear of an item first
+            kinds = ["command", "command", "command", "sleep", "saga", *(["event"] * 2 if heard else [])]
         elif not plain:
             kinds = [*kinds * 3, "sleep", "signal", "saga"]
         kind, name = kind or random.choice(kinds), self._name("s")
-        # What is asked about may be answered twice, by two events: whoever reacts to them would act twice.
-        heard = [s.name for s in steps if s.name in after and s.kind in ACTING and s.in_doubt != "ask"]
         step = StepShape(
             name,
             f"sim.{name}",
@@ -220,6 +216,7 @@ class _Draw:
             kind in ACTING and self._is(0.85),
             guarded=not plain and self._is(0.15),
             optional=not plain and self._is(0.12),
+            in_each=in_each,
         )
         if kind == "saga":
             return replace(step, timeout=30, child=self._child(name))
@@ -232,7 +229,7 @@ class _Draw:
     def _child(self, name: str) -> Shape:
         """No service hears of its start, which goes to the engine: somebody must be asked first."""
         random = self._random
-        first = replace(self._leaf([], (), in_each=True, plain=True, kind="command"), guarded=False)
+        first = self._leaf([], (), in_each=False, plain=True, kind="command")
         rest: tuple[StepShape, ...] = ()
         if self._is(0.5):
             rest = (self._leaf([first], (first.name,), in_each=False, plain=True),)
@@ -245,8 +242,6 @@ class _Draw:
             return steps
         pivot = self._random.choice(able)
         doubt = self._random.choice(["wait", "ask", "ask"])
-        if any(step.trigger == pivot.name for step in steps):
-            doubt = "wait"
         new = replace(pivot, pivot=True, in_doubt=doubt, is_compensated=False, optional=False)
         later = later_in(steps, chain=chain)[pivot.name]
         return tuple(
@@ -256,12 +251,6 @@ class _Draw:
     def _name(self, letter: str) -> str:
         self._count += 1
         return f"{letter}{self._count}"
-
-
-def _asked(step: StepShape) -> StepShape:
-    """The same, done by nobody by himself."""
-    kind = "command" if step.kind == "event" else step.kind
-    return replace(step, kind=kind, trigger="", steps=tuple(_asked(one) for one in step.steps))
 
 
 def _uncompensated(step: StepShape) -> StepShape:

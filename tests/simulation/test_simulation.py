@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from kantor_orchestrator.definitions.check import check
-from simulation.mutations import MUTATIONS, Mutation
-from simulation.plan import Crash, plan
+from simulation.mutations import LATE_PIVOT, MUTATIONS, Mutation
+from simulation.plan import Again, Behaviour, Crash, Plan, Started, plan
 from simulation.run import report, run, shrink, verdicts
 from simulation.sagas import catalog, written
+from simulation.shapes import Shape, StepShape
 
 #: Runs in ``make test``; ``make simulate`` does as many as it is asked to.
 SEEDS = 1_000
@@ -63,6 +64,47 @@ def test_a_bug_is_found(mutation: Mutation) -> None:
     """The simulation catches what it is there for."""
     with mutation.applied():
         assert any(run(plan(seed, mutation.focus)).broken for seed in mutation.seeds)
+
+
+def given_up(doubt: str) -> Plan:
+    """A pivot that fails retryably in its only attempt, and whose command is delivered once more, later."""
+    shape = Shape(
+        (
+            StepShape("s1", "sim.s1", "command", timeout=5),
+            StepShape(
+                "s2",
+                "sim.s2",
+                "command",
+                ("s1",),
+                timeout=5,
+                pivot=True,
+                in_doubt=doubt,
+                is_compensated=False,
+            ),
+        )
+    )
+    one = Started("t0", 0.0, (("s2", Behaviour(retryable=1)),))
+    again = Again("cmd.sim.s2.v1", 0, 2.0)  # before it expires
+    return Plan(0, shape, (one,), (again,), engines=1, intakes=1)
+
+
+def test_a_pivot_that_is_asked_about_does_not_act_later() -> None:
+    """It was given up because its service, when it was asked, said that it had not happened: that binds the service."""
+    found = run(given_up("ask"))
+    assert found.broken == ()
+    assert any("ended" in line and "compensated" in line for line in found.story)
+    assert not any("incident" in line for line in found.story)
+
+
+def test_a_pivot_that_acts_after_it_was_given_up_waits_for_a_person() -> None:
+    """One that can't be asked about acts after all: the transaction is not compensated, and says so. The simulation
+    would notice if it did not."""
+    found = run(given_up("wait"))
+    assert found.broken == ()
+    assert "compensation_failed s2 after_pivot" in "\n".join(found.story)
+    with LATE_PIVOT.applied():
+        (broken,) = run(given_up("wait")).broken
+    assert broken == "all or nothing: t0 is compensated, but s2 took effect, and there is no way back from it"
 
 
 def test_a_failure_is_made_smaller() -> None:

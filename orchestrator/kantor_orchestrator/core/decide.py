@@ -5,10 +5,13 @@ Rules (DESIGN section 7), each by its number there:
 1. Order does not exist across topics. A duplicate changes nothing; what comes before its start waits for it; a success
    counts in whatever state its step is.
 2. A step that may have happened is compensated: timed-out and in-flight steps are *in doubt* when compensation begins.
-   A success that arrives later is compensated then, even after the end.
+   A success that arrives later is compensated then, even after the end. So is one in a member of a composite that was decided
+   without it.
 3. Compensation runs in reverse topological order, each confirmed. One in doubt is sent in its turn and holds nobody up.
 4. A compensation that exhausts its retries is an incident, never an end.
-5. After the pivot there is no way back.
+5. After the pivot there is no way back. One that failed retryably acts if its command is delivered once more, and nothing
+   could reverse that: it is asked about before it is given up, if it can be. One that takes effect all the same, after what
+   was before it has been given up, is a person's.
 6. Retries are durable: backoff is a timer in the state, jitter is derived from the command's id.
 7. A timer that is early or stale does nothing.
 13. While a person holds a saga, its transactions stand still: messages are kept, timers wait, nothing is sent. The
@@ -36,7 +39,10 @@ from kantor_orchestrator.core.entry import (
 )
 from kantor_orchestrator.core.saga import ASK, START, WAIT, Saga, Step
 from kantor_orchestrator.core.transaction import (
+    AFTER_PIVOT,
+    BACKWARD,
     ENDED,
+    NOT_NEEDED,
     TIMED_OUT,
     Early,
     Kind,
@@ -210,13 +216,21 @@ def _success(d: Decision, message: Entry | Early, steps: tuple[Step, ...]) -> No
     if status is S.SUCCEEDED or counted:
         d.ignore("already_succeeded", f"{path} has succeeded already", path)
         return
+    step = d.step(path)
+    assert step is not None
+    left_out = "." in path and progress.is_left_out(d, path)
+    is_unexpected = status not in (S.ACTIVE, S.IN_DOUBT)
     d.emit(
         Kind.SUCCEEDED,
         step=path,
         scope=path,
         captured=d.capture(message.type, message.payload),
+        code=NOT_NEEDED if left_out else "",
         reason="late" if status in _LATE else "",
     )
+    if step.pivot and is_unexpected and (left_out or d.txn.status in BACKWARD):
+        text = f"{path} took effect after it was given up, and nothing reverses a pivot: do it by hand, and skip it"
+        d.emit(Kind.COMPENSATION_FAILED, step=path, code=AFTER_PIVOT, reason=text)
     progress.settle(d)
 
 
@@ -329,6 +343,15 @@ def _step_failed(
         d.ignore("failure_after_end", f"{path} is {status}", path)
         return
     if retryable and status is S.ACTIVE and sending.retry(d, step, path, code, reason):
+        return
+    if status is S.IN_DOUBT and retryable and d.is_question_of(path, cause):
+        d.ignore("still_in_doubt", f"{path}: its service can't say", path)
+        return
+    if retryable and step.pivot and step.in_doubt == ASK and code != EXPIRED and status is not S.PENDING:
+        if status is S.IN_DOUBT:
+            d.ignore("still_in_doubt", f"{path}: it is asked about", path)
+        else:
+            doubt(d, step, path, code, reason)
         return
     if state and state.doubtful and message.type == STEP_FAILED:
         # This attempt has failed, but an earlier one never answered: it may have happened.

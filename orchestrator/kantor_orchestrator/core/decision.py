@@ -235,7 +235,12 @@ class Decision:
             id_ == state.command_id or self._is_attempt(id_, path, ACTION, state.round, state.attempt - 1)
         ):
             return True
-        return self._is_attempt(id_, path, QUESTION, state.round, state.questions)
+        return self.is_question_of(path, id_)
+
+    def is_question_of(self, path: str, id_: str) -> bool:
+        """Whether ``id_`` is a question about the step's action in its current round."""
+        state = self.txn.steps.get(path)
+        return state is not None and self._is_attempt(id_, path, QUESTION, state.round, state.questions)
 
     def is_compensation_of(self, path: str, id_: str) -> bool:
         """Whether ``id_`` is an attempt of the step's compensation in its current round."""

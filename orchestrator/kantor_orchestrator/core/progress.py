@@ -27,6 +27,7 @@ from kantor_orchestrator.core.sending import EXPRESSION, command_of, doubt_in_fl
 from kantor_orchestrator.core.transaction import (
     AFTER_PIVOT,
     ENDED,
+    NOT_NEEDED,
     Kind,
     Status,
     StepStatus,
@@ -264,7 +265,7 @@ def _judge(
     else:
         return
     for member, child in members:
-        _give_up(d, member, child, "not_needed", f"{path} is decided")
+        _give_up(d, member, child, NOT_NEEDED, f"{path} is decided")
 
 
 def _is_under_way(d: Decision, member: str, child: Step | None) -> bool:
@@ -329,6 +330,21 @@ def _definition(d: Decision, member: str) -> str:
 
 
 # -- giving up
+
+
+def is_left_out(d: Decision, path: str) -> bool:
+    """Whether a group around a step has failed, or a composite around it is decided without the member that it is in."""
+    while "." in path or path.endswith("]"):
+        group, member = path.rpartition("[" if path.endswith("]") else ".")[0], path
+        status = d.status(group)
+        if status is S.FAILED:
+            return True
+        step = d.step(group)
+        is_decided = status is S.SUCCEEDED and step is not None and step.need is not None
+        if is_decided and d.status(member) not in (*_SETTLED, S.ACTIVE):
+            return True
+        path = group
+    return False
 
 
 def abandon(d: Decision, path: str, definition: str, code: str, reason: str) -> None:

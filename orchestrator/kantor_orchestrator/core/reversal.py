@@ -1,7 +1,8 @@
 """What must be reversed, and in which order.
 
 Reversed is every effect, known or possible, of a transaction that compensates, of a composite or member that has failed,
-and of a single step in doubt or of which a compensation has been sent before. The order is reverse topological by default:
+of a member that a decided composite is not made of, and of a single step in doubt or of which a compensation has been sent
+before. The order is reverse topological by default:
 a step's compensation waits until those of the steps after it are confirmed. One in doubt waits for its turn, too, but
 once it is sent it holds nobody up: its service may be down for hours.
 
@@ -23,18 +24,20 @@ from kantor_orchestrator.core.decision import (
 from kantor_orchestrator.core.entry import COMPENSATION_RETRY, CONFIRMATION
 from kantor_orchestrator.core.saga import PARALLEL, ROOT, SEQUENTIAL, Step
 from kantor_orchestrator.core.sending import EXPRESSION, message
-from kantor_orchestrator.core.transaction import Kind, Status, StepStatus
+from kantor_orchestrator.core.transaction import BACKWARD, NOT_NEEDED, Kind, Status, StepStatus
 
 S = StepStatus
 _WELL = (S.ACTIVE, S.SUCCEEDED, S.SKIPPED)
-_BACKWARD = (Status.COMPENSATING, Status.COMPENSATED)
 
 
 def reverse(d: Decision) -> bool:
     """Send every compensation whose turn has come. Whether anything is still to be reversed or to be known."""
-    txn = d.txn
-    if txn.status is Status.RUNNING and all(
-        state.status in _WELL and not state.compensation_round for state in txn.steps.values()
+    txn, saga = d.txn, d.saga
+    assert saga is not None
+    if (
+        txn.status is Status.RUNNING
+        and not saga.has_choices
+        and all(state.status in _WELL and not state.compensation_round for state in txn.steps.values())
     ):
         return False  # nearly always
     while True:
@@ -81,7 +84,7 @@ class _Reversal:
                 state.status in (S.COMPENSATING, S.INCIDENT) and not state.doubtful
                 for state in self._d.txn.steps.values()
             )
-        self._group(ROOT, ROOT, self._d.txn.status in _BACKWARD, blocked=False)
+        self._group(ROOT, ROOT, self._d.txn.status in BACKWARD, blocked=False)
         return self._open
 
     def _group(self, path: str, definition: str, wanted: bool, *, blocked: bool) -> bool:
@@ -116,17 +119,26 @@ class _Reversal:
 
     def _composite(self, path: str, step: Step, wanted: bool, *, blocked: bool) -> bool:
         d = self._d
-        wanted = wanted or d.status(path) is S.FAILED
+        wanted = wanted or d.status(path) is S.FAILED or self._is_left_out(path, step)
         if step.each is None:
             return self._group(path, step.path, wanted, blocked=blocked)
+        is_decided = step.need is not None and d.status(path) is S.SUCCEEDED
         holds = False
         for n in reversed(range(len(d.txn.captured.get(path, {}).get(ITEMS, ())))):
             member = f"{path}[{n}]"
-            if member in d.txn.steps:
-                mine = wanted or d.status(member) is S.FAILED
-                waits = blocked or (holds and step.in_order)
-                holds = self._group(member, step.path, mine, blocked=waits) or holds
+            status = d.status(member)
+            mine = wanted or status is S.FAILED or (is_decided and status is S.PENDING)
+            waits = blocked or (holds and step.in_order)
+            holds = self._group(member, step.path, mine, blocked=waits) or holds
         return holds
+
+    def _is_left_out(self, path: str, step: Step) -> bool:
+        """Whether it is a member that never began, of a composite that is decided: what is in it, services did by themselves."""
+        around = self._saga.steps.get(step.parent)
+        if around is None or around.need is None or around.each is not None:
+            return False
+        status = self._d.status
+        return status(path) is S.PENDING and status(path.rpartition(".")[0]) is S.SUCCEEDED
 
     def _step(self, path: str, step: Step, wanted: bool, *, blocked: bool) -> bool:
         """Whether it holds up what comes before it: an effect that is known and not yet confirmed to be reversed."""
@@ -136,14 +148,13 @@ class _Reversal:
         if status is S.ACTIVE or (status is S.IN_DOUBT and not d.is_given_up(step, status)):
             self._open = self._open or wanted  # it waits for its answer
             return False
-        if step.compensation is None:
-            return False
         if status in (S.COMPENSATING, S.INCIDENT):
             self._open = True
             return self._hold(not state.doubtful or state.again)
-        if status is S.IN_DOUBT or (
-            status is S.SUCCEEDED and (wanted or state.compensation_round) and not step.pivot
-        ):
+        if step.compensation is None:
+            return False
+        is_mine = wanted or state.compensation_round or state.code == NOT_NEEDED
+        if status is S.IN_DOUBT or (status is S.SUCCEEDED and is_mine and not step.pivot):
             self._open = True
             if self._saga.compensation == SEQUENTIAL:
                 blocked = blocked or self._waits

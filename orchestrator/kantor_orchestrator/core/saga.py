@@ -206,6 +206,11 @@ class Saga:
         return found
 
     @cached_property
+    def has_choices(self) -> bool:
+        """Whether some members of a composite may be enough: what else takes effect in it is reversed."""
+        return any(step.need is not None for step in self.steps.values())
+
+    @cached_property
     def has_bound_members(self) -> bool:
         """Whether there are members of an ``each`` with a pivot: such a one may go on when nobody needs it any more."""
         each = {path for path, step in self.steps.items() if step.each is not None}

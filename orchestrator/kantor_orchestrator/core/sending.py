@@ -124,6 +124,8 @@ def ask(d: Decision, step: Step, path: str) -> None:
     except ExpressionError as error:
         d.incident(EXPRESSION, str(error), path)
         return
+    # Its answer is the action's: whoever hears both takes them for one.
+    command.asks = idempotency_key(d.txn.id, path, ACTION, state.round)
     due = d.now + max(step.timeout, COMPENSATION_RETRY.delay(number, command.id))
     d.emit(
         Kind.ASKED,

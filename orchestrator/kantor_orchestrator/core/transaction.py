@@ -34,6 +34,8 @@ class Status(StrEnum):
 
 
 ENDED = frozenset({Status.COMPLETED, Status.COMPENSATED, Status.CLOSED})
+#: On its way back, or there.
+BACKWARD = frozenset({Status.COMPENSATING, Status.COMPENSATED})
 
 
 class StepStatus(StrEnum):
@@ -114,7 +116,8 @@ TRANSITIONS: dict[Kind, dict[StepStatus, StepStatus]] = {
     },
     Kind.COMPENSATION_RETRY_SCHEDULED: {S.COMPENSATING: S.COMPENSATING},
     Kind.COMPENSATION_CONFIRMED: {S.COMPENSATING: S.COMPENSATED, S.INCIDENT: S.COMPENSATED},
-    Kind.COMPENSATION_FAILED: {S.COMPENSATING: S.INCIDENT},
+    # A pivot that succeeds after it was given up can't be reversed.
+    Kind.COMPENSATION_FAILED: {S.COMPENSATING: S.INCIDENT, S.SUCCEEDED: S.INCIDENT},
 }
 del S
 
@@ -125,6 +128,8 @@ class IllegalTransition(Exception):  # noqa: N818 - the name says what it is
 
 #: The code of an incident: something failed when there was no way back any more.
 AFTER_PIVOT = "after_pivot"
+#: The code of a step in a member of a composite that is decided without it: what it does is reversed.
+NOT_NEEDED = "not_needed"
 #: The code of a failure that the engine itself finds: nobody answered in time.
 TIMED_OUT = "timed_out"
 
@@ -133,7 +138,8 @@ TIMED_OUT = "timed_out"
 class SentCommand:
     """A message that goes out with a transition. ``fields`` is its payload; ``expires_at`` 0: never; ``key``: its record
     key, if that is not the transaction id; ``about``: the transaction that it is sent to, if that is another one (a
-    child); ``held``: it is history only, because the saga observes or alerts."""
+    child); ``held``: it is history only, because the saga observes or alerts. ``reverses``, ``asks``: the idempotency key
+    of the action that a compensation reverses, or that a question is about."""
 
     id: str
     type: str
@@ -143,6 +149,7 @@ class SentCommand:
     causation_id: str
     fields: dict[str, Any]
     reverses: str = ""
+    asks: str = ""
     expires_at: int = 0
     key: str = ""
     about: str = ""
@@ -373,6 +380,7 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
         step.started_at = step.started_at or t.at
         step.ended_at = t.at
         if not step.again:
+            step.code = t.code or step.code
             _resolve(transaction, t.step)
     elif kind is Kind.SKIPPED:
         step.ended_at, step.code, step.reason = t.at, t.code, t.reason
