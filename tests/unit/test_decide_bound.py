@@ -146,3 +146,30 @@ def test_what_failed_after_a_members_pivot_waits_for_a_person() -> None:
     assert (story.status, len(story.txn.incidents)) == ("compensating", 1)
     act(story, "skip", "g[0].f")
     assert (story.status, story.txn.incidents) == ("compensated", [])
+
+
+def past_its_pivot() -> Story:
+    """A member is past its pivot, its next step under way, when another step of the saga is refused."""
+    inner = step("g.p", pivot=True), step("g.t", "g.p", compensation=None)
+    story = begun(step("z"), group("g", "g.p", "g.t", each=lambda _: [0]), *inner)
+    hear(hear(story, "p.Done", "p.Do"), "z.Refused", "z.Do")
+    assert (story.steps["g"], story.steps["g[0]"]) == ("failed", "active")
+    return story
+
+
+def test_a_member_past_its_pivot_goes_on_while_all_around_it_is_reversed() -> None:
+    """The transaction has not ended before the member has: nothing of it is left behind."""
+    story = past_its_pivot()
+    assert story.status == "compensating"
+    hear(story, "t.Done", "t.Do")
+    assert (story.status, story.steps["g[0]"]) == ("compensated", "succeeded")
+    assert timers_of(story.txn) == []
+
+
+def test_a_member_that_fails_after_its_pivot_while_all_around_it_is_reversed() -> None:
+    """It is a person's, who sends it forward."""
+    story = hear(past_its_pivot(), "t.Refused", "t.Do")
+    assert [(i.kind, i.step) for i in story.txn.incidents] == [("after_pivot", "g[0].t")]
+    act(story, "retry", "g[0].t")
+    hear(story, "t.Done", "t.Do")
+    assert (story.status, story.txn.incidents) == ("compensated", [])

@@ -152,7 +152,11 @@ def _retry(d: Decision, why: str) -> None:
         d.ignore("act_impossible", f"{path} took effect, and nothing reverses it: do it by hand, and skip it")
     elif state.status is S.INCIDENT:
         reversal.send_compensation(d, step, path, state.compensation_round + 1, 1)
-    elif state.status is S.FAILED and step.command is not None and txn.status is Status.RUNNING:
+    elif (
+        state.status is S.FAILED
+        and step.command is not None
+        and (txn.status is Status.RUNNING or any(i.step == path for i in txn.incidents))
+    ):
         sending.send(d, step, path, state.round + 1, 1)
     elif state.status is S.IN_DOUBT and step.ask is not None:
         sending.ask(d, step, path)

@@ -59,12 +59,12 @@ def settle(d: Decision) -> None:
             if was_failing and not txn.failing and txn.status is Status.RUNNING:  # the pivot says: forward
                 outcome = _group(d, ROOT, ROOT)
     if txn.status is Status.RUNNING:
-        if d.saga is not None and d.saga.has_bound_members:
-            _go_onward(d)
+        _go_onward(d)
         if not reversal.reverse(d) and outcome is _SUCCESS and not _is_under_way_at_all(d):
             _end(d, Status.COMPLETED)
     elif txn.status is Status.COMPENSATING:
-        if not reversal.reverse(d):
+        _go_onward(d)  # what is past its pivot, while all around it is reversed
+        if not reversal.reverse(d) and not _is_under_way_at_all(d):
             _end(d, Status.COMPENSATED)
     elif txn.status in ENDED and reversal.is_open(d):
         status = Status.RUNNING if txn.status is Status.COMPLETED else Status.COMPENSATING
@@ -74,6 +74,8 @@ def settle(d: Decision) -> None:
 
 def _go_onward(d: Decision) -> None:
     """Members of decided composites that could not be given up, for their pivots: they go on by themselves."""
+    if d.saga is None or not d.saga.has_bound_members:
+        return
     steps = d.txn.steps
     for path in [path for path, state in steps.items() if path.endswith("]") and state.status is S.ACTIVE]:
         if d.status(path.rpartition("[")[0]) is not S.ACTIVE:
