@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from typing import Any, Self
 from uuid import uuid4
 
@@ -28,9 +29,8 @@ from kantor.clients import (
 from kantor.errors import KafkaUnavailableError
 from kantor.kafka import KafkaSettings
 from kantor.testing import Calm, MemoryBroker, MemoryClients
+from waiting import PATIENCE
 
-#: Seconds of waiting for what a loaded machine does slowly.
-PATIENCE = 60.0
 #: Empty fetches, which bring the end, come soon.
 _PROMPT = {"fetch.wait.max.ms": 10}
 
@@ -144,11 +144,15 @@ class Cluster:
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Until ``condition``, which polls, is true."""
         deadline = time.monotonic() + PATIENCE
-        for turn in range(100_000):
+        for turn in count():
             if condition():
                 return
             assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
             assert self.memory is None or turn < 2_000, f"never: {what}"
+
+    def now(self) -> float:
+        """Seconds, of a clock that only goes forward."""
+        return self.memory.clock.monotonic() if self.memory is not None else time.monotonic()
 
     def pass_time(self, seconds: float) -> None:
         if self.memory is not None:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import psutil
 
-#: Seconds until a demo is over even on a machine that is busy with something else.
-PATIENCE = 300.0
+from waiting import PATIENCE
 
 
 class Demo:
@@ -73,7 +72,7 @@ class Demo:
 
     def await_no_processes(self) -> None:
         """For when the demo could not see to it itself. Fails if one lives on."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while left := self.processes():
             assert time.monotonic() < deadline, f"still there: {left}"
             threading.Event().wait(0.1)
@@ -83,7 +82,7 @@ class Demo:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(60)
+                self._process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

@@ -21,7 +21,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from integration.chaos_services import (
     DEFINITION,
@@ -56,12 +56,9 @@ from kantor_orchestrator.history import NOWHERE, Place, is_replay
 from kantor_orchestrator.snapshots import transaction_from, transition_from
 from kantor_orchestrator.view.queries import Trace, View
 from kantor_schemas import Catalog
-
-Answer = TypeVar("Answer")
+from waiting import PATIENCE, patiently, until
 
 TESTS = Path(__file__).parents[1]
-#: Seconds: long enough for a noisy machine; nothing waits longer than it must.
-PATIENCE = 300.0
 SHARDS = 4
 FLOOD = "evt.chaos.flood.v1"
 #: What becomes of ten orders.
@@ -115,7 +112,9 @@ class Program:
         """A sample's value; 0 if it is not (yet) there."""
         started = self._said("started")
         assert started is not None, f"{self.name} has not started"
-        with urllib.request.urlopen(f"http://127.0.0.1:{started['port']}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{started['port']}/metrics", timeout=PATIENCE
+        ) as answer:
             lines = answer.read().decode().splitlines()
         return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)
 
@@ -651,33 +650,3 @@ def _environment(added: Mapping[str, str]) -> dict[str, str]:
     """Ours, without what a developer may have set for Kantor."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("KANTOR_")}
     return ours | {"PYTHONPATH": str(TESTS)} | dict(added)
-
-
-def patiently(ask: Callable[[], Answer]) -> Answer:
-    """The answer; what Kafka can't answer just now (a topic was just made) is asked again."""
-    answers: list[Answer] = []
-
-    def answered() -> bool:
-        answers.append(ask())
-        return True
-
-    until(answered, "Kafka answers")
-    return answers[0]
-
-
-def until(
-    condition: Callable[[], bool], what: str, explain: Callable[[], str] = str, *, pause: float = 0.1
-) -> None:
-    """Wait for a condition. What Kafka can't answer just now is asked again."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if condition():
-                return
-        except KafkaUnavailableError as error:
-            trouble = str(error)
-        else:
-            trouble = ""
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {PATIENCE:.0f} s: {what} {trouble}\n{explain()}")
-        time.sleep(pause)

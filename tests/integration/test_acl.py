@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from kantor_orchestrator.dev import config
 from kantor_orchestrator.dev.broker import DevBroker
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.metrics import IntakeMetrics
+from waiting import PATIENCE, until
 
 SECRET, OPEN = "evt.secret.v1", "evt.open.v1"
 AUTHORIZER = """
@@ -77,7 +77,7 @@ def test_a_topic_that_may_be_seen_but_not_read(guarded: KafkaSettings) -> None:
     acls = AdminClient({"bootstrap.servers": guarded.bootstrap_servers})
     deny = rule(AclPermissionType.DENY, AclOperation.READ)
     for future in acls.create_acls([rule(AclPermissionType.ALLOW, AclOperation.ALL), deny]).values():
-        future.result(10)
+        future.result(PATIENCE)
 
     intake = Intake(guarded, 1, IntakeMetrics(CollectorRegistry()))
     stop = threading.Event()
@@ -91,19 +91,22 @@ def test_a_topic_that_may_be_seen_but_not_read(guarded: KafkaSettings) -> None:
             place = (ResourceType.TOPIC, SECRET, ResourcePatternType.LITERAL)
             denied = AclBindingFilter(*place, "User:*", "*", AclOperation.READ, AclPermissionType.DENY)
             for removed in acls.delete_acls([denied]).values():
-                removed.result(10)
+                removed.result(PATIENCE)
             mark = wait_for(guarded, lambda mark: len(mark.partitions) == 2)
             assert mark.refused == {}
         finally:
             stop.set()
-        running.result(30)
+        running.result(PATIENCE)
 
 
 def wait_for(settings: KafkaSettings, is_met: Callable[[journal.Watermark], bool]) -> journal.Watermark:
     """The first watermark that is as wanted."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        mark = latest_watermark(settings)
-        if mark is not None and is_met(mark):
-            return mark
-    raise AssertionError("no such watermark within 60 s")
+    marks: list[journal.Watermark | None] = []
+
+    def is_there() -> bool:
+        marks[:] = [latest_watermark(settings)]
+        return marks[0] is not None and is_met(marks[0])
+
+    until(is_there, "such a watermark", lambda: str(marks))
+    assert marks[0] is not None
+    return marks[0]

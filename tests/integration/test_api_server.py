@@ -16,6 +16,7 @@ from kantor_orchestrator.api.metrics import ApiMetrics
 from kantor_orchestrator.api.server import run_api
 from kantor_orchestrator.config import ADDRESS_FILE, Settings
 from view_traffic import Traffic, project
+from waiting import PATIENCE
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_it_serves_until_it_is_told_to_stop(settings: Settings, monkeypatch: pyt
     )
     thread.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(PATIENCE)
         url = (settings.home / ADDRESS_FILE).read_text().strip()
         with urllib.request.urlopen(f"{url}/api/v1/transactions/tx-1") as answer:
             assert answer.status == 200
@@ -44,7 +45,7 @@ def test_it_serves_until_it_is_told_to_stop(settings: Settings, monkeypatch: pyt
         assert listener.readline() == b"retry: 2000\n"
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(PATIENCE)
     assert not thread.is_alive()
     assert not (settings.home / ADDRESS_FILE).exists()
     listener.close()

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from integration.chaos_services import DEFINITION, MESSAGES, MoneyTaken, OrderPlaced, StockTaken
-from integration.platform_kit import Platform, until
+from integration.platform_kit import Platform
 from kantor.kafka import Record, TopicSpec
 from kantor_orchestrator import topics
 from kantor_schemas import schema_id
+from waiting import until
 
 SHOP = OrderPlaced.TOPIC
 #: An id that no schema has.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.platform_kit import FLOOD, Platform
+from integration.platform_kit import FLOOD, SHARDS, Platform
+from kantor.envelope import shard_of
 
 
 @pytest.fixture
@@ -25,7 +26,10 @@ def test_an_engine_that_is_fenced_in_a_backlog_goes_on(platform: Platform) -> No
     engine = platform.role("engine").start().await_ready()
     for _ in range(5):
         platform.fence()
-    platform.await_completed(platform.place(12, "good"))
+    orders = platform.place(12, "good")
+    while not any(shard_of(id_, SHARDS) == 0 for id_ in orders):
+        platform.place(1, "good", orders)
+    platform.await_completed(orders)
     assert engine.metric("kantor_shards_retaken_total") > 0
 
 

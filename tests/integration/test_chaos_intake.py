@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from integration.platform_kit import Platform
+from integration.platform_kit import Orders, Platform
 
 #: Seconds that intake is away: several times the steps' timeouts (5 s). A long run sets a minute or more.
 PAUSE = float(os.environ.get("KANTOR_CHAOS_PAUSE", "20"))
+REPLAYS = 'kantor_engine_entries_total{outcome="replay"}'
 
 
 @pytest.fixture
@@ -26,16 +27,23 @@ def test_what_a_killed_intake_repeats_changes_nothing(platform: Platform) -> Non
     """After three kill -9 of intake the journal has messages twice; the engine counts the second ones and skips them."""
     intake = platform.role("intake").start().await_ready()
     engine = platform.role("engine").start().await_ready()
+    platform.settle(Orders())  # what the test before this one left behind
+    before = engine.metric(REPLAYS)
     with platform.load(per_second=60) as orders:
         for _ in range(3):
             platform.await_more(orders, 60)
             intake.kill()
             intake.start()
         platform.await_more(orders, 60)
+        while platform.replays(orders) == 0:  # each time it was killed between a commit and the next message
+            platform.await_more(orders, 1)
+            intake.kill()
+            intake.start()
     platform.settle(orders)
-    replays = platform.replays(orders)
-    assert replays > 0
-    assert engine.metric('kantor_engine_entries_total{outcome="replay"}') == replays
+    counted, replays = engine.metric(REPLAYS) - before, platform.replays(orders)
+    # A shard that lost a batch, as it may on a machine under load, meets that batch's entries once more.
+    again = engine.metric("kantor_shards_retaken_total") > 0
+    assert counted == replays or (again and counted > replays)
     assert platform.broken_promises(orders) == []
     assert platform.repeated_moves(orders) == []
     assert platform.wrong_snapshots(orders) == []

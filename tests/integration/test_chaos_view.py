@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from integration.platform_kit import Orders, Platform, Program, until
+from integration.platform_kit import Orders, Platform, Program
 from kantor.errors import KantorError
 from kantor_orchestrator.view.database import PARTS, for_reading
 from kantor_orchestrator.view.facts import frames
 from kantor_orchestrator.view.queries import View
 from view_places import Postgres
+from waiting import until
 
 #: Orders a second, until the last kill; so there is always something in hand.
 RATE, KILLS = 20, 6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTo
 from kantor_orchestrator.snapshots import transaction_record
 from kantor_schemas import Schema, full_name, system
 from unit.definitions_kit import SCHEMAS, order, record
+from waiting import until
 
 V1 = order()
 V2 = order(line_2="version: 2", line_4="deadline: 20m")
@@ -68,10 +68,7 @@ def watch(settings: KafkaSettings) -> Definitions:
 
 def refresh(definitions: Definitions) -> None:
     """Refresh until something has changed: records take a moment to arrive."""
-    deadline = time.monotonic() + 20
-    while not definitions.refresh():
-        assert time.monotonic() < deadline, "nothing arrived"
-        time.sleep(0.01)
+    until(definitions.refresh, "something arrives", pause=0.01)
 
 
 def test_deploying(project: KafkaSettings) -> None:

@@ -13,7 +13,9 @@ from confluent_kafka.admin import AdminClient
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import NotFoundError
 from kantor.kafka import Admin, KafkaSettings, Producer, TopicSpec
-from kantor_orchestrator.payloads import PATIENCE, GoneError, Payloads
+from kantor_orchestrator import payloads as module
+from kantor_orchestrator.payloads import GoneError, Payloads
+from waiting import PATIENCE
 
 SCHEMA = {
     "type": "record",
@@ -45,8 +47,11 @@ SCHEMAS = MemorySchemas()
 
 @pytest.fixture(scope="module")
 def payloads(kafka: str) -> Iterator[Payloads]:
+    """With more patience than a person has: a machine under load is no broker that does not answer."""
     found = Payloads(KafkaSettings(kafka), SCHEMAS)
-    yield found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PATIENCE", PATIENCE)
+        yield found
     found.close()
 
 
@@ -101,7 +106,7 @@ def test_what_the_topic_has_dropped_is_gone(payloads: Payloads, topic: str, kafk
     """The log begins later now; the first that is left can be read."""
     admin = AdminClient({"bootstrap.servers": kafka})  # it must outlive its futures
     for future in admin.delete_records([TopicPartition(topic, 0, 3)]).values():
-        future.result(10)
+        future.result(PATIENCE)
     with pytest.raises(GoneError, match="no longer kept"):
         payloads.read(f"{topic}/0/0")
     assert payloads.read(f"{topic}/0/3").value == b"\x07\x08"

@@ -16,8 +16,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import kantor_examples.checkout
-from kantor.errors import KafkaUnavailableError, NotFoundError, RegistryUnavailableError
-from kantor.kafka import Admin, KafkaSettings, Producer, TopicSpec
+from kantor.errors import NotFoundError
+from kantor.kafka import Admin, KafkaSettings, Partition, Producer, TopicSpec
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.condition import diagnose, inspect
@@ -25,14 +25,12 @@ from kantor_orchestrator.config import VIEW_GROUP, Settings
 from kantor_orchestrator.definitions import files
 from kantor_orchestrator.definitions.deploy import deploy
 from kantor_orchestrator.dev.broker import DevBroker
+from kantor_orchestrator.view import role
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.reader import NoViewError
-from kantor_orchestrator.view.role import run_view
 from kantor_schemas import example, system
 from view_traffic import SHARDS, Traffic, Written
-
-#: Seconds for anything to become visible, on a machine that does other things, too.
-SOON = 60.0
+from waiting import PATIENCE, patiently
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +62,14 @@ def set_up(servers: str) -> KafkaSettings:
     kafka = KafkaSettings(servers)
     topics.ensure(Admin(kafka), SHARDS)
     saga = Path(kantor_examples.checkout.__path__[0]) / "checkout.yaml"
-    while True:
-        try:
-            store = schema_store(kafka)
-            store.id_of(system("Transition"), topics.HISTORY)
-            deploy(files.read([saga]).models(), example("checkout"), kafka, store)
-            return kafka
-        except (
-            KafkaUnavailableError,
-            RegistryUnavailableError,
-        ):  # the new topics' leaders are not elected yet
-            time.sleep(0.2)
+
+    def deployed() -> KafkaSettings:
+        store = schema_store(kafka)
+        store.id_of(system("Transition"), topics.HISTORY)
+        deploy(files.read([saga]).models(), example("checkout"), kafka, store)
+        return kafka
+
+    return patiently(deployed)
 
 
 def produce(settings: Settings, records: list[Written]) -> None:
@@ -99,14 +94,15 @@ def produce(settings: Settings, records: list[Written]) -> None:
 def viewing(settings: Settings) -> Iterator[None]:
     """The view, in a thread."""
     stop, ready = threading.Event(), threading.Event()
-    thread = threading.Thread(target=run_view, args=(settings, stop, ready.set, CollectorRegistry()))
+    thread = threading.Thread(target=role.run_view, args=(settings, stop, ready.set, CollectorRegistry()))
     thread.start()
     try:
-        assert ready.wait(SOON)
+        assert ready.wait(PATIENCE)
         yield
     finally:
         stop.set()
-        thread.join(SOON)
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 def start(settings: Settings, log: Path) -> subprocess.Popen[bytes]:
@@ -134,7 +130,7 @@ def eventually(settings: Settings, holds: Callable[[View], bool]) -> bool:
 
 
 def soon(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SOON
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if holds():
             return True
@@ -178,8 +174,10 @@ def has_read_all(admin: Admin) -> bool:
     return bool(positions) and positions == admin.ends(list(positions))
 
 
-def test_a_new_topic_of_commands_is_found_within_seconds(settings: Settings) -> None:
-    """The first command to a service has its place soon after."""
+def test_a_new_topic_of_commands_is_found_within_seconds(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first command to a service has its place soon after: the next look for new topics finds its topic."""
     traffic = traffic_on(settings)
     traffic.completed("b-1")
     for record in traffic.records:
@@ -190,9 +188,24 @@ def test_a_new_topic_of_commands_is_found_within_seconds(settings: Settings) -> 
         produce(settings, [r for r in traffic.records if r not in commands])
         assert eventually(settings, lambda view: view.trace("b-1").status == "completed")
         produce(settings, commands)
-        written = time.monotonic()
+        looks = looks_for(("cmd.new.v1", 0), monkeypatch)
         assert eventually(settings, is_now("b-1", "completed"))
-        assert time.monotonic() - written < 10
+        assert soon(lambda: True in looks)
+    assert looks.index(True) <= 1, "the first, or the second if the first had begun before"
+    assert 2 * role.LOOK < 10
+
+
+def looks_for(partition: Partition, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each look for new topics from now on, whether this partition was read after it."""
+    found: list[bool] = []
+    look = role._Projection._look
+
+    def looked(projection: role._Projection) -> None:
+        look(projection)
+        found.append(partition in projection._positions)
+
+    monkeypatch.setattr(role._Projection, "_look", looked)
+    return found
 
 
 def test_kill_9_in_the_middle_loses_and_doubles_nothing(settings: Settings, tmp_path: Path) -> None:
@@ -257,7 +270,9 @@ def test_a_deleted_database_is_built_again(settings: Settings) -> None:
         assert view.trace("d-1") == before
 
 
-def test_a_broker_restart_is_waited_for(own_kafka: DevBroker, tmp_path: Path) -> None:
+def test_a_broker_restart_is_waited_for(
+    own_kafka: DevBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """While Kafka is away nothing is shown; afterwards nothing is missing."""
     settings = at_home(set_up(own_kafka.start()), tmp_path)
     traffic = Traffic()
@@ -267,7 +282,7 @@ def test_a_broker_restart_is_waited_for(own_kafka: DevBroker, tmp_path: Path) ->
     with viewing(settings):
         assert eventually(settings, is_now("tx-1", "completed"))
         own_kafka.stop()
-        time.sleep(3)
+        assert soon(lambda: "Connection refused" in caplog.text), "it has noticed"
         own_kafka.start()
         traffic.completed("tx-2")
         produce(settings, traffic.records[before:])
@@ -293,12 +308,18 @@ def test_a_cluster_that_was_made_anew_is_another_one(own_kafka: DevBroker, tmp_p
 
 def test_status_tells_what_runs_and_how_far(settings: Settings) -> None:
     """The view runs, nobody else does; nothing is left to read."""
+    traffic = traffic_on(settings)
+    traffic.order("e-1")
+    produce(settings, traffic.records)
     with viewing(settings):
         assert eventually(settings, lambda view: sum(view.positions().values()) > 0)
+        assert eventually(
+            settings, lambda view: "view" in view.seen()
+        )  # its first sign of life comes after that
         with View(settings.view_url) as view:
             found = inspect(settings, view, "", int(time.time() * 1000))
     assert found.broker_error == ""
-    assert [(role.name, role.is_running) for role in found.roles] == [
+    assert [(one.name, one.is_running) for one in found.roles] == [
         ("intake", False),
         ("engine", False),
         ("view", True),

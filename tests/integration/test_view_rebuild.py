@@ -39,6 +39,7 @@ from kantor_orchestrator.view.rebuild import Progress, rebuild
 from kantor_orchestrator.view.search import Criteria
 from view_places import Postgres
 from view_traffic import SHARDS, Traffic, Written
+from waiting import PATIENCE
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def forget(settings: Settings, share: float) -> dict[Partition, int]:
     client = AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
     asked = [TopicPartition(t, p, int(end * share)) for (t, p), end in ends.items()]
     for future in client.delete_records(asked).values():
-        future.result(30)
+        future.result(PATIENCE)
     return admin.starts(ours)
 
 
@@ -211,14 +212,16 @@ def test_the_view_goes_on_while_it_is_rebuilt(settings: Settings) -> None:
         assert eventually(settings, lambda view: sum(view.counts().values()) == 33)
         reader = threading.Thread(target=read)
         reader.start()
-        for turn in range(3):
-            rebuild(settings, lambda _: None)
-            before = len(traffic.records)
-            ids = story(30 + 30 * turn, 30, traffic)
-            produce(settings, traffic.records[before:])
-            assert eventually(settings, is_now(ids[0], "completed"))
-        stop.set()
-        reader.join(30)
+        try:
+            for turn in range(3):
+                rebuild(settings, lambda _: None)
+                before = len(traffic.records)
+                ids = story(30 + 30 * turn, 30, traffic)
+                produce(settings, traffic.records[before:])
+                assert eventually(settings, is_now(ids[0], "completed"))
+        finally:
+            stop.set()
+            reader.join(PATIENCE)
         for id_, state in traffic._transactions.items():
             if state.saga:
                 assert eventually(settings, is_now(id_, state.status.value))

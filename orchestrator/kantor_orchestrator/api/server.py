@@ -107,5 +107,8 @@ def _url(api: ApiSettings, listening: socket.socket) -> str:
 
 
 def _write(path: Path, url: str) -> None:
+    """Whoever waits for the file finds all of the address in it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(url + "\n", encoding="utf-8")
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(url + "\n", encoding="utf-8")
+    fresh.replace(path)

@@ -35,6 +35,7 @@ from .progress import PlainProgress, Progress
 from .record import Record, State, Status
 
 READY_S = 120.0  # measured: 1.5 s, 4 s without the class cache, 33 s with eight processes for each core
+ASK_S = 0.5  # for the first attempts to connect and be answered: on a machine under load they take longer than this
 STOP_S = 60.0  # measured: 0.3 s, and 7 s when Java writes its class cache
 FREE_BYTES = 200_000_000  # below this Kafka would soon die of a full disk
 LOG_LINES = 12  # of Kafka's log, shown when it dies at start
@@ -211,11 +212,15 @@ class DevBroker:
         return record.bootstrap_servers
 
     def _await_ready(self, record: Record, log_start: int) -> None:
-        deadline = time.monotonic() + READY_S
-        while not _answers(record, 0.5):
+        began = time.monotonic()
+        patience = ASK_S
+        while not _answers(record, patience):
             if not record.is_alive:
                 raise self._death(record, log_start)
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - began
+            # Short at first, so that a death is soon seen; but where all is slow, an answer is, too.
+            patience = max(ASK_S, waited / 4)
+            if waited > READY_S:
                 raise DevError(
                     f"Kafka (pid {record.pid}) doesn't answer at {record.bootstrap_servers} after {READY_S:.0f} s. "
                     f"Look into {self.log}; `kantor dev stop`, then start again."
