@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from kantor_orchestrator.dev.broker import DevBroker
 from view_places import Postgres, postgres
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "kantor", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("kantor")
 
 
 @pytest.fixture(scope="session")

@@ -229,7 +229,7 @@ def test_schemathesis_finds_nothing(stack: Stack, tmp_path: Path, about: str) ->
         [
             sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "--config-file", str(config),
             "run", f"{stack.url}/api/v1/openapi.json", "--exclude-path-regex", "/events$", *only, "--max-examples", "20",
-            "--seed", "7", "--request-timeout", "30", "--phases", "examples,coverage,fuzzing",
+            "--seed", "7", "--request-timeout", str(PATIENCE), "--suppress-health-check", "too_slow", "--phases", "examples,coverage,fuzzing",
         ],
         capture_output=True, text=True, check=False, timeout=900, cwd=tmp_path,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from kantor.errors import ConfigError
 from kantor.kafka import KafkaSettings
+from kantor_orchestrator.api import server
 from kantor_orchestrator.api.metrics import ApiMetrics
 from kantor_orchestrator.api.server import run_api
 from kantor_orchestrator.config import ADDRESS_FILE, Settings
@@ -49,6 +50,17 @@ def test_it_serves_until_it_is_told_to_stop(settings: Settings, monkeypatch: pyt
     assert not thread.is_alive()
     assert not (settings.home / ADDRESS_FILE).exists()
     listener.close()
+
+
+def test_who_waits_for_the_address_never_finds_a_part_of_it(tmp_path: Path) -> None:
+    """Its file is replaced: whoever reads the old one reads all of it."""
+    path = tmp_path / ADDRESS_FILE
+    path.write_text("http://127.0.0.1:1\n")
+    with path.open() as reader:
+        server._write(path, "http://127.0.0.1:2")
+        assert reader.read() == "http://127.0.0.1:1\n"
+    assert [found.name for found in tmp_path.iterdir()] == [ADDRESS_FILE]
+    assert path.read_text() == "http://127.0.0.1:2\n"
 
 
 def test_a_port_that_was_chosen_and_is_taken_is_told(

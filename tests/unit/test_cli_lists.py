@@ -15,6 +15,7 @@ from kantor_orchestrator.cli import watching
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.view.queries import Criteria, View
 from view_traffic import T0, Traffic, project
+from waiting import PATIENCE
 
 
 @pytest.fixture
@@ -167,11 +168,11 @@ def test_watching_shows_every_change(traffic: Traffic, home: Path) -> None:
     thread = threading.Thread(target=watching.watch, args=(show, stop))
     thread.start()
     try:
-        assert drawn.acquire(timeout=30)
+        assert drawn.acquire(timeout=PATIENCE)
         traffic.event("tx-open", "shipping.ShipmentBooked", cause=traffic.command_id("tx-open", "shipping"))
         project(traffic, home / "view.db")
         while shown[-1] != "completed":
-            assert drawn.acquire(timeout=30)
+            assert drawn.acquire(timeout=PATIENCE)
     finally:
         stop.set()
         thread.join()

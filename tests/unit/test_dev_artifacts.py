@@ -18,6 +18,7 @@ from kantor_orchestrator.dev.errors import DevError
 from kantor_orchestrator.dev.files import tail, writing
 from kantor_orchestrator.dev.jvm import KafkaJava
 from kantor_orchestrator.dev.progress import PlainProgress
+from waiting import PATIENCE
 
 CONTENT = b"the bytes that were locked"
 
@@ -151,13 +152,13 @@ def test_two_at_once_fetch_once(tmp_path: Path) -> None:
     class Slow(FakeResolver):
         def fetch(self, artifact: Artifact, folder: Path, advance: Callable[[int], None]) -> Path:
             begun.set()
-            may_end.wait(10)
+            may_end.wait(PATIENCE)
             return super().fetch(artifact, folder, advance)
 
     first, second = Slow({"one": CONTENT, "two": b"2"}), good()
     thread = threading.Thread(target=ensure, args=(tmp_path, first))
     thread.start()
-    begun.wait(10)
+    begun.wait(PATIENCE)
     waited: list[str] = []
 
     def say(message: str) -> None:

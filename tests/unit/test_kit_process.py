@@ -17,6 +17,7 @@ from kantor import ConfigError, logs, topics
 from kantor.health import HealthServer
 from kantor.instance import Instance
 from kantor.metrics import Metrics
+from waiting import PATIENCE
 
 
 def log_record(**extra: object) -> logging.LogRecord:
@@ -95,7 +96,7 @@ def test_wrong_log_settings(monkeypatch: pytest.MonkeyPatch, name: str, value: s
 
 def get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

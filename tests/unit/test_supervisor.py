@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kantor_orchestrator.supervisor import supervise
+from waiting import PATIENCE
 
 ENDLESS = "import sys, time, os\nopen(sys.argv[1], 'a').write(f'{os.getpid()}\\n')\ntime.sleep(600)"
 
@@ -49,7 +50,7 @@ class Running:
 
     def end(self) -> int | None:
         self.stop.set()
-        self._thread.join(60)
+        self._thread.join(PATIENCE)
         return self.code
 
 
@@ -74,5 +75,5 @@ def test_stopping_ends_every_role(tmp_path: Path) -> None:
 def test_wrong_settings_end_the_platform(tmp_path: Path) -> None:
     """A role that exits with 2 would fail for ever: the supervisor says so by its own exit code."""
     running = Running(tmp_path, "raise SystemExit(2)", ["engine"])
-    running._thread.join(60)
+    running._thread.join(PATIENCE)
     assert running.code == 2
