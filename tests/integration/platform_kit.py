@@ -238,11 +238,11 @@ class Platform:
         self._name = f"{folder.name[:40]}-{time.time_ns() // 1_000_000 % 100_000_000}"
 
     def __enter__(self) -> Self:
-        topics.ensure(self.admin, 0, SHARDS)
+        patiently(lambda: topics.ensure(self.admin, 0, SHARDS))
         reading = Reading()
         yaml_source.parse(DEFINITION, "chaos.yaml", reading)
         catalog = Catalog(message.SCHEMA for message in MESSAGES)
-        deploy.deploy(reading.models(), catalog, self.settings, self.schemas)
+        patiently(lambda: deploy.deploy(reading.models(), catalog, self.settings, self.schemas))
         names = sorted({message.TOPIC for message in MESSAGES})
         self._commands = [name for name in names if name.startswith("cmd.")]
         self._events = [name for name in names if name.startswith("evt.")]
@@ -312,14 +312,7 @@ class Platform:
         finally:
             stop.set()
             thread.join()
-        until(self._flushed, "all orders are delivered", self.tails)
-
-    def _flushed(self) -> bool:
-        try:
-            self.publisher.flush()
-        except KafkaUnavailableError:
-            return False
-        return True
+        until(Delivered(self, orders), "all orders are delivered", self.tails)
 
     def send(
         self,
@@ -359,7 +352,7 @@ class Platform:
         }
         producer = Producer(self.settings, "chaos-sender", linger_ms=0, extra=extra)
         producer.produce(topic, value, key, list(headers.items()), on_delivery=delivered)
-        producer.flush()
+        patiently(producer.flush)
         return places[0]
 
     def flood(self, count: int) -> None:
@@ -372,7 +365,7 @@ class Platform:
         for id_ in islice(for_shard_0, count):
             found = headers | {"ce_id": id_.encode(), "ce_correlationid": id_.encode()}
             producer.produce(FLOOD, b"wet", None, list(found.items()))
-        producer.flush()
+        patiently(producer.flush)
 
     def await_journaled(self, topic: str) -> None:
         """Until intake has read all that is in this topic now."""
@@ -636,6 +629,30 @@ class Platform:
         finally:
             consumer.close()
         return records
+
+
+class Delivered:
+    """Whether the broker has all of the orders. A publisher that delivers nothing for long drops what it has: then those are
+    placed again that nobody has seen."""
+
+    def __init__(self, platform: Platform, orders: Orders) -> None:
+        self._platform = platform
+        self._orders = orders
+        self._some_were_dropped = False
+
+    def __call__(self) -> bool:
+        platform = self._platform
+        if self._some_were_dropped:
+            platform.follower.catch_up()
+            for id_, plan in self._orders.items():
+                if platform.follower.status(id_) is None:
+                    platform.publisher(OrderPlaced(order_id=id_, plan=plan), transaction_id=id_)
+            self._some_were_dropped = False
+        try:
+            platform.publisher.flush()
+        except KafkaUnavailableError:
+            self._some_were_dropped = True
+        return not self._some_were_dropped
 
 
 def origin_of(letter: Record) -> str:

@@ -23,7 +23,7 @@ from kantor_orchestrator.acts import Acts
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions import deploy, files
 from kantor_schemas import system, topic_of
-from waiting import PATIENCE
+from waiting import PATIENCE, patiently
 
 TEN = Path(__file__).parents[2] / "services" / "kantor_examples" / "ten"
 
@@ -35,7 +35,8 @@ class Wire:
         self.platform, self.engine = platform, engine
         sagas = [TEN / "insurance_claim.yaml", TEN / "payout.yaml"]
         self.schemas = {t: s for one in sagas for t, s in kantor_schemas.example(f"ten/{one.stem}").items()}
-        deploy.deploy(files.read(sagas).models(), self.schemas, platform.settings, platform.schemas)
+        models = files.read(sagas).models()
+        patiently(lambda: deploy.deploy(models, self.schemas, platform.settings, platform.schemas))
         self.producer = Producer(platform.settings, "wire", linger_ms=0)
         self.reader = Consumer(platform.settings, "wire")
         counts = platform.admin.topics()
@@ -62,7 +63,7 @@ class Wire:
         )
         encoded = self.platform.codec.encoder(schema, topic)(value)
         self.producer.produce(topic, encoded, transaction.encode(), attributes.headers())
-        self.producer.flush()
+        patiently(self.producer.flush)
 
     def command(self, type_: str, transaction: str = "") -> tuple[str, str, dict[str, Any]]:
         """The latest command of this type (to this transaction): its id, its transaction, its fields."""
