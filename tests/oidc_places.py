@@ -5,16 +5,17 @@ from __future__ import annotations
 import html
 import json
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
+
+from kantor_orchestrator.dev import ports
+from waiting import PATIENCE, until
 
 CLIENT = "kantor-pages"
 
@@ -25,8 +26,7 @@ class OpenIdProvider:
     def __init__(self, folder: Path, people: Mapping[str, Mapping[str, Any]]) -> None:
         self._log = folder / "provider.log"
         self._people = people
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = ports.free_port()  # one that no client is given meanwhile: it is used again after a stop
         self.issuer = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -39,16 +39,15 @@ class OpenIdProvider:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                if httpx.get(f"{self.issuer}/jwks").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            assert self._process.poll() is None, self._log.read_text()
-            assert time.monotonic() < deadline, self._log.read_text()
-            time.sleep(0.05)
+        until(self._answers, "the provider answers", self._log.read_text, pause=0.05)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            return httpx.get(f"{self.issuer}/jwks", timeout=PATIENCE).status_code == 200
+        except httpx.TransportError:
+            return False
 
     @property
     def is_running(self) -> bool:
@@ -57,12 +56,12 @@ class OpenIdProvider:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def approve(self, url: str, subject: str) -> str:
         """What somebody does there; where they are sent back to."""
-        answer = httpx.post(url, data={"sub": subject})
+        answer = httpx.post(url, data={"sub": subject}, timeout=PATIENCE)
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]
 
@@ -75,7 +74,7 @@ class OpenIdProvider:
         )
         code = dict(parse_qsl(urlsplit(location).query))["code"]
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": back}
-        answer = httpx.post(f"{self.issuer}/oauth2/token", data=form, auth=(client, "any"))
+        answer = httpx.post(f"{self.issuer}/oauth2/token", data=form, auth=(client, "any"), timeout=PATIENCE)
         found: str = answer.json()["id_token"]
         return found
 

@@ -31,6 +31,7 @@ from kantor_orchestrator.api.oidc import Provider
 from kantor_orchestrator.api.server import run_api
 from kantor_orchestrator.config import ADDRESS_FILE
 from oidc_places import CLIENT, OpenIdProvider, changed, next_of, path_of
+from waiting import PATIENCE, until
 
 API, SITE = "/api/v1", "https://kantor.example"
 PEOPLE = {
@@ -234,7 +235,9 @@ def test_programs_send_a_token_of_the_provider(
 def test_bad_tokens_are_refused(browser: TestClient, provider: OpenIdProvider) -> None:
     """For somebody else, signed by somebody else, not signed: 401 with the reason."""
     good = provider.id_token("u-ann")
-    (key_id,) = [key.get("kid") for key in httpx.get(f"{provider.issuer}/jwks").json()["keys"]]
+    (key_id,) = [
+        key.get("kid") for key in httpx.get(f"{provider.issuer}/jwks", timeout=PATIENCE).json()["keys"]
+    ]
     forged = jwt.encode(
         {"alg": "RS256"} | ({"kid": key_id} if key_id else {}),
         dict(claims_in(good)),
@@ -290,11 +293,7 @@ def test_while_the_provider_is_down_tokens_are_good_and_logins_are_told(
         found = browser.get(f"{API}/me", headers=bearer(token))
         assert (found.status_code, "can't be asked" in found.json()["detail"]) == (503, True)
         provider.start()
-        waiting = threading.Event()
-        for _ in range(100):
-            if browser.get("/login/oidc").status_code == 303:
-                break
-            waiting.wait(0.1)
+        until(lambda: browser.get("/login/oidc").status_code == 303, "one can log in")
         assert logged_in(browser, provider, "u-ann").status_code == 200
 
 
@@ -321,12 +320,12 @@ def test_it_starts_without_the_provider_and_says_so(
         )
         thread.start()
         try:
-            assert ready.wait(30)
+            assert ready.wait(PATIENCE)
             url = (backend.settings.home / ADDRESS_FILE).read_text().strip()
-            assert httpx.get(f"{url}/login/oidc").status_code == 503
+            assert httpx.get(f"{url}/login/oidc", timeout=PATIENCE).status_code == 503
         finally:
             stop.set()
-            thread.join(30)
+            thread.join(PATIENCE)
     assert "oidc_unavailable" in [record.__dict__.get("action") for record in caplog.records]
 
 
