@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,9 +17,10 @@ from typing import Any
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import APIResponse, Browser, Page, Route, expect, sync_playwright
 
 from e2e.stack import Stack
+from kantor.envelope import command_id
 from waiting import PATIENCE
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
@@ -135,6 +137,41 @@ def test_a_page_changes_while_somebody_looks(page: Page, stack: Stack) -> None:
     expect(page.locator(".timeline")).to_contain_text("inventory.StockReserved")
     expect(page.locator(".timeline details").first).to_have_attribute("open", "")
     assert page.evaluate("window.stayed") is True
+
+
+@needs_browser
+def test_a_change_while_the_page_is_refreshed_is_shown_too(page: Page, stack: Stack) -> None:
+    """The answer to the refresh that is under way does not know of it."""
+    stack.paid("hurried", 1060)
+    page.goto("/transactions/hurried")
+    page.evaluate(
+        "new EventSource(document.body.dataset.live).addEventListener('changed', (event) => { window.told = event.data; })"
+    )
+    page.wait_for_function("window.told")
+    expect(page.locator("#now-live")).to_be_visible()
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    def asks() -> bool:
+        page.wait_for_timeout(50)  # the browser is heard meanwhile
+        return bool(held)
+
+    page.route(re.compile(r"/transactions/hurried\?shown="), hold)
+    asked = command_id("hurried", "shipping", "action", 1, 1)
+    stack.say("shipping.ShipmentUnavailable", "hurried", asked, order_id="1060", reason="no truck")
+    stack.until(asks, "the page asks for the change")
+    stack.await_step("hurried", "payment", "compensating")
+    stack.refunded("hurried")
+    stack.await_status("hurried", "compensated")
+    page.wait_for_function("window.told.includes('\"compensated\"')")
+    route, answer = held[0]
+    route.fulfill(response=answer)
+    expect(page.locator("h1")).to_contain_text("compensated")
 
 
 @needs_browser

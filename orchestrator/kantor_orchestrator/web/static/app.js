@@ -26,11 +26,14 @@
     return el && el.closest("#live") && (el.matches("input, select, textarea") || el.closest("details.act[open]"));
   };
 
-  let waiting = false;
+  // One request at a time: a second one would wait for the first, whose answer takes the element away, and be forgotten with it.
+  // Nor does the new element hear anything before htmx has settled it.
+  let waiting = false, asking = false;
   const refresh = () => {
     const live = document.getElementById("live");
-    if (!live || document.hidden || busy()) { waiting = true; return; }
+    if (!live || asking || document.hidden || busy()) { waiting = true; return; }
     waiting = false;
+    asking = true;
     htmx.trigger(live, "live");
   };
   const listen = () => {
@@ -83,6 +86,8 @@
     document.body.addEventListener("htmx:beforeOnLoad", (event) => { if (event.detail.xhr.status >= 400) { event.detail.shouldSwap = true; event.detail.isError = false; } });
     document.body.addEventListener("htmx:beforeSwap", (event) => { if (event.detail.xhr.status >= 400 && event.detail.target.id === "said") { event.detail.shouldSwap = true; event.detail.isError = false; } });
     document.body.addEventListener("htmx:afterRequest", (event) => {
+      if (event.detail.target && event.detail.target.id === "live")
+        setTimeout(() => { asking = false; if (waiting) refresh(); }, htmx.config.defaultSettleDelay + 20);
       const act = event.detail.elt.closest && event.detail.elt.closest("details.act");
       if (act && event.detail.successful) { act.open = false; document.getElementById("main").focus(); refresh(); }
     });
