@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from integration.apicurio import Registry
-from integration.platform_kit import until
 from kantor_orchestrator.dev.broker import DevBroker
+from waiting import until
 
 
 @pytest.fixture(scope="session")
