@@ -111,7 +111,7 @@ class Reader:
             return []
         dialect = self._db.dialect
         for no, name, value in self._rows(
-            f"SELECT no, name, value FROM keys WHERE {dialect.among.format('no')} ORDER BY no, name, value",  # noqa: S608
+            f"SELECT no, name, value FROM keys WHERE {dialect.among.format('no')}",  # noqa: S608 - our own text
             dialect.many(list(found)),
         ):
             found[no].append((name, value))
@@ -121,7 +121,7 @@ class Reader:
         }
         for no, saga, version in transactions:
             order = orders.get((saga, version), {})
-            found[no].sort(key=lambda key: order.get(key[0], len(order)))
+            found[no].sort(key=lambda key: (order.get(key[0], len(order)), key))
         return [found[no] for no, _, _ in transactions]
 
     def overdue(self, columns: str, before: int, limit: int) -> list[Row]:
