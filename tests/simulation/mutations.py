@@ -288,7 +288,7 @@ MUTATIONS = (
     Mutation("a release is lost", (decide_module, "_release", _nothing), _near(0), "people"),
     Mutation("a pivot is ignored", (reversal, "pivot_status", _nothing), _near(14)),
     Mutation("one member less is enough", (progress, "_judge", _one_less), _near(12)),
-    Mutation("a store of somebody else is used on", (Store, "flush", _unnoticed), _near(2738)),
+    Mutation("a store of somebody else is used on", (Store, "flush", _unnoticed), _near(21009)),
     Mutation(
         "a service's positions are not in its Kafka transaction",
         (TransactionalDelivery, "_write", _without_positions),
