@@ -89,7 +89,7 @@ class Engine:
         commits: Executor | None = None,
     ) -> None:
         """``folder`` holds the shards' stores; ``schema_grace``: see ``UNKNOWN_SCHEMA_GRACE``. ``commits`` runs the shards'
-        commits; a thread for each shard unless given."""
+        commits, and asks for ends of the journal; a thread for each shard unless given."""
         self._clients = clients
         self._clock = clock
         self._folder = folder
@@ -100,7 +100,6 @@ class Engine:
         self._next_look = 0.0
         self._admin = clients.admin("kantor-engine-admin")
         self._consumer = clients.consumer("kantor-engine", group=ENGINE_GROUP)
-        self._firing = Firing(clients, self._consumer, metrics, clock)
         self._payloads = PayloadReader(self._codec, self._definitions, schema_grace, clock)
         self._outgoing = Outgoing(self._codec, self._definitions, metrics, clock)
         self._tally = metrics.tally.add
@@ -109,6 +108,7 @@ class Engine:
         self._shards: dict[int, Shard] = {}
         self._paused: set[int] = set()
         self._commits = commits or ThreadPoolExecutor(max(1, shards), "commit")
+        self._firing = Firing(clients, self._admin, self._commits, metrics, clock)
         self._stop = Event()
 
     # -- the loop

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Executor
 
-from kantor.clients import Clients, Consumer
+from kantor.clients import Admin, Clients
 from kantor.clock import Clock
 from kantor.errors import KafkaUnavailableError
 from kantor_orchestrator import journal, topics
@@ -19,9 +20,13 @@ class Firing:
     """Appends with a producer of its own, outside the shards' Kafka transactions: an entry may come twice, and what is
     early or stale does nothing (rule 7a.8)."""
 
-    def __init__(self, clients: Clients, consumer: Consumer, metrics: EngineMetrics, clock: Clock) -> None:
-        """``consumer``: the engine's, asked for the journal's end."""
-        self._consumer = consumer
+    def __init__(
+        self, clients: Clients, admin: Admin, asking: Executor, metrics: EngineMetrics, clock: Clock
+    ) -> None:
+        """``admin`` is asked for the journal's end, by ``asking``. Not the engine's consumer, and not by the engine's own
+        thread: a broker answers a connection's requests one after the other, and the consumer's waits for records."""
+        self._admin = admin
+        self._asking = asking
         self._clock = clock
         self._producer = clients.producer("kantor-engine-timers", linger_ms=0)
         self._metrics = metrics
@@ -45,15 +50,25 @@ class Firing:
         if not first or first > min(now, shard.low_watermark()):
             return
         if shard.fence is None:
-            try:
-                shard.fence = now, self._consumer.end((topics.JOURNAL, shard.number), timeout=1.0)
-            except KafkaUnavailableError as error:
-                log.warning("timers wait: %s", error, extra={"action": "timers_wait"})
-                return
-        sampled, end = shard.fence
+            shard.fence = self._asking.submit(self._sample, shard.number)
+        if not shard.fence.done():
+            return
+        try:
+            sampled, end = shard.fence.result()
+        except KafkaUnavailableError as error:
+            log.warning("timers wait: %s", error, extra={"action": "timers_wait"})
+            shard.fence = None
+            return
         if shard.position >= end:
             shard.fence = None
             self._fire(shard, shard.verdicts, min(sampled, shard.low_watermark()), now)
+
+    def _sample(self, number: int) -> tuple[int, int]:
+        now, place = self._clock.now(), (topics.JOURNAL, number)
+        end = self._admin.ends([place], timeout=1.0).get(place)
+        if end is None:
+            raise KafkaUnavailableError(f"{topics.JOURNAL}/{number} is gone")
+        return now, end
 
     def _fire(self, shard: Shard, timers: Timers, until: int, now: int) -> None:
         for due, id_, kind, step, round_, attempt in timers.due(until, now, shard.timed):
