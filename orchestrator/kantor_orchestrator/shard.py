@@ -99,9 +99,7 @@ class Shard:
         self.batch: Batch | None = None
         self.committing: Future[float] | None = None
         self.not_before = 0.0  # monotonic: waiting for a schema or a definition until then
-        self.fence: Future[tuple[int, int]] | None = (
-            None  # (sampled at ms, journal end): see the engine's timers
-        )
+        self.fence: Future[tuple[int, int]] | None = None  # (sampled at ms, journal end): see firing.py
         self._codec = codec
         self._clock = clock
         self._encode_state = codec.encoder(system("TransactionState"), topics.STATE)

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from kantor.metrics import Metrics
+from kantor_orchestrator.api.metrics import ApiMetrics
 from kantor_orchestrator.metrics import EngineMetrics, IntakeMetrics, RoleMetrics
 from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 
@@ -29,13 +30,14 @@ SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_s
 def exported() -> Iterator[tuple[str, MetricWrapperBase]]:
     """Who exports it, and the metric."""
     registries = {}
-    for who in ("every role", "intake", "engine", "view", "services (kit)"):
+    for who in ("every role", "intake", "engine", "view", "api", "services (kit)"):
         registries[who] = CollectorRegistry()
     RoleMetrics(registries["every role"], "intake", "1.0")
     IntakeMetrics(registries["intake"])
     EngineMetrics(registries["engine"])
     ViewMetrics(registries["view"])
     CensusMetrics(registries["view"])
+    ApiMetrics(registries["api"])
     registries["services (kit)"] = Metrics().registry
     for who, registry in registries.items():
         for collector in registry._collector_to_names:
@@ -66,10 +68,11 @@ def test_docs_name_every_metric_as_it_is_exported() -> None:
 
 
 def test_every_metric_has_a_base_unit_and_no_id_as_a_label() -> None:
-    """A label has few values: a saga, a status, a topic, a message type, a role, a version, an outcome, a kind."""
+    """A label has few values: a saga, a status, a topic, a message type, a role, a version, an outcome, a kind; of a request
+    its route's template and its method."""
     few = {"saga", "status", "topic", "type", "role", "version", "outcome", "kind"}
-    for _, metric in exported():
-        assert set(metric._labelnames) <= few, metric._name
+    for who, metric in exported():
+        assert set(metric._labelnames) <= few | ({"route", "method"} if who == "api" else set()), metric._name
         assert not re.search(r"_(ms|milliseconds|minutes|kib|mib)(_|$)", metric._name)
         assert metric._type != "histogram" or metric._name.endswith(("_seconds", "_entries"))
 

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from kantor_orchestrator.core.transaction import Status
-
-#: Of those that have not ended.
-_OPEN = (Status.RUNNING.value, Status.PARKED.value, Status.COMPENSATING.value)
+from kantor_orchestrator.view.search import OPEN
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -104,7 +101,7 @@ class CensusMetrics:
         self._sagas |= {saga for saga, _ in transactions if saga} | set(incidents)
         for saga in self._sagas:
             self._incidents.labels(saga).set(incidents.get(saga, 0))
-            for status in _OPEN:
+            for status in OPEN:
                 self._open.labels(saga, status).set(transactions.get((saga, status), 0))
         self._oldest.set(oldest)
         self._holds |= holds
