@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 from kantor_orchestrator.core.entry import Entry
@@ -168,6 +169,149 @@ def transition_from(record: dict[str, Any]) -> Transition:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message of the engine as it leaves, byte for byte. ``key`` empty: none."""
+
+    topic: str
+    key: bytes
+    headers: list[tuple[str, bytes]]
+    value: bytes
+
+
+@dataclass(slots=True)
+class Decided:
+    """What one journal entry led to, as the history has it (``kantor.Decision``). Empty text and 0 mean: none."""
+
+    transaction_id: str
+    epoch: int
+    journal_offset: int
+    at: int
+    entry_kind: str
+    message_id: str
+    message_type: str
+    origin: str
+    actor: str
+    saga: str
+    version: int
+    status: str
+    transitions: list[Transition]
+    messages: list[Outgoing]
+
+
+def decision_record(
+    txn: Transaction,
+    entry: Entry,
+    transitions: list[Transition],
+    messages: list[Outgoing],
+    epoch: int,
+    journal_offset: int,
+) -> dict[str, Any]:
+    """A ``kantor.Decision``: what ``entry`` led to; ``txn`` as it is after all of ``transitions``."""
+    return {
+        "transaction_id": txn.id,
+        "epoch": epoch,
+        "journal_offset": journal_offset,
+        "at": entry.at,
+        "entry_kind": entry.kind,
+        "message_id": entry.id,
+        "message_type": entry.type,
+        "origin": entry.origin,
+        "actor": entry.actor,
+        "saga": txn.saga,
+        "version": txn.version,
+        "status": txn.status,
+        "transitions": [_move_record(t) for t in transitions],
+        "messages": [
+            {
+                "topic": m.topic,
+                "key": m.key,
+                "headers": [{"name": name, "value": value} for name, value in m.headers],
+                "value": m.value,
+            }
+            for m in messages
+        ],
+    }
+
+
+def decided_from(record: dict[str, Any]) -> Decided:
+    """The inverse of :func:`decision_record`."""
+    at, actor = record["at"], record["actor"]
+    return Decided(
+        record["transaction_id"],
+        record["epoch"],
+        record["journal_offset"],
+        at,
+        record["entry_kind"],
+        record["message_id"],
+        record["message_type"],
+        record["origin"],
+        actor,
+        record["saga"],
+        record["version"],
+        record["status"],
+        [_move_from(move, at, actor) for move in record["transitions"]],
+        [
+            Outgoing(m["topic"], m["key"], [(h["name"], h["value"]) for h in m["headers"]], m["value"])
+            for m in record["messages"]
+        ],
+    )
+
+
+def _move_record(t: Transition) -> dict[str, Any]:
+    return {
+        "kind": t.kind,
+        "step": t.step,
+        "status": "" if t.status is None else t.status,
+        "saga": t.saga,
+        "version": t.version,
+        "round": t.round,
+        "attempt": t.attempt,
+        "timer": t.timer,
+        "due": t.due,
+        "code": t.code,
+        "reason": t.reason,
+        "scope": t.scope,
+        "captured": "" if t.captured is None else dump(t.captured),
+        "fingerprint": t.fingerprint,
+        "commands": [] if t.command is None else [_sent_record(t.command)],
+        "early": "" if t.early is None else _dump_early(t.early),
+        "parent": t.parent,
+        "parent_command": t.parent_command,
+    }
+
+
+def _sent_record(c: SentCommand) -> dict[str, Any]:
+    """Without the payload where the message itself has it."""
+    return {**_command_record(c), "asks": c.asks, "fields": dump(c.fields) if c.held else ""}
+
+
+def _move_from(record: dict[str, Any], at: int, actor: str) -> Transition:
+    captured, early, commands, status = (record[name] for name in ("captured", "early", "commands", "status"))
+    return Transition(
+        kind=Kind(record["kind"]),
+        at=at,
+        step=record["step"],
+        status=Status(status) if status else None,
+        saga=record["saga"],
+        version=record["version"],
+        round=record["round"],
+        attempt=record["attempt"],
+        timer=record["timer"],
+        due=record["due"],
+        code=record["code"],
+        reason=record["reason"],
+        scope=record["scope"],
+        captured=load(captured) if captured else None,
+        fingerprint=record["fingerprint"],
+        command=_command_from(commands[0]) if commands else None,
+        early=_load_early(early) if early else None,
+        actor=actor,
+        parent=record["parent"],
+        parent_command=record["parent_command"],
+    )
+
+
 def _command_record(c: SentCommand) -> dict[str, Any]:
     return {
         "id": c.id,
@@ -187,7 +331,7 @@ def _command_record(c: SentCommand) -> dict[str, Any]:
 
 
 def _command_from(record: dict[str, Any]) -> SentCommand:
-    return SentCommand(**{**record, "fields": load(record["fields"])})
+    return SentCommand(**{**record, "fields": load(record["fields"] or "{}")})
 
 
 def _dump_early(e: Early) -> str:

@@ -7,9 +7,27 @@ from decimal import Decimal
 from uuid import UUID
 
 from kantor.codec import Codec, MemorySchemas
-from kantor_orchestrator.core.transaction import Early, Incident, Status, StepState, StepStatus, Transaction
+from kantor_orchestrator.core.entry import Entry
+from kantor_orchestrator.core.transaction import (
+    Early,
+    Incident,
+    Kind,
+    SentCommand,
+    Status,
+    StepState,
+    StepStatus,
+    Transaction,
+    Transition,
+)
 from kantor_orchestrator.core.values import dump, load
-from kantor_orchestrator.snapshots import transaction_from, transaction_record
+from kantor_orchestrator.snapshots import (
+    Decided,
+    Outgoing,
+    decided_from,
+    decision_record,
+    transaction_from,
+    transaction_record,
+)
 from kantor_schemas import system
 
 VALUES = {
@@ -77,3 +95,45 @@ def test_a_copy_shares_nothing_that_changes() -> None:
     copy.incidents.clear()
     copy.captured["x"] = {}
     assert original == a_transaction()
+
+
+def a_decision() -> tuple[Transaction, Entry, list[Transition], list[Outgoing]]:
+    command = SentCommand(
+        "c-1",
+        "payment.Refund",
+        "cmd.payment.v1",
+        "question",
+        "k-1",
+        "m-1",
+        {"cents": 5},
+        asks="k-0",
+        held=True,
+    )
+    sent = SentCommand("c-2", "payment.Refund", "cmd.payment.v1", "compensation", "k-2", "m-1", {"cents": 5})
+    early = Early("event", "a.B", "id", "a", "cause", 5, "evt.a.b.v1/0/1", dict(VALUES))
+    transitions = [
+        Transition(Kind.KEPT, 7, early=early, due=9, fingerprint=-5, actor="ada"),
+        Transition(Kind.ENDED, 7, status=Status.COMPLETED, scope="", captured={}, actor="ada"),
+        Transition(
+            Kind.ASKED, 7, "a[1].b", round=2, attempt=3, timer="question", due=8, command=command, actor="ada"
+        ),
+        Transition(Kind.COMPENSATION_SENT, 7, "pay", command=sent, code="x", reason="y", actor="ada"),
+    ]
+    entry = Entry("act", 7, type="retry", id="m-1", source="s", origin="evt.a.b.v1/0/1", actor="ada")
+    message = Outgoing("cmd.payment.v1", b"order-1", [("ce_id", b"c-2"), ("empty", b"")], b"\x00bytes")
+    return a_transaction(), entry, transitions, [message]
+
+
+def test_a_decision_comes_back_as_it_was() -> None:
+    """Recovery and the view fold what the log says: all transitions, and each message byte for byte. The payload of what
+    was sent is in the message alone."""
+    codec = Codec(MemorySchemas())
+    encode = codec.encoder(system("Decision"), "sys.kantor.history")
+    txn, entry, transitions, messages = a_decision()
+    found = decided_from(codec.decode(encode(decision_record(txn, entry, transitions, messages, 41, 17))))
+    sent = transitions[3].command
+    assert sent is not None
+    sent.fields = {}
+    assert found == Decided(
+        txn.id, 41, 17, 7, "act", "m-1", "retry", "evt.a.b.v1/0/1", "ada", "checkout", 3, "compensating", transitions, messages
+    )  # fmt: skip
