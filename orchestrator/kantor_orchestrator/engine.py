@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 from threading import Event
 
@@ -20,6 +20,7 @@ from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec, SchemaStore
 from kantor.errors import CodecError, FencedError, KafkaUnavailableError, KantorError
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.aside import Aside
 from kantor_orchestrator.config import ENGINE_GROUP
 from kantor_orchestrator.core.acts import NO_TRANSACTION
 from kantor_orchestrator.core.decide import decide
@@ -67,6 +68,9 @@ OUTCOMES = APPLIED, UNCHANGED, REPLAY, UNNAMED, MALFORMED = (
     "unnamed",
     "malformed",
 )
+#: Seconds for a commit, of which the client promises 20 at most and mostly keeps to milliseconds: after that it hangs, maybe
+#: for good (librdkafka's issues 5456 and 5511: a reset connection, and its own timeout is never looked at).
+STUCK_COMMIT = 15.0
 #: Seconds between attempts while a schema, a definition or the registry is missing.
 WAIT = 0.5
 
@@ -107,7 +111,7 @@ class Engine:
             metrics.entries.labels(outcome)
         self._shards: dict[int, Shard] = {}
         self._paused: set[int] = set()
-        self._commits = commits or ThreadPoolExecutor(max(1, shards), "commit")
+        self._commits = commits or Aside("commit")
         self._firing = Firing(clients, self._admin, self._commits, metrics, clock)
         self._stop = Event()
 
@@ -149,8 +153,11 @@ class Engine:
                 shard.pending.append(record)
         self._definitions.refresh()
         for shard in list(self._shards.values()):
-            if shard.committing is not None and shard.committing.done():
-                self._finish(shard)
+            if shard.committing is not None:
+                if shard.committing.done():
+                    self._finish(shard)
+                elif self._clock.monotonic() - shard.commit_began > STUCK_COMMIT:
+                    self._abandon(shard)
         now = self._clock.monotonic()
         for shard in list(self._shards.values()):
             if shard.committing is None:
@@ -218,6 +225,7 @@ class Engine:
         shard.drop_expired()
         shard.write(batch.changed, batch.marks)
         shard.batch = None
+        shard.commit_began = self._clock.monotonic()
         shard.committing = self._commits.submit(shard.commit, batch.group_metadata)
         self._metrics.batch.observe(batch.done)
 
@@ -366,6 +374,12 @@ class Engine:
         except KantorError as error:
             self._take_anew(shard, error)
 
+    def _abandon(self, shard: Shard) -> None:
+        """The commit hangs, maybe for good: its thread and its producer are left alone. Should it come back after all,
+        the new owner's ``init_transactions`` has fenced it (rule 1)."""
+        shard.is_stuck = True
+        self._take_anew(shard, KantorError(f"its commit has not come back for {STUCK_COMMIT:.0f} s"))
+
     def _take_anew(self, shard: Shard, error: KantorError) -> None:
         """No clear verdict on a Kafka transaction: forget all and restore (rule 7a.5)."""
         number = shard.number
@@ -388,7 +402,9 @@ class Engine:
         """Take a shard, however long Kafka is away."""
         while True:
             try:
-                shard = Shard(number, self._clients, self._admin, self._codec, self._folder, self._clock)
+                shard = Shard(
+                    number, self._clients, self._admin, self._codec, self._folder, self._clock, self._commits
+                )
             except KantorError as error:
                 log.warning("shard %d can't be taken yet: %s", number, error, extra={"action": "take_failed"})
                 if self._stop.wait(1.0):
@@ -399,25 +415,39 @@ class Engine:
             return shard
 
     def _revoked(self, partitions: list[Partition]) -> None:
-        for _, number in partitions:
-            shard = self._shards.pop(number, None)
-            if shard is None:
-                continue
-            clean = True
-            if shard.batch is not None or shard.committing is not None:
-                try:
-                    if shard.batch is not None:
-                        self._close(shard, shard.batch)
-                    assert shard.committing is not None
-                    shard.committing.result()
-                    shard.keep()
-                except KantorError as error:
-                    clean = False
-                    log.warning(
-                        "shard %d's last batch is open: %s", number, error, extra={"action": "revoke"}
-                    )
-            shard.close(clean=clean)
+        given = [shard for _, number in partitions if (shard := self._shards.pop(number, None)) is not None]
+        clean = {shard.number: self._close_last(shard) for shard in given}
+        for shard in given:  # after all have begun to commit: one that hangs makes none of the others late
+            number = shard.number
+            if shard.committing is not None and clean[number]:
+                clean[number] = self._settle(shard)
+            shard.close(clean=clean[number])
             log.info("shard %d given back", number, extra={"action": "shard_revoked", "shard": number})
+
+    def _close_last(self, shard: Shard) -> bool:
+        """Whether the batch that is open, if any, could be handed to the broker."""
+        if shard.batch is not None:
+            try:
+                self._close(shard, shard.batch)
+            except KantorError as error:
+                _left_open(shard, error)
+                return False
+        return True
+
+    def _settle(self, shard: Shard) -> bool:
+        """Wait for the last commit, as long as it may take; whether it is done."""
+        assert shard.committing is not None
+        try:
+            shard.committing.result(max(0.0, shard.commit_began + STUCK_COMMIT - self._clock.monotonic()))
+            shard.keep()
+        except TimeoutError:
+            shard.is_stuck = True
+            _left_open(shard, f"its commit has not come back for {STUCK_COMMIT:.0f} s")
+            return False
+        except KantorError as error:
+            _left_open(shard, error)
+            return False
+        return True
 
     def _lost(self, partitions: list[Partition]) -> None:
         for _, number in partitions:
@@ -425,3 +455,7 @@ class Engine:
             if shard is not None:
                 shard.close(clean=False)
                 log.warning("shard %d was lost", number, extra={"action": "shard_lost", "shard": number})
+
+
+def _left_open(shard: Shard, why: object) -> None:
+    log.warning("shard %d's last batch is open: %s", shard.number, why, extra={"action": "revoke"})

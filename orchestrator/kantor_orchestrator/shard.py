@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ GROUP_INTERVAL = 1.0
 #: Transactions kept in memory per shard.
 CACHED = 20_000
 RESTORE_TIMEOUT = 120.0
+#: Seconds for ``init_transactions``, of which the client promises 60: after that it hangs, maybe for good.
+STUCK_START = 70.0
 #: After this long (s) without a record before the end, the Kafka transaction that is open there is nobody's: the last
 #: owner's was ended by ``init_transactions``.
 HANGING = 2.0
@@ -84,9 +86,16 @@ class Shard:
     """One shard, taken. Owned by the engine's thread; only :meth:`commit` runs in another one."""
 
     def __init__(
-        self, number: int, clients: Clients, admin: Admin, codec: Codec, folder: Path, clock: Clock
+        self,
+        number: int,
+        clients: Clients,
+        admin: Admin,
+        codec: Codec,
+        folder: Path,
+        clock: Clock,
+        aside: Executor,
     ) -> None:
-        """Take the shard. Raises ``KafkaUnavailableError``: try again, nothing was changed."""
+        """Take the shard. ``aside`` runs what may hang. Raises ``KafkaUnavailableError``: try again, nothing was changed."""
         self.number = number
         self.key = str(number).encode()
         self.position = 0  # next journal offset
@@ -98,6 +107,8 @@ class Shard:
         self.pending: deque[Record] = deque()
         self.batch: Batch | None = None
         self.committing: Future[float] | None = None
+        self.commit_began = 0.0  # monotonic
+        self.is_stuck = False  # the commit hangs: nobody touches the producer any more
         self.not_before = 0.0  # monotonic: waiting for a schema or a definition until then
         self.fence: Future[tuple[int, int]] | None = None  # (sampled at ms, journal end): see firing.py
         self._codec = codec
@@ -121,7 +132,12 @@ class Shard:
             linger_ms=LINGER,
             extra={"message.max.bytes": topics.LARGEST},
         )
-        self.producer.init_transactions()
+        try:
+            aside.submit(self.producer.init_transactions).result(STUCK_START)
+        except TimeoutError as error:
+            raise KafkaUnavailableError(
+                f"init_transactions has not come back for {STUCK_START:.0f} s"
+            ) from error
         state: Partition = (topics.STATE, number)
         topic_id = admin.topic_ids([topics.STATE])[topics.STATE]
         self._store = Store(folder / f"shard-{number}.db", f"{topic_id}/{number}", STORE_MAX_AGE, clock)
@@ -321,7 +337,7 @@ class Shard:
         try:
             if clean:
                 self.flush()
-            else:
+            elif not self.is_stuck:
                 self.producer.purge()
         except StoreLostError as error:  # the changelog has it, for whoever comes next
             log.info("shard %d: %s", self.number, error, extra={"action": "store_lost"})

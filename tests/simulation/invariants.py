@@ -26,7 +26,7 @@ from kantor_orchestrator.snapshots import transition_from
 from simulation.judge import Judge
 from simulation.order import Order
 from simulation.plan import INTAKES, Started, Told, instances
-from simulation.processes import SCHEMAS, EngineProcess
+from simulation.processes import SCHEMAS, EngineProcess, Steps
 from simulation.services import effects
 from simulation.view import ViewProcess, disagreements
 from simulation.world import ROUNDS, World
@@ -216,7 +216,7 @@ def same_state(world: World) -> Iterator[str]:
         live.close(clean=True)
         for text, home in (("from Kafka alone", world.folder / "new"), ("from its store", homes[0])):
             clients = world.broker.clients()
-            restored = Shard(number, clients, clients.admin(), Codec(SCHEMAS), home, world.clock)
+            restored = Shard(number, clients, clients.admin(), Codec(SCHEMAS), home, world.clock, Steps())
             yield from _compare(world, restored, f"restored {text}")
             if restored.marks != live.marks:
                 yield f"shard {number} restored {text}: marks {restored.marks}, live {live.marks}"
