@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kantor.clock import Clock
-from kantor.errors import KafkaUnavailableError
+from kantor.errors import KafkaUnavailableError, StuckError
 
 #: (topic, partition)
 Partition = tuple[str, int]
@@ -24,14 +24,16 @@ STUCK = 20.0
 def deliver(producer: Producer, clock: Clock, is_over: Callable[[], bool] = lambda: False) -> None:
     """Wait until the broker has all that was handed to ``producer``: as long as it delivers anything, and through outages.
 
-    Raises ``KafkaUnavailableError`` if it delivers nothing for ``STUCK`` seconds, or ``is_over`` while something is left:
-    replace it, and send again what may not have arrived; ``KantorError`` for a refused record.
+    Raises ``KafkaUnavailableError`` if it delivers nothing for ``STUCK`` seconds (``StuckError`` if it hangs), or ``is_over``
+    while something is left: replace it, and send again what may not have arrived; ``KantorError`` for a refused record.
     """
     done, patience = producer.done(), clock.monotonic() + STUCK
     while True:
         try:
             producer.flush(1.0)
             return
+        except StuckError:
+            raise
         except KafkaUnavailableError:
             now, before = clock.monotonic(), done
             done = max(before, producer.done())

@@ -9,6 +9,7 @@
     │   └── EncodingError      a value does not fit the schema that it is written with
     ├── RegistryUnavailableError   the registry did not answer: wait and try again
     ├── KafkaUnavailableError  the broker did not answer in time: wait and try again
+    │   └── StuckError         a call of a client hangs: give the client up, make another one
     ├── FencedError            another owner took over: stop, write nothing more
     ├── DefinitionError        a saga definition can't work: message, place and remedy
     ├── Retryable              raised by a handler: try again, the cause may pass
@@ -58,6 +59,11 @@ class RegistryUnavailableError(KantorError):
 
 class KafkaUnavailableError(KantorError):
     """The broker did not answer in time. The caller waits and tries again."""
+
+
+class StuckError(KafkaUnavailableError):
+    """A call of a client did not return, whatever timeout it was given. The client is given up: the caller makes a new one and
+    starts anew from what is committed. Whether what was asked for happened is not known."""
 
 
 class FencedError(KantorError):

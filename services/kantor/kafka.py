@@ -8,6 +8,9 @@ Facts that shape this file, each measured on a real broker (docs/decisions/0003-
 * ``flush`` and ``commit_transaction`` ignore ``linger.ms``: callers that flush get full batches and no delay.
 * A pattern subscription finds a new topic only when metadata is refreshed; the default is 5 minutes.
 * Clients do not survive ``fork``; a consumer has one owner thread; every client must be polled, idle producers too.
+* Blocking calls do not always keep their timeouts, some have none: each has a limit of ours (``kantor.watchdog``), past
+  which it raises ``StuckError``, as does every later call of that client. Callbacks of such a call run in another thread.
+* ``purge(blocking=...)`` means the opposite of what it says (confluent-kafka 2.16), and keeps the interpreter's lock.
 
 Records are handed on as librdkafka's own message objects: they satisfy :class:`Record`, and a copy would cost more
 than the rest of the intake.
@@ -24,14 +27,19 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
 import confluent_kafka as ck
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._listoffsets import OffsetSpec
-from confluent_kafka.admin._resource import ResourceType
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public names, though its type hints don't export them
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from kantor.clients import BEGINNING, END, Batch, Listener, Partition, Record, TopicSpec
-from kantor.errors import ConfigError, FencedError, KafkaUnavailableError, KantorError
+from kantor.errors import ConfigError, FencedError, KafkaUnavailableError, KantorError, StuckError
+from kantor.watchdog import Guard
 
 __all__ = [
     "BEGINNING",
@@ -55,6 +63,11 @@ ENV_BOOTSTRAP = "KANTOR_BOOTSTRAP_SERVERS"
 ENV_PREFIX = "KANTOR_KAFKA_"
 
 _EOF = ck.KafkaError._PARTITION_EOF
+
+#: Seconds beyond its own timeout after which a call is taken for stuck: far more than librdkafka is late when it keeps it.
+_GRACE = 5.0
+#: Seconds for a call that takes no timeout: leaving a group, committing positions.
+_PATIENCE = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +165,7 @@ class Consumer:
             "fetch.queue.backoff.ms": 5,
             "allow.auto.create.topics": False,
         }
+        self._guard = Guard(f"the consumer {client_id}")
         self._consumer = ck.Consumer(config | dict(extra or {}))
         self._on_error = _raise_if_fatal
 
@@ -232,7 +246,9 @@ class Consumer:
             return
         try:
             if wait:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
+                self._guard(
+                    lambda: self._consumer.commit(offsets=offsets, asynchronous=False), _PATIENCE, "commit"
+                )
             else:
                 self._consumer.commit(offsets=offsets, asynchronous=True)
         except ck.KafkaException as error:
@@ -243,7 +259,10 @@ class Consumer:
     def committed(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
         """The group's committed positions; partitions without one are left out."""
         try:
-            found = self._consumer.committed([ck.TopicPartition(t, p) for t, p in partitions], timeout)
+            places = [ck.TopicPartition(t, p) for t, p in partitions]
+            found = self._guard(
+                lambda: self._consumer.committed(places, timeout), timeout + _GRACE, "committed"
+            )
         except ck.KafkaException as error:
             _translate(error)
         return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
@@ -267,15 +286,21 @@ class Consumer:
     def end(self, partition: Partition, timeout: float = 10.0) -> int:
         """The partition's end now, asked of the broker: of what this consumer's isolation level lets it see."""
         place = ck.TopicPartition(*partition)
-        return int(_led(lambda: self._consumer.get_watermark_offsets(place, timeout=timeout)[1], timeout))
+
+        def ask() -> Any:
+            return self._consumer.get_watermark_offsets(place, timeout=timeout)
+
+        return int(_led(lambda: self._guard(ask, timeout + _GRACE, "get_watermark_offsets")[1], timeout))
 
     def group_metadata(self) -> Any:
         """What :meth:`Producer.send_offsets` wants: take it at a batch's begin (KIP-447)."""
         return self._consumer.consumer_group_metadata()
 
     def close(self) -> None:
-        """Leave the group (``on_revoke`` runs) and close."""
-        self._consumer.close()
+        """Leave the group (``on_revoke`` runs) and close. Raises ``StuckError`` if leaving hangs. A consumer that was stuck
+        before is left alone: nobody polls it any more, so that after ``max.poll.interval.ms`` it is no member."""
+        if not self._guard.is_stuck:
+            self._guard(self._consumer.close, _PATIENCE, "close")
 
 
 class Producer:
@@ -303,6 +328,7 @@ class Producer:
             config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 10_000}
         else:
             config |= {"delivery.report.only.error": True, "on_delivery": self._failed}
+        self._guard = Guard(f"the producer {client_id}")
         self._handed = 0
         self._failure: Any = None
         self._broken: KantorError | None = None
@@ -341,17 +367,21 @@ class Producer:
     def poll(self, timeout: float = 0) -> None:
         """Serve the client. Raises ``FencedError`` or ``KantorError`` if it is of no use any more: what it had queued is
         lost."""
+        self._guard.check()
         self._serve(self._producer.poll, timeout)
 
     def flush(self, timeout: float = 30.0) -> None:
         """Wait until everything handed over is delivered. Raises ``KafkaUnavailableError`` if that takes longer than
         ``timeout`` (it stays queued: call again), ``KantorError`` if a record was refused for good."""
-        left = self._serve(self._producer.flush, timeout)
+        left = self._serve(self._flush, timeout)
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise KantorError(f"a record was not delivered: {failure}")
         if left:
             raise KafkaUnavailableError(f"{left} records not delivered within {timeout:.0f} s")
+
+    def _flush(self, timeout: float) -> int:
+        return self._guard(lambda: self._producer.flush(timeout), timeout + _GRACE, "flush")
 
     def done(self) -> int:
         """How many records are done with: the broker has them, or has refused them for good."""
@@ -373,35 +403,44 @@ class Producer:
 
     def init_transactions(self, timeout: float = 60.0) -> None:
         """Fence whoever used this ``transactional_id`` before and end its open Kafka transaction (KIP-98)."""
-        self._call(self._producer.init_transactions, timeout)
+        self._call("init_transactions", timeout)
 
     def begin(self) -> None:
         self._failure = None
-        self._call(self._producer.begin_transaction)
+        self._guard.check()
+        try:
+            self._producer.begin_transaction()
+        except ck.KafkaException as error:
+            _translate(error)
 
     def send_offsets(
         self, positions: Mapping[Partition, int], group_metadata: Any, timeout: float = 10.0
     ) -> None:
         """Put the group's positions into the Kafka transaction (KIP-447: a fenced member is refused)."""
         offsets = [ck.TopicPartition(t, p, offset) for (t, p), offset in positions.items()]
-        self._call(self._producer.send_offsets_to_transaction, offsets, group_metadata, timeout)
+        self._call("send_offsets_to_transaction", timeout, offsets, group_metadata)
 
     def commit(self, timeout: float = 10.0) -> None:
         """Commit. Any error means: unknown or aborted. The caller abandons this producer and restores (rule 7a.5)."""
-        self._call(self._producer.commit_transaction, timeout)
+        self._call("commit_transaction", timeout)
 
     def abort(self, timeout: float = 10.0) -> None:
-        self._call(self._producer.abort_transaction, timeout)
+        self._call("abort_transaction", timeout)
 
     def purge(self) -> None:
-        """Forget what is queued: before abandoning this producer, so that its destruction does not wait."""
+        """Forget what is queued: before abandoning this producer, so that its destruction does not wait. One that is stuck
+        is left alone: the thread that hangs in it keeps it."""
+        if self._guard.is_stuck:
+            return
         with suppress(ck.KafkaException, SystemError):  # it is abandoned because it failed
-            self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+            # blocking=True makes it not wait: the binding has mixed it up (see above).
+            self._producer.purge(in_queue=True, in_flight=True, blocking=True)
             self._producer.poll(0)
 
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
+    def _call(self, name: str, timeout: float, *arguments: Any) -> None:
+        function = getattr(self._producer, name)
         try:
-            function(*arguments)
+            self._guard(lambda: function(*arguments, timeout), timeout + _GRACE, name)
         except ck.KafkaException as error:
             _translate(error)
 
@@ -410,6 +449,7 @@ class Admin:
     """Topics and offsets, without a group."""
 
     def __init__(self, settings: KafkaSettings, client_id: str = "kantor-admin") -> None:
+        self._guard = Guard(f"the admin client {client_id}")
         self._admin = AdminClient(settings._common(client_id))
 
     def create_topics(self, specs: Sequence[TopicSpec], timeout: float = 30.0) -> list[str]:
@@ -424,7 +464,7 @@ class Admin:
             new, operation_timeout=timeout, request_timeout=timeout
         ).items():
             try:
-                future.result(timeout + 5)
+                _answer(future, timeout)
                 created.append(name)
             except ck.KafkaException as error:
                 if error.args[0].code() != ck.KafkaError.TOPIC_ALREADY_EXISTS:
@@ -440,7 +480,9 @@ class Admin:
     def topics(self, timeout: float = 10.0) -> dict[str, int]:
         """Partition counts by topic."""
         try:
-            found = self._admin.list_topics(timeout=timeout).topics
+            found = self._guard(
+                lambda: self._admin.list_topics(timeout=timeout), timeout + _GRACE, "list_topics"
+            ).topics
         except ck.KafkaException as error:
             _translate(error)
         return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
@@ -453,7 +495,7 @@ class Admin:
         result = {}
         for name, future in found.items():
             try:
-                result[name] = str(future.result(timeout + 5).topic_id)
+                result[name] = str(_answer(future, timeout).topic_id)
             except ck.KafkaException as error:
                 if error.args[0].code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
                     _translate(error)
@@ -480,7 +522,7 @@ class Admin:
             result = {}
             for partition, future in found.items():
                 try:
-                    result[partition.topic, partition.partition] = int(future.result(timeout + 5).offset)
+                    result[partition.topic, partition.partition] = int(_answer(future, timeout).offset)
                 except ck.KafkaException as error:
                     if error.args[0].code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
                         raise
@@ -492,9 +534,8 @@ class Admin:
         """A topic's settings in force."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
         try:
-            entries = self._admin.describe_configs([resource], request_timeout=timeout)[resource].result(
-                timeout + 5
-            )
+            future = self._admin.describe_configs([resource], request_timeout=timeout)[resource]
+            entries = _answer(future, timeout)
         except ck.KafkaException as error:
             _translate(error)
         return {name: entry.value for name, entry in entries.items() if entry.value is not None}
@@ -504,9 +545,8 @@ class Admin:
         entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
         try:
-            self._admin.incremental_alter_configs([resource], request_timeout=timeout)[resource].result(
-                timeout + 5
-            )
+            future = self._admin.incremental_alter_configs([resource], request_timeout=timeout)[resource]
+            _answer(future, timeout)
         except ck.KafkaException as error:
             _translate(error)
 
@@ -516,7 +556,7 @@ class Admin:
             [ck.ConsumerGroupTopicPartitions(group)], request_timeout=timeout
         )[group]
         try:
-            found = future.result(timeout + 5).topic_partitions
+            found = _answer(future, timeout).topic_partitions
         except ck.KafkaException as error:
             _translate(error)
         return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
@@ -525,7 +565,7 @@ class Admin:
         """Partitions by member (its client id and host) of a group; empty if there is no such group."""
         future = self._admin.describe_consumer_groups([group], request_timeout=timeout)[group]
         try:
-            members = future.result(timeout + 5).members
+            members = _answer(future, timeout).members
         except ck.KafkaException as error:
             if error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
                 return {}
@@ -536,6 +576,14 @@ class Admin:
             ]
             for m in members
         }
+
+
+def _answer(future: Any, timeout: float) -> Any:
+    """What the broker answered to an admin request, which has this timeout of its own."""
+    try:
+        return future.result(timeout + _GRACE)
+    except TimeoutError:
+        raise StuckError(f"an admin request did not return within {timeout + _GRACE:g} s") from None
 
 
 def _raise_if_fatal(error: Any) -> None:

@@ -1,0 +1,102 @@
+"""Clients that hang: each blocking call of ``kantor.kafka`` has a limit of ours."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kantor import kafka
+from kantor.clients import deliver
+from kantor.clock import SYSTEM_CLOCK
+from kantor.errors import StuckError
+from kantor.kafka import Admin, Consumer, KafkaSettings, Producer
+
+SETTINGS = KafkaSettings("nowhere:1")
+PLACE = ("evt.a.v1", 0)
+
+
+class Frozen:
+    """A client of librdkafka of which nothing returns, until the test is over."""
+
+    def __init__(self, *_: object) -> None:
+        self.called: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*_: object, **__: object) -> None:
+            self.called.append(name)
+            OVER.wait(30)
+
+        return call
+
+    def __len__(self) -> int:
+        return 1
+
+
+OVER = threading.Event()
+
+
+@pytest.fixture(autouse=True)
+def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(kafka, "_GRACE", 0.05)
+    monkeypatch.setattr(kafka, "_PATIENCE", 0.05)
+    monkeypatch.setattr("kantor.kafka.ck.Producer", Frozen)
+    monkeypatch.setattr("kantor.kafka.ck.Consumer", Frozen)
+    monkeypatch.setattr(kafka, "AdminClient", Frozen)
+    OVER.clear()
+    yield
+    OVER.set()
+
+
+def called(client: object) -> list[str]:
+    assert isinstance(client, Frozen)
+    return client.called
+
+
+def producer() -> Producer:
+    return Producer(SETTINGS, "kantor-p", transactional_id="id")
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("flush", lambda: producer().flush(0)),
+        ("flush", lambda: deliver(producer(), SYSTEM_CLOCK)),
+        ("init_transactions", lambda: producer().init_transactions(0)),
+        ("send_offsets_to_transaction", lambda: producer().send_offsets({PLACE: 1}, None, 0)),
+        ("commit_transaction", lambda: producer().commit(0)),
+        ("abort_transaction", lambda: producer().abort(0)),
+        ("commit", lambda: Consumer(SETTINGS, "c").commit({PLACE: 1}, wait=True)),
+        ("committed", lambda: Consumer(SETTINGS, "c").committed([PLACE], 0)),
+        ("get_watermark_offsets", lambda: Consumer(SETTINGS, "c").end(PLACE, 0)),
+        ("close", lambda: Consumer(SETTINGS, "c").close()),
+        ("list_topics", lambda: Admin(SETTINGS).topics(0)),
+    ],
+)
+def test_a_blocking_call_that_does_not_return_says_so(name: str, call: Callable[[], None]) -> None:
+    """The caller is told which call of which client hangs; it does not wait for it."""
+    with pytest.raises(StuckError, match=rf"^{name} of the .* did not return"):
+        call()
+
+
+def test_nothing_is_called_of_a_producer_that_hangs() -> None:
+    """Not even what does not block: it may keep the interpreter's lock, and so the whole process."""
+    stuck = producer()
+    with pytest.raises(StuckError):
+        stuck.commit(0)
+    stuck.purge()
+    for call in (stuck.poll, stuck.begin, stuck.abort, stuck.flush):
+        with pytest.raises(StuckError, match="commit_transaction"):
+            call()
+    assert called(stuck._producer) == ["commit_transaction"]
+
+
+def test_a_consumer_that_hangs_is_not_closed() -> None:
+    """Closing it would hang, too, and would take away what its stuck thread is using."""
+    stuck = Consumer(SETTINGS, "c")
+    with pytest.raises(StuckError):
+        stuck.commit({PLACE: 1}, wait=True)
+    stuck.close()
+    assert called(stuck._consumer) == ["commit"]
