@@ -19,8 +19,8 @@ log = logging.getLogger("kantor.run")
 _BACKOFF, _MOST_BACKOFF = 0.5, 30.0
 #: A role that has lived this long (s) starts over with the short pause.
 _HEALTHY = 60.0
-#: Seconds that a role gets to finish its batch and give its partitions back.
-_GRACE = 20.0
+#: Seconds that a role gets to finish its batch and give its partitions back; it ends by itself in less (``kantor.ending``).
+GRACE = 20.0
 
 
 class Child:
@@ -88,7 +88,7 @@ def supervise(
     return 2 if wrong else 0
 
 
-def end(processes: Sequence[subprocess.Popen[bytes]], grace: float = _GRACE) -> None:
+def end(processes: Sequence[subprocess.Popen[bytes]], grace: float = GRACE) -> None:
     """SIGTERM to each, by pid; SIGKILL to those that are still there after ``grace`` seconds."""
     for process in processes:
         if process.poll() is None:

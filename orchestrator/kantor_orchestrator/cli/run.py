@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from threading import Event
 
 import click
 
-from kantor import logs
+from kantor import ending, logs
 from kantor.kafka import Admin
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.roles import ROLES, run_role
-from kantor_orchestrator.supervisor import supervise
+from kantor_orchestrator.supervisor import GRACE, supervise
 
 #: Engines on one machine unless told otherwise: the other roles, and the broker, want their share of the cores.
 _MOST_ENGINES = 4
@@ -58,10 +57,10 @@ def run(roles: tuple[str, ...], engines: int | None) -> None:
     logs.configure(f"kantor-{names[0]}" if len(names) == 1 else "kantor")
     settings = Settings.from_env()
     stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     if len(names) == 1:
+        ending.at_signal(stop)
         run_role(names[0], settings, stop)
         return
+    ending.at_signal(stop, GRACE + ending.DEADLINE)  # the roles end first
     topics.ensure(Admin(settings.kafka), settings.shards, settings.default_shards)
     sys.exit(supervise(names, stop, http_port=settings.http_port))
