@@ -19,7 +19,7 @@ log = logging.getLogger("kantor.run")
 _BACKOFF, _MOST_BACKOFF = 0.5, 30.0
 #: A role that has lived this long (s) starts over with the short pause.
 _HEALTHY = 60.0
-#: Seconds that a role gets to finish its batch and give its partitions back; it ends by itself in less (``kantor.ending``).
+#: Seconds that a role gets to finish its batch and give its partitions back; it ends by itself in less (``cli/run.py``).
 GRACE = 20.0
 
 

@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -182,7 +183,7 @@ def end_within(
     """On the first of ``signals`` call ``stop``, and end the process ``seconds`` later if it still runs.
 
     ``stop`` runs in another thread, also while the main thread is in C code that does not return: it should set an event.
-    The hard end is said in the log, with what hung. For the main thread of a program, once, at its start.
+    The hard end is said in the log, with what hung and where each thread stood; the exit code is ``HUNG``. For the main thread of a program, once, at its start.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
@@ -223,19 +224,29 @@ class _Deadline:
         if self._end is os._exit and sys.__stderr__ is not None:
             faulthandler.dump_traceback_later(late, exit=True, file=sys.__stderr__)
         time.sleep(self._seconds)
-        where = "; ".join([*stuck(), f"the main thread is in {_place(threading.main_thread())}"])
+        where = "; ".join([*stuck(), f"the main thread is in {_stack(threading.main_thread())}"])
         text = f"not stopped within {self._seconds:g} s of the signal, so the process is ended: {where}"
+        threads = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+        stacks = {thread.name: _stack(thread) for thread in threads}
+
+        def say() -> None:
+            log.critical(text, extra={"action": "ended_hard"})
+            for name, stack in stacks.items():
+                log.error("%s still is in %s", name, stack, extra={"action": "left_behind"})
+
         try:
-            guarded(lambda: log.critical(text, extra={"action": "ended_hard"}), _LAST_WORDS, "the log")
+            guarded(say, _LAST_WORDS, "the log")
         except StuckError:
             os.write(2, f"{text}\n".encode())
         self._end(HUNG)
 
 
-def _place(thread: threading.Thread) -> str:
-    """Where this thread is now, as file, line and function."""
+def _stack(thread: threading.Thread) -> str:
+    """Where this thread is now, as file, line and function; the innermost first."""
     frame = sys._current_frames().get(thread.ident or 0)
-    if frame is None:
-        return "no code any more"
-    code = frame.f_code
-    return f"{code.co_filename}:{frame.f_lineno} ({code.co_name})"
+    calls = []
+    while frame is not None:
+        code = frame.f_code
+        calls.append(f"{Path(code.co_filename).name}:{frame.f_lineno} ({code.co_name})")
+        frame = frame.f_back
+    return " < ".join(calls) or "no code any more"

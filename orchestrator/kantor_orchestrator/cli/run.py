@@ -8,13 +8,16 @@ from threading import Event
 
 import click
 
-from kantor import ending, logs
+from kantor import logs
 from kantor.kafka import Admin
+from kantor.watchdog import end_within
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.roles import ROLES, run_role
 from kantor_orchestrator.supervisor import GRACE, supervise
 
+#: Seconds from the signal until a role that hangs is ended hard. Kubernetes waits for 30, the supervisor for 20.
+DEADLINE = 15.0
 #: Engines on one machine unless told otherwise: the other roles, and the broker, want their share of the cores.
 _MOST_ENGINES = 4
 
@@ -58,9 +61,9 @@ def run(roles: tuple[str, ...], engines: int | None) -> None:
     settings = Settings.from_env()
     stop = Event()
     if len(names) == 1:
-        ending.at_signal(stop)
+        end_within(DEADLINE, stop.set)
         run_role(names[0], settings, stop)
         return
-    ending.at_signal(stop, GRACE + ending.DEADLINE)  # the roles end first
+    end_within(GRACE + DEADLINE, stop.set)  # the roles end first
     topics.ensure(Admin(settings.kafka), settings.shards, settings.default_shards)
     sys.exit(supervise(names, stop, http_port=settings.http_port))

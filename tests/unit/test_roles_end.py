@@ -10,20 +10,21 @@ import time
 
 import pytest
 
-from kantor.ending import LEFT_BEHIND
+from kantor.watchdog import HUNG
 
 #: A role's process as ``kantor run --role`` makes it, but for the role's life.
 PROCESS = """
 import ctypes, sys, threading
 from pathlib import Path
-from kantor import ending, logs
+from kantor import logs
 from kantor.kafka import KafkaSettings
 from kantor_orchestrator import roles, topics
+from kantor.watchdog import end_within
 from kantor_orchestrator.config import Settings
 {life}
 logs.configure("kantor-test")
 stop = threading.Event()
-ending.at_signal(stop, deadline=float(sys.argv[1]))
+end_within(float(sys.argv[1]), stop.set)
 topics.ensure = lambda *_: 1
 roles.ROLES["test"] = lambda *_: live
 settings = Settings(KafkaSettings("127.0.0.1:1"), Path("."), "")
@@ -77,16 +78,16 @@ def ended(life: str, deadline: float) -> tuple[int, str, float]:
 @pytest.mark.parametrize(
     ("life", "where"),
     [
-        (DEAF, "MainThread hangs: .* wait < <string>:11 live < roles.py"),
-        (IN_A_LIBRARY, "MainThread hangs: .* <string>:13 live < roles.py"),
-        (AT_EXIT, "commit hangs: .* wait < threading.py"),
+        (DEAF, r"MainThread still is in .* \(wait\) < <string>:12 \(live\) < roles.py"),
+        (IN_A_LIBRARY, r"MainThread still is in <string>:14 \(live\) < roles.py"),
+        (AT_EXIT, r"commit still is in .* \(wait\) < threading.py"),
     ],
     ids=["deaf", "in a library", "at exit"],
 )
 def test_a_role_that_hangs_ends_all_the_same(life: str, where: str) -> None:
     """With an exit code of its own, and a line for each thread that says where it stands."""
     code, said, _ = ended(life, 0.2)
-    assert code == LEFT_BEHIND
+    assert code == HUNG
     lines = [line for line in said.splitlines() if "action=left_behind" in line]
     assert any(re.search(where, line) for line in lines), said
 
