@@ -20,7 +20,7 @@ from hashlib import blake2b, sha1
 from json.encoder import encode_basestring
 from uuid import UUID
 
-from kantor.errors import EnvelopeError
+from kantor.errors import EnvelopeError, UnreadableHeadersError
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -40,9 +40,16 @@ COMPENSATE_TRANSACTION = "kantor.CompensateTransaction"
 #: Where Kantor sends commands to itself: intake copies them to the shard of the transaction that they are about.
 OWN_COMMANDS = "cmd.kantor.v1"
 
+#: The one header that a record seems to have if its client could not give its headers: its value says why. So no reader of
+#: headers raises, and who asks for an attribute learns the reason (:func:`attributes`).
+UNREADABLE = "kantor_unreadable"
+
 _NAMESPACE_BYTES = NAMESPACE.bytes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+#: Seconds of 400 years; of the first moment of year 1 and the last of year 9999, since the epoch.
+_CYCLE = 146_097 * 86_400
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
 
 
 def derived_id(*parts: str | int) -> str:
@@ -95,13 +102,21 @@ def fingerprint(source: str, id_: str) -> int:
 
 
 def rfc3339(milliseconds: int) -> str:
-    """Milliseconds since the epoch as RFC 3339 in UTC, with milliseconds: ``2026-01-31T12:00:00.000Z``."""
+    """Milliseconds since the epoch as RFC 3339 in UTC, with milliseconds: ``2026-01-31T12:00:00.000Z``.
+
+    Any number will do, also what a wrong clock or unit makes of a time: what is not in the years 1 to 9999 is written as
+    ISO 8601 does, with a sign (``+59009-...``).
+    """
     return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
 @lru_cache(256)  # times crowd around now, and formatting one costs 5 us
 def _second(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+    if _FIRST <= seconds <= _LAST:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+    cycles, rest = divmod(seconds, _CYCLE)  # the calendar repeats itself
+    moment = datetime.fromtimestamp(rest, UTC)
+    return f"{moment.year + 400 * cycles:+05d}-{moment:%m-%dT%H:%M:%S}"
 
 
 def parse_rfc3339(text: str) -> int:
@@ -161,18 +176,66 @@ class Envelope:
         return headers
 
 
+def unreadable(why: object) -> list[tuple[str, bytes | None]]:
+    """The headers of a record whose headers can't be had, for clients to put in their place."""
+    return [(UNREADABLE, str(why).encode("utf-8", "replace"))]
+
+
+def attributes(headers: Headers | None) -> dict[str, bytes | None]:
+    """Headers by name, as whoever reads records from outside should ask for them: the guarded door of headers.
+
+    Raises ``UnreadableHeadersError`` if they can't be had, ``EnvelopeError`` if a CloudEvents attribute is there twice with
+    different values, or is of another version than 1.0. What is missing is the caller's business. Of other repeated
+    names the last one counts.
+    """
+    found = dict(headers or ())
+    version = found.get("ce_specversion", b"1.0")
+    if version != b"1.0" or UNREADABLE in found or len(found) != len(headers or ()):
+        _refuse(headers or (), found)
+    return found
+
+
+def _refuse(headers: Headers, found: Mapping[str, bytes | None]) -> None:
+    why = found.get(UNREADABLE)
+    if why is not None:
+        raise UnreadableHeadersError(f"the headers can't be read: {why.decode('utf-8', 'replace')}")
+    for name, value in headers:
+        if name[:3] == "ce_" and value != found[name]:
+            raise EnvelopeError(
+                f"the header {name} is there twice, as {_shown(value)} and as {_shown(found[name])}: send it once"
+            )
+    version = found.get("ce_specversion", b"1.0")
+    if version != b"1.0":
+        raise EnvelopeError(
+            f"ce_specversion is {_shown(version)}: only 1.0 is understood, its attributes mean something else in others"
+        )
+
+
+def _shown(value: bytes | None) -> str:
+    return "null" if value is None else repr(value[:140].decode("utf-8", "replace"))
+
+
 def header_map(headers: Headers | None) -> dict[str, bytes]:
     """Headers by name; of a repeated name the last one counts. Null values are left out."""
     return {name: value for name, value in headers or () if value is not None}
 
 
-def transaction_id_of(headers: Mapping[str, bytes]) -> str:
+def transaction_id_of(headers: Mapping[str, bytes | None]) -> str:
     """The transaction that a record belongs to. Raises ``EnvelopeError`` if none or malformed.
 
     The record's key is never a fallback: a key may be anything, and a wrong guess would change the wrong transaction.
     """
     raw = headers.get("ce_correlationid")
     if raw is None:
+        why = headers.get(UNREADABLE)
+        if why is not None:
+            raise UnreadableHeadersError(f"the headers can't be read: {why.decode('utf-8', 'replace')}")
+        type_ = headers.get("content-type") or b""
+        if type_.startswith(b"application/cloudevents"):
+            raise EnvelopeError(
+                f"no transaction id: this is a CloudEvent in structured mode (content-type {_shown(type_)}), its attributes "
+                "are in its value; send it in binary mode, with its attributes as headers that begin with ce_"
+            )
         raise EnvelopeError("no transaction id: the header ce_correlationid is missing")
     text = raw.decode("utf-8", "replace")
     if TRANSACTION_ID.fullmatch(text) is None:
@@ -182,10 +245,12 @@ def transaction_id_of(headers: Mapping[str, bytes]) -> str:
 
 def read(headers: Headers | Mapping[str, bytes] | None) -> Envelope:
     """The envelope of a record. Raises ``EnvelopeError`` naming the attribute that is missing or malformed."""
-    found = headers if isinstance(headers, Mapping) else header_map(headers)
+    found: Mapping[str, bytes | None] = headers if isinstance(headers, Mapping) else attributes(headers)
     try:
         text = {
-            name: value.decode() for name, value in found.items() if name[:3] == "ce_" or name[:5] == "trace"
+            name: value.decode()
+            for name, value in found.items()
+            if value is not None and (name[:3] == "ce_" or name[:5] == "trace")
         }
     except UnicodeDecodeError as error:
         raise EnvelopeError(f"an attribute is no UTF-8: {error}") from error

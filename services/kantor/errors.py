@@ -3,6 +3,7 @@
     KantorError
     ├── ConfigError            a setting is missing or wrong: fix it and start again
     ├── EnvelopeError          a message's CloudEvents attributes are missing or malformed
+    │   └── UnreadableHeadersError  its headers can't even be had
     ├── CodecError             bytes and schema do not fit
     │   ├── UndecodableError   these bytes will never be readable: dead letter or incident
     │   ├── UnknownSchemaError no schema has this id (yet)
@@ -31,6 +32,11 @@ class ConfigError(KantorError):
 
 class EnvelopeError(KantorError):
     """A CloudEvents attribute is missing or malformed. The record can't be attributed; it is not retried."""
+
+
+class UnreadableHeadersError(EnvelopeError):
+    """The client can't give this record's headers: a header's name is no UTF-8. They are lost, all of them; key and value
+    are not. The record is set aside; its writer has to name its headers in UTF-8."""
 
 
 class CodecError(KantorError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from kantor.envelope import choreographed_action, parse_rfc3339, transaction_id_of
 from kantor.errors import EnvelopeError, UndecodableError
@@ -19,11 +19,10 @@ class Incoming:
         self, handler: Handler, headers: Mapping[str, bytes | None], payload: Mapping[str, Any]
     ) -> None:
         """Raises ``EnvelopeError`` or ``UndecodableError``."""
-        present = cast("Mapping[str, bytes]", headers)
         self.handler = handler
         self.item = str(payload.get(handler.item, "")) if handler.item else ""
         self.headers = headers
-        self.transaction_id = transaction_id_of(present)
+        self.transaction_id = transaction_id_of(headers)
         id_ = headers.get("ce_id")
         if not id_ or not headers.get("ce_source"):
             raise EnvelopeError("the header ce_id or ce_source is missing")

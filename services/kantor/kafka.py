@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Any, NoReturn, TypeVar
 
 import confluent_kafka as ck
@@ -38,6 +39,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
 )
 
 from kantor.clients import BEGINNING, END, Batch, Listener, Partition, Record, TopicSpec
+from kantor.envelope import unreadable
 from kantor.errors import ConfigError, FencedError, KafkaUnavailableError, KantorError, StuckError
 from kantor.watchdog import Guard
 
@@ -63,6 +65,9 @@ ENV_BOOTSTRAP = "KANTOR_BOOTSTRAP_SERVERS"
 ENV_PREFIX = "KANTOR_KAFKA_"
 
 _EOF = ck.KafkaError._PARTITION_EOF
+#: ``message.headers()``, called so that the interpreter looks for an exception: for a name that is no UTF-8 the binding sets
+#: one and returns a result nevertheless. Called in the usual way, it comes out at some later statement.
+_headers = methodcaller("headers")
 
 #: Seconds beyond its own timeout after which a call is taken for stuck: far more than librdkafka is late when it keeps it.
 _GRACE = 5.0
@@ -210,7 +215,8 @@ class Consumer:
     def poll(self, timeout: float, limit: int = 1000) -> Batch:
         """Wait up to ``timeout`` seconds for a first record, then take what is there, at most ``limit``.
 
-        Raises ``FencedError`` or ``KafkaUnavailableError`` for errors that don't pass; passing ones are logged.
+        Raises ``FencedError`` or ``KafkaUnavailableError`` for errors that don't pass; passing ones are logged. The headers of
+        a record that librdkafka can't give are ``envelope.unreadable``: no record's ``headers()`` raises.
         """
         first = self._consumer.poll(timeout)
         if first is None:
@@ -218,10 +224,17 @@ class Consumer:
         messages = self._consumer.consume(limit - 1, 0) if limit > 1 else []
         messages.insert(0, first)
         ends: dict[Partition, int] = {}
+        is_special = False
         for message in messages:
             if message.error() is not None:
-                break
-        else:
+                is_special = True
+                continue
+            try:
+                _headers(message)  # makes the list that the caller will want; it is kept
+            except (SystemError, UnicodeDecodeError) as trouble:
+                # Asked again, the binding would give a list with a hole in it, which crashes whoever looks into it.
+                message.set_headers(_unreadable(trouble))  # type: ignore[arg-type]  # lists are invariant
+        if not is_special:
             return Batch(messages, ends)  # type: ignore[arg-type]
         records = []
         refused: dict[Partition, str] = {}
@@ -576,6 +589,13 @@ class Admin:
             ]
             for m in members
         }
+
+
+def _unreadable(error: SystemError | UnicodeDecodeError) -> list[tuple[str, bytes | None]]:
+    cause: BaseException | None = error if isinstance(error, UnicodeDecodeError) else error.__cause__
+    if isinstance(cause, UnicodeDecodeError):
+        return unreadable(f"a header's name is no UTF-8: {bytes(cause.object)[:100]!r}")
+    return unreadable(error)
 
 
 def _answer(future: Any, timeout: float) -> Any:

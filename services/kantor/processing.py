@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kantor.clients import Record
 from kantor.codec import Codec
-from kantor.errors import CodecError, EnvelopeError, KantorError, Retryable
+from kantor.envelope import attributes
+from kantor.errors import CodecError, EnvelopeError, KantorError, Retryable, UnreadableHeadersError
 from kantor.handlers import Context, Handler, MessageType
 from kantor.inbox import Inbox
 from kantor.incoming import Incoming
@@ -126,7 +127,11 @@ class Processor:
         again: list[tuple[int, Record]] = []
         held: set[bytes | None] = set()
         for index, record in records:
-            headers = dict(record.headers() or ())
+            try:
+                headers = attributes(record.headers())
+            except EnvelopeError as error:
+                answers[index] = self._malformed(record, error)
+                continue
             if held and headers.get("ce_correlationid") in held:
                 again.append((index, record))
                 continue
@@ -146,10 +151,20 @@ class Processor:
             payload = self._codec.decode(record.value(), cast("dict[str, bytes]", headers))
             incoming = Incoming(handler, headers, payload)
         except (CodecError, EnvelopeError) as error:
-            return [self._dead_letter(record, handler, error)]
+            return [self._dead_letter(record, handler.message.TYPE, error)]
         outcome, payloads = self._answer(incoming, final)
         self._outcomes[handler.message.TYPE, outcome] += 1
         return self._writer.answers(payloads, headers) if payloads else ()
+
+    def _malformed(self, record: Record, error: EnvelopeError) -> Sequence[Outgoing]:
+        """Of which type it is may be what is not known: then it may be one of ours."""
+        headers = record.headers() or ()
+        types = {value or b"" for name, value in headers if name == "ce_type"}
+        mine = sorted(types & self._handlers.keys())
+        if not mine and not isinstance(error, UnreadableHeadersError):
+            self._outcomes["", "skipped"] += 1
+            return ()
+        return [self._dead_letter(record, mine[0].decode() if mine else "", error)]
 
     def _answer(self, incoming: Incoming, final: bool) -> tuple[str, list[Payload]]:
         """What happened, and the answers."""
@@ -294,23 +309,28 @@ class Processor:
         )
         return [self._writer.encode(failure, self._clock())]
 
-    def _dead_letter(self, record: Record, handler: Handler, error: KantorError) -> Outgoing:
+    def _dead_letter(self, record: Record, type_: str, error: KantorError) -> Outgoing:
         where = f"{record.topic()}/{record.partition()}/{record.offset()}"
-        log.error(
-            "dead letter %s: %s", where, error, extra={"action": "dead_letter", "type": handler.message.TYPE}
-        )
-        self._outcomes[handler.message.TYPE, "dead"] += 1
+        log.error("dead letter %s: %s", where, error, extra={"action": "dead_letter", "type": type_})
+        self._outcomes[type_, "dead"] += 1
         self._metrics.dead_letters.labels(record.topic()).inc()
+        headers: list[Header] = []
+        text = str(error)
+        if isinstance(error, UnreadableHeadersError):
+            text += "; key and value are the record's own, its headers are lost"
+        else:
+            headers += record.headers() or ()
         added: dict[str, object] = {
             "topic": record.topic(),
             "partition": record.partition(),
             "offset": record.offset(),
             "group": self._service.name,
             "delivery.count": 1,
-            "message": error,
+            "message": text,
         }
-        headers: list[Header] = list(record.headers() or ())
-        headers += [(f"__dlq.errors.{name}", str(value).encode()) for name, value in added.items()]
+        headers += [
+            (f"__dlq.errors.{name}", str(value).encode("utf-8", "replace")) for name, value in added.items()
+        ]
         return Outgoing(self._dead_letters, record.value(), record.key(), headers)
 
     def _count(self) -> None:

@@ -11,10 +11,15 @@ from itertools import count
 from typing import Any, Self
 from uuid import uuid4
 
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its type hints don't export them
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
+from contract import raw
 from kantor.clients import (
     BEGINNING,
     Admin,
@@ -112,6 +117,17 @@ class Cluster:
         for value in values:
             producer.produce(topic, value.encode(), key.encode(), None, partition)
         producer.flush()
+
+    def write_with_header(self, topic: str, name: bytes, value: str) -> None:
+        """A record with a header of any name, as a client in another language writes it."""
+        if self.memory is not None:
+            producer = self.clients.producer("contract")
+            named = name.decode("utf-8", "surrogateescape")
+            producer.produce(topic, value.encode(), b"k", [("ce_id", b"1"), (named, b"x")], 0)
+            producer.flush()
+            return
+        assert isinstance(self.clients, KafkaSettings)
+        raw.produce(self.clients.bootstrap_servers, topic, [(b"ce_id", b"1"), (name, b"x")], value.encode())
 
     @contextmanager
     def silence(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contract.cluster import Cluster
 from kantor.clients import END, TopicSpec
+from kantor.envelope import unreadable
 
 
 def test_records_of_a_partition_come_in_order_with_all_they_have(cluster: Cluster) -> None:
@@ -131,3 +132,20 @@ def test_a_key_decides_the_partition(cluster: Cluster) -> None:
     producer.flush()
     ends = cluster.admin.ends([(topic, partition) for partition in range(4)])
     assert [ends[topic, partition] for partition in range(4)] == [2, 2, 2, 2]
+
+
+def test_a_header_whose_name_is_no_text_spoils_no_reading(cluster: Cluster) -> None:
+    """Other clients may name a header by any bytes. The record comes with a word about them in place of its headers, however
+    often it is asked for them; records before and behind it have theirs."""
+    topic = cluster.topic()
+    cluster.write(topic, "before")
+    cluster.write_with_header(topic, b"\xff\xfe", "spoiled")
+    cluster.write_with_header(topic, "größe".encode(), "behind")
+    reader = cluster.reader(topic)
+    assert reader.to(3) == ["before", "spoiled", "behind"]
+    for _ in range(2):
+        assert [record.headers() for record in reader.records] == [
+            None,
+            unreadable("a header's name is no UTF-8: b'\\xff\\xfe'"),
+            [("ce_id", b"1"), ("größe", b"x")],
+        ]

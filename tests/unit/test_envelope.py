@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kantor import envelope
 from kantor.envelope import NAMESPACE, Envelope
-from kantor.errors import EnvelopeError
+from kantor.errors import EnvelopeError, UnreadableHeadersError
 
 FULL = Envelope(
     id="e1",
@@ -137,6 +137,67 @@ def test_the_last_of_repeated_headers_counts() -> None:
     assert envelope.header_map([("a", b"1"), ("a", b"2"), ("b", None)]) == {"a": b"2"}
 
 
+def test_headers_by_name() -> None:
+    """Of a repeated name that is no attribute the last value counts; an attribute may be repeated with the same value."""
+    assert envelope.attributes(None) == {}
+    found = envelope.attributes([("a", b"1"), ("ce_id", b"x"), ("a", b"2"), ("ce_id", b"x"), ("b", None)])
+    assert found == {"a": b"2", "ce_id": b"x", "b": None}
+
+
+def test_an_attribute_that_is_there_twice_is_refused() -> None:
+    """Nobody knows which of two transactions is meant; the last is no better than the first."""
+    headers = [*FULL.headers(), ("ce_correlationid", b"another")]
+    with pytest.raises(
+        EnvelopeError, match="ce_correlationid is there twice, as 'order-4711' and as 'another'"
+    ):
+        envelope.attributes(headers)
+    with pytest.raises(EnvelopeError, match="there twice"):
+        envelope.read(headers)
+
+
+@pytest.mark.parametrize("version", [b"0.3", b"1.1", b"", None])
+def test_another_version_of_cloudevents_is_refused(version: bytes | None) -> None:
+    """Attributes of another version may mean something else."""
+    with pytest.raises(EnvelopeError, match=r"^ce_specversion is .*: only 1\.0 is understood"):
+        envelope.attributes([("ce_specversion", version)])
+
+
+def test_headers_that_a_client_cannot_give() -> None:
+    """Whoever asks for an attribute learns why there is none."""
+    headers = envelope.unreadable("a header's name is no UTF-8: b'\\xff'")
+    with pytest.raises(UnreadableHeadersError, match="can't be read: a header's name is no UTF-8"):
+        envelope.attributes(headers)
+    with pytest.raises(UnreadableHeadersError, match="can't be read: a header's name is no UTF-8"):
+        envelope.transaction_id_of(dict(headers))
+
+
+def test_a_structured_event_says_so() -> None:
+    """Its attributes are in its value, where nobody looks: the remedy is named."""
+    headers = {"content-type": b"application/cloudevents+json; charset=utf-8"}
+    with pytest.raises(EnvelopeError, match=r"in structured mode .* send it in binary mode"):
+        envelope.transaction_id_of(headers)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["ce_id", "ce_specversion", "ce_correlationid", "ce_time", "x", envelope.UNREADABLE]
+            )
+            | st.text(),
+            st.none() | st.binary(),
+        )
+    )
+)
+def test_headers_are_read_or_refused(headers: list[tuple[str, bytes | None]]) -> None:
+    """Whatever the headers are, they give attributes or an ``EnvelopeError``."""
+    for read in (envelope.attributes, envelope.read, lambda h: envelope.transaction_id_of(dict(h))):
+        try:
+            read(headers)
+        except EnvelopeError as error:
+            assert str(error).encode()
+
+
 @pytest.mark.parametrize(
     ("text", "milliseconds"),
     [
@@ -162,3 +223,18 @@ def test_times_without_offset_are_refused(text: str) -> None:
 def test_times_round_trip(milliseconds: int) -> None:
     """Every millisecond until the year 9999 is written and read back exactly."""
     assert envelope.parse_rfc3339(envelope.rfc3339(milliseconds)) == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (1_800_000_000_000_000, "+59009-09-24T08:00:00.000Z"),  # microseconds, taken for milliseconds
+        (-1, "1969-12-31T23:59:59.999Z"),
+        (-62_135_596_800_001, "+0000-12-31T23:59:59.999Z"),
+        (2**63 - 1, "+292278994-08-17T07:12:55.807Z"),
+        (-(2**63), "-292275055-05-16T16:47:04.192Z"),
+    ],
+)
+def test_strange_times_are_written(milliseconds: int, text: str) -> None:
+    """A time that no calendar of Python has is shown nevertheless: a record may claim any."""
+    assert envelope.rfc3339(milliseconds) == text

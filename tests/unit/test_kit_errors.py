@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from kantor import Retryable, Service
-from kantor.envelope import event_id
+from kantor.envelope import event_id, unreadable
 from kantor_examples.checkout.messages import BookShipment, PaymentCaptured, ShipmentBooked, StockReserved
 from unit.kit_harness import Desk, FakeRecord
 from unit.kit_services import BOOK, BOOKED, CAPTURED, RESERVED, shipping
@@ -220,6 +220,15 @@ def replaced(desk: Desk, name: str, value: bytes | None) -> FakeRecord:
         (lambda desk: replaced(desk, "ce_id", None), b"ce_id"),
         (lambda desk: replaced(desk, "ce_source", b""), b"ce_source"),
         (lambda desk: replaced(desk, "ce_id", b"\xff"), b"no UTF-8"),
+        (lambda desk: replaced(desk, "ce_specversion", b"0.3"), b"ce_specversion is '0.3'"),
+        (
+            lambda desk: desk.record(RESERVED, extra=[("ce_correlationid", b"t2")]),
+            b"ce_correlationid is there twice",
+        ),
+        (
+            lambda desk: desk.record(RESERVED, extra=[("ce_type", b"x.Other")]),
+            b"ce_type is there twice",
+        ),
         (
             lambda desk: spoiled(desk, value_=desk.record(BOOK).value_, offset_=0),
             b"does not fit inventory.StockReserved",
@@ -255,3 +264,27 @@ def test_a_malformed_expiry() -> None:
     record = desk.record(BOOK, extra=[("ce_expirytime", b"soon")])
     (dead,) = desk.processor.batch([record])
     assert dead.topic == "dlq.shipping"
+
+
+def test_a_dead_letter_without_headers() -> None:
+    """A record whose headers the client can't give is set aside whatever its type, and the letter says what is lost."""
+    desk = charging(raises())
+    dead, answer = desk.processor.batch(
+        [spoiled(desk, headers_=unreadable("a header's name is no UTF-8: b'\\xff'")), desk.record(RESERVED)]
+    )
+    assert (dead.topic, dead.value, dead.key) == ("dlq.payment", desk.record(RESERVED).value(), b"t1")
+    headers = dict(dead.headers)
+    assert {name[:13] for name in headers} == {"__dlq.errors."}
+    assert (headers["__dlq.errors.message"] or b"").decode() == (
+        "the headers can't be read: a header's name is no UTF-8: b'\\xff'; "
+        "key and value are the record's own, its headers are lost"
+    )
+    assert answer.topic == "evt.payment.payment.v1"
+
+
+def test_a_malformed_record_of_another_type_is_skipped() -> None:
+    """What this service does not take is not its business, well formed or not."""
+    desk = charging(raises())
+    record = replaced(desk, "ce_type", b"x.Other")
+    record.headers_ = [*(record.headers_ or ()), ("ce_specversion", b"0.3")]
+    assert desk.processor.batch([record]) == []

@@ -10,6 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 
+from kantor.envelope import unreadable
+
 Header = tuple[str, bytes | None]
 #: (topic, partition)
 Partition = tuple[str, int]
@@ -118,6 +120,8 @@ class Log:
         transaction: KafkaTransaction | None,
         visible_at: float,
     ) -> Entry:
+        if headers is not None and not "".join([name for name, _ in headers]).isascii():
+            headers = _as_read(headers)
         entry = Entry(self.place, self.end, key, value, headers, timestamp, transaction, visible_at)
         if transaction is not None and transaction not in self._open:
             self._open[transaction] = self.end
@@ -187,6 +191,18 @@ class Log:
                     entry.gone_at = entry.gone_at if entry.gone_at is not None else now + retention
             kept.append(entry)
         self.entries = kept
+
+
+def _as_read(headers: list[Header]) -> list[Header]:
+    """What the client makes of a header whose name is no UTF-8: written as ``"\\udcff"`` (PEP 383's surrogates), it stands for
+    any bytes, as other clients may write."""
+    for name, _ in headers:
+        raw = name.encode("utf-8", "surrogateescape")
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            return unreadable(f"a header's name is no UTF-8: {raw[:100]!r}")
+    return headers
 
 
 def _is_aborted(entry: Entry) -> bool:
