@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,9 @@ from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.decide import decide
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Command, Compensation, FieldRule, Retry, Saga, Step
-from kantor_orchestrator.core.transaction import StepState, Transaction, evolve
+from kantor_orchestrator.core.transaction import SentCommand, StepState, Transaction, evolve
 from kantor_orchestrator.holds import ALL, Holds
-from kantor_orchestrator.snapshots import transition_record
+from kantor_orchestrator.snapshots import Outgoing, decision_record
 from kantor_orchestrator.view.database import Place, Writer
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import SagaFacts
@@ -133,7 +134,10 @@ class Traffic:
         self.now = T0
         self.schemas = MemorySchemas()
         self.codec = Codec(self.schemas)
-        self._encode = self.codec.encoder(system("Transition"), topics.HISTORY)
+        self._encode = self.codec.encoder(system("Decision"), topics.HISTORY)
+        self._encode_epoch = self.codec.encoder(system("Epoch"), topics.HISTORY)
+        #: By shard: the epoch of its owner.
+        self.epochs: dict[int, int] = {}
         self.sagas: tuple[Saga, ...] = sagas or (CHECKOUT,)
         self.holds = Holds()
         self._transactions: dict[str, Transaction] = {}
@@ -203,6 +207,15 @@ class Traffic:
             Entry("timer", self.now, timer=timer, step=step, round=round_, attempt=attempt),
         )
 
+    def act(self, transaction: str, act: str, step: str = "", why: str = "because") -> None:
+        """What a person does to it."""
+        self.now += 10
+        said = {"act": act, "id": f"act-{self.now}", "actor": "ann", "step": step, "why": why}
+        offset = self._journal(transaction, json.dumps(said).encode(), list(journal.ACT_HEADERS))
+        payload = {"why": why, "fields": {}}
+        entry = Entry("act", self.now, act, said["id"], "acts", payload=payload, step=step, actor="ann")
+        self._decide(transaction, offset, entry)
+
     def watermark(
         self,
         intake: str,
@@ -222,13 +235,32 @@ class Traffic:
         done = self.holds.apply(entry)
         for shard in range(SHARDS):
             offset = self._write(topics.JOURNAL, shard, None, b"{}", list(journal.ACT_HEADERS))
-            value = self._encode(transition_record(done, Transaction(""), entry, offset))
-            self._write(topics.HISTORY, shard, None, value, [])
+            self.decision(
+                shard, decision_record(Transaction(""), entry, [done], [], self.epoch(shard), offset)
+            )
         for id_, txn in self._transactions.items():
             if txn.held and not self.holds.of(txn.saga):
                 fired = journal.Timer("release", "", 0, 0, 0)
                 offset = self._journal(id_, fired.dump(), list(journal.TIMER_HEADERS))
                 self._decide(id_, offset, Entry("timer", self.now, timer="release"))
+
+    def take(self, shard: int) -> int:
+        """An engine takes this shard. Answers with its epoch."""
+        value = self._encode_epoch({"shard": shard, "owner": "engine-1", "at": self.now, "position": 0})
+        headers: list[tuple[str, bytes | None]] = [("ce_type", b"kantor.Epoch")]
+        self.epochs[shard] = self._write(topics.HISTORY, shard, None, value, headers)
+        return self.epochs[shard]
+
+    def epoch(self, shard: int) -> int:
+        return self.epochs[shard] if shard in self.epochs else self.take(shard)
+
+    def decision(self, shard: int, record: dict[str, Any], *, ends: bool = False) -> None:
+        """The engine writes into its log."""
+        key = record["transaction_id"].encode() or None
+        headers: list[tuple[str, bytes | None]] = []
+        if ends:
+            headers.append(("ce_type", envelope.TRANSACTION_ENDED.encode()))
+        self._write(topics.HISTORY, shard, key, self._encode(record), headers)
 
     def step(self, transaction: str, step: str) -> StepState:
         return self._transactions[transaction].steps[step]
@@ -277,32 +309,36 @@ class Traffic:
         )
         shard = envelope.shard_of(transaction, SHARDS)
         hold = self.holds.of(saga.name) if saga else ""
-        for transition in decide(saga, txn, entry, self.now, hold):
+        transitions = decide(saga, txn, entry, self.now, hold)
+        if not transitions:
+            return
+        messages = []
+        for transition in transitions:
             evolve(txn, transition)
-            value = self._encode(transition_record(transition, txn, entry, offset))
-            headers: list[tuple[str, bytes | None]] = []
-            if transition.kind == "ended":
-                headers.append(("ce_type", envelope.TRANSACTION_ENDED.encode()))
-            self._write(topics.HISTORY, shard, transaction.encode(), value, headers)
-            sent = transition.command
-            if sent is not None:
-                self._write(
-                    sent.topic,
-                    0,
-                    transaction.encode(),
-                    b"\0\0\0\0\2payload",
-                    list(
-                        envelope.Envelope(
-                            id=sent.id,
-                            source=envelope.KANTOR_SOURCE,
-                            type=sent.type,
-                            correlation_id=transaction,
-                            causation_id=sent.causation_id,
-                            idempotency_key=sent.idempotency_key,
-                            time=self.now,
-                        ).headers()
-                    ),
-                )
+            if (sent := transition.command) is not None:
+                messages.append(self._message(transaction, sent))
+        ends = any(transition.kind == "ended" for transition in transitions)
+        record = decision_record(txn, entry, transitions, messages, self.epoch(shard), offset)
+        self.decision(shard, record, ends=ends)
+        for message in messages:
+            self._write(message.topic, 0, message.key, message.value, list(message.headers))
+
+    def _message(self, transaction: str, sent: SentCommand) -> Outgoing:
+        headers = envelope.Envelope(
+            id=sent.id,
+            source=envelope.KANTOR_SOURCE,
+            type=sent.type,
+            correlation_id=transaction,
+            causation_id=sent.causation_id,
+            idempotency_key=sent.idempotency_key,
+            time=self.now,
+        ).headers()
+        return Outgoing(
+            sent.topic,
+            transaction.encode(),
+            [(name, value or b"") for name, value in headers],
+            b"\0\0\0\0\2payload",
+        )
 
     def _journal(self, transaction: str, value: bytes, headers: list[tuple[str, bytes | None]]) -> int:
         shard = envelope.shard_of(transaction, SHARDS)
@@ -326,15 +362,23 @@ class Traffic:
         return offset
 
 
-def in_order(records: Iterable[Written]) -> list[Written]:
-    """The same records with the offsets that this order gives."""
+def in_order(traffic: Traffic, records: Iterable[Written]) -> list[Written]:
+    """The same records with the offsets that this order gives, also in what they say of each other."""
     ends: dict[tuple[str, int], int] = {}
+    moved: dict[tuple[str, int, int], int] = {}
+    encode = traffic.codec.encoder(system("Decision"), topics.HISTORY)
     found = []
     for r in records:
         partition = (r.topic(), r.partition())
         offset = ends.get(partition, 0)
         ends[partition] = offset + 1
-        found.append(Written(*partition, offset, r.key(), r.value(), r.headers() or [], r.timestamp()[1]))
+        moved[*partition, r.offset()] = offset
+        value = r.value()
+        if r.topic() == topics.HISTORY and "transitions" in (said := traffic.codec.decode(value)):
+            said["epoch"] = moved[topics.HISTORY, r.partition(), said["epoch"]]
+            said["journal_offset"] = moved[topics.JOURNAL, r.partition(), said["journal_offset"]]
+            value = encode(said)
+        found.append(Written(*partition, offset, r.key(), value, r.headers() or [], r.timestamp()[1]))
     return found
 
 
@@ -350,7 +394,13 @@ def project(
         for start in range(0, len(records), batch):
             positions = {partition: position for partition, (position, _) in writer.positions().items()}
             projector = Projector(
-                traffic.codec, traffic.schemas, sagas, writer.find, writer.next_no(), positions
+                traffic.codec,
+                traffic.schemas,
+                sagas,
+                writer.find,
+                writer.next_no(),
+                positions,
+                epochs=writer.epochs(),
             )
             part = records[start : start + batch]
             if writer.is_remote:

@@ -1,11 +1,39 @@
-"""Reading ``sys.kantor.history``: what a torn Kafka transaction has left there twice.
+"""Reading ``sys.kantor.history``: which of its decisions count (docs/design/log.md).
 
-A broker that crashes in the middle of a commit can lose markers: part of a Kafka transaction is then committed, part
-aborted (docs/decisions/0011). The state topic is the truth; where it lost a batch, the shard decides on the same entries
-again, with the same ids, and the history may show both times. The first is kept.
+Whoever takes a shard appends a ``kantor.Epoch``; its own offset is the epoch, which the new owner's decisions carry. An old
+owner that was cut off may still append a few: they are of another epoch, and void for every reader. Decisions come in the
+order of the journal, each entry at most once.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Epoch:
+    """How far one partition of the history has been read. ``epoch`` below 0: none has been seen yet. ``entry``: the journal
+    offset of its last decision that counts."""
+
+    epoch: int = -1
+    entry: int = -1
+
+    def begin(self, offset: int) -> None:
+        """A ``kantor.Epoch`` is at ``offset``."""
+        self.epoch = offset
+
+    def takes(self, epoch: int, entry: int) -> bool:
+        """Whether a decision counts; if so, it is the last one now.
+
+        Where the partition's beginning is gone, with the epoch that it began in, the first decision tells which that was.
+        """
+        if self.epoch < 0:
+            self.epoch = epoch
+        if epoch != self.epoch or entry <= self.entry:
+            return False
+        self.entry = entry
+        return True
+
 
 #: (journal offset, history offset) of a transaction's last move.
 Place = tuple[int, int]
@@ -15,7 +43,6 @@ NOWHERE: Place = (-1, -1)
 
 
 def is_replay(last: Place, journal_offset: int, history_offset: int) -> bool:
-    """Whether a move has been read before, as one of the moves up to ``last``. Entries are decided on in the order of
-    the journal, and the moves of one entry follow each other without a gap."""
+    """Of records of before there were decisions: whether a move has been read before, as one of those up to ``last``."""
     before, place = last
     return journal_offset < before or (journal_offset == before and history_offset != place + 1)

@@ -30,7 +30,7 @@ from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.shard import Shard
 from kantor_orchestrator.store.sqlite import Store, StoreLostError
-from kantor_orchestrator.view.rows import TransactionRow
+from kantor_orchestrator.view.rows import Folded
 
 #: What to put in place of what: (owner, name, maker of the new one from the old one).
 Change = tuple[Any, str, Callable[[Any], Any]]
@@ -202,6 +202,16 @@ def _nobody(_: Any) -> Any:
     return lambda self, saga: ""
 
 
+def _keeps_incidents(fold: Any) -> Any:
+    def mutated(self: Folded, said: Any) -> bool:
+        before = dict(self.open)
+        found: bool = fold(self, said)
+        self.open = before | self.open
+        return found
+
+    return mutated
+
+
 def _nothing(_: Any) -> Any:
     return lambda *args, **facts: None
 
@@ -298,7 +308,7 @@ MUTATIONS = (
     Mutation("a question is nobody's", (Envelope, "headers", _without_questions), _near(1096)),
     Mutation("a member that is not needed is kept", (progress, "is_left_out", _never), _near(776)),
     Mutation("all items are one action", (Incoming, "_names_of", _of_no_item), _near(307)),
-    Mutation("the view closes no incident", (TransactionRow, "_resolve", _nothing), _near(3), "view"),
+    Mutation("the view closes no incident", (Folded, "fold", _keeps_incidents), _near(3), "view"),
 )
 
 #: Too rare for seeds: what it takes is a plan of its own.

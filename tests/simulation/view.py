@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import apsw
-
 from kantor.clients import BEGINNING, Consumer, Partition
 from kantor.codec import Codec
 from kantor_orchestrator import topics
-from kantor_orchestrator.core.transaction import Transaction
+from kantor_orchestrator.core.saga import definition_path
+from kantor_orchestrator.core.transaction import StepStatus, Transaction
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.view.database import Writer
 from kantor_orchestrator.view.facts import frames
 from kantor_orchestrator.view.projector import Projector
+from kantor_orchestrator.view.queries import Summary, View
 from kantor_orchestrator.view.sagas import SagaFacts
+from kantor_orchestrator.view.shown import what_is_open
+from kantor_orchestrator.view.trace import Trace
 from simulation.processes import SCHEMAS, Process
 
 if TYPE_CHECKING:
@@ -94,7 +97,9 @@ class ViewProcess(Process):
 
 
 def projector(database: Writer, sagas: KnownSagas, positions: dict[Partition, int]) -> Projector:
-    return Projector(Codec(SCHEMAS), SCHEMAS, sagas, database.find, database.next_no(), positions)
+    return Projector(
+        Codec(SCHEMAS), SCHEMAS, sagas, database.find, database.next_no(), positions, epochs=database.epochs()
+    )
 
 
 def _is_ours(topic: str) -> bool:
@@ -108,37 +113,69 @@ def _partitions(name: str, count: int) -> Iterator[Partition]:
 
 
 def disagreements(view: ViewProcess, told: dict[str, Transaction]) -> Iterator[str]:
-    """Where the database says something else than ``told``, the transactions as their history tells them."""
-    sagas, database = view._sagas, view._database
+    """Where people are shown something else than ``told``, the transactions as their history tells them."""
+    database = view._database
     assert database is not None
-    reader = apsw.Connection(str(view.path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
+    with View(view.path) as shown:
         for id_, txn in told.items():
-            found = reader.execute(
-                "SELECT status, held, incidents, no FROM transactions WHERE id = ?", (id_,)
-            ).fetchone()
-            if found is None:
+            found = shown.summaries([id_])
+            if not found:
                 yield f"{id_} is not in the view"
                 continue
-            status, held, incidents, no = found
-            if (status, held, incidents) != (txn.status, txn.held, len(txn.incidents)):
-                yield f"the view has {id_} {status}, {held=}, {incidents} incidents; it is {txn.status}, {txn.held!r}, {txn.incidents}"
-            open_ = [
-                step
-                for (step,) in reader.execute(
-                    "SELECT step FROM incidents WHERE no = ? AND closed_at = 0 ORDER BY step", (no,)
-                )
-            ]
-            if not txn.ended_at and open_ != sorted(incident.step for incident in txn.incidents):
-                yield f"the view lists open incidents of {id_}: {open_}; there are {txn.incidents}"
-            loaded = projector(database, sagas, {})._load(id_)
-            assert loaded is not None
-            steps = {path: step.status for path, step in loaded.steps.items()}
-            if steps != {path: state.status for path, state in txn.steps.items()}:
-                yield f"the view has the steps of {id_} as {steps}, they are {txn.steps}"
-            moves = database.find(id_)
-            offsets = [offset for offset, _ in frames(moves[1] if moves else b"")]
+            facts = view._sagas.get(txn.saga, txn.version) if txn.saga else None
+            trace = shown.trace(id_)
+            for name, is_, should_be in (
+                *_of_the_whole(found[0], txn, facts),
+                *_of_the_trace(trace, txn, facts),
+            ):
+                if is_ != should_be:
+                    yield f"the view shows {name} of {id_} as {is_!r}, it is {should_be!r} of {txn}"
+            loaded = database.find(id_)
+            offsets = [offset for offset, _ in frames(loaded[1] if loaded else b"")]
             if offsets != sorted(set(offsets)):
-                yield f"the view has moves of {id_} twice, or in another order: {offsets}"
-    finally:
-        reader.close()
+                yield f"the view has decisions of {id_} twice, or in another order: {offsets}"
+
+
+#: What is shown, as it is shown, and as it should be.
+_Compared = tuple[str, object, object]
+
+
+def _of_the_whole(found: Summary, txn: Transaction, facts: SagaFacts | None) -> Iterator[_Compared]:
+    """In lists."""
+    open_ = what_is_open(txn, facts)
+    yield "status", found.status, txn.status
+    yield "saga", (found.saga, found.version), (txn.saga, txn.version)
+    yield "hold", found.held, txn.held
+    yield "reason", found.reason, txn.reason
+    yield "end", found.ended_at, txn.ended_at
+    yield "number of incidents", found.incidents, len(txn.incidents)
+    yield "first timer", found.due, open_.due
+    yield "open steps", found.open_steps, json.loads(open_.steps)
+    yield "who has the ball", found.waiting_for, json.loads(open_.waiting_for)
+    if facts is not None:
+        captured: dict[str, str] = {}
+        for fields in txn.captured.values():
+            for name in facts.keys:
+                if fields.get(name) is not None:
+                    captured.setdefault(name, str(fields[name]))
+        yield "names of keys", {name for name, _ in found.keys}, set(captured)
+
+
+def _of_the_trace(trace: Trace, txn: Transaction, facts: SagaFacts | None) -> Iterator[_Compared]:
+    """On the page of one."""
+    yield "parent", trace.parent, txn.parent
+    shown = {step.name: step for step in trace.steps}
+    unreached = set(facts.steps) - {definition_path(path) for path in txn.steps} if facts else set()
+    yield "steps", set(shown), set(txn.steps) | unreached
+    for path, state in txn.steps.items():
+        step = shown[path]
+        for name in ("status", "timer", "due", "started_at", "code", "reason"):
+            yield f"{name} of {path}", getattr(step, name), getattr(state, name)
+        if state.status is not StepStatus.COMPENSATED:
+            yield f"ended_at of {path}", step.ended_at, state.ended_at
+        if state.round == 1:
+            yield f"tries of {path}", step.attempts, state.attempt or int(state.started_at > 0)
+        if state.compensation_round <= 1:
+            yield f"compensations of {path}", step.compensation_attempts, state.compensation_attempt
+    open_ = [(i.kind, i.step, i.reason, i.opened_at) for i in trace.incidents if not i.closed_at]
+    yield "incidents", sorted(open_), sorted((i.kind, i.step, i.reason, i.opened_at) for i in txn.incidents)

@@ -258,29 +258,72 @@ def test_records_that_are_read_again_change_nothing(traffic: Traffic, path: Plac
 
 
 @pytest.mark.parametrize("batch", [1, 3, 100])
-@pytest.mark.parametrize("again", range(1, 9))
-def test_moves_that_were_decided_on_twice_are_shown_once(
-    traffic: Traffic, places: Places, again: int, batch: int
-) -> None:
-    """What a broker's crash made the engine decide on again is in the history twice, after a gap; the picture is the same."""
+def test_decisions_of_an_old_epoch_are_void(traffic: Traffic, places: Places, batch: int) -> None:
+    """An owner that was cut off may still write: what comes after another one's epoch is as if it were not there."""
+    started(traffic, "tx")
+    late = decided(traffic)[-1]
+    shard = late.partition()
+    old = traffic.epoch(shard)
+    traffic.take(shard)
+    project(traffic, places("once"))
+    record = traffic.codec.decode(late.value()) | {"journal_offset": 1_000}
+    assert record["epoch"] == old
+    traffic.decision(shard, record)
+    project(traffic, places("with-a-straggler"), batch=batch)
+    traffic.event("tx", "shipping.ShipmentBooked", cause=traffic.command_id("tx", "shipping"))
+    project(traffic, places("with-a-straggler"), batch=batch)
+    trace = traced(traffic, places("with-a-straggler"))
+    assert (trace.status, [step.attempts for step in trace.steps]) == ("completed", [1, 1, 1])
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_an_entry_is_decided_on_once(traffic: Traffic, places: Places, batch: int) -> None:
+    """A decision about an entry that is not behind the last one's says nothing new."""
     given_up(traffic, "tx")
     project(traffic, places("once"))
-    moves = [record for record in traffic.records if record.topic() == topics.HISTORY]
-    first = next(
-        n for n in range(len(moves)) if entry_of(traffic, moves[n]) == entry_of(traffic, moves[-again])
-    )
-    offset = moves[-1].offset() + 2  # a commit marker is between
-    replayed = [
-        Written(m.topic(), m.partition(), offset + n, m.key(), m.value(), m.headers() or [], m.timestamp()[1])
-        for n, m in enumerate(moves[first:])
-    ]
-    project(traffic, places("twice"), [*traffic.records, *replayed], batch=batch)
-    with View(places("once")) as one, View(places("twice")) as other:
-        assert other.trace("tx") == one.trace("tx")
+    with View(places("once")) as view:
+        before = view.trace("tx")
+    for again in decided(traffic):
+        traffic.decision(again.partition(), traffic.codec.decode(again.value()))
+    project(traffic, places("twice"), batch=batch)
+    with View(places("twice")) as view:
+        assert view.trace("tx") == before
 
 
-def entry_of(traffic: Traffic, move: Written) -> int:
-    return int(traffic.codec.decode(move.value())["journal_offset"])
+def test_a_history_without_its_beginning_counts(traffic: Traffic, path: Place) -> None:
+    """Kafka has deleted the oldest records, with the epoch in which they were written: what is left is shown as it is."""
+    given_up(traffic, "tx")
+    gone = {
+        id(record) for record in traffic.records if record.topic() == topics.HISTORY and record.offset() < 3
+    }
+    traffic.records = [record for record in traffic.records if id(record) not in gone]
+    trace = traced(traffic, path)
+    assert (trace.saga, trace.status, trace.waiting_for) == ("checkout", "compensating", ["a person"])
+    assert statuses(trace) == {"stock": "incident", "payment": "failed", "shipping": "pending"}
+
+
+def test_an_epoch_is_remembered_though_nothing_else_comes(traffic: Traffic, path: Place) -> None:
+    """The position moves past its record: whoever goes on from there must know it."""
+    shard = 0
+    epoch = traffic.take(shard)
+    project(traffic, path)
+    writer = Writer(path)
+    assert writer.epochs()[shard].epoch == epoch
+    writer.close()
+
+
+def test_a_schema_is_stored_though_nothing_came_of_its_first_record(traffic: Traffic) -> None:
+    """It is told once: what is written with it later can be decoded only if it is stored now."""
+    traffic.order("tx")
+    void = traffic.codec.decode(decided(traffic)[0].value()) | {"journal_offset": -1}
+    traffic.decision(0, void)
+    changes = projector(traffic).project(traffic.records[-1:])
+    assert (changes.transactions, len(changes.schemas), changes.is_news) == ([], 1, True)
+
+
+def decided(traffic: Traffic) -> list[Written]:
+    """The decisions in the history."""
+    return [r for r in traffic.records if r.topic() == topics.HISTORY and r.key() is not None]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
@@ -465,3 +508,66 @@ def test_items_of_a_composite_are_listed_with_their_steps(path: Place) -> None:
         ("all[1].book", "command", "x", "active"),
         ("after", "event", "x", "pending"),
     ]
+
+
+def test_a_step_that_a_person_retries_is_as_new(path: Place) -> None:
+    """Its error and its end are gone, and it was asked for twice."""
+    traffic = Traffic(AFTER_PIVOT_SAGA)
+    traffic.event("tx", "x.Begun")
+    traffic.event("tx", "x.Paid", cause=traffic.command_id("tx", "pay"))
+    traffic.event("tx", "x.Refused", {"reason": "shop is closed"}, cause=traffic.command_id("tx", "ship"))
+    before = traced(traffic, path)
+    assert (before.waiting_for, before.last_error) == (["a person"], "ship: x.Refused: shop is closed")
+    traffic.act("tx", "retry", "ship")
+    trace = traced(traffic, path)
+    ship = trace.steps[1]
+    assert (ship.status, ship.code, ship.reason, ship.ended_at, ship.attempts) == ("active", "", "", 0, 2)
+    assert (trace.last_error, trace.waiting_for) == ("", ["x"])
+    assert [incident.closed_at for incident in trace.incidents] == [traffic.now]
+
+
+AFTER_PIVOT_SAGA = Saga(
+    "s",
+    1,
+    "x.Begun",
+    {
+        "pay": Step(
+            path="pay", kind="command", command=Command("x.Pay", "cmd.x.v1"), succeeds_on="x.Paid", pivot=True
+        ),
+        "ship": Step(
+            path="ship",
+            after=("pay",),
+            kind="command",
+            command=Command("x.Ship", "cmd.x.v1"),
+            succeeds_on="x.Shipped",
+            fails_on=("x.Refused",),
+        ),
+    },
+)
+
+
+def test_what_was_asked_for_once_was_tried_once(path: Place) -> None:
+    """Whatever kind of step asks: a task, a call, a child, a command."""
+    kinds = ("command", "task", "call", "saga")
+    steps = {
+        kind: Step(
+            path=kind, kind=kind, command=Command(f"x.Do{kind}", "cmd.x.v1"), succeeds_on=f"x.Done{kind}"
+        )
+        for kind in kinds
+    }
+    traffic = Traffic(Saga("s", 1, "x.Begun", steps))
+    traffic.event("tx", "x.Begun")
+    trace = traced(traffic, path)
+    assert [(step.kind, step.attempts) for step in trace.steps] == [(kind, 1) for kind in kinds]
+    assert trace.waiting_for == ["a person", "x"]
+
+
+def test_a_completed_transaction_has_no_last_error(traffic: Traffic, path: Place) -> None:
+    """What went wrong on the way has been overcome."""
+    started(traffic, "tx")
+    traffic.timer("tx", "timeout", "shipping")
+    traffic.timer("tx", "retry", "shipping")
+    assert traced(traffic, path).last_error == "shipping: timed_out: no answer in time"
+    traffic.event("tx", "shipping.ShipmentBooked", cause=traffic.command_id("tx", "shipping"))
+    trace = traced(traffic, path)
+    assert (trace.status, trace.last_error) == ("completed", "")

@@ -9,7 +9,8 @@ from kantor_orchestrator.api.backend import new_key, said
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.transaction import ENDED, Status
-from kantor_orchestrator.view.trace import Message, Step, Trace
+from kantor_orchestrator.view.shown import Step
+from kantor_orchestrator.view.trace import Message, Trace
 from kantor_orchestrator.web.words import STEP_SIGNS
 from kantor_orchestrator.words import duration
 

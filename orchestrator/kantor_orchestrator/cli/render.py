@@ -15,7 +15,8 @@ from rich.text import Text
 from kantor_orchestrator.cli.output import printable
 from kantor_orchestrator.cli.words import MESSAGE_STYLES, STATUS_STYLES, STEP_STYLES
 from kantor_orchestrator.core.transaction import StepStatus
-from kantor_orchestrator.view.trace import Message, Move, Step, Trace
+from kantor_orchestrator.view.shown import Step
+from kantor_orchestrator.view.trace import Message, Move, Trace
 from kantor_orchestrator.words import clock, date_and_clock, duration, now
 
 #: Columns below which the bars and the separate gaps are left out.

@@ -16,7 +16,8 @@ from kantor_orchestrator.view.queries import (
     Summary,
     UncorrelatedTopic,
 )
-from kantor_orchestrator.view.trace import Incident, Message, Move, Step, Trace
+from kantor_orchestrator.view.shown import Step
+from kantor_orchestrator.view.trace import Incident, Message, Move, Trace
 
 Json = dict[str, Any]
 

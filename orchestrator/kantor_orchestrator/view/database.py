@@ -7,11 +7,16 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from kantor.errors import ConfigError
 from kantor.kafka import Partition
+from kantor_orchestrator import topics
+from kantor_orchestrator.core.transaction import Status
+from kantor_orchestrator.history import Epoch
 from kantor_orchestrator.view.facts import to_json
-from kantor_orchestrator.view.rows import Changes, TransactionRow, what_is_open
+from kantor_orchestrator.view.rows import Changes, TransactionRow
+from kantor_orchestrator.view.shown import NOTHING_IS_OPEN, last_error, what_is_open
 from kantor_orchestrator.view.sql import Database, InUseError, ReplacedError, Row
 from kantor_orchestrator.view.sqlite import SqliteDatabase
 
@@ -128,6 +133,15 @@ class Writer:
             )
         }
 
+    def epochs(self) -> dict[int, Epoch]:
+        """By shard: how far its history has been read."""
+        return {
+            shard: Epoch(epoch, entry)
+            for shard, epoch, entry in self._db.rows(
+                "SELECT partition, epoch, entry FROM positions WHERE topic = ?", topics.HISTORY
+            )
+        }
+
     def complete_from(self) -> int:
         """What began before may be missing (ms; 0: nothing is)."""
         return self._about("complete_from")
@@ -229,15 +243,12 @@ class Writer:
                 timeline.append((row.no * PARTS + row.parts, to_json(row.messages), b"".join(row.moves)))
                 row.parts += 1
             row.touched, row.messages, row.moves = False, [], []
-            facts = (
-                row.shard, row.saga, row.version, row.status, row.started_at, row.updated_at, row.ended_at, row.reason,
-                row.last_error, *what_is_open(row), len(row.incidents), row.held, row.parts, row.no,
-            )  # fmt: skip
+            facts = (row.shard, *_shown(row), row.parts, row.no)
             if row.stored is None:
                 new.append((*facts, row.id))
             else:
                 changed.append(facts)
-            row.stored = (row.saga, row.status)
+            row.stored = row.kind
         many(
             "INSERT INTO transactions (shard, saga, version, status, started_at, updated_at, ended_at, reason,"
             " last_error, waiting_for, open_steps, due, incidents, held, parts, no, id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -258,7 +269,7 @@ class Writer:
         many("INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT DO NOTHING", changes.keys)
         many("INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?)", changes.incidents_opened)
         many(
-            "UPDATE incidents SET closed_at = ? WHERE no = ? AND step = ? AND closed_at = 0",
+            "UPDATE incidents SET closed_at = ? WHERE no = ? AND position = ? AND closed_at = 0",
             changes.incidents_closed,
         )
         many(
@@ -287,10 +298,14 @@ class Writer:
             [(saga, status, count) for (saga, status), count in tallies.items() if count],
         )
         self._store_positions(changes.positions, topic_ids)
+        many(
+            "UPDATE positions SET epoch = ?, entry = ? WHERE topic = ? AND partition = ?",
+            [(epoch.epoch, epoch.entry, topics.HISTORY, shard) for shard, epoch in changes.epochs.items()],
+        )
 
     def _store_positions(self, positions: Mapping[Partition, int], topic_ids: Mapping[str, str]) -> None:
         self._db.many(
-            "INSERT INTO positions VALUES (?, ?, ?, ?) ON CONFLICT (topic, partition) DO UPDATE SET"
+            "INSERT INTO positions (topic, partition, position, topic_id) VALUES (?, ?, ?, ?) ON CONFLICT (topic, partition) DO UPDATE SET"
             " position = excluded.position, topic_id = excluded.topic_id",
             [(t, p, position, topic_ids.get(t, "")) for (t, p), position in positions.items()],
         )
@@ -308,3 +323,15 @@ def _row(
     row.stored = (saga, status)
     row.updated_at, row.parts = updated_at, parts
     return row
+
+
+def _shown(row: TransactionRow) -> tuple[Any, ...]:
+    """From ``saga`` to ``held``, in the order of the columns."""
+    folded = row.folded
+    if folded is None:
+        return "", 0, Status.OBSERVED.value, row.seen_at, row.updated_at, 0, "", "", *NOTHING_IS_OPEN, 0, ""
+    txn = folded.txn
+    return (
+        txn.saga, txn.version, txn.status.value, txn.started_at or row.seen_at, row.updated_at, txn.ended_at, txn.reason,
+        last_error(txn, folded.troubles), *what_is_open(txn, row.facts), len(txn.incidents), txn.held,
+    )  # fmt: skip

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import replace
 
 from kantor.codec import Codec, SchemaStore
 from kantor.envelope import KANTOR_SOURCE
@@ -20,10 +20,11 @@ from kantor.errors import UndecodableError, UnknownSchemaError
 from kantor.kafka import Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
-from kantor_orchestrator.history import is_replay
-from kantor_orchestrator.view.facts import HeadReader, frame, frames
+from kantor_orchestrator.history import Epoch, is_replay
+from kantor_orchestrator.view.facts import frame, frames
 from kantor_orchestrator.view.kept import Told
-from kantor_orchestrator.view.rows import INCIDENTS, Changes, TransactionRow
+from kantor_orchestrator.view.reading import NO_EPOCH, HistoryReader, Said
+from kantor_orchestrator.view.rows import Changes, Folded, TransactionRow
 from kantor_orchestrator.view.sagas import SagaFacts, Sagas, keys_in
 
 log = logging.getLogger("kantor.view")
@@ -39,8 +40,6 @@ _OURS = KANTOR_SOURCE.encode()
 #: Headers, in the order of the fields of facts.Entry and facts.Command.
 _OF_ENTRIES = (journal.ENTRY, "ce_type", journal.ORIGIN, "ce_id", "ce_causationid", "ce_source")
 _OF_COMMANDS = ("ce_id", "ce_type", "ce_causationid")
-_INCIDENT_OPENED = Kind.INCIDENT_OPENED.value
-_HELD, _IGNORED = Kind.HELD.value, Kind.IGNORED.value
 
 #: Loads a transaction: its row, and its moves so far.
 Find = Callable[[str], tuple[TransactionRow, bytes] | None]
@@ -58,16 +57,19 @@ class Projector:
         next_no: int,
         positions: Mapping[Partition, int],
         given_up: frozenset[int] = frozenset(),
+        epochs: Mapping[int, Epoch] | None = None,
     ) -> None:
         """``find`` looks into the database, where ``next_no`` and what follows are free. ``given_up``: schema ids that
-        stayed unknown for too long; history written with them is skipped, and counted."""
+        stayed unknown for too long; history written with them is skipped, and counted. ``epochs``: by shard, as far as its
+        history has been read."""
         self._changes = Changes()
-        self._read = HeadReader(codec, schemas, lambda id_, s: self._changes.schemas.append((id_, s))).read
+        self._read = HistoryReader(codec, schemas, lambda id_, s: self._changes.schemas.append((id_, s))).read
         self._sagas = sagas
         self._find = find
         self._next_no = next_no
         self._positions = dict(positions)
         self._given_up = given_up
+        self._epochs = {shard: replace(epoch) for shard, epoch in (epochs or {}).items()}
         self._young: dict[str, TransactionRow] = {}
         self._old: dict[str, TransactionRow] = {}
         self._known_sagas: dict[tuple[str, int], SagaFacts] = {}
@@ -104,12 +106,12 @@ class Projector:
         for one in told:
             row = self._transaction(one.id, one.shard, one.started_at)
             row.messages += one.messages
-            heads = [self._read(value) for _, value in one.moves]
-            for head, (offset, value) in zip(heads, one.moves, strict=True):
-                self._apply(row, head, offset, value)
-            row.updated_at = max(
-                (row.updated_at, *(head[4] for head in heads), *(message.at for message in one.messages))
-            )
+            for offset, value in one.moves:
+                said = self._read(value)
+                if said is not None:
+                    self._recalled(one.shard, said)
+                    self._apply(row, said, offset)
+            row.updated_at = max((row.updated_at, *(message.at for message in one.messages)))
         return changes
 
     def unknown(self, records: Iterable[Record]) -> set[str]:
@@ -163,9 +165,8 @@ class Projector:
     # -- the history
 
     def _move(self, record: Record, shard: int, offset: int) -> None:
-        value = record.value()
         try:
-            head = self._read(value)
+            said = self._read(record.value())
         except UndecodableError as error:
             self._skip(shard, offset, error)
             return
@@ -174,37 +175,66 @@ class Projector:
                 raise
             self._skip(shard, offset, error)
             return
-        assert value is not None
-        id_, saga, _, kind, at, _, _, _, _, _, _, reason, _, entry = head
-        if not id_:  # of a whole saga
-            if kind != _IGNORED:
-                self._changes.holds.append((saga, shard, reason if kind == _HELD else "", at))
+        epoch = self._epochs.get(shard)
+        if epoch is None:
+            epoch = self._epochs[shard] = Epoch()
+        if said is None:
+            epoch.begin(offset)
+            self._changes.epochs[shard] = epoch
             return
-        row = self._transaction(id_, shard, at)
-        if is_replay(row.last, entry, offset):
-            log.info(
-                "%s/%d/%d is a replay", topics.HISTORY, shard, offset, extra={"action": "history_replay"}
-            )
+        if said.epoch != NO_EPOCH:
+            if not epoch.takes(said.epoch, said.journal_offset):
+                self._void(shard, offset, said, epoch)
+                return
+            self._changes.epochs[shard] = epoch
+        if not said.transaction_id:  # of a whole saga
+            self._hold(shard, said)
             return
-        self._apply(row, head, offset, value)
+        row = self._transaction(said.transaction_id, shard, said.at)
+        if said.epoch == NO_EPOCH:
+            if is_replay(row.last, said.journal_offset, offset):
+                return
+            row.last = said.journal_offset, offset
+        self._apply(row, said, offset)
 
-    def _apply(self, row: TransactionRow, head: tuple[Any, ...], offset: int, value: bytes) -> None:
-        _, saga, version, kind, at, _, step, _, _, _, code, reason, captured, entry = head
-        row.last = entry, offset
-        row.moves += (frame(offset, len(value)), value)
-        facts = self._known_sagas.get((saga, version)) or self._saga(saga, version)
-        before = row.incidents
-        row.fold(head, facts)
-        if row.incidents is not before:  # made anew when one is closed
-            closed = set(before).difference(row.incidents)
-            self._changes.incidents_closed += [(at, row.no, path) for path in closed]
-        if kind in INCIDENTS:
-            what = code if kind == _INCIDENT_OPENED else kind
-            self._changes.incidents_opened.append((row.no, offset, what, step, reason, at, 0))
-        if captured and facts and len(row.keys) < len(facts.keys):
-            for name, text in keys_in(captured, facts.keys):
-                if row.keys.setdefault(name, text) is text:
-                    self._changes.keys.append((name, text, row.no))
+    def _hold(self, shard: int, said: Said) -> None:
+        for move in said.moves:
+            if move.kind is not Kind.IGNORED:
+                reason = move.reason if move.kind is Kind.HELD else ""
+                self._changes.holds.append((move.saga, shard, reason, move.at))
+
+    def _apply(self, row: TransactionRow, said: Said, offset: int) -> None:
+        record, changes, at = said.record, self._changes, said.at
+        row.moves += (frame(offset, len(record)), record)
+        if at > row.updated_at:
+            row.updated_at = at
+        folded = row.folded
+        if folded is None:
+            folded = row.folded = Folded(row.id)
+        before = folded.open
+        if folded.fold(said):
+            changes.incidents_closed += [(at, row.no, n) for n in before if n not in folded.open]
+            changes.incidents_opened += [
+                (row.no, n, i.kind, i.step, i.reason, i.opened_at, 0)
+                for n, i in folded.open.items()
+                if n not in before
+            ]
+        txn = folded.txn
+        facts = row.facts
+        if facts is None or facts.saga != txn.saga or facts.version != txn.version:
+            facts = row.facts = self._saga(txn.saga, txn.version)
+        if said.captured and facts and len(row.keys) < len(facts.keys):
+            for captured in said.captured:
+                for name, text in keys_in(captured, facts.keys):
+                    if row.keys.setdefault(name, text) is text:
+                        changes.keys.append((name, text, row.no))
+
+    def _recalled(self, shard: int, said: Said) -> None:
+        """Of what an older view knew: what comes from Kafka goes on behind it."""
+        epoch = self._epochs.setdefault(shard, Epoch())
+        if said.epoch != NO_EPOCH and said.journal_offset > epoch.entry:
+            epoch.epoch, epoch.entry = said.epoch, said.journal_offset
+            self._changes.epochs[shard] = epoch
 
     # -- looking things up
 
@@ -224,10 +254,8 @@ class Projector:
             self._changes.transactions.append(row)
         if at > row.updated_at:
             row.updated_at = at
-        elif (
-            at < row.started_at and not row.saga
-        ):  # else its start says when; the topics are read in any order
-            row.started_at = at
+        elif at < row.seen_at:  # the topics are read in any order
+            row.seen_at = at
         if row.shard < 0:
             row.shard = shard
         return row
@@ -238,9 +266,15 @@ class Projector:
             return None
         row, moves = found
         for offset, value in frames(moves):
-            head = self._read(value)
-            row.last = head[-1], offset
-            row.fold(head, self._saga(head[1], head[2]))
+            said = self._read(value)
+            if said is None:
+                continue
+            if row.folded is None:
+                row.folded = Folded(id_)
+            row.folded.fold(said)
+            row.last = said.journal_offset, offset
+        if (txn := row.txn) is not None:
+            row.facts = self._saga(txn.saga, txn.version)
         return row
 
     def _saga(self, name: str, version: int) -> SagaFacts | None:
@@ -251,6 +285,13 @@ class Projector:
                 self._known_sagas[name, version] = found
                 self._changes.sagas.append(found)
         return found
+
+    def _void(self, shard: int, offset: int, said: Said, epoch: Epoch) -> None:
+        log.info(
+            "%s/%d/%d is void: of epoch %d and entry %d, after epoch %d and entry %d",
+            topics.HISTORY, shard, offset, said.epoch, said.journal_offset, epoch.epoch, epoch.entry,
+            extra={"action": "history_void", "transaction": said.transaction_id},
+        )  # fmt: skip
 
     def _skip(self, shard: int, offset: int, error: Exception) -> None:
         self._changes.unreadable += 1

@@ -204,7 +204,14 @@ class _Rebuild:
     def _begin(self, positions: Mapping[Partition, int]) -> Projector:
         new = self._new
         return Projector(
-            self._codec, self._schemas, self._sagas, new.find, new.next_no(), positions, self._given_up
+            self._codec,
+            self._schemas,
+            self._sagas,
+            new.find,
+            new.next_no(),
+            positions,
+            self._given_up,
+            new.epochs(),
         )
 
     def _check(self) -> None:

@@ -168,8 +168,8 @@ class _Projection:
         schemas = schema_store(self._settings.kafka, self._settings.registry_url)
         codec = Codec(schemas)
         sagas = DeployedSagas(self._settings.kafka, codec)
-        database = self._database
-        return Projector(codec, schemas, sagas, database.find, database.next_no(), self._positions, given_up)
+        db = self._database
+        return Projector(codec, schemas, sagas, db.find, db.next_no(), self._positions, given_up, db.epochs())
 
     def _assign(self, found: Mapping[str, int]) -> None:
         """Read every partition of our topics from its position, or its start."""

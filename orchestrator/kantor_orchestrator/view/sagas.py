@@ -32,6 +32,10 @@ class StepFacts:
     after: tuple[str, ...]
 
 
+#: Of a step that no definition known here has.
+NO_STEP = StepFacts("", "", "", ())
+
+
 @dataclass(frozen=True, slots=True)
 class SagaFacts:
     """One version of a saga. ``steps`` by path, in topological order."""

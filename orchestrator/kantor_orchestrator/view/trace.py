@@ -6,19 +6,21 @@ out on the move that sent it, with its place on its topic.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import CodecError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.decision import CHILD, COMPENSATION
-from kantor_orchestrator.core.saga import definition_path
-from kantor_orchestrator.core.transaction import StepStatus
-from kantor_orchestrator.view.facts import Command, Entry, Head, frames, messages_from_json
-from kantor_orchestrator.view.rows import StepRow, TransactionRow
+from kantor_orchestrator.core.transaction import SentCommand, Status, StepState, Transition
+from kantor_orchestrator.core.values import dump
+from kantor_orchestrator.snapshots import Decided, decided_from
+from kantor_orchestrator.view.facts import Command, Entry, frames, messages_from_json
+from kantor_orchestrator.view.reading import as_decision
+from kantor_orchestrator.view.rows import Folded
 from kantor_orchestrator.view.sagas import SagaFacts, keys_in
+from kantor_orchestrator.view.shown import Step, Tries, steps_of
 from kantor_schemas import Schema
 
 
@@ -99,28 +101,6 @@ class Message:
 
 
 @dataclass(slots=True)
-class Step:
-    """One step; ``pending`` if it was not reached."""
-
-    name: str
-    kind: str
-    owner: str
-    compensator: str
-    status: str
-    attempts: int
-    started_at: int
-    ended_at: int
-    compensation_attempts: int
-    compensation_started_at: int
-    compensation_ended_at: int
-    timer: str
-    due: int
-    code: str
-    reason: str
-    after: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
 class Child:
     """A transaction that a step started. ``status`` empty: the view does not know it (yet)."""
 
@@ -153,13 +133,22 @@ class Trace:
     children: list[Child] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A decision, and its moves as they are shown."""
+
+    decided: Decided
+    moves: list[Move]
+
+
 def build_trace(stored: Stored) -> Trace:
     entries: list[Entry] = []
     sent: dict[str, Command] = {}
-    moves: list[tuple[int, dict[str, Any]]] = []
+    told: list[_Told] = []
     decode = _decoder(stored.schemas)
     keys: dict[str, str] = {}
-    row = TransactionRow(0, stored.transaction_id, stored.shard, stored.started_at)
+    folded = Folded(stored.transaction_id)
+    tries: dict[str, Tries] = {}
     for messages, records in stored.parts:
         for message in messages_from_json(messages):
             if isinstance(message, Entry):
@@ -167,12 +156,14 @@ def build_trace(stored: Stored) -> Trace:
             else:
                 sent.setdefault(message.id, message)
         for offset, value in frames(records):
-            move = decode(value)
-            if move is not None:
-                moves.append((offset, move))
-                row.fold(tuple(move[name] for name in Head._fields), stored.definition)
-                if stored.definition:
-                    for name, text in keys_in(move["captured"], stored.definition.keys):
+            decided = decode(value)
+            if decided is None:
+                continue
+            position = f"{topics.HISTORY}/{stored.shard}/{offset}"
+            told.append(_Told(decided, _fold(folded, decided, tries, position)))
+            if stored.definition:
+                for move in decided.transitions:
+                    for name, text in keys_in(dump(move.captured or {}), stored.definition.keys):
                         keys.setdefault(name, text)
     return Trace(
         transaction_id=stored.transaction_id,
@@ -188,76 +179,59 @@ def build_trace(stored: Stored) -> Trace:
         waiting_for=stored.waiting_for,
         held=stored.held,
         keys=list(keys.items()),
-        steps=_steps(row.steps, stored.definition),
-        timeline=_timeline(stored.shard, entries, moves, sent),
+        steps=steps_of(folded.txn, tries, stored.definition),
+        timeline=_timeline(stored.shard, entries, told, sent),
         incidents=stored.incidents,
-        parent=next((move["parent"] for _, move in moves if move.get("parent")), ""),
-        children=_children(moves),
+        parent=folded.txn.parent,
+        children=_children(told),
     )
 
 
-def _children(moves: list[tuple[int, dict[str, Any]]]) -> list[Child]:
+def _fold(folded: Folded, decided: Decided, tries: dict[str, Tries], position: str) -> list[Move]:
+    """Apply one decision; its moves, each with what it made of its step and of the transaction."""
+    shown = []
+    for move in decided.transitions:
+        if move.step:
+            before = folded.txn.steps.get(move.step)
+            tries.setdefault(move.step, Tries()).count(move, before or StepState())
+        folded.move(move)
+        after = folded.txn.steps.get(move.step)
+        shown.append(
+            Move(
+                move.kind.value, move.at, move.step, folded.txn.status.value, after.status.value if after else "", move.round,
+                move.attempt, move.timer, move.due, move.code, move.reason, position,
+            )
+        )  # fmt: skip
+    folded.settle(decided.saga, decided.version, Status(decided.status))
+    return shown
+
+
+def _children(told: list[_Told]) -> list[Child]:
     found = {
-        command["about"]: move["step"]
-        for _, move in moves
-        for command in move["commands"]
-        if command["kind"] == CHILD and command.get("about")
+        move.command.about: move.step
+        for one in told
+        for move in one.decided.transitions
+        if move.command is not None and move.command.kind == CHILD and move.command.about
     }
     return [Child(step, id_) for id_, step in found.items()]
 
 
-def _decoder(schemas: Mapping[int, Schema]) -> Any:
+def _decoder(schemas: Mapping[int, Schema]) -> Callable[[bytes], Decided | None]:
     store = MemorySchemas()
     for id_, schema in schemas.items():
         store.add(id_, schema)
     codec = Codec(store)
 
-    def decode(value: bytes) -> dict[str, Any] | None:
+    def decode(value: bytes) -> Decided | None:
         try:
-            return codec.decode(value)
-        except CodecError:
+            return decided_from(as_decision(codec.decode(value)))
+        except (CodecError, LookupError, ValueError, TypeError):
             return None  # the projector has told the operators
 
     return decode
 
 
-def _steps(found: Mapping[str, StepRow], definition: SagaFacts | None) -> list[Step]:
-    """All steps in the definition's order, each item of a composite with its own; then those that only the history
-    knows."""
-    known = definition.steps if definition else {}
-    begun = {definition_path(path) for path in found}
-    waiting = [path for path in known if path not in begun]
-    order = {path: n for n, path in enumerate(known)}
-    steps = []
-    for path in sorted([*found, *waiting], key=lambda path: _rank(path, order)):
-        facts = known.get(definition_path(path))
-        s = found.get(path)
-        if s is None:
-            assert facts is not None
-            s = StepRow(path, facts.kind, facts.owner, facts.compensator, StepStatus.PENDING.value)
-        steps.append(
-            Step(
-                path, s.kind, s.owner, s.compensator, s.status, s.attempts, s.started_at, s.ended_at,
-                s.compensation_attempts, s.compensation_started_at, s.compensation_ended_at, s.timer, s.due, s.code,
-                s.reason, facts.after if facts else (),
-            )
-        )  # fmt: skip
-    return steps
-
-
-def _rank(path: str, order: Mapping[str, int]) -> list[tuple[int, int]]:
-    """Where a step stands in the tree: a composite before its items, each item before the steps in it."""
-    ranks, above = [], ""
-    for part in path.split("."):
-        name, _, item = part.partition("[")
-        above = f"{above}.{name}" if above else name
-        ranks.append((order.get(above, len(order)), int(item[:-1]) + 1 if item else 0))
-    return ranks
-
-
-def _timeline(
-    shard: int, entries: list[Entry], moves: list[tuple[int, dict[str, Any]]], sent: dict[str, Command]
-) -> list[Message]:
+def _timeline(shard: int, entries: list[Entry], told: list[_Told], sent: dict[str, Command]) -> list[Message]:
     by_position: dict[int, Message] = {}
     by_origin: dict[str, Message] = {}
     ids: set[tuple[str, str]] = set()
@@ -272,14 +246,17 @@ def _timeline(
         ids.add((message.source, message.id))
         by_position[entry.position] = by_origin[entry.origin] = message
     caused: dict[int, list[Message]] = {}
-    for offset, move in sorted(moves, key=lambda one: one[0]):
-        position = move["journal_offset"]
+    for one in told:
+        decided = one.decided
+        position = decided.journal_offset
         cause = by_position.get(position)
         if cause is None:  # the journal has forgotten it, or it has not been read yet
-            cause = by_position[position] = _of_move(shard, move)
-        cause.moves.append(_move(shard, offset, move))
-        for command in move["commands"]:
-            caused.setdefault(position, []).append(_of_command(move, command, sent.pop(command["id"], None)))
+            cause = by_position[position] = _of_decision(shard, decided)
+        cause.moves += one.moves
+        for move in decided.transitions:
+            if (command := move.command) is not None:
+                message = _of_command(move, command, sent.pop(command.id, None))
+                caused.setdefault(position, []).append(message)
     timeline: list[Message] = []
     shown: set[int] = set()
     for position in sorted(by_position):
@@ -288,7 +265,7 @@ def _timeline(
             shown.add(id(message))
             timeline.append(message)
         timeline += caused.get(position, ())
-    # Commands whose move has not been read yet.
+    # Commands whose decision has not been read yet.
     timeline += [
         Message("command", c.type, c.at, c.id, c.origin, c.causation_id, "kantor")
         for c in sorted(sent.values())
@@ -323,32 +300,27 @@ def _of_entry(shard: int, entry: Entry) -> Message:
     return message
 
 
-def _of_move(shard: int, move: Mapping[str, Any]) -> Message:
+def _of_decision(shard: int, decided: Decided) -> Message:
     return Message(
-        kind=move["entry_kind"],
-        type=move["message_type"],
-        at=move["at"],
-        id=move["message_id"],
-        origin=move["origin"],
-        journal=f"{topics.JOURNAL}/{shard}/{move['journal_offset']}",
+        kind=decided.entry_kind,
+        type=decided.message_type,
+        at=decided.at,
+        id=decided.message_id,
+        origin=decided.origin,
+        journal=f"{topics.JOURNAL}/{shard}/{decided.journal_offset}",
     )
 
 
-def _of_command(move: Mapping[str, Any], command: Mapping[str, Any], found: Command | None) -> Message:
+def _of_command(move: Transition, command: SentCommand, found: Command | None) -> Message:
     return Message(
-        kind="compensation" if command["kind"] == COMPENSATION else "command",
-        type=command["type"],
+        kind="compensation" if command.kind == COMPENSATION else "command",
+        type=command.type,
         # Never before what caused it, whatever the brokers' clocks say.
-        at=max(found.at, move["at"]) if found else move["at"],
-        id=command["id"],
+        at=max(found.at, move.at) if found else move.at,
+        id=command.id,
         origin=found.origin if found else "",
-        causation_id=command["causation_id"],
+        causation_id=command.causation_id,
         source="kantor",
-        step=move["step"],
-        attempt=move["attempt"],
+        step=move.step,
+        attempt=move.attempt,
     )
-
-
-def _move(shard: int, offset: int, move: Mapping[str, Any]) -> Move:
-    facts = {name: move[name] for name in Move.__slots__ if name != "position"}
-    return Move(**facts, position=f"{topics.HISTORY}/{shard}/{offset}")

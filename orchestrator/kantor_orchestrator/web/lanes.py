@@ -14,7 +14,8 @@ from math import log10, sqrt
 
 from markupsafe import Markup
 
-from kantor_orchestrator.view.trace import Message, Step, Trace
+from kantor_orchestrator.view.shown import Step
+from kantor_orchestrator.view.trace import Message, Trace
 from kantor_orchestrator.web.words import MESSAGE_SIGNS, plain
 from kantor_orchestrator.words import duration
 
