@@ -222,9 +222,12 @@ def _of_refused(found: Condition) -> Iterator[Problem]:
 
 def _of_sources(found: Condition) -> Iterator[Problem]:
     for topic in found.uncorrelated:
+        what, _, remedy = (
+            topic.reason.rpartition("; ") if "; " in topic.reason else (topic.reason, "", "mend its producer")
+        )
         yield Problem(
-            f"{count(topic.count, 'record')} of {topic.topic} belong to no transaction: {topic.reason}",
-            f"let the producer set the header ce_correlationid; the latest is {topic.sample}",
+            f"{count(topic.count, 'record')} of {topic.topic} could not be journaled, so no saga hears of them: {what}",
+            f"{remedy}; the latest is {topic.sample}",
         )
 
 

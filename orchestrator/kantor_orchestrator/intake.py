@@ -1,8 +1,9 @@
 """Intake: whose is this record? Copies what belongs to a transaction into the journal, as it is.
 
 It reads headers only. At-least-once, in the order of each source partition: a batch is delivered before its offsets are
-committed, and intake stops at its first failed delivery; the engine removes the replays (rule 7a.6). What can't be
-correlated is counted and sampled by topic. Watermarks tell the shards up to which time everything is in the journal
+committed, and intake stops at its first failed delivery; the engine removes the replays (rule 7a.6). What is wrong with one
+record is the end of that record alone: it is counted, sampled and said (``addressing.py``, ``appending.py``). A topic that
+was made again is noticed by its id, or by offsets that go back. Watermarks tell the shards up to which time everything is in the journal
 (section 7, rule 7): intake notes its clock, samples each source partition's read_uncommitted end, and publishes that
 clock once it has journaled past all of them.
 """
@@ -10,17 +11,25 @@ clock once it has journaled past all of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from threading import Event
 from uuid import uuid4
 from zlib import crc32
 
-from kantor.clients import STUCK, Batch, Clients, Partition, Record
+from kantor.clients import BEGINNING, Batch, Clients, Partition, Record
 from kantor.clock import SYSTEM_CLOCK, Clock
-from kantor.envelope import TRANSACTION_ID, header_map, transaction_id_of
-from kantor.errors import EnvelopeError, KafkaUnavailableError, KantorError
+from kantor.envelope import KANTOR_SOURCE, TRANSACTION_ID
+from kantor.errors import KantorError
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.addressing import (
+    FAILED_ON,
+    IMPERSONATED,
+    SPEC_VERSION,
+    is_impersonated,
+    why_not,
+)
+from kantor_orchestrator.appending import LARGE, Appender
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.metrics import IntakeMetrics
 
@@ -35,6 +44,15 @@ WATERMARK_INTERVAL = 1.0
 COMMIT_INTERVAL = 0.25
 
 _valid = TRANSACTION_ID.fullmatch
+_OURS = KANTOR_SOURCE.encode()
+
+#: What the brokers say of the sources: when (ms), their ends, how many partitions exist by topic, topics' ids.
+Sample = tuple[int, dict[Partition, int], dict[str, int], dict[str, str]]
+
+#: The ids that brokers without KIP-516 give to all topics.
+_NO_IDS = frozenset({"", "AAAAAAAAAAAAAAAAAAAAAA", "00000000-0000-0000-0000-000000000000"})
+#: What stands for an id then, with the topic's name behind it.
+_NAME = b"name:"
 
 
 class Intake:
@@ -57,23 +75,18 @@ class Intake:
         self._name = f"intake-{uuid4().hex[:8]}"
         self._admin = clients.admin("kantor-intake-admin")
         self._consumer = clients.consumer("kantor-intake", group=INTAKE_GROUP, ends=True)
-        self._producer = clients.producer(
-            "kantor-intake",
-            # Order survives whatever happens: never give up on a record, never let a later one overtake it.
-            extra={
-                "message.timeout.ms": 0,
-                "enable.gapless.guarantee": True,
-                "message.max.bytes": 1_000_000_000,
-            },
-        )
+        self._appender = Appender(clients, self._admin, clock)
         self._topic_ids: dict[str, bytes] = {}
         self._positions: dict[Partition, int] = {}  # delivered to the journal, not yet committed
         self._reached: dict[Partition, int] = {}  # journaled past this offset
+        self._read: dict[Partition, int] = {}  # the next offset, of what was read
+        self._begun_anew: set[str] = set()  # topics whose records in this batch are passed over
+        self._turned_back: set[Partition] = set()  # said once
         self._uncorrelated: dict[str, journal.Uncorrelated] = {}
         self._uncorrelated_changed = False
         self._refused: dict[Partition, str] = {}  # may not be read, and why
         self._sampler = sampler or ThreadPoolExecutor(1, "watermark")
-        self._sample: Future[tuple[int, dict[Partition, int], dict[str, int]]] | None = None
+        self._sample: Future[Sample] | None = None
         self._next_watermark = 0.0
         self._next_commit = 0.0
 
@@ -120,40 +133,64 @@ class Intake:
         """Leave the group: what is delivered is committed, what is not is another's."""
         self._sampler.shutdown(wait=True, cancel_futures=True)
         self._consumer.close()
-        self._producer.purge()
+        self._appender.purge()
 
     def _journal(self, records: list[Record]) -> None:
         """Append what belongs to a transaction; returns when the broker has all of it. Only then are these records done:
         whatever fails before, leaving the group must not commit them."""
-        produce, shards, topic_ids = self._producer.produce, self._shards, self._topic_ids
+        produce, shards, topic_ids = self._appender.produce, self._shards, self._topic_ids
         positions: dict[Partition, int] = {}
         journaled = 0
+        self._begun_anew.clear()
         for record in records:
             topic, partition, offset = record.topic(), record.partition(), record.offset()
-            positions[topic, partition] = offset + 1
-            headers = record.headers() or []
-            transaction = source = None
-            for name, value in headers:
-                if name == "ce_correlationid":
-                    transaction = value
-                elif name == "ce_source":
-                    source = value
-            if source == b"kantor" and topic != topics.OWN_COMMANDS:
-                continue  # history has the engine's own messages
-            if transaction is None or _valid(transaction.decode("latin-1")) is None:
-                self._cannot_correlate(record)
-                continue
-            headers.append((journal.ENTRY, journal.COMMAND if topic[:4] == "cmd." else journal.EVENT))
-            headers.append((journal.ORIGIN, f"{topic}/{partition}/{offset}".encode()))
-            headers.append((journal.TOPIC_ID, topic_ids[topic]))
-            headers.append((journal.TIMESTAMP, b"%d" % record.timestamp()[1]))
-            key = record.key()
-            if key is not None:
-                headers.append((journal.KEY, key))
-            produce(topics.JOURNAL, record.value(), transaction, headers, crc32(transaction) % shards)
-            journaled += 1
+            place = topic, partition
+            if offset < self._read.get(place, 0) or topic not in topic_ids:
+                self._identify(place, offset, positions)
+            if topic in self._begun_anew:
+                continue  # it comes again, from the topic's beginning
+            self._read[place] = positions[place] = offset + 1
+            try:  # whatever is wrong with one record is the end of that record alone
+                headers = record.headers() or []
+                found = dict(headers)
+                if found.get("ce_source") == _OURS and topic != topics.OWN_COMMANDS:
+                    if is_impersonated(topic, found):
+                        self._refuse(record, IMPERSONATED)
+                    continue  # history has the engine's own messages
+                transaction = found.get("ce_correlationid")
+                if (
+                    transaction is None
+                    or _valid(transaction.decode("latin-1")) is None
+                    or found.get("ce_specversion", SPEC_VERSION) != SPEC_VERSION
+                    or not found.get("ce_type")
+                    or len(found) != len(headers)
+                ):
+                    reason = why_not(headers)
+                    if reason:
+                        self._refuse(record, reason)
+                        continue
+                    assert transaction is not None
+                headers.append((journal.ENTRY, journal.COMMAND if topic[:4] == "cmd." else journal.EVENT))
+                headers.append((journal.ORIGIN, f"{topic}/{partition}/{offset}".encode()))
+                headers.append((journal.TOPIC_ID, topic_ids[topic]))
+                headers.append((journal.TIMESTAMP, b"%d" % record.timestamp()[1]))
+                key, value = record.key(), record.value()
+                if key is not None:
+                    headers.append((journal.KEY, key))
+                size = len(value or b"") + sum([len(text) for _, text in headers if text])
+                shard = crc32(transaction) % shards
+                if size < LARGE:
+                    produce(topics.JOURNAL, value, transaction, headers, shard)
+                elif reason := self._appender.append_large(value, transaction, headers, shard, size):
+                    self._refuse(record, reason)
+                    continue
+                journaled += 1
+            except KantorError:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is counted, sampled and said
+                self._refuse(record, FAILED_ON, f"{type(error).__name__}: {error}")
         if journaled:
-            self._flush()
+            self._appender.flush()
         self._positions.update(positions)
         self._advance(positions)
         self._metrics.journaled(journaled, len(records))
@@ -165,30 +202,8 @@ class Intake:
             if position > reached.get(partition, -1):
                 reached[partition] = position
 
-    def _flush(self) -> None:
-        """Wait for the broker. Raises ``KafkaUnavailableError`` if nothing is delivered for long: with a new producer the
-        same records are read again."""
-        try:
-            self._producer.flush(STUCK)
-        except KafkaUnavailableError:
-            raise
-        except KantorError:
-            self._accept_larger_records(list(self._topic_ids))
-            raise
-
-    def _accept_larger_records(self, sources: list[str]) -> None:
-        """Let the journal take twice the largest record of any of these topics."""
-        limit = topics.journal_limit(self._admin, sources)
-        if limit > int(self._admin.config(topics.JOURNAL)["max.message.bytes"]):
-            self._admin.set_config(topics.JOURNAL, "max.message.bytes", str(limit))
-            log.info("the journal now takes %d bytes", limit, extra={"action": "journal_limit_raised"})
-
-    def _cannot_correlate(self, record: Record) -> None:
-        reason = ""
-        try:
-            transaction_id_of(header_map(record.headers()))
-        except EnvelopeError as error:
-            reason = str(error)
+    def _refuse(self, record: Record, reason: str, detail: str = "") -> None:
+        """It is counted and sampled, and everybody is told: it is not in the journal."""
         topic = record.topic()
         before = self._uncorrelated.get(topic)
         sample = f"{topic}/{record.partition()}/{record.offset()}"
@@ -196,13 +211,70 @@ class Intake:
         self._uncorrelated_changed = True
         self._metrics.uncorrelated(topic)
         if before is None:
-            log.warning("can't correlate %s: %s", sample, reason, extra={"action": "uncorrelated"})
+            text = f"{reason} ({detail})" if detail else reason
+            log.warning("can't correlate %s: %s", sample, text, extra={"action": "uncorrelated"})
 
-    def _learn_topics(self, names: list[str]) -> None:
-        sources = sorted(set(names))
-        for name, id_ in self._admin.topic_ids(sources).items():
-            self._topic_ids[name] = id_.encode()
-        self._accept_larger_records(sources)
+    # -- topics
+
+    def _learn_topics(self, names: Iterable[str]) -> None:
+        for name, id_ in self._admin.topic_ids(sorted(set(names))).items():
+            self._topic_ids[name] = _named(name, id_)
+
+    def _identify(self, place: Partition, offset: int, positions: dict[Partition, int]) -> None:
+        """A record of a topic that nobody knows yet, or before one that was read already: which topic is it of?"""
+        topic = place[0]
+        before = self._topic_ids.get(topic)
+        found = _named(topic, self._admin.topic_ids([topic]).get(topic, ""))
+        if before is None:
+            self._topic_ids[topic] = found
+        elif not found.startswith(_NAME):
+            if found != before:
+                self._begin_anew(topic, found)
+                for partition in [p for p in positions if p[0] == topic]:
+                    del positions[partition]
+            elif place not in self._turned_back:
+                self._turned_back.add(place)
+                log.error(
+                    "%s/%d goes on at %d, before %d which was read already: Kafka lost records, and what is written"
+                    " there now is taken for what was there before",
+                    *place, offset, self._read[place], extra={"action": "source_turned_back"},
+                )  # fmt: skip
+        else:
+            self._topic_ids[topic] = found + b"@%d" % self._clock.now()
+            self._read = {p: n for p, n in self._read.items() if p[0] != topic}
+            log.warning(
+                "%s/%d goes on at %d: the topic was made again, or Kafka lost records; what comes counts as new"
+                " (this broker gives topics no ids)",
+                *place, offset, extra={"action": "topic_made_again"},
+            )  # fmt: skip
+
+    def _made_again(self, found: Mapping[str, str]) -> bool:
+        """Whether any of these topics is another one than it was; it is read anew then."""
+        begun = False
+        for topic, id_ in found.items():
+            now, before = _named(topic, id_), self._topic_ids.get(topic)
+            if before is not None and now != before and not now.startswith(_NAME):
+                self._begin_anew(topic, now)
+                begun = True
+        return begun
+
+    def _begin_anew(self, topic: str, id_: bytes) -> None:
+        """The topic was deleted and made again: what was read of it is no measure for what is in it now. All of it is read,
+        under its new id: a reader that went on where it was may have passed over some."""
+        log.warning(
+            "%s was deleted and made again: it is read from its beginning", topic,
+            extra={"action": "topic_made_again"},
+        )  # fmt: skip
+        self._topic_ids[topic] = id_
+        self._begun_anew.add(topic)
+        self._sample = None
+        for partition in [p for p in self._consumer.assignment() if p[0] == topic]:
+            self._read.pop(partition, None)
+            self._reached.pop(partition, None)
+            self._positions[partition] = (
+                0  # committed: else the next life would go on where the old topic was left
+            )
+            self._consumer.seek(partition, BEGINNING)
 
     def _note_refused(self, batch: Batch) -> None:
         """A topic that intake may see but not read holds back every timeout: an answer that should have come may be in it.
@@ -241,10 +313,12 @@ class Intake:
         if not self._sample.done():
             return
         try:
-            clock, ends, existing = self._sample.result()
+            clock, ends, existing, ids = self._sample.result()
         except KantorError as error:
             log.warning("no watermark this time: %s", error, extra={"action": "watermark_failed"})
             self._sample = None
+            return
+        if self._made_again(ids):
             return
         reached = self._reached
         read = {partition: end for partition, end in ends.items() if partition not in self._refused}
@@ -263,16 +337,17 @@ class Intake:
             {p[0]: self._refused[p] for p in ends if p in self._refused},
         ).dump()
         for shard in range(self._shards):
-            self._producer.produce(topics.JOURNAL, watermark, None, journal.WATERMARK_HEADERS, shard)
-        self._flush()
+            self._appender.produce(topics.JOURNAL, watermark, None, journal.WATERMARK_HEADERS, shard)
+        self._appender.flush()
         self._uncorrelated_changed = False
         self._metrics.watermark(clock / 1000)
 
-    def _sample_ends(self, assignment: list[Partition]) -> tuple[int, dict[Partition, int], dict[str, int]]:
+    def _sample_ends(self, assignment: list[Partition]) -> Sample:
         clock = self._clock.now()
+        ids = self._admin.topic_ids(sorted({topic for topic, _ in assignment}))
         found = self._admin.topics()
         existing = {name: found[name] for name in sorted(found) if name.startswith(("evt.", "cmd."))}
-        return clock, self._admin.ends(assignment), existing
+        return clock, self._admin.ends(assignment), existing, ids
 
     # -- positions
 
@@ -289,4 +364,10 @@ class Intake:
         self._sample = None
         for partition in partitions:
             self._positions.pop(partition, None)
+            self._read.pop(partition, None)
             self._reached.pop(partition, None)
+
+
+def _named(topic: str, id_: str) -> bytes:
+    """What tells this topic from any other, and from one of the same name that was before it."""
+    return _NAME + topic.encode() if id_ in _NO_IDS else id_.encode()

@@ -22,7 +22,7 @@ class IntakeMetrics:
         )
         self._uncorrelated = Counter(
             "kantor_intake_uncorrelated",
-            "Records that belong to no transaction",
+            "Records that could not be journaled: they name no transaction, or can't be taken",
             ["topic"],
             registry=registry,
         )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from kantor import envelope
 from kantor.clients import Admin, TopicSpec
 from kantor.errors import ConfigError
+
+log = logging.getLogger("kantor.topics")
 
 JOURNAL = "sys.kantor.journal"
 HISTORY = "sys.kantor.history"
@@ -27,6 +31,9 @@ _MIB = 1 << 20
 #: Bytes of the largest record that the engine writes to history and state: a snapshot's values are 256 KiB at most, as
 #: JSON and with what is not yet counted several times that. A record that is refused would stop its shard.
 LARGEST = 8 * _MIB
+#: Bytes that the journal is made to take at most, for one record with its headers, uncompressed: intake, engine and view
+#: each hold it in memory, and a broker takes requests of up to 100 MiB.
+LARGEST_ENTRY = 32 * _MIB
 
 
 def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
@@ -94,12 +101,22 @@ def ensure(admin: Admin, shards: int, default: int = 0) -> int:
     wanted = recorded or shards or default
     if not wanted:
         raise ConfigError(f"{JOURNAL} does not exist and no number of shards is set: set KANTOR_SHARDS")
-    admin.create_topics(specs(wanted, journal_limit(admin, list(existing))))
+    limit = 0 if JOURNAL in existing else journal_limit(admin, list(existing))
+    admin.create_topics(specs(wanted, limit))
     return wanted
 
 
 def journal_limit(admin: Admin, topics: list[str]) -> int:
-    """Twice the largest record that any of ``topics`` accepts (headers and original together must fit)."""
-    sources = [name for name in topics if not name.startswith(("sys.", "__"))]
-    largest = max((int(c.get("max.message.bytes", 0)) for c in map(admin.config, sources)), default=0)
-    return 2 * max(largest, _MIB)
+    """Twice the largest record that any source among ``topics`` accepts (headers and original together must fit), but not
+    more than ``LARGEST_ENTRY``. One that does not tell its settings does not count: what is too large for the journal is
+    dealt with when it comes."""
+    sources = [name for name in topics if name.startswith(("evt.", "cmd."))]
+    found, silent = admin.configs(sources)
+    if silent:
+        name, why = next(iter(silent.items()))
+        log.info(
+            "%d topics do not tell their max.message.bytes (%s: %s)",
+            len(silent), name, why, extra={"action": "config_unknown"},
+        )  # fmt: skip
+    largest = max((int(c.get("max.message.bytes", 0)) for c in found.values()), default=0)
+    return min(max(2 * largest, 2 * _MIB), LARGEST_ENTRY)

@@ -11,6 +11,7 @@
     ├── RegistryUnavailableError   the registry did not answer: wait and try again
     ├── KafkaUnavailableError  the broker did not answer in time: wait and try again
     │   └── StuckError         a call of a client hangs: give the client up, make another one
+    ├── TooLargeError          a record is larger than its topic takes: nothing else is wrong
     ├── FencedError            another owner took over: stop, write nothing more
     ├── DefinitionError        a saga definition can't work: message, place and remedy
     ├── Retryable              raised by a handler: try again, the cause may pass
@@ -70,6 +71,11 @@ class KafkaUnavailableError(KantorError):
 class StuckError(KafkaUnavailableError):
     """A call of a client did not return, whatever timeout it was given. The client is given up: the caller makes a new one and
     starts anew from what is committed. Whether what was asked for happened is not known."""
+
+
+class TooLargeError(KantorError):
+    """A record is larger than its topic takes (``max.message.bytes``), or its client. The caller sends less, or has the limit
+    raised; the client goes on."""
 
 
 class FencedError(KantorError):

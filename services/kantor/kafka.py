@@ -40,7 +40,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public name
 
 from kantor.clients import BEGINNING, END, Batch, Listener, Partition, Record, TopicSpec
 from kantor.envelope import unreadable
-from kantor.errors import ConfigError, FencedError, KafkaUnavailableError, KantorError, StuckError
+from kantor.errors import (
+    ConfigError,
+    FencedError,
+    KafkaUnavailableError,
+    KantorError,
+    StuckError,
+    TooLargeError,
+)
 from kantor.watchdog import Guard
 
 __all__ = [
@@ -73,6 +80,9 @@ _headers = methodcaller("headers")
 _GRACE = 5.0
 #: Seconds for a call that takes no timeout: leaving a group, committing positions.
 _PATIENCE = 15.0
+
+#: Topics whose settings are asked for in one request: each answers with some 3 KB.
+_CONFIGS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,7 +399,8 @@ class Producer:
         left = self._serve(self._flush, timeout)
         if self._failure is not None:
             failure, self._failure = self._failure, None
-            raise KantorError(f"a record was not delivered: {failure}")
+            refused = TooLargeError if failure.code() == ck.KafkaError.MSG_SIZE_TOO_LARGE else KantorError
+            raise refused(f"a record was not delivered: {failure}")
         if left:
             raise KafkaUnavailableError(f"{left} records not delivered within {timeout:.0f} s")
 
@@ -543,6 +554,24 @@ class Admin:
 
         return _led(ask, timeout) if partitions else {}
 
+    def configs(
+        self, topics: Sequence[str], timeout: float = 10.0
+    ) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        """Settings in force, by topic; and of those that don't tell (they are gone, or an ACL forbids it), why. Asked in few
+        requests."""
+        found: dict[str, dict[str, str]] = {}
+        silent: dict[str, str] = {}
+        for start in range(0, len(topics), _CONFIGS):
+            wanted = [ConfigResource(ResourceType.TOPIC, name) for name in topics[start : start + _CONFIGS]]
+            for resource, future in self._admin.describe_configs(wanted, request_timeout=timeout).items():
+                try:
+                    entries = future.result(timeout + 5)
+                except ck.KafkaException as error:
+                    silent[resource.name] = str(error.args[0])
+                else:
+                    found[resource.name] = {n: e.value for n, e in entries.items() if e.value is not None}
+        return found, silent
+
     def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]:
         """A topic's settings in force."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
@@ -645,5 +674,5 @@ def _translate(error: ck.KafkaException) -> NoReturn:
     if cause.code() in _FENCED:
         raise FencedError(str(cause)) from error
     if cause.code() == ck.KafkaError.MSG_SIZE_TOO_LARGE:
-        raise KantorError(f"record too large: {cause.str()}") from error
+        raise TooLargeError(f"record too large: {cause.str()}") from error
     raise KafkaUnavailableError(f"{cause.name()}: {cause.str()}") from error

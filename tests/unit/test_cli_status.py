@@ -103,9 +103,11 @@ def test_a_topic_that_intake_may_not_read_is_told(kantor_status: pytest.MonkeyPa
 def test_uncorrelated_records_are_told_by_topic() -> None:
     """With a sample to look at."""
     found = healthy()
-    found.uncorrelated = [UncorrelatedTopic("evt.x.v1", 3, "no transaction id", "evt.x.v1/0/7", 1)]
-    assert "3 records of evt.x.v1 belong to no transaction: no transaction id" in told(found)
-    assert "evt.x.v1/0/7" in told(found)
+    found.uncorrelated = [UncorrelatedTopic("evt.x.v1", 3, "no id; really; set it", "evt.x.v1/0/7", 1)]
+    assert (
+        "3 records of evt.x.v1 could not be journaled, so no saga hears of them: no id; really"
+        " -> set it; the latest is evt.x.v1/0/7" in told(found)
+    )
 
 
 def test_a_view_that_runs_but_can_not_be_read_is_a_problem() -> None:

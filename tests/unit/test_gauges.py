@@ -30,7 +30,7 @@ from kantor_orchestrator.supervisor import supervise
 from kantor_orchestrator.timers import Timers
 from kantor_orchestrator.view.census import count
 from kantor_orchestrator.view.metrics import CensusMetrics
-from unit.test_intake_refused import AtOnce
+from unit.intake_kit import AtOnce
 from view_traffic import Traffic, project
 
 NOW = 1_000_000

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from typing import Any
 
 import pytest
@@ -15,17 +13,9 @@ from kantor.testing import MemoryBroker
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.metrics import IntakeMetrics
+from unit.intake_kit import AtOnce
 
 SECRET, OPEN = "evt.secret.v1", "evt.open.v1"
-
-
-class AtOnce(Executor):
-    """Does what it is asked for before it answers."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(fn(*args, **kwargs))
-        return done
 
 
 class Running:

@@ -37,6 +37,13 @@ class MemoryAdmin:
         topics = self._broker.topics
         return {p: self._broker.log(p).end for p in partitions if p[0] in topics}
 
+    def configs(
+        self, topics: Sequence[str], timeout: float = 10.0
+    ) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        there, hidden = self._broker.topics, self._broker.refused
+        found = {name: dict(there[name].config) for name in topics if name in there and name not in hidden}
+        return found, {name: "Broker: Topic authorization failed" for name in topics if name not in found}
+
     def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]:
         if topic not in self._broker.topics:
             raise KafkaUnavailableError(f"UNKNOWN_TOPIC_OR_PART: {topic}")

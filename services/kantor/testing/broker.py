@@ -14,7 +14,7 @@ from uuid import UUID
 from zlib import crc32
 
 from kantor.clients import TopicSpec
-from kantor.errors import FencedError, KafkaUnavailableError
+from kantor.errors import FencedError, KafkaUnavailableError, TooLargeError
 from kantor.testing.clock import VirtualClock
 from kantor.testing.groups import SESSION_TIMEOUT, Group, Metadata
 from kantor.testing.log import (
@@ -216,10 +216,15 @@ class MemoryBroker:
         created: int,
         transaction: KafkaTransaction | None,
     ) -> Entry:
-        """Raises ``KafkaUnavailableError`` if there is no such partition."""
+        """Raises ``KafkaUnavailableError`` if there is no such partition, ``TooLargeError``."""
         topic = self.topics.get(name)
         if topic is None:
             raise KafkaUnavailableError(f"UNKNOWN_TOPIC_OR_PART: {name}")
+        size = len(value or b"") + len(key or b"")
+        for header, text in headers or ():
+            size += len(header) + len(text or b"")
+        if size > int(topic.config["max.message.bytes"]):
+            raise TooLargeError(f"MSG_SIZE_TOO_LARGE: {size} bytes are more than {name} takes")
         if number < 0:  # as librdkafka's consistent_random does for a key
             number = crc32(key or b"") % len(topic.logs)
         by_broker = topic.config["message.timestamp.type"] == "LogAppendTime"

@@ -41,6 +41,7 @@ class MemoryConsumer:
         self._on_lost: Listener | None = None
         self._member: Member | None = None
         self._looked_at = 0.0
+        self._sizes: dict[str, int] = {}  # partitions by topic, as it saw them then
         #: The broker's version at which there was nothing to fetch; -1: to be looked at.
         self._nothing_at = -1
         self._is_closed = False
@@ -85,15 +86,17 @@ class MemoryConsumer:
             member = None
         now = broker.clock.monotonic()
         if member is None:
-            topics = broker.matching(self._subscription)
-            member = self._member = group.join(topics, lambda: self._clients.silent_since, broker.counts())
+            topics, counts = broker.matching(self._subscription), broker.counts()
+            member = self._member = group.join(topics, lambda: self._clients.silent_since, counts)
+            self._sizes = {topic: counts[topic] for topic in topics}
             self._looked_at = now
         elif now - self._looked_at >= _METADATA_AGE:
             self._looked_at = now
-            topics = broker.matching(self._subscription)
-            if topics != member.topics:
-                member.topics = topics
-                group.rebalance(broker.counts())
+            topics, counts = broker.matching(self._subscription), broker.counts()
+            sizes = {topic: counts[topic] for topic in topics}
+            if sizes != self._sizes:
+                self._sizes, member.topics = sizes, topics
+                group.rebalance(counts)
         member.generation = group.generation
         if member.owned == member.wanted:
             return

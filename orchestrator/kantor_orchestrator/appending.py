@@ -1,0 +1,109 @@
+"""Appending to the journal: in order whatever happens, and one record that does not fit never holds up the others.
+
+A topic's ``max.message.bytes`` counts a batch as it was sent, compressed; the journal's copy is written as it is. So a
+record that its topic took with ease may be larger than the journal takes, and what its producer said about sizes tells
+nothing. Large records therefore go alone, between two flushes, by a producer that survives a refusal; the journal is made to
+take them, up to ``topics.LARGEST_ENTRY``.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from kantor.clients import STUCK, Admin, Clients, Producer
+from kantor.clock import Clock
+from kantor.envelope import Headers
+from kantor.errors import KantorError, TooLargeError
+from kantor_orchestrator import topics
+
+log = logging.getLogger("kantor.intake")
+
+#: Bytes from which on a record goes alone. Far below what any journal takes, so that no other is ever refused for its size.
+LARGE = 256 * 1024
+#: Bytes of a batch: Kafka refuses what it does not take as a whole.
+BATCH_BYTES = 2 * LARGE
+#: What a record takes beside its key, value and headers: the batch's frame, lengths; for each header a few bytes more.
+_FRAME, _HEADER = 4_096, 16
+#: Seconds until a raised limit is in force at the brokers: they hear of it within moments.
+_IN_FORCE = 10.0
+
+_LIMIT = "max.message.bytes"
+
+
+class Appender:
+    """What intake writes to the journal. Owned by its thread. Any error means: make a new one, and read again from what is
+    committed."""
+
+    def __init__(self, clients: Clients, admin: Admin, clock: Clock) -> None:
+        self._clients = clients
+        self._admin = admin
+        self._clock = clock
+        self._producer = clients.producer(
+            "kantor-intake",
+            # Order survives whatever happens: never give up on a record, never let a later one overtake it.
+            extra={"message.timeout.ms": 0, "enable.gapless.guarantee": True, "batch.size": BATCH_BYTES},
+        )
+        self._alone: Producer | None = None
+        #: The hot path: topic, value, key, headers, partition. Of records below ``LARGE``.
+        self.produce = self._producer.produce
+
+    def flush(self) -> None:
+        """Wait for the broker. Raises ``KafkaUnavailableError`` if nothing is delivered for long, ``KantorError`` if a
+        record was refused."""
+        self._producer.flush(STUCK)
+
+    def append_large(self, value: bytes | None, key: bytes, headers: Headers, shard: int, size: int) -> str:
+        """Append one record, behind all that came before; when this returns the broker has it. Or why it does not take it,
+        with the remedy. ``size``: of key, value and headers."""
+        self.flush()
+        needed = size + _FRAME + _HEADER * len(headers)
+        if needed > topics.LARGEST_ENTRY:
+            return (
+                f"uncompressed it is larger than what the journal is made to take ({topics.LARGEST_ENTRY:,} bytes)"
+                "; let the producer send less, or a reference to it"
+            )
+        patience = raised = 0.0
+        while True:
+            try:
+                self._send_alone(value, key, headers, shard)
+                return ""
+            except TooLargeError as error:
+                now = self._clock.monotonic()
+                if not raised:
+                    if why := self._raise_limit(needed):
+                        return why
+                    raised, patience = now, now + _IN_FORCE
+                elif now > patience:
+                    return _by_hand(str(error))
+            self._clock.sleep(0.05)  # the brokers hear of the new limit one by one, and nothing tells when
+
+    def _send_alone(self, value: bytes | None, key: bytes, headers: Headers, shard: int) -> None:
+        producer = self._alone
+        if producer is None:
+            extra = {"message.timeout.ms": 0, "message.max.bytes": 2 * topics.LARGEST_ENTRY}
+            producer = self._alone = self._clients.producer("kantor-intake-large", linger_ms=0, extra=extra)
+        producer.produce(topics.JOURNAL, value, key, headers, shard)
+        producer.flush(STUCK)
+
+    def _raise_limit(self, needed: int) -> str:
+        """Let the journal take so many bytes; why that can't be, or nothing."""
+        limit = 1 << (needed - 1).bit_length()  # seldom more than a few times in a journal's life
+        try:
+            self._admin.set_config(topics.JOURNAL, _LIMIT, str(limit))
+        except KantorError as error:
+            return _by_hand(str(error))
+        log.info("the journal now takes %d bytes", limit, extra={"action": "journal_limit_raised"})
+        return ""
+
+    def purge(self) -> None:
+        """Forget what was not delivered: before this one is given up."""
+        self._producer.purge()
+        if self._alone is not None:
+            self._alone.purge()
+
+
+def _by_hand(why: str) -> str:
+    return (
+        f"uncompressed it is larger than the journal takes, and its limit can't be raised ({why})"
+        f"; raise {_LIMIT} of {topics.JOURNAL}, or let the producer send less"
+    )
