@@ -43,11 +43,12 @@ from kantor_orchestrator.entries import (
     watermark,
 )
 from kantor_orchestrator.firing import Firing
-from kantor_orchestrator.gauges import LOOK, look
+from kantor_orchestrator.gauges import LOOK, look, tell
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.outgoing import Outgoing
 from kantor_orchestrator.shard import Batch, Shard
 from kantor_orchestrator.store.sqlite import StoreLostError
+from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.engine")
 
@@ -71,6 +72,8 @@ OUTCOMES = APPLIED, UNCHANGED, REPLAY, UNNAMED, MALFORMED = (
 #: Seconds for a commit, of which the client promises 20 at most and mostly keeps to milliseconds: after that it hangs, maybe
 #: for good (librdkafka's issues 5456 and 5511: a reset connection, and its own timeout is never looked at).
 STUCK_COMMIT = 15.0
+#: Seconds that taking a shard may take: as long as anything comes, it is being restored.
+TAKING = 240.0
 #: Seconds between attempts while a schema, a definition or the registry is missing.
 WAIT = 0.5
 
@@ -91,11 +94,13 @@ class Engine:
         schema_grace: float = UNKNOWN_SCHEMA_GRACE,
         clock: Clock = SYSTEM_CLOCK,
         commits: Executor | None = None,
+        wellness: Wellness | None = None,
     ) -> None:
         """``folder`` holds the shards' stores; ``schema_grace``: see ``UNKNOWN_SCHEMA_GRACE``. ``commits`` runs the shards'
         commits, and asks for ends of the journal; a thread for each shard unless given."""
         self._clients = clients
         self._clock = clock
+        self._wellness = wellness or Wellness()
         self._folder = folder
         self._codec = Codec(schemas)
         self._definitions = definitions
@@ -146,6 +151,7 @@ class Engine:
 
     def turn(self) -> None:
         """One turn of the loop: take in entries, settle finished commits, decide and begin new ones, fire timers."""
+        self._wellness.beat("engine")
         batch = self._consumer.poll(self._patience(), 2_000)
         for record in batch.records:
             shard = self._shards.get(record.partition())
@@ -174,6 +180,7 @@ class Engine:
         if now >= self._next_look:
             self._next_look = now + LOOK
             look(self._shards.values(), self._metrics, self._clock.now())
+            tell(self._shards.values(), self._wellness)
 
     def _patience(self) -> float:
         """How long nothing needs to be done, unless an entry comes (s)."""
@@ -388,6 +395,7 @@ class Engine:
         )
         self._metrics.retaken.inc()
         self._shards.pop(number).close(clean=False)
+        self._wellness.forget(f"shard {number}")
         if (topics.JOURNAL, number) not in self._consumer.assignment():
             return
         was_paused = number in self._paused
@@ -401,6 +409,7 @@ class Engine:
     def _take(self, number: int) -> Shard:
         """Take a shard, however long Kafka is away."""
         while True:
+            self._wellness.beat("engine", TAKING)
             try:
                 shard = Shard(
                     number, self._clients, self._admin, self._codec, self._folder, self._clock, self._commits
@@ -422,6 +431,7 @@ class Engine:
             if shard.committing is not None and clean[number]:
                 clean[number] = self._settle(shard)
             shard.close(clean=clean[number])
+            self._wellness.forget(f"shard {number}")
             log.info("shard %d given back", number, extra={"action": "shard_revoked", "shard": number})
 
     def _close_last(self, shard: Shard) -> bool:
@@ -454,6 +464,7 @@ class Engine:
             shard = self._shards.pop(number, None)
             if shard is not None:
                 shard.close(clean=False)
+                self._wellness.forget(f"shard {number}")
                 log.warning("shard %d was lost", number, extra={"action": "shard_lost", "shard": number})
 
 

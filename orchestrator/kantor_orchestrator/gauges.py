@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from kantor_orchestrator import topics
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.shard import Shard
+from kantor_orchestrator.wellness import Wellness
 
 #: Seconds between looks: nobody scrapes more often.
 LOOK = 1.0
@@ -20,6 +22,17 @@ def look(shards: Collection[Shard], metrics: EngineMetrics, now: int) -> None:
     metrics.behind.set(_age(min(heads, default=now), now))
     timers = [due for shard in shards for due in (shard.verdicts.first(), shard.pauses.first()) if due]
     metrics.overdue.set(_age(min(timers, default=now), now))
+
+
+def tell(shards: Collection[Shard], wellness: Wellness) -> None:
+    """How far each shard has committed. One that waits for a schema or a definition stands still for a reason that is told
+    already, and that no new process mends."""
+    for shard in shards:
+        name = f"shard {shard.number}"
+        if shard.not_before:
+            wellness.forget(name)
+        else:
+            wellness.position(name, shard.kept, shard.position, (topics.JOURNAL, shard.number))
 
 
 def _age(at: int, now: int) -> float:

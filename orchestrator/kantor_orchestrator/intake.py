@@ -32,6 +32,7 @@ from kantor_orchestrator.addressing import (
 from kantor_orchestrator.appending import LARGE, Appender
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.metrics import IntakeMetrics
+from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.intake")
 
@@ -67,9 +68,11 @@ class Intake:
         *,
         clock: Clock = SYSTEM_CLOCK,
         sampler: Executor | None = None,
+        wellness: Wellness | None = None,
     ) -> None:
-        """``sampler`` asks the broker for ends while records are read; a thread of intake's own unless given."""
+        """``wellness`` hears of each turn. ``sampler`` asks the broker for ends while records are read; a thread of intake's own unless given."""
         self._clock = clock
+        self._wellness = wellness or Wellness()
         self._shards = shards
         self._metrics = metrics
         self._name = f"intake-{uuid4().hex[:8]}"
@@ -115,6 +118,7 @@ class Intake:
 
     def turn(self) -> None:
         """One turn of the loop: journal what is there; at times commit, and tell the shards the time."""
+        self._wellness.beat("intake")
         batch = self._consumer.poll(0.05, BATCH)
         if batch.records:
             self._journal(batch.records)

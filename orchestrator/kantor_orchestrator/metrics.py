@@ -163,6 +163,12 @@ class RoleMetrics:
             ["role"],
             registry=registry,
         ).labels(role)
+        self._standing_still = Gauge(
+            "kantor_role_standing_still_seconds",
+            "How long a loop has not turned, or a position has stood still though there is something to read; 0: all moves",
+            ["role"],
+            registry=registry,
+        ).labels(role)
         self._restarts = Counter(
             "kantor_role_restarts",
             "Times that the role made its clients anew after trouble",
@@ -178,6 +184,10 @@ class RoleMetrics:
     def ready_is(self, ready: Callable[[], bool]) -> None:
         """Asked at each scrape."""
         self._ready.set_function(lambda: float(ready()))
+
+    def standing_still_is(self, seconds: Callable[[], float]) -> None:
+        """Asked at each scrape."""
+        self._standing_still.set_function(seconds)
 
     def restarted(self) -> None:
         self._restarts.inc()

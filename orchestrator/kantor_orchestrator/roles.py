@@ -21,17 +21,20 @@ from prometheus_client import (
 )
 
 from kantor.errors import ConfigError, KantorError
-from kantor.health import HealthServer
+from kantor.health import HealthServer, Readiness
 from kantor.kafka import Admin
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.metrics import RoleMetrics
 from kantor_orchestrator.pulse import Pulse
+from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.role")
 
 #: Seconds between attempts to start anew.
 _RETRY = 1.0
+#: Seconds that a role may take until its loop turns: it makes topics, reads definitions, asks Kafka for much.
+_START = 120.0
 
 #: One life of a role: returns when told to stop, raises ``KantorError`` when it must be started anew.
 Life = Callable[[Event, Callable[[], None]], None]
@@ -47,15 +50,15 @@ class _Exposition:
         return generate_latest(self._registry)
 
 
-def intake(settings: Settings, shards: int, registry: CollectorRegistry) -> Life:
+def intake(settings: Settings, shards: int, registry: CollectorRegistry, wellness: Wellness) -> Life:
     from kantor_orchestrator.intake import Intake
     from kantor_orchestrator.metrics import IntakeMetrics
 
     metrics = IntakeMetrics(registry)
-    return lambda stop, ready: Intake(settings.kafka, shards, metrics).run(stop, ready)
+    return lambda stop, ready: Intake(settings.kafka, shards, metrics, wellness=wellness).run(stop, ready)
 
 
-def engine(settings: Settings, shards: int, registry: CollectorRegistry) -> Life:
+def engine(settings: Settings, shards: int, registry: CollectorRegistry, wellness: Wellness) -> Life:
     from kantor.codec import Codec
     from kantor.schemas import schema_store
     from kantor_orchestrator.definitions.catalogue import DefinitionsTopic
@@ -74,7 +77,14 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry) -> Life
             definitions = topic.load()
             folder = settings.home / "store"
             running = Engine(
-                settings.kafka, shards, folder, schemas, definitions, metrics, schema_grace=grace
+                settings.kafka,
+                shards,
+                folder,
+                schemas,
+                definitions,
+                metrics,
+                schema_grace=grace,
+                wellness=wellness,
             )
             running.run(stop, ready)
         finally:
@@ -83,22 +93,27 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry) -> Life
     return live
 
 
-def view(settings: Settings, _shards: int, registry: CollectorRegistry) -> Life:
+def view(settings: Settings, _shards: int, registry: CollectorRegistry, wellness: Wellness) -> Life:
     from kantor_orchestrator.view.role import run_view
 
-    return lambda stop, ready: run_view(settings, stop, ready, registry)
+    return lambda stop, ready: run_view(settings, stop, ready, registry, wellness)
 
 
-def api(settings: Settings, _shards: int, registry: CollectorRegistry) -> Life:
+def api(settings: Settings, _shards: int, registry: CollectorRegistry, wellness: Wellness) -> Life:
     from kantor_orchestrator.api.metrics import ApiMetrics
     from kantor_orchestrator.api.server import run_api
 
     metrics = ApiMetrics(registry)
-    return lambda stop, ready: run_api(settings, stop, ready, metrics)
+
+    def live(stop: Event, ready: Callable[[], None]) -> None:
+        wellness.forget("api")  # it has no loop of its own: its server's threads and tasks wait for requests
+        run_api(settings, stop, ready, metrics)
+
+    return live
 
 
 #: By name, in the order in which ``kantor run`` starts them.
-ROLES: dict[str, Callable[[Settings, int, CollectorRegistry], Life]] = {
+ROLES: dict[str, Callable[[Settings, int, CollectorRegistry, Wellness], Life]] = {
     "intake": intake,
     "engine": engine,
     "view": view,
@@ -106,20 +121,30 @@ ROLES: dict[str, Callable[[Settings, int, CollectorRegistry], Life]] = {
 }
 
 
-def run_role(name: str, settings: Settings, stop: Event) -> None:
-    """Run one role until ``stop``. Raises ``ConfigError`` for what no retry can mend."""
+def run_role(
+    name: str, settings: Settings, stop: Event, tell: Callable[[str], None] = lambda _: None
+) -> None:
+    """Run one role until ``stop``. ``tell`` hears where its ``/readyz`` is. Raises ``ConfigError`` for what no retry can
+    mend."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, which nobody reads
     registry = CollectorRegistry()
     metrics = RoleMetrics(registry, name, version("kantor"))
-    is_ready = Event()
-    pulse = Pulse(settings.kafka, f"kantor-{name}-pulse", metrics.reachable)
+    is_ready, trouble = Event(), [""]
+    wellness = Wellness()
+    pulse = Pulse(settings.kafka, f"kantor-{name}-pulse", metrics.reachable, wellness)
 
-    def is_well() -> bool:
+    def readiness() -> Readiness:
         """The pages show what is in the view, with or without Kafka; the others do nothing without it."""
-        return is_ready.is_set() and (name == "api" or pulse.is_there)
+        hangs = wellness.reasons()
+        reasons = [] if is_ready.is_set() else [f"it begins{trouble[0]}"]
+        if pulse.is_there or name == "api":
+            return Readiness(reasons + hangs, waits=not hangs)
+        return Readiness(["Kafka does not answer", *reasons, *hangs])
 
-    metrics.ready_is(is_well)
-    server = HealthServer(_Exposition(registry), is_well, settings.http_port, settings.http_host)
+    metrics.ready_is(lambda: not readiness().reasons)
+    metrics.standing_still_is(wellness.longest)
+    server = HealthServer(_Exposition(registry), readiness, settings.http_port, settings.http_host)
+    tell(server.url)
     pulse.start()
     log.info(
         "metrics on port %d", server.port, extra={"action": "started", "role": name, "port": server.port}
@@ -128,20 +153,23 @@ def run_role(name: str, settings: Settings, stop: Event) -> None:
     def ready() -> None:
         if not is_ready.is_set():
             is_ready.set()
+            trouble[0] = ""
             log.info("ready", extra={"action": "ready", "role": name})
 
     life: Life | None = None
     try:
         while not stop.is_set():
+            wellness.beat(name, _START)
             try:
                 if life is None:
                     shards = topics.ensure(Admin(settings.kafka), settings.shards, settings.default_shards)
-                    life = ROLES[name](settings, shards, registry)
+                    life = ROLES[name](settings, shards, registry, wellness)
                 life(stop, ready)
             except ConfigError:
                 raise
             except KantorError as error:
                 is_ready.clear()
+                trouble[0] = f" anew: {error}"
                 metrics.restarted()
                 log.warning("starting anew: %s", error, extra={"action": "role_restarted", "role": name})
                 stop.wait(_RETRY)

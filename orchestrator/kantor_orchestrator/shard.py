@@ -349,6 +349,11 @@ class Shard:
         """Transactions in memory."""
         return len(self._cache)
 
+    @property
+    def kept(self) -> int:
+        """The position of the last commit; of a shard at rest, moved by watermarks only, the last one that was read."""
+        return self.position if self.batch is None and self.committing is None else self._kept
+
     # -- time
 
     def low_watermark(self) -> int:

@@ -30,6 +30,7 @@ from kantor_orchestrator.supervisor import supervise
 from kantor_orchestrator.timers import Timers
 from kantor_orchestrator.view.census import count
 from kantor_orchestrator.view.metrics import CensusMetrics
+from kantor_orchestrator.wellness import Wellness
 from unit.intake_kit import AtOnce
 from view_traffic import Traffic, project
 
@@ -171,7 +172,7 @@ def test_it_is_known_whether_kafka_answers(caplog: pytest.LogCaptureFixture) -> 
         with changed:
             return changed.wait_for(what, 30)
 
-    pulse = Pulse(cast("Clients", cluster), "test", hear, interval=0.001)
+    pulse = Pulse(cast("Clients", cluster), "test", hear, Wellness(), interval=0.001)
     with caplog.at_level(logging.INFO, "kantor.role"):
         pulse.start()
         assert heard(lambda: bool(told))

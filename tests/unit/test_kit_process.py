@@ -110,7 +110,7 @@ def test_health() -> None:
     ready: list[bool] = []
     server = HealthServer(metrics, lambda: bool(ready), 0)
     assert get(server.port, "/healthz") == (200, "ok\n")
-    assert get(server.port, "/readyz") == (503, "not ready\n")
+    assert get(server.port, "/readyz") == (503, "not ready\nit has not begun yet, or is about to end\n")
     ready.append(True)
     assert get(server.port, "/readyz") == (200, "ready\n")
     assert 'kantor_kit_messages_total{outcome="answered",type="a.B"} 2.0' in get(server.port, "/metrics")[1]

@@ -26,6 +26,7 @@ from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.dsl import Saga
 from kantor_orchestrator.engine import Engine
 from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.wellness import Wellness
 from unit.core_kit import EXAMPLE
 
 SCHEMAS = MemorySchemas()
@@ -63,6 +64,7 @@ class Running:
         producer.flush()
         bundle = bundles.bundle(Saga.load(EXAMPLE).model, kantor_schemas.example("checkout"), 1)
         self.metrics = EngineMetrics(CollectorRegistry())
+        self.wellness = Wellness(self.broker.clock.monotonic)
         self.engine = Engine(
             self.broker.clients(),
             1,
@@ -72,6 +74,7 @@ class Running:
             self.metrics,
             clock=self.broker.clock,
             commits=commits,
+            wellness=self.wellness,
         )
         self.engine.start(threading.Event(), lambda: None)
 
@@ -102,6 +105,15 @@ def test_a_shard_whose_commit_hangs_is_taken_anew(running: Running) -> None:
     (shard,) = running.engine._shards.values()
     running.turn_until(lambda: shard.position == 1 and shard.committing is None)
     assert running.answers() == ["a-1"]
+
+
+def test_the_engine_is_not_ready_while_a_commit_hangs(running: Running) -> None:
+    """It says which shard stands where; and is ready again when the shard has been taken anew."""
+    running.turn_until(lambda: bool(running.wellness.reasons()))
+    assert running.wellness.reasons() == ["shard 0 has stood at 0 for 10 s, and its end is 1"]
+    assert not running.metrics.retaken._value.get()
+    running.turn_until(lambda: running.answers() == ["a-1"])
+    running.turn_until(lambda: not running.wellness.reasons())
 
 
 def test_giving_a_shard_back_does_not_wait_for_a_commit_that_hangs(

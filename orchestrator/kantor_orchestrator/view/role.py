@@ -26,6 +26,7 @@ from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import DeployedSagas
 from kantor_orchestrator.view.sql import InUseError, ViewUnavailableError
+from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.view")
 
@@ -46,11 +47,19 @@ NOTE = 60.0
 AGAIN, PATIENCE = 1.0, 30.0
 #: Seconds that the process before us may take to end, if it is not one that shares the database with us.
 HANDOVER = 15.0
+#: Seconds that opening may take, and storing or counting: a database may be busy, and a new process would not make it faster.
+START, STORING = 120.0, 60.0
 #: Seconds between attempts to write: to a file; to a server's database, while it is away or another replica writes.
 _AGAIN_FILE, _AGAIN_SERVER = 0.2, 1.0
 
 
-def run_view(settings: Settings, stop: Event, ready: Callable[[], None], registry: CollectorRegistry) -> None:
+def run_view(
+    settings: Settings,
+    stop: Event,
+    ready: Callable[[], None],
+    registry: CollectorRegistry,
+    wellness: Wellness,
+) -> None:
     """Project until ``stop``. Kafka or the registry not answering is waited for. Raises ``ConfigError`` for what no
     retry can mend (another process writes to the database, for example)."""
     metrics, census = ViewMetrics(registry), CensusMetrics(registry)
@@ -58,12 +67,12 @@ def run_view(settings: Settings, stop: Event, ready: Callable[[], None], registr
     database: Writer | None = None
     try:
         while not stop.is_set():
-            database = database or _take(settings.view_url, stop, ready)
+            database = database or _take(settings.view_url, stop, ready, lambda: wellness.beat("view", START))
             if database is None:
                 return
             given_up = frozenset(id_ for id_, since in unknown.items() if time.monotonic() - since > PATIENCE)
             try:
-                _Projection(settings, database, metrics, census).run(stop, ready, given_up)
+                _Projection(settings, database, metrics, census, wellness).run(stop, ready, given_up)
             except ConfigError:
                 raise
             except KantorError as error:
@@ -83,15 +92,21 @@ def run_view(settings: Settings, stop: Event, ready: Callable[[], None], registr
             database.close()
 
 
-def _take(place: Place, stop: Event, waiting: Callable[[], None] = lambda: None) -> Writer | None:
+def _take(
+    place: Place,
+    stop: Event,
+    waiting: Callable[[], None] = lambda: None,
+    turning: Callable[[], None] = lambda: None,
+) -> Writer | None:
     """The database, once the process that had it before has ended, or its server answers; None if told to stop meanwhile.
 
-    ``waiting`` is called while another replica writes: this one is well, and takes over when the other ends. A file is
+    ``turning`` is called with each attempt, ``waiting`` while another replica writes: this one is well, and takes over when the other ends. A file is
     not shared: raises ``InUseError`` if it stays in use."""
     shared = is_shared(place)
     deadline = time.monotonic() + HANDOVER
     said = ""
     while True:
+        turning()
         try:
             return Writer(place)
         except InUseError as error:
@@ -113,8 +128,14 @@ class _Projection:
     """One life: from the database's positions to the first trouble."""
 
     def __init__(
-        self, settings: Settings, database: Writer, metrics: ViewMetrics, census: CensusMetrics
+        self,
+        settings: Settings,
+        database: Writer,
+        metrics: ViewMetrics,
+        census: CensusMetrics,
+        wellness: Wellness,
     ) -> None:
+        self._wellness = wellness
         self._settings = settings
         self._database = database
         self._metrics = metrics
@@ -133,6 +154,7 @@ class _Projection:
 
     def run(self, stop: Event, ready: Callable[[], None], given_up: frozenset[int]) -> None:
         """Raises ``KantorError``: what was not stored is read again by the next life."""
+        self._wellness.beat("view", START)
         try:
             projector = self._open(given_up)
             ready()
@@ -178,6 +200,7 @@ class _Projection:
         self._consumer.assign(self._positions)
 
     def _turn(self, projector: Projector, stop: Event) -> None:
+        self._wellness.beat("view")
         batch = self._consumer.poll(0.2, 1)
         if batch.records:
             if self._last < BATCH // 2:  # else there is a backlog: no waiting
@@ -193,6 +216,7 @@ class _Projection:
         self._now_and_then()
 
     def _project(self, projector: Projector, records: list[Record]) -> None:
+        self._wellness.beat("view", STORING)
         start = time.monotonic()
         if self._database.is_remote:
             self._database.expect(projector.unknown(records))
@@ -227,6 +251,7 @@ class _Projection:
             self._uncommitted = {}
         if now >= self._next_census:
             self._next_census = now + CENSUS
+            self._wellness.beat("view", STORING)
             count(self._settings.view_url, self._census)
         if now >= self._next_note:
             self._next_note = now + NOTE

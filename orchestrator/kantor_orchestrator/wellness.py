@@ -1,0 +1,121 @@
+"""Why a process is not ready: what its role tells of itself, so that ``/readyz`` says the truth while something hangs.
+
+A role feeds two things, both cheap, from any thread:
+
+* ``wellness.beat("engine")`` with each turn of a loop. One that has not turned for ``PATIENCE`` is told. Before something
+  that may take long, ``beat(name, seconds)`` asks for more patience, once: until the next beat.
+* ``wellness.position("shard 3", 17, end=90)`` as often as it likes, or ``position("shard 3", 17, place=(topic, 3))`` and
+  the role's :class:`~kantor_orchestrator.pulse.Pulse` asks Kafka for the end. One that stands still for ``PATIENCE`` though
+  its end is ahead of it is told. It must move only when the work is done for good: a commit that hangs is to be seen.
+
+``wellness.forget(name)`` when a loop ends, or a shard is given back. ``reasons()`` is empty while all is well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+from kantor.clients import Partition
+
+#: Seconds that a loop may stand, and a position with something before it. No turn takes that long.
+PATIENCE = 10.0
+
+
+@dataclass(slots=True)
+class _Loop:
+    turned: float
+    patience: float
+
+
+@dataclass(slots=True)
+class _Position:
+    position: int
+    end: int
+    place: Partition | None
+    since: float  # it moved, or was at its end
+
+
+class Wellness:
+    """Of one process. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._loops: dict[str, _Loop] = {}
+        self._positions: dict[str, _Position] = {}
+
+    def beat(self, loop: str, patience: float = PATIENCE) -> None:
+        """The loop turns; it will again within ``patience`` seconds."""
+        known = self._loops.get(loop)
+        if known is None:
+            with self._lock:
+                self._loops[loop] = _Loop(self._clock(), patience)
+        else:
+            known.turned, known.patience = self._clock(), patience
+
+    def position(self, name: str, position: int, end: int = -1, place: Partition | None = None) -> None:
+        """``name`` has come to ``position`` (of the next record). ``end``: as far as it is known, what it has to reach."""
+        with self._lock:
+            known = self._positions.get(name)
+            if known is None:
+                self._positions[name] = _Position(position, max(position, end), place, self._clock())
+                return
+            if position != known.position:
+                known.position, known.since = position, self._clock()
+            known.place = place
+            self._reach(known, max(known.end, end))
+
+    def _reach(self, known: _Position, end: int) -> None:
+        if known.end <= known.position:
+            known.since = self._clock()  # until now there was nothing to do
+        known.end = max(known.position, end)
+
+    def forget(self, name: str) -> None:
+        """Nothing more is expected of this loop, or position."""
+        with self._lock:
+            self._loops.pop(name, None)
+            self._positions.pop(name, None)
+
+    def places(self) -> list[Partition]:
+        """Whose ends somebody may ask Kafka for; tell :meth:`ends`."""
+        with self._lock:
+            return [one.place for one in self._positions.values() if one.place is not None]
+
+    def ends(self, ends: Mapping[Partition, int]) -> None:
+        """Where these partitions end now."""
+        with self._lock:
+            for one in self._positions.values():
+                if one.place is not None and (end := ends.get(one.place)) is not None:
+                    self._reach(one, end)
+
+    def excuse(self) -> None:
+        """Nobody can do anything just now (Kafka is away): patience begins anew."""
+        with self._lock:
+            now = self._clock()
+            for loop in self._loops.values():
+                loop.turned = now
+            for one in self._positions.values():
+                one.since = now
+
+    def reasons(self) -> list[str]:
+        """Why this process does not do its work, a sentence each, with how long; empty: all is well."""
+        return [sentence for _, sentence in self._standing()]
+
+    def longest(self) -> float:
+        """Seconds for which what has stood still for longest has stood still; 0: all is well."""
+        return max((seconds for seconds, _ in self._standing()), default=0.0)
+
+    def _standing(self) -> list[tuple[float, str]]:
+        with self._lock:
+            now, found = self._clock(), []
+            for name, loop in self._loops.items():
+                if (seconds := now - loop.turned) > loop.patience:
+                    found.append((seconds, f"the loop of {name} has not turned for {seconds:.0f} s"))
+            for name, one in self._positions.items():
+                if one.position < one.end and (seconds := now - one.since) > PATIENCE:
+                    text = f"{name} has stood at {one.position} for {seconds:.0f} s, and its end is {one.end}"
+                    found.append((seconds, text))
+        return found
