@@ -16,20 +16,26 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import latency, ratio, report, throughput, view_search
+from bench import idle, latency, ratio, report, throughput, view_search, waiting
 from bench.ends import BenchError
+from bench.peers import comparison
 from bench.services import GOOD, UNSHIPPABLE
 from bench.stack import ground, platform
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / ".bench" / "latest.json"
-NAMES = ("A", "B", "latency", "ratio", "view")
+NAMES = ("A", "B", "latency", "ratio", "peers", "waiting", "idle", "view")
+#: What a comparison compares is measured in the same run.
+_COMPARED = {"A", "B", "latency"}
 
 Say = Callable[[str], None]
 
 
 class Size:
-    """How much is measured. ``quick`` is for trying whether everything works: its numbers mean little."""
+    """How much is measured. ``quick`` is for trying whether everything works: its numbers mean little.
+
+    ``KANTOR_BENCH_WAITING``, ``..._PARTITIONS``, ``..._SHARDS`` and ``..._IDLE_S`` set these sizes for a trial.
+    """
 
     def __init__(self, *, quick: bool) -> None:
         self.warm_up = 100 if quick else 2_000
@@ -38,12 +44,28 @@ class Size:
         self.latency_seconds = 3.0 if quick else 30.0
         self.ratio_sagas = 4_000 if quick else 20_000
         self.viewed = 20_000 if quick else 1_000_000
+        self.waiting = _from_environment("WAITING", 5_000 if quick else 1_000_000)
+        self.partitions = _from_environment("PARTITIONS", 50 if quick else 2_000)
+        self.shards = _from_environment("SHARDS", 4 if quick else 24)
+        self.idle_seconds = float(_from_environment("IDLE_S", 5 if quick else 60))
+        self.peers = {
+            "seconds": 3.0 if quick else 25.0,
+            "repeat": self.repeat,
+            "sweep": [128] if quick else [128, 256, 512],
+            "latency_seconds": self.latency_seconds,
+        }
+
+
+def _from_environment(name: str, default: int) -> int:
+    return int(os.environ.get(f"KANTOR_BENCH_{name}") or default)
 
 
 def measure(names: Collection[str], size: Size, say: Say) -> dict[str, Any]:
     """Keys of the results by what was asked for. Raises ``BenchError`` if something measured does not count."""
     results: dict[str, Any] = {}
-    if {"A", "B", "latency"} & set(names):
+    if "peers" in names:
+        names = set(names) | _COMPARED
+    if _COMPARED & set(names):
         with ground(say) as found, platform(found, size.warm_up) as running:
             if "latency" in names:
                 say("latency")
@@ -54,9 +76,17 @@ def measure(names: Collection[str], size: Size, say: Say) -> dict[str, Any]:
                     results[name] = throughput.measure(running, sku, size.orders, size.repeat)
             if "A" in results:
                 results["view_max_lag_s"] = results["A"]["view_max_lag_s"]
+    if "peers" in names:
+        results["peers"] = comparison.measure(results, size.peers, say)
     if "ratio" in names:
         with ground(say) as found:
             results |= ratio.measure(found, size.ratio_sagas)
+    if "waiting" in names:
+        with ground(say, shards=size.shards, saga=waiting.SAGA) as found:
+            results |= waiting.measure(found, size.waiting)
+    if "idle" in names:
+        with ground(say, shards=size.shards) as found:
+            results |= idle.measure(found, size.partitions, size.idle_seconds)
     if "view" in names:
         say(f"a view of {size.viewed:,} finished transactions")
         results["view_1m"] = view_search.run(size.viewed)

@@ -1,4 +1,5 @@
-"""The ends of transactions, as a ``read_committed`` consumer of ``sys.kantor.history`` sees them."""
+"""The ends of transactions, as a ``read_committed`` consumer sees them in ``sys.kantor.history`` and announced on
+``evt.kantor.transaction.v1``."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from kantor.kafka import Admin, Consumer, KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 
-_ENDED = [("ce_type", TRANSACTION_ENDED.encode())]
+_ENDED = ("ce_type", TRANSACTION_ENDED.encode())
 
 
 class BenchError(Exception):
@@ -24,49 +25,58 @@ class Ends:
 
     def __init__(self, settings: KafkaSettings) -> None:
         admin = Admin(settings, "bench-ends")
-        shards = [(topics.HISTORY, number) for number in range(admin.topics()[topics.HISTORY])]
+        counts = admin.topics()
+        shards = [(name, p) for name in (topics.HISTORY, topics.ENDED) for p in range(counts[name])]
         self._codec = Codec(schema_store(settings))
         self._consumer = Consumer(settings, "bench-ends")
         self._consumer.assign(admin.ends(shards))
-        #: By transaction: when we saw its end (``time.monotonic_ns``), and the record's value.
+        #: By transaction: when we saw its end in the history (``time.monotonic_ns``), and the record's value.
         self.seen: dict[str, tuple[int, bytes]] = {}
+        #: By transaction: when we saw that its end was announced.
+        self.announced: dict[str, int] = {}
         self._again: Counter[str] = Counter()
 
     def wait(self, count: int, timeout: float) -> None:
-        """Until ``count`` transactions have ended since the last :meth:`forget`. Raises ``BenchError``."""
+        """Until ``count`` transactions have ended since the last :meth:`forget`, and all of these ends have been announced.
+        Raises ``BenchError``."""
         deadline = time.monotonic() + timeout
-        seen = self.seen
-        while len(seen) < count:
+        seen, announced = self.seen, self.announced
+        while len(seen) < count or len(announced) < count:
             batch = self._consumer.poll(0.5, 10_000)
             now = time.monotonic_ns()
             for record in batch.records:
-                if record.headers() == _ENDED:
-                    id_ = (record.key() or b"").decode()
-                    if id_ in seen:
-                        self._again[id_] += 1
+                if _ENDED not in (record.headers() or ()):
+                    continue
+                id_ = (record.key() or b"").decode()
+                if record.topic() == topics.ENDED:
+                    self._again[f"{id_} (announced)"] += id_ in announced
+                    announced[id_] = now
+                else:
+                    self._again[id_] += id_ in seen
                     seen[id_] = now, record.value() or b""
             if time.monotonic() > deadline:
                 raise BenchError(
-                    f"{count - len(seen)} of {count} transactions did not end in {timeout:.0f} s"
+                    f"of {count} transactions {len(seen)} ended in {timeout:.0f} s, {len(announced)} were announced"
                 )
 
     def check(self, ids: Collection[str], status: str) -> None:
         """Exactly these transactions ended, once, all with ``status``. Raises ``BenchError``."""
-        if self._again:
-            raise BenchError(f"transactions ended twice: {', '.join(list(self._again)[:5])}")
-        if self.seen.keys() != set(ids):
-            raise BenchError(
-                f"other transactions ended: {', '.join(sorted(self.seen.keys() ^ set(ids))[:5])}"
-            )
+        if again := [id_ for id_, count in self._again.items() if count]:
+            raise BenchError(f"transactions ended twice: {', '.join(again[:5])}")
+        for what, found_ids in (("ended", self.seen.keys()), ("were announced", self.announced.keys())):
+            if found_ids != set(ids):
+                others = ", ".join(sorted(found_ids ^ set(ids))[:5])
+                raise BenchError(f"other transactions {what}: {others}")
         found = Counter(self._codec.decode(value)["status"] for _, value in self.seen.values())
         if found != {status: len(ids)}:
             raise BenchError(f"all should be {status}, but they are {dict(found)}")
 
-    def moments(self) -> Mapping[str, int]:
-        return {id_: at for id_, (at, _) in self.seen.items()}
+    def moments(self) -> Mapping[str, tuple[int, int]]:
+        """By transaction: when its end was seen in the history, and when it was announced."""
+        return {id_: (at, self.announced[id_]) for id_, (at, _) in self.seen.items()}
 
     def forget(self) -> None:
-        self.seen = {}
+        self.seen, self.announced = {}, {}
 
     def close(self) -> None:
         self._consumer.close()

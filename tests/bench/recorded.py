@@ -1,4 +1,4 @@
-"""A journal as intake would have written it, for checkouts in which every step succeeds."""
+"""A journal as intake would have written it: entries from what services publish, and checkouts in which every step succeeds."""
 
 from __future__ import annotations
 
@@ -31,19 +31,43 @@ Headers = list[tuple[str, bytes | None]]
 Entry = tuple[bytes | None, bytes, Headers, int]
 
 
+class Journaled:
+    """Makes entries of messages, as ``Intake`` appends them."""
+
+    def __init__(self, topic_ids: Mapping[str, str], shards: int) -> None:
+        """``topic_ids``: of the topics that the messages are on."""
+        self._shards = shards
+        self.now = int(time.time() * 1000)
+        self._offsets: Counter[tuple[str, int]] = Counter()
+        self._topic_ids = {name: id_.encode() for name, id_ in topic_ids.items()}
+
+    def __call__(self, record: Outgoing) -> Entry:
+        assert record.key is not None
+        id_ = record.key.decode()
+        partition = shard_of(id_, _SOURCE_PARTITIONS)
+        offset = self._offsets[record.topic, partition]
+        self._offsets[record.topic, partition] += 1
+        headers = [
+            *record.headers,
+            (journal.ENTRY, journal.EVENT),
+            (journal.ORIGIN, f"{record.topic}/{partition}/{offset}".encode()),
+            (journal.TOPIC_ID, self._topic_ids[record.topic]),
+            (journal.TIMESTAMP, b"%d" % self.now),
+            (journal.KEY, record.key),
+        ]
+        return record.value, record.key, headers, shard_of(id_, self._shards)
+
+
 class Recording:
     """Makes entries in the order in which a busy platform would journal them: step by step, for many at a time."""
 
     def __init__(self, codec: Codec, topic_ids: Mapping[str, str], shards: int) -> None:
-        """``topic_ids``: of the topics that the events are on."""
         self._shop = Writer("shop", codec, [OrderPlaced])
         self._inventory = Writer("inventory", codec, [StockReserved])
         self._payment = Writer("payment", codec, [PaymentCaptured])
         self._shipping = Writer("shipping", codec, [ShipmentBooked])
-        self._shards = shards
-        self._now = int(time.time() * 1000)
-        self._offsets: Counter[tuple[str, int]] = Counter()
-        self._topic_ids = {name: id_.encode() for name, id_ in topic_ids.items()}
+        self._journaled = Journaled(topic_ids, shards)
+        self._now = self._journaled.now
 
     def entries(self, count: int) -> Iterator[Entry]:
         """``count`` transactions, ``UNDER_WAY`` at a time."""
@@ -84,23 +108,6 @@ class Recording:
 
     def _answer(self, writer: Writer, message: Message, cause: Mapping[str, bytes | None]) -> Outgoing:
         return writer.answers([writer.encode(message, self._now)], cause)[0]
-
-    def _journaled(self, record: Outgoing) -> Entry:
-        """As ``Intake`` appends it."""
-        assert record.key is not None
-        id_ = record.key.decode()
-        partition = shard_of(id_, _SOURCE_PARTITIONS)
-        offset = self._offsets[record.topic, partition]
-        self._offsets[record.topic, partition] += 1
-        headers = [
-            *record.headers,
-            (journal.ENTRY, journal.EVENT),
-            (journal.ORIGIN, f"{record.topic}/{partition}/{offset}".encode()),
-            (journal.TOPIC_ID, self._topic_ids[record.topic]),
-            (journal.TIMESTAMP, b"%d" % self._now),
-            (journal.KEY, record.key),
-        ]
-        return record.value, record.key, headers, shard_of(id_, self._shards)
 
 
 def fill(settings: KafkaSettings, topics: Sequence[str], shards: int, count: int) -> int:

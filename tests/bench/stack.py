@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import kantor_examples.checkout
 from bench import processes
@@ -31,13 +31,17 @@ START = 90.0
 
 _TESTS = Path(__file__).resolve().parents[1]
 _KANTOR = ["-m", "kantor_orchestrator.cli.main"]
+_CHECKOUT = Path(kantor_examples.checkout.__path__[0]) / "checkout.yaml"
 
 
 class Ground:
-    """A broker with Kantor's topics and the checkout saga; nothing runs on it yet."""
+    """A broker with Kantor's topics and a saga on the checkout's messages; nothing runs on it yet."""
 
-    def __init__(self, folder: Path, broker: DevBroker, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, broker: DevBroker, say: Callable[[str], None], shards: int, saga: Path
+    ) -> None:
         self.folder = folder
+        self.kafka_data = broker.data
         self.settings = KafkaSettings(broker.start())
         self.broker_pid = broker.status().pid or 0
         self.say = say
@@ -50,8 +54,7 @@ class Ground:
             "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")]),
         }
         self.admin = Admin(self.settings, "bench")
-        topics.ensure(self.admin, LOCAL_SHARDS)
-        saga = Path(kantor_examples.checkout.__path__[0]) / "checkout.yaml"
+        topics.ensure(self.admin, shards)
         deploying.deploy(
             files.read([saga]).models(),
             Catalog.load(EXAMPLES_FOLDER / "checkout"),
@@ -63,23 +66,26 @@ class Ground:
         """A Python process in this environment; see ``processes.start``."""
         return processes.start(arguments, self.environment, self.log(name), **options)
 
-    def run(self, *roles: str, core: int | None = None) -> subprocess.Popen[bytes]:
-        """``kantor run``, all roles or these."""
+    def run(self, *roles: str, core: int | None = None, home: Path | None = None) -> subprocess.Popen[bytes]:
+        """``kantor run``, all roles or these. ``home``: another folder for what this machine keeps."""
         chosen = [argument for role in roles for argument in ("--role", role)]
-        return self.start("kantor", [*_KANTOR, "run", *chosen], core=core)
+        environment = self.environment | ({"KANTOR_HOME": str(home)} if home else {})
+        return processes.start([*_KANTOR, "run", *chosen], environment, self.log("kantor"), core=core)
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
 
 @contextmanager
-def ground(say: Callable[[str], None]) -> Iterator[Ground]:
+def ground(
+    say: Callable[[str], None], *, shards: int = LOCAL_SHARDS, saga: Path = _CHECKOUT
+) -> Iterator[Ground]:
     """A fresh broker, gone at the end with all its data. If something fails, says what the logs say."""
     with tempfile.TemporaryDirectory(prefix="kantor-bench-") as name:
         folder = Path(name)
         broker = DevBroker(folder)
         try:
-            yield Ground(folder, broker, say)
+            yield Ground(folder, broker, say, shards, saga)
         except BenchError:
             for log in sorted(folder.glob("*.log")):
                 for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]:
@@ -87,6 +93,14 @@ def ground(say: Callable[[str], None]) -> Iterator[Ground]:
             raise
         finally:
             broker.reset()
+
+
+class Moments(NamedTuple):
+    """Of one order (``time.monotonic_ns``): placed, its end seen in the history, its end announced."""
+
+    placed: int
+    ended: int
+    announced: int
 
 
 class Platform:
@@ -113,10 +127,8 @@ class Platform:
                 self.place(min(count, 40) if rate else count, sku, rate)
         self.settle()
 
-    def place(
-        self, count: int, sku: str, rate: float = 0.0, timeout: float = START
-    ) -> dict[str, tuple[int, int]]:
-        """Have the shop place ``count`` orders and wait for their ends: by transaction the moments of both (ns).
+    def place(self, count: int, sku: str, rate: float = 0.0, timeout: float = START) -> dict[str, Moments]:
+        """Have the shop place ``count`` orders and wait for their ends, by transaction.
 
         Raises ``BenchError`` if not all of them end as they should.
         """
@@ -133,7 +145,7 @@ class Platform:
         starts = json.loads(self._shop.stdout.readline())["starts"]
         moments = self.ends.moments()
         self.ends.forget()
-        return {id_: (start, moments[id_]) for id_, start in zip(ids, starts, strict=True)}
+        return {id_: Moments(start, *moments[id_]) for id_, start in zip(ids, starts, strict=True)}
 
     def cpu(self) -> Mapping[str, float]:
         """CPU seconds so far, by process."""

@@ -46,12 +46,12 @@ def _run(platform: Platform, sku: str, count: int) -> dict[str, Any]:
         used = spent(before, platform.cpu())
     except ValueError as error:
         raise BenchError(str(error)) from error
-    first, last = min(start for start, _ in moments), max(end for _, end in moments)
+    first, last = min(one.placed for one in moments), max(one.ended for one in moments)
     return {
         "sagas_per_s": count / ((last - first) / 1e9),
         "cpu_s_per_1000": sum(used.values()) / count * 1000,
         "cpu_by_process": {name: seconds / count * 1000 for name, seconds in used.items()},
-        "middle_per_s": middle_rate([end / 1e9 for _, end in moments]),
+        "middle_per_s": middle_rate([one.ended / 1e9 for one in moments]),
         "settled_s": settled,
-        "view_lag_s": worst_lag(looks, [end for _, end in moments]),
+        "view_lag_s": worst_lag(looks, [one.ended for one in moments]),
     }
