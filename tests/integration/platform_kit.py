@@ -32,6 +32,7 @@ from integration.chaos_services import (
     OrderPlaced,
     database,
 )
+from integration.decisions import Log
 from kantor.codec import Codec
 from kantor.envelope import shard_of
 from kantor.errors import KafkaUnavailableError, NotFoundError
@@ -49,11 +50,11 @@ from kantor.publisher import Publisher
 from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.config import INTAKE_GROUP
-from kantor_orchestrator.core.transaction import ENDED, Kind, Status, Transaction, evolve
+from kantor_orchestrator.core.transaction import ENDED, Kind, Status, Transaction, Transition, evolve
 from kantor_orchestrator.definitions import deploy, yaml_source
 from kantor_orchestrator.definitions.reading import Reading
 from kantor_orchestrator.history import NOWHERE, Place, is_replay
-from kantor_orchestrator.snapshots import transaction_from, transition_from
+from kantor_orchestrator.snapshots import decided_from, transaction_from, transition_from
 from kantor_orchestrator.view.queries import Trace, View
 from kantor_schemas import Catalog
 from waiting import PATIENCE, patiently, until
@@ -107,6 +108,14 @@ class Program:
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def start_again(self) -> int | None:
+        """Start it if it has ended by itself, as a supervisor does; the code that it ended with. None: it runs."""
+        if self._process is None or (code := self._process.poll()) is None:
+            return None
+        self._process = None
+        self.start()
+        return code
 
     def metric(self, name: str) -> float:
         """A sample's value; 0 if it is not (yet) there."""
@@ -184,6 +193,9 @@ class Follower:
         #: After the last record of each partition that brought one.
         self.reached: dict[Partition, int] = {}
         self.moves: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        #: The same, as ``evolve`` takes them.
+        self.transitions: defaultdict[str, list[Transition]] = defaultdict(list)
+        self._log = Log(codec)
         self._last: dict[str, Place] = {}
         self.commands: Counter[str] = Counter()
         self._consumer.assign(self._positions)
@@ -193,13 +205,21 @@ class Follower:
         for record in batch.records:
             partition = record.topic(), record.partition()
             self._positions[partition] = self.reached[partition] = record.offset() + 1
-            if record.topic() == topics.HISTORY:
-                move = self._codec.decode(record.value())
-                id_ = move["transaction_id"]
-                if not is_replay(self._last.get(id_, NOWHERE), move["journal_offset"], record.offset()):
-                    self._last[id_] = move["journal_offset"], record.offset()
-                    self.moves[id_].append(move)
+            if record.topic() == topics.HISTORY and (found := self._log.valid(record)) is not None:
+                self._learn(found, record.offset())
         self._positions.update(batch.ends)
+
+    def _learn(self, found: dict[str, Any], offset: int) -> None:
+        """``found``: a decision, or a single move."""
+        id_ = found["transaction_id"]
+        if "transitions" in found:
+            facts = {name: value for name, value in found.items() if name not in ("transitions", "messages")}
+            self.moves[id_] += [{**move, **facts} for move in found["transitions"]]
+            self.transitions[id_] += decided_from(found).transitions
+        elif not is_replay(self._last.get(id_, NOWHERE), found["journal_offset"], offset):
+            self._last[id_] = found["journal_offset"], offset
+            self.moves[id_].append(found)
+            self.transitions[id_].append(transition_from(found))
 
     def catch_up(self) -> None:
         """Read all that is committed now. What an open Kafka transaction has written is waited for."""
@@ -208,6 +228,17 @@ class Follower:
         while any(self._positions[partition] < end for partition, end in ends.items()):
             assert time.monotonic() < deadline, f"not caught up: {self._positions} of {ends}"
             self.poll()
+
+    def folded(self, id_: str) -> Transaction:
+        """The transaction that the history makes."""
+        found = Transaction(id_)
+        for transition in self.transitions.get(id_, ()):
+            evolve(found, transition)
+        return found
+
+    def waits_for_a_person(self, id_: str) -> bool:
+        """It has an open incident, so people see it in their lists."""
+        return bool(self.folded(id_).incidents)
 
     def status(self, id_: str) -> Status | None:
         moves = self.moves.get(id_)
@@ -244,9 +275,9 @@ class Platform:
         catalog = Catalog(message.SCHEMA for message in MESSAGES)
         patiently(lambda: deploy.deploy(reading.models(), catalog, self.settings, self.schemas))
         names = sorted({message.TOPIC for message in MESSAGES})
-        self._commands = [name for name in names if name.startswith("cmd.")]
+        self.command_topics = [name for name in names if name.startswith("cmd.")]
         self._events = [name for name in names if name.startswith("evt.")]
-        self.follower = Follower(self.settings, self.codec, [topics.HISTORY, *self._commands])
+        self.follower = Follower(self.settings, self.codec, [topics.HISTORY, *self.command_topics])
         self._exit.callback(self.follower.close)
         self.publisher = Publisher("chaos.shop", self.settings, [OrderPlaced])
         self._exit.callback(self.publisher.close)
@@ -263,11 +294,15 @@ class Platform:
 
     # -- programs
 
-    def services(self) -> None:
+    def services(self, **environment: str) -> list[Program]:
         """Start the four services, and wait until they have their partitions."""
-        started = [self._program(name, ["integration.chaos_services", name]).start() for name in SERVICES]
+        started = [
+            self._program(name, ["integration.chaos_services", name], **environment).start()
+            for name in SERVICES
+        ]
         for program in started:
             program.await_ready()
+        return started
 
     def role(self, role: str, name: str = "", **environment: str) -> Program:
         """One role of the orchestrator, not started yet. Replicas need names of their own; they share one home."""
@@ -424,13 +459,14 @@ class Platform:
         )
 
     def settle(self, orders: Orders) -> None:
-        """Until all orders have ended and nothing is under way any more: every group has read everything."""
+        """Until all orders have ended, or wait for a person, and nothing is under way any more: every group has read
+        everything."""
         waiting_for = ""
 
         def settled() -> bool:
             nonlocal waiting_for
             self.follower.catch_up()
-            open_ = {id_: self.follower.status(id_) for id_ in orders if not self.ended([id_])}
+            open_ = {id_: self.follower.status(id_) for id_ in self._open(orders)}
             sources = self._sources()
             wanted = {f"chaos.{name}": self._read_by(name, sources) for name in SERVICES}
             wanted[INTAKE_GROUP] = sources
@@ -442,9 +478,12 @@ class Platform:
                 return False
             self.follower.catch_up()
             waiting_for = f"a pause: {sources} is {self._sources()} meanwhile"
-            return self.ended(orders) == len(orders) and self._sources() == sources
+            return not self._open(orders) and self._sources() == sources
 
         until(settled, "everything has settled", lambda: f"waiting for {waiting_for}\n{self.tails()}")
+
+    def _open(self, orders: Orders) -> list[str]:
+        return [id_ for id_ in orders if not self.ended([id_]) and not self.follower.waits_for_a_person(id_)]
 
     def _sources(self) -> dict[Partition, int]:
         """After the last record of each of our topics. (Commands are written in Kafka transactions, whose marks have
@@ -452,7 +491,7 @@ class Platform:
         counts = self.admin.topics()
         events = self.admin.ends([(name, p) for name in self._events for p in range(counts[name])])
         reached = self.follower.reached
-        return events | {p: end for p, end in reached.items() if p[0] in self._commands}
+        return events | {p: end for p, end in reached.items() if p[0] in self.command_topics}
 
     def _unprocessed(self) -> dict[Partition, tuple[int, int]]:
         """Where a shard's record is before its last entry that can change something. (The group's offsets are for lag
@@ -490,8 +529,9 @@ class Platform:
                     found[order].setdefault(name, []).append(change)
         return dict(found)
 
-    def broken_promises(self, orders: Orders) -> list[str]:
-        """Orders that are half-done, or have an effect twice, or did not end as they had to."""
+    def broken_promises(self, orders: Orders, *, tolerate_incidents: bool = False) -> list[str]:
+        """Orders that are half-done, or have an effect twice, or did not end as they had to. Those that wait for a person
+        are among them, unless that is to be tolerated."""
         found, effects = [], self.effects()
         for id_, plan in orders.items():
             status = self.follower.status(id_)
@@ -502,7 +542,7 @@ class Platform:
                 kept = status is Status.COMPENSATED and all(
                     change in ([], [1, -1]) for change in changes.values()
                 )
-            if not kept:
+            if not kept and not (tolerate_incidents and self.follower.waits_for_a_person(id_)):
                 found.append(f"{id_} ({plan}) is {status}: {changes}")
         return found + [f"nobody placed {id_}" for id_ in effects.keys() - orders.keys()]
 
@@ -528,9 +568,7 @@ class Platform:
                 state[key] = record.value()
         found = []
         for id_ in orders:
-            folded = Transaction(id_)
-            for move in self.follower.moves[id_]:
-                evolve(folded, transition_from(move))
+            folded = self.follower.folded(id_)
             value = state.get(id_)
             stored = transaction_from(self.codec.decode(value)) if value else None
             if stored != folded:

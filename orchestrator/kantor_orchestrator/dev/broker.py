@@ -75,14 +75,19 @@ class DevBroker:
         first_port: int | None = None,
         progress: Progress | None = None,
         cache: ArtifactCache | None = None,
+        deploy: Path | None = None,
     ) -> None:
-        """``port``: this one or an error. Without it the last start's if it is free, or ``first_port``, or any."""
+        """``port``: this one or an error. Without it the last start's if it is free, or ``first_port``, or any.
+
+        ``deploy``: the folder with Kafka's lock and settings, if not Kantor's own.
+        """
         self.folder = home.absolute() / "kafka"
         self.data = self.folder / "data"
         self.logs = self.folder / "logs"
         self.log = self.logs / "server.log"
         self._state = self.folder / "broker.json"
         self._port, self._first_port = port, first_port
+        self._deploy = deploy
         self._progress = progress or PlainProgress(lambda _message: None)
         self._external = ExternalCluster(external, self._progress.say) if external else None
         self._cache = cache or ArtifactCache(cache_folder(os.environ), MavenResolver)
@@ -91,7 +96,7 @@ class DevBroker:
         """The bootstrap servers of a broker that answers: the one that runs, else a new one on the kept data."""
         if self._external:
             return self._external.start()
-        deploy = config.deploy_folder()
+        deploy = self._deploy or config.deploy_folder()
         lock = Lock.read(deploy / "jgo.lock.toml")
         with self._alone():
             record = Record.read(self._state)

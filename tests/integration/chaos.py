@@ -1,0 +1,62 @@
+"""``make chaos SEED=7 ROUNDS=20 RATE=100``: storms on a real Kafka, one after the other, on one platform.
+
+``FIRST=12 ROUNDS=1`` has the twelfth storm of the seed alone. Ends at the first round after which something is wrong, and keeps
+the folder with all logs then.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from integration.platform_kit import Orders
+from integration.storm import Storm, forecast
+
+#: Gusts of one round.
+GUSTS = 4
+
+
+def setting(name: str, default: int) -> int:
+    return int(os.environ.get(name) or default)
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def main() -> int:
+    seed, rate = setting("SEED", random.randrange(1_000_000)), setting("RATE", 100)
+    first, rounds = setting("FIRST", 1), setting("ROUNDS", 20)
+    folder = Path(tempfile.mkdtemp(prefix="kantor-chaos-"))
+    say(f"seed {seed}: {rounds} rounds at {rate} orders a second, in {folder}")
+    every, wrongs = Orders(), list[str]()
+    with Storm(folder) as storm:
+        for number in range(first, first + rounds):
+            with storm.orders(rate) as orders:
+                storm.blow(forecast(random.Random(f"{seed}/{number}"), GUSTS), lambda text: say(f"  {text}"))
+            every |= orders
+            wrongs = storm.wrongs(every)
+            say(
+                f"round {number}: {len(orders)} orders, {storm.platform.completed(orders)} completed, "
+                f"{storm.waiting(orders)} wait for a person, {len(wrongs)} wrongs"
+            )
+            if wrongs:
+                break
+        for restart in storm.restarts:
+            say(f"started again: {restart}")
+    for wrong in wrongs[:50]:
+        say(f"WRONG {wrong}")
+    if wrongs:
+        say(f"seed {seed}, round {number}; the logs are in {folder}")
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
