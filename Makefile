@@ -1,6 +1,6 @@
 # Every habit of the project on one screen. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast simulate lint format bench lock clean
+.PHONY: help setup demo test test-fast simulate chaos fuzz lint format bench lock clean
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,6 +23,9 @@ test-fast: lint ## Seconds: lint, types, unit tests; no sockets
 
 simulate: setup ## Seeded runs of the whole platform in memory, with faults: SEEDS=1000, FIRST_SEED=0
 	@SEEDS=$(or $(SEEDS),1000) PYTHONPATH=tests exec $(BIN)/python -m simulation
+
+chaos: setup ## Storms on a real Kafka, connections broken, processes and the broker killed: SEED=7 ROUNDS=20 RATE=100 FIRST=1
+	@SEED=$(SEED) ROUNDS=$(ROUNDS) RATE=$(RATE) FIRST=$(FIRST) PYTHONPATH=tests exec $(BIN)/python -m integration.chaos
 
 lint: setup ## Style and types
 	$(BIN)/ruff check

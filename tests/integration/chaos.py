@@ -6,6 +6,7 @@ the folder with all logs then.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import shutil
@@ -33,6 +34,7 @@ def main() -> int:
     seed, rate = setting("SEED", random.randrange(1_000_000)), setting("RATE", 100)
     first, rounds = setting("FIRST", 1), setting("ROUNDS", 20)
     folder = Path(tempfile.mkdtemp(prefix="kantor-chaos-"))
+    logging.basicConfig(filename=folder / "test.log", level=logging.INFO)
     say(f"seed {seed}: {rounds} rounds at {rate} orders a second, in {folder}")
     every, wrongs = Orders(), list[str]()
     with Storm(folder) as storm:
