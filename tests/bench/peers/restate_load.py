@@ -57,8 +57,6 @@ def running(server: str, folder: Path, ports: Ports) -> Iterator[list[int]]:
         "DEFAULT_NUM_PARTITIONS": 1,
     }
     environment = dict(os.environ) | {f"RESTATE_{name}": str(value) for name, value in restate.items()}
-    # It asks GitHub for its newest release when it starts, and has no switch against that: nobody listens there.
-    environment["HTTPS_PROXY"] = environment["https_proxy"] = "http://127.0.0.1:9"
     granian = ["-m", "granian", "--interface", "asgi", "--http", "2", "--workers", "1", "--loop", "uvloop"]
     address = ["--host", "127.0.0.1", "--port", str(ports.service), "--no-ws", "bench.peers.restate_app:app"]
     commands = [
