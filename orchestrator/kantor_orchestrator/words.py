@@ -6,15 +6,21 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 
+from kantor.envelope import rfc3339
+
 
 def now() -> int:
     """Milliseconds since the epoch."""
     return int(time.time() * 1000)
 
 
+#: Between these (ms) a time has a place in every zone's calendar; what a wrong unit makes of one has not.
+_EARLIEST, _LATEST = -62_135_500_000_000, 253_402_200_000_000
+
+
 def moment(milliseconds: int) -> datetime:
-    """In the reader's own time zone."""
-    return datetime.fromtimestamp(milliseconds / 1000).astimezone()
+    """In the reader's own time zone; of a time outside of the calendar, the nearest that is in it."""
+    return datetime.fromtimestamp(min(max(milliseconds, _EARLIEST), _LATEST) / 1000).astimezone()
 
 
 def clock(milliseconds: int) -> str:
@@ -22,7 +28,9 @@ def clock(milliseconds: int) -> str:
 
 
 def date_and_clock(milliseconds: int) -> str:
-    """With the zone: ``2026-01-31 12:00:00.000 CET``."""
+    """With the zone: ``2026-01-31 12:00:00.000 CET``; of a time outside of the calendar, as ISO 8601 has it."""
+    if not _EARLIEST <= milliseconds <= _LATEST:
+        return rfc3339(milliseconds)
     found = moment(milliseconds)
     return f"{found:%Y-%m-%d} {clock(milliseconds)} {found:%Z}"
 

@@ -26,6 +26,7 @@ from kantor_orchestrator.personal import personal_names
 from kantor_orchestrator.view.database import Place, is_shared, path_of
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.reader import NoViewError
+from kantor_orchestrator.view.sql import ViewUnopenableError
 from kantor_orchestrator.view.trace import Message, Trace
 
 log = logging.getLogger("kantor.api")
@@ -129,7 +130,7 @@ class Backend:
                 try:
                     with self.view() as view:
                         found = inspect(self.settings, view, "", now)
-                except NoViewError as error:
+                except (NoViewError, ViewUnopenableError) as error:
                     found = inspect(self.settings, None, str(error), now)
                 known = self._condition = (self._clock(), found)
             return known[1]

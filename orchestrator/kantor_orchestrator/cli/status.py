@@ -16,6 +16,7 @@ from kantor_orchestrator.condition import Condition, Problem, Role, condition_as
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.view.reader import NoViewError
+from kantor_orchestrator.view.sql import ViewUnopenableError
 from kantor_orchestrator.words import date_and_clock, incomplete, now
 
 
@@ -28,7 +29,7 @@ def status(as_json: bool) -> None:
     try:
         with open_view() as view:
             found = inspect(settings, view, "", now())
-    except NoViewError as error:
+    except (NoViewError, ViewUnopenableError) as error:
         found = inspect(settings, None, str(error), now())
     problems = diagnose(found)
     if as_json:

@@ -18,7 +18,7 @@ class ViewMetrics:
         )
         self._unreadable = Counter(
             "kantor_view_unreadable",
-            "History records that could not be decoded and were skipped",
+            "Records that could not be read, or are none of the platform's, and were passed over",
             registry=registry,
         )
         self._batch = Histogram(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from kantor.codec import Codec, SchemaStore
-from kantor.envelope import KANTOR_SOURCE
+from kantor.envelope import KANTOR_SOURCE, TRANSACTION_ID, UNREADABLE
 from kantor.errors import UndecodableError, UnknownSchemaError
 from kantor.kafka import Partition, Record
 from kantor_orchestrator import journal, topics
@@ -58,10 +58,11 @@ class Projector:
         positions: Mapping[Partition, int],
         given_up: frozenset[int] = frozenset(),
         epochs: Mapping[int, Epoch] | None = None,
+        patient_since: int = 0,
     ) -> None:
         """``find`` looks into the database, where ``next_no`` and what follows are free. ``given_up``: schema ids that
         stayed unknown for too long; history written with them is skipped, and counted. ``epochs``: by shard, as far as its
-        history has been read."""
+        history has been read. Older history than ``patient_since`` (ms) does not wait for its schema."""
         self._changes = Changes()
         self._read = HistoryReader(codec, schemas, lambda id_, s: self._changes.schemas.append((id_, s))).read
         self._sagas = sagas
@@ -69,6 +70,8 @@ class Projector:
         self._next_no = next_no
         self._positions = dict(positions)
         self._given_up = given_up
+        self._patient_since = patient_since
+        self._first_unreadable = ""
         self._epochs = {shard: replace(epoch) for shard, epoch in (epochs or {}).items()}
         self._young: dict[str, TransactionRow] = {}
         self._old: dict[str, TransactionRow] = {}
@@ -98,6 +101,13 @@ class Projector:
             else:
                 self._command(record)
         changes.records = count
+        if changes.unreadable:
+            log.error(
+                "%d records were passed over, the first is %s",
+                changes.unreadable,
+                self._first_unreadable,
+                extra={"action": "view_unreadable", "count": changes.unreadable},
+            )
         return changes
 
     def recall(self, told: Iterable[Told]) -> Changes:
@@ -128,25 +138,39 @@ class Projector:
         kind = headers.get(journal.ENTRY)
         if key is None:
             if kind == journal.WATERMARK:
-                self._watermark(record.value() or b"", at)
+                self._watermark(record, at)
+            return
+        id_ = _text(key)
+        if kind is None or not self._is_transaction(id_):
+            said = headers.get(UNREADABLE)
+            why = (
+                said.decode("utf-8", "replace")
+                if said
+                else f"no entry of intake, of transaction {id_!r:.100}"
+            )
+            self._skip(record, why)
             return
         detail = ""
         if kind not in _MESSAGES:
             detail = (record.value() or b"")[:DETAIL_LENGTH].decode("utf-8", "replace")
         sent = headers.get(journal.TIMESTAMP)
-        self._transaction(_text(key), shard, at).messages.append(
-            (offset, at, *_texts(headers, _OF_ENTRIES), int(sent) if sent else 0, detail)
+        self._transaction(id_, shard, at).messages.append(
+            (offset, at, *_texts(headers, _OF_ENTRIES), _number(sent) if sent else 0, detail)
         )
 
-    def _watermark(self, value: bytes, at: int) -> None:
-        changes = self._changes
+    def _watermark(self, record: Record, at: int) -> None:
+        changes, value = self._changes, record.value() or b""
         if at > changes.seen_intake:
             changes.seen_intake = at
         if (
             b'"uncorrelated"' not in value and b'"refused"' not in value
         ):  # several a second and shard, and nearly none has news
             return
-        mark = journal.Watermark.load(value)
+        try:
+            mark = journal.Watermark.load(value)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            self._skip(record, f"no watermark: {error}")
+            return
         for topic, found in mark.uncorrelated.items():
             changes.uncorrelated.append((topic, mark.intake, found.count, found.reason, found.sample, at))
         changes.refused += [(topic, reason, at) for topic, reason in mark.refused.items()]
@@ -158,9 +182,12 @@ class Projector:
         id_ = headers.get("ce_correlationid")
         if headers.get("ce_source") != _OURS or id_ is None:
             return  # somebody else's: the journal has it
+        if not self._is_transaction(name := _text(id_)):
+            self._skip(record, f"a command of Kantor, of transaction {name!r:.100}")
+            return
         at = record.timestamp()[1]
         place = f"{record.topic()}/{record.partition()}/{record.offset()}"
-        self._transaction(_text(id_), -1, at).messages.append((at, place, *_texts(headers, _OF_COMMANDS)))
+        self._transaction(name, -1, at).messages.append((at, place, *_texts(headers, _OF_COMMANDS)))
 
     # -- the history
 
@@ -168,12 +195,12 @@ class Projector:
         try:
             said = self._read(record.value())
         except UndecodableError as error:
-            self._skip(shard, offset, error)
+            self._skip(record, str(error))
             return
         except UnknownSchemaError as error:
-            if error.schema_id not in self._given_up:
+            if error.schema_id not in self._given_up and record.timestamp()[1] > self._patient_since:
                 raise
-            self._skip(shard, offset, error)
+            self._skip(record, str(error))
             return
         epoch = self._epochs.get(shard)
         if epoch is None:
@@ -293,16 +320,16 @@ class Projector:
             extra={"action": "history_void", "transaction": said.transaction_id},
         )  # fmt: skip
 
-    def _skip(self, shard: int, offset: int, error: Exception) -> None:
-        self._changes.unreadable += 1
-        log.error(
-            "skipped %s/%d/%d: %s",
-            topics.HISTORY,
-            shard,
-            offset,
-            error,
-            extra={"action": "history_unreadable"},
-        )
+    def _is_transaction(self, id_: str) -> bool:
+        """Whether this can be one's id: intake and engine write no others."""
+        return id_ in self._young or id_ in self._old or TRANSACTION_ID.fullmatch(id_) is not None
+
+    def _skip(self, record: Record, why: str) -> None:
+        """Not the platform's own, or not to be read: it is counted, and told with the batch."""
+        changes = self._changes
+        if not changes.unreadable:
+            self._first_unreadable = f"{record.topic()}/{record.partition()}/{record.offset()}: {why}"
+        changes.unreadable += 1
 
 
 def _texts(headers: Mapping[str, bytes | None], names: tuple[str, ...]) -> list[str]:
@@ -310,6 +337,13 @@ def _texts(headers: Mapping[str, bytes | None], names: tuple[str, ...]) -> list[
         return [value.decode() if (value := headers.get(name)) else "" for name in names]
     except UnicodeDecodeError:
         return [(headers.get(name) or b"").decode("utf-8", "replace") for name in names]
+
+
+def _number(value: bytes) -> int:
+    try:
+        return int(value) if len(value) < 20 else 0
+    except ValueError:
+        return 0
 
 
 def _text(value: bytes) -> str:

@@ -279,6 +279,11 @@ class _Projection:
             self._assign(found)
 
 
+def _patient_since() -> int:
+    """From then on (ms) a schema may still be published; what is older has waited long enough for it."""
+    return int((time.time() - PATIENCE) * 1000)
+
+
 def partitions_of(found: Mapping[str, int], names: Iterable[str]) -> list[Partition]:
     return [(name, partition) for name in names for partition in range(found[name])]
 

@@ -8,7 +8,8 @@ Queries are written once, with ``?`` for values, in words that both understand; 
     ├── ViewUnavailableError    the server did not answer: wait and try again
     ├── ReplacedError           a rebuild has put another view in its place: start from its positions
     └── ConfigError
-        └── InUseError          another process writes to it
+        ├── InUseError          another process writes to it
+        └── ViewUnopenableError it is there, or should be, but can't be read or written
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class NoViewError(KantorError):
 
 class InUseError(ConfigError):
     """Another process writes to this database."""
+
+
+class ViewUnopenableError(ConfigError):
+    """The file can't be opened, or not be written: its folder is missing, read-only, or another user's."""
 
 
 class ViewUnavailableError(KantorError):

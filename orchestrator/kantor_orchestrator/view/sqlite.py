@@ -18,7 +18,15 @@ from typing import Any
 import apsw
 
 from kantor.errors import ConfigError, KantorError
-from kantor_orchestrator.view.sql import Database, Dialect, InUseError, NoViewError, Row, migrations
+from kantor_orchestrator.view.sql import (
+    Database,
+    Dialect,
+    InUseError,
+    NoViewError,
+    Row,
+    ViewUnopenableError,
+    migrations,
+)
 
 PRAGMAS: dict[str, str | int] = {
     "page_size": 8_192,  # with 4,096 storing costs a fifth more; larger ones swell the WAL when keys are random
@@ -59,8 +67,11 @@ class SqliteDatabase:
     def for_writing(cls, path: Path) -> SqliteDatabase:
         """Opens or makes the file and brings it up to date. Raises ``InUseError`` if another process writes to it,
         ``ConfigError`` if it was written by a newer Kantor."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _lock(Path(f"{path}.lock"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = _lock(Path(f"{path}.lock"))
+        except OSError as error:
+            raise _unopenable(path, error.strerror or str(error)) from error
         try:
             with translated(path):
                 db = apsw.Connection(str(path))
@@ -88,7 +99,11 @@ class SqliteDatabase:
     @classmethod
     def for_reading(cls, path: Path) -> SqliteDatabase:
         """Raises ``NoViewError`` if there is no view yet, ``ConfigError`` if it is another version's."""
-        if not path.exists():
+        try:
+            is_there = path.exists()
+        except OSError as error:
+            raise _unopenable(path, error.strerror or str(error)) from error
+        if not is_there:
             raise NoViewError(f"there is no view yet ({path} does not exist): start one with `kantor run`")
         with translated(path):
             db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -152,11 +167,21 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise KantorError(f"{path} is damaged ({error}); delete it, it is built again from Kafka") from error
+    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError) as error:
+        raise _unopenable(path, f"{type(error).__name__}: {error}") from error
     except apsw.Error as error:
         raise KantorError(f"{path}: {type(error).__name__}: {error}") from error
 
 
+def _unopenable(path: Path, why: str) -> ViewUnopenableError:
+    return ViewUnopenableError(
+        f"the view {path} can't be opened ({why}): its folder {path.parent} must be one that this user can write to;"
+        " mend that, or set KANTOR_VIEW_URL to sqlite:///another/folder/view.db"
+    )
+
+
 def _lock(path: Path) -> int:
+    """Raises ``InUseError``, or ``OSError`` if there can be no such file."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -289,7 +289,7 @@ def _of_entry(shard: int, entry: Entry) -> Message:
     if entry.kind == journal.TIMER.decode():
         try:
             timer = journal.Timer.load(entry.detail.encode())
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             return message
         message.type, message.step, message.attempt, message.detail = (
             timer.timer,

@@ -54,7 +54,7 @@ def stamp(milliseconds: int, form: str = "full") -> Markup:
     if not milliseconds:
         return Markup("–")
     utc = rfc3339(milliseconds)
-    text = utc.replace("T", " ").replace("Z", " UTC") if form == "full" else utc[11:23]
+    text = utc.replace("T", " ").replace("Z", " UTC") if form == "full" else utc.partition("T")[2][:12]
     return Markup('<time datetime="{}" data-form="{}" title="{} UTC">{}</time>').format(
         utc, form, utc[:-1].replace("T", " "), escape(text)
     )
