@@ -27,6 +27,9 @@ simulate: setup ## Seeded runs of the whole platform in memory, with faults: SEE
 chaos: setup ## Storms on a real Kafka, connections broken, processes and the broker killed: SEED=7 ROUNDS=20 RATE=100 FIRST=1
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) RATE=$(RATE) FIRST=$(FIRST) PYTHONPATH=tests exec $(BIN)/python -m integration.chaos
 
+fuzz: setup ## Hostile bytes at every door, fresh ones until the time is over: MINUTES=60
+	@MINUTES=$(MINUTES) PYTHONPATH=tests exec $(BIN)/python -m fuzz
+
 lint: setup ## Style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
