@@ -383,10 +383,15 @@ def in_order(traffic: Traffic, records: Iterable[Written]) -> list[Written]:
 
 
 def project(
-    traffic: Traffic, place: Place, records: Sequence[Written] | None = None, *, batch: int = 1_000
+    traffic: Traffic,
+    place: Place,
+    records: Sequence[Written] | None = None,
+    *,
+    batch: int = 1_000,
+    looked_at: bool = True,
 ) -> None:
     """Project ``records`` (all of them) into the database at ``place``, going on after what is there already. Each batch
-    starts from the database alone, as after a crash."""
+    starts from the database alone, as after a crash. ``looked_at``: the engine's group says that it is past all of them."""
     records = traffic.records if records is None else records
     sagas = KnownSagas(*traffic.sagas)
     writer = Writer(place)
@@ -406,5 +411,8 @@ def project(
             if writer.is_remote:
                 writer.expect(projector.unknown(part))
             writer.store(projector.project(part), {})
+        if looked_at:
+            ends = {r.partition(): r.offset() + 1 for r in records if r.topic() == topics.JOURNAL}
+            writer.looked_at(ends)
     finally:
         writer.close()

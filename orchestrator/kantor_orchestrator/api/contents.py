@@ -18,6 +18,7 @@ from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions.diagram_svg import Mark, svg_element
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.view.search import OPEN, PageTokenError
+from kantor_orchestrator.view.status import ShownStatus
 
 #: Of the stuck ones, so many are counted.
 _STUCK = 100
@@ -70,7 +71,7 @@ def home(backend: Backend) -> dict[str, Any]:
 def listing(backend: Backend, given: list[tuple[str, str]]) -> dict[str, Any]:
     values: dict[str, Any] = {
         "view_error": "", "problem": "", "found": [], "partial": False, "next_url": "", "sagas": [], "complete_from": 0,
-        "statuses": [one.value for one in Status], "stuck_choices": list(STUCK_CHOICES),
+        "statuses": [one.value for one in ShownStatus], "stuck_choices": list(STUCK_CHOICES),
         "bulk_acts": [(name, said) for name, (said, _) in BULK.items()],
     }  # fmt: skip
     chosen = [(name, value) for name, value in given if name != "page_token"]

@@ -17,9 +17,9 @@ from pydantic import (
     StrictInt,
 )
 
-from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions import durations
 from kantor_orchestrator.view.search import Criteria, asked
+from kantor_orchestrator.view.status import ShownStatus as Status
 
 #: As ``durations`` reads them, up to some years.
 DURATION = r"^([1-9][0-9]{0,7}(ms|s)|[1-9][0-9]{0,5}m|[1-9][0-9]{0,3}h|[1-9][0-9]{0,2}d)$"

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from kantor_orchestrator.core.transaction import Status, StepStatus
+from kantor_orchestrator.core.transaction import StepStatus
+from kantor_orchestrator.view.status import ShownStatus
 
 Text = str | None
 Time = datetime | None
@@ -30,7 +31,7 @@ class Summary(Shape):
     transaction_id: str
     saga: Text
     version: int | None
-    status: Status
+    status: ShownStatus
     waiting_for: list[str]
     held: Text
     open_steps: list[str]
@@ -132,7 +133,7 @@ class Transaction(Shape):
     transaction_id: str
     saga: Text
     version: int | None
-    status: Status
+    status: ShownStatus
     waiting_for: list[str]
     held: Text
     started_at: Time

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions import durations
 from kantor_orchestrator.view.search import Criteria, asked
+from kantor_orchestrator.view.status import ShownStatus
 from kantor_orchestrator.words import now
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -46,7 +46,7 @@ _OPTIONS = (
     click.option(
         "--status",
         multiple=True,
-        type=click.Choice([status.value for status in Status]),
+        type=click.Choice([status.value for status in ShownStatus]),
         help="Only those that are so; may be repeated.",
     ),
     click.option("--saga", default="", help="Only those of this saga."),

@@ -20,6 +20,7 @@ from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import Criteria, Page, Summary, View
 from kantor_orchestrator.view.reader import NoViewError
+from kantor_orchestrator.view.status import in_words
 from kantor_orchestrator.words import date_and_clock, duration, incomplete, keys_line, moment, now
 
 #: Columns below which a transaction takes two lines instead of a row.
@@ -122,7 +123,7 @@ def known_as(transaction_id: str, keys: Sequence[tuple[str, str]]) -> Text:
 
 
 def _status(one: Summary) -> Text:
-    return Text(one.status, style=STATUS_STYLES.get(one.status, "white"))
+    return Text(in_words(one.status), style=STATUS_STYLES.get(one.status, "white"))
 
 
 def _started(one: Summary) -> str:

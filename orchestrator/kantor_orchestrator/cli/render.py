@@ -16,6 +16,7 @@ from kantor_orchestrator.cli.output import printable
 from kantor_orchestrator.cli.words import MESSAGE_STYLES, STATUS_STYLES, STEP_STYLES
 from kantor_orchestrator.core.transaction import StepStatus
 from kantor_orchestrator.view.shown import Step
+from kantor_orchestrator.view.status import ShownStatus, in_words
 from kantor_orchestrator.view.trace import Message, Move, Trace
 from kantor_orchestrator.words import clock, date_and_clock, duration, now
 
@@ -51,8 +52,10 @@ def _header(trace: Trace) -> Panel:
     grid.add_row("transaction", Text(trace.transaction_id, style="bold"))
     for name, value in trace.keys:
         grid.add_row(name, value)
-    if trace.status == "observed":
+    if trace.status == ShownStatus.OBSERVED:
         grid.add_row("saga", "none describes it; it is only followed")
+    elif trace.status == ShownStatus.NOT_LOOKED_AT:
+        grid.add_row("saga", "not known yet: no engine has looked at it")
     elif not trace.ended_at:
         grid.add_row("waits for", Text(", ".join(trace.waiting_for), style="bold"))
     if trace.held:
@@ -70,7 +73,9 @@ def _header(trace: Trace) -> Panel:
     name = f"{trace.saga} v{trace.version}" if trace.saga else "transaction"
     return Panel(
         grid,
-        title=Text.assemble((f" {name} ", "bold"), ("─ ", style), (f"{trace.status} ", f"bold {style}")),
+        title=Text.assemble(
+            (f" {name} ", "bold"), ("─ ", style), (f"{in_words(trace.status)} ", f"bold {style}")
+        ),
         title_align="left",
         border_style=style,
         box=box.ROUNDED,

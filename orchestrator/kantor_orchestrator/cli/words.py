@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kantor_orchestrator.core.transaction import Status, StepStatus
+from kantor_orchestrator.view.status import ShownStatus
 
 STATUS_STYLES = {
     Status.RUNNING.value: "cyan",
@@ -11,7 +12,8 @@ STATUS_STYLES = {
     Status.COMPLETED.value: "green",
     Status.COMPENSATED.value: "blue",
     Status.CLOSED.value: "bright_black",
-    Status.OBSERVED.value: "bright_black",
+    ShownStatus.OBSERVED.value: "bright_black",
+    ShownStatus.NOT_LOOKED_AT.value: "bold magenta",
 }
 
 #: Of a step: sign, colour.

@@ -158,7 +158,7 @@ class Writer:
         moves: dict[str, list[bytes]] = {}
         dialect = self._db.dialect
         for id_, *facts, part in self._db.rows(
-            "SELECT t.id, t.no, t.shard, t.saga, t.status, t.started_at, t.updated_at, t.parts, l.moves FROM transactions t"  # noqa: S608
+            "SELECT t.id, t.no, t.shard, t.saga, t.status, t.started_at, t.updated_at, t.parts, t.entry, l.moves FROM transactions t"  # noqa: S608
             f" LEFT JOIN timeline l ON l.place >= t.no * {PARTS} AND l.place < (t.no + 1) * {PARTS}"
             f" WHERE {dialect.among.format('t.id')} ORDER BY l.place",
             dialect.many(asked),
@@ -176,7 +176,7 @@ class Writer:
         if id_ in self._found:
             return self._found[id_]
         found = self._db.rows(
-            "SELECT no, shard, saga, status, started_at, updated_at, parts FROM transactions WHERE id = ?",
+            "SELECT no, shard, saga, status, started_at, updated_at, parts, entry FROM transactions WHERE id = ?",
             id_,
         )
         if not found:
@@ -223,6 +223,18 @@ class Writer:
         with self._writing():
             self._store_positions(positions, topic_ids)
 
+    def looked_at(self, positions: Mapping[int, int]) -> None:
+        """Note the engine's positions in the journal, by shard, as its group says them. They come late: the history may tell
+        more."""
+        with self._writing():
+            self._db.many(
+                "UPDATE positions SET entry = ? WHERE topic = ? AND partition = ? AND entry < ?",
+                [
+                    (position - 1, topics.JOURNAL, shard, position - 1)
+                    for shard, position in positions.items()
+                ],
+            )
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with self._db.writing():
@@ -243,7 +255,7 @@ class Writer:
                 timeline.append((row.no * PARTS + row.parts, to_json(row.messages), b"".join(row.moves)))
                 row.parts += 1
             row.touched, row.messages, row.moves = False, [], []
-            facts = (row.shard, *_shown(row), row.parts, row.no)
+            facts = (row.shard, *_shown(row), row.parts, row.entry, row.no)
             if row.stored is None:
                 new.append((*facts, row.id))
             else:
@@ -251,13 +263,14 @@ class Writer:
             row.stored = row.kind
         many(
             "INSERT INTO transactions (shard, saga, version, status, started_at, updated_at, ended_at, reason,"
-            " last_error, waiting_for, open_steps, due, incidents, held, parts, no, id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " last_error, waiting_for, open_steps, due, incidents, held, parts, entry, no, id)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             new,
         )
         many(
             "UPDATE transactions SET shard = ?, saga = ?, version = ?, status = ?, started_at = ?, updated_at = ?,"
             " ended_at = ?, reason = ?, last_error = ?, waiting_for = ?, open_steps = ?, due = ?, incidents = ?, held = ?,"
-            " parts = ?"
+            " parts = ?, entry = ?"
             " WHERE no = ?",
             changed,
         )
@@ -317,11 +330,19 @@ class Writer:
 
 
 def _row(
-    id_: str, no: int, shard: int, saga: str, status: str, started_at: int, updated_at: int, parts: int
+    id_: str,
+    no: int,
+    shard: int,
+    saga: str,
+    status: str,
+    started_at: int,
+    updated_at: int,
+    parts: int,
+    entry: int,
 ) -> TransactionRow:
     row = TransactionRow(no, id_, shard, started_at)
     row.stored = (saga, status)
-    row.updated_at, row.parts = updated_at, parts
+    row.updated_at, row.parts, row.entry = updated_at, parts, entry
     return row
 
 

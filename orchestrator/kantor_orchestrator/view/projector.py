@@ -21,7 +21,7 @@ from kantor.kafka import Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.history import Epoch, is_replay
-from kantor_orchestrator.view.facts import frame, frames
+from kantor_orchestrator.view.facts import Entry, frame, frames
 from kantor_orchestrator.view.kept import Told
 from kantor_orchestrator.view.reading import NO_EPOCH, HistoryReader, Said
 from kantor_orchestrator.view.rows import Changes, Folded, TransactionRow
@@ -116,6 +116,7 @@ class Projector:
         for one in told:
             row = self._transaction(one.id, one.shard, one.started_at)
             row.messages += one.messages
+            row.entry = max((m.position for m in one.messages if isinstance(m, Entry)), default=-1)
             for offset, value in one.moves:
                 said = self._read(value)
                 if said is not None:
@@ -154,9 +155,9 @@ class Projector:
         if kind not in _MESSAGES:
             detail = (record.value() or b"")[:DETAIL_LENGTH].decode("utf-8", "replace")
         sent = headers.get(journal.TIMESTAMP)
-        self._transaction(id_, shard, at).messages.append(
-            (offset, at, *_texts(headers, _OF_ENTRIES), _number(sent) if sent else 0, detail)
-        )
+        row = self._transaction(id_, shard, at)
+        row.entry = max(row.entry, offset)
+        row.messages.append((offset, at, *_texts(headers, _OF_ENTRIES), _number(sent) if sent else 0, detail))
 
     def _watermark(self, record: Record, at: int) -> None:
         changes, value = self._changes, record.value() or b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -13,6 +13,8 @@ from kantor.kafka import Partition
 from kantor_orchestrator.view.database import INTAKE, Place
 from kantor_orchestrator.view.reader import Reader
 from kantor_orchestrator.view.search import Criteria, PageTokenError
+from kantor_orchestrator.view.shown import KANTOR
+from kantor_orchestrator.view.status import ShownStatus, is_not_looked_at
 from kantor_orchestrator.view.trace import Child, Incident, Trace, build_trace
 
 #: Of a saga, its version and the names of its keys: those that are not for everybody.
@@ -104,7 +106,7 @@ class IncidentPage:
 
 _SUMMARY = (
     "id, saga, version, status, started_at, updated_at, ended_at, waiting_for, open_steps, due, reason, last_error,"
-    " incidents, held"
+    " incidents, held, shard, entry"
 )
 
 
@@ -137,6 +139,9 @@ class View:
         stored = self._db.transaction(transaction_id)
         if stored is None:
             raise NotFoundError(f"no transaction {transaction_id}")
+        looked_at = self._db.looked_at().get(stored.shard, -1)
+        if is_not_looked_at(stored.status, stored.saga, stored.entry, looked_at):
+            stored = replace(stored, status=ShownStatus.NOT_LOOKED_AT.value, waiting_for=[KANTOR])
         story = build_trace(stored)
         for child in story.children:
             found = self.summaries([child.transaction_id])
@@ -219,7 +224,8 @@ class View:
 
     def _summaries(self, rows: Sequence[Sequence[object]]) -> list[Summary]:
         """Of rows that begin with the transaction's number."""
-        found = [_summary(row[1:]) for row in rows]
+        looked_at = self._db.looked_at() if rows else {}
+        found = [_summary(row[1:], looked_at) for row in rows]
         keys = self._keys([row[0] for row in rows], found)
         return [replace(one, keys=its) for one, its in zip(found, keys, strict=True)]
 
@@ -258,10 +264,12 @@ class View:
         return dict(self._db.seen())
 
 
-def _summary(row: Sequence[object]) -> Summary:
-    facts = list(row)
+def _summary(row: Sequence[Any], looked_at: Mapping[int, int]) -> Summary:
+    *facts, shard, entry = row
     facts[7], facts[8] = json.loads(str(facts[7])), json.loads(str(facts[8]))
-    return Summary(*facts)  # type: ignore[arg-type]
+    if is_not_looked_at(facts[3], facts[1], entry, looked_at.get(shard, -1)):
+        facts[3], facts[7] = ShownStatus.NOT_LOOKED_AT.value, [KANTOR]
+    return Summary(*facts)
 
 
 def _incident_token(row: Sequence[object]) -> str:

@@ -40,7 +40,7 @@ class Reader:
         with self._snapshot():
             found = self._rows(
                 "SELECT no, shard, saga, version, status, started_at, updated_at, ended_at, reason, last_error,"
-                " waiting_for, held FROM transactions WHERE id = ?",
+                " waiting_for, held, entry FROM transactions WHERE id = ?",
                 id_,
             )
             if not found:
@@ -58,6 +58,7 @@ class Reader:
                 last_error,
                 waiting_for,
                 held,
+                entry,
             ) = found[0]
             definition = self._rows("SELECT facts FROM sagas WHERE saga = ? AND version = ?", saga, version)
             return Stored(
@@ -73,6 +74,7 @@ class Reader:
                 last_error=last_error,
                 waiting_for=json.loads(waiting_for),
                 held=held,
+                entry=entry,
                 parts=self._rows(
                     "SELECT messages, moves FROM timeline WHERE place >= ? AND place < ? ORDER BY place",
                     no * PARTS,
@@ -91,9 +93,17 @@ class Reader:
                 },
             )
 
+    def looked_at(self) -> dict[int, int]:
+        """By shard: the last entry of the journal at which an engine is known to have looked (-1: at none)."""
+        return dict(self._rows("SELECT partition, max(entry) FROM positions GROUP BY partition"))
+
     def stamp(self, id_: str) -> Row | None:
         """Something that is another after each change of a transaction."""
-        found = self._rows("SELECT parts, status, updated_at FROM transactions WHERE id = ?", id_)
+        found = self._rows(
+            "SELECT parts, status, updated_at, entry > coalesce((SELECT max(p.entry) FROM positions p"
+            " WHERE p.partition = shard), -1) FROM transactions WHERE id = ?",
+            id_,
+        )
         return found[0] if found else None
 
     def changes(self) -> int:

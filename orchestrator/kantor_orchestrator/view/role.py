@@ -18,7 +18,7 @@ from kantor.errors import ConfigError, KafkaUnavailableError, KantorError, Unkno
 from kantor.kafka import BEGINNING, Admin, Consumer, Partition, Record
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
-from kantor_orchestrator.config import VIEW_GROUP, Settings
+from kantor_orchestrator.config import ENGINE_GROUP, VIEW_GROUP, Settings
 from kantor_orchestrator.view.census import INTERVAL as CENSUS
 from kantor_orchestrator.view.census import count
 from kantor_orchestrator.view.database import Place, Writer, is_shared
@@ -149,6 +149,7 @@ class _Projection:
         self._seen_intake = 0
         self._complete = 0  # up to when everything that was written is stored, ms
         self._gaps: set[Partition] = set()
+        self._looked_at: dict[int, int] = {}  # by the engine, by shard
         self._next_look = self._next_sign = self._next_commit = self._next_census = 0.0
         self._next_note = time.monotonic() + NOTE
 
@@ -263,6 +264,18 @@ class _Projection:
             except KafkaUnavailableError as error:
                 log.info("no look for new topics this time: %s", error, extra={"action": "look_failed"})
 
+    def _ask_the_engine(self) -> None:
+        """How far has it looked at the journal? What had no consequences is told by nothing else."""
+        try:
+            found = self._admin.group_offsets(ENGINE_GROUP)
+        except KantorError as error:  # the history tells of the rest
+            log.info("the engine's positions are not known: %s", error, extra={"action": "look_failed"})
+            return
+        looked_at = {shard: position for (topic, shard), position in found.items() if topic == topics.JOURNAL}
+        if looked_at != self._looked_at:
+            self._database.looked_at(looked_at)
+            self._looked_at = looked_at
+
     def _note(self) -> None:
         known = {partition: position for partition, position in self._positions.items() if position >= 0}
         self._database.reached(known, self._topic_ids)
@@ -275,6 +288,7 @@ class _Projection:
             if ids.get(name, id_) != id_:
                 raise KantorError(f"{name} was made again")
         self._topic_ids = ids
+        self._ask_the_engine()
         if {(name, p) for name, count in found.items() for p in range(count)} != set(self._positions):
             self._assign(found)
 

@@ -111,7 +111,7 @@ class TransactionRow:
     """One transaction, as far as the view knows. ``stored``: its saga and status in the database, None if not there."""
 
     __slots__ = (
-        "facts", "folded", "id", "keys", "last", "messages", "moves", "no", "parts", "seen_at", "shard", "stored", "touched",
+        "entry", "facts", "folded", "id", "keys", "last", "messages", "moves", "no", "parts", "seen_at", "shard", "stored", "touched",
         "updated_at",
     )  # fmt: skip
 
@@ -121,6 +121,7 @@ class TransactionRow:
         self.shard = shard
         self.seen_at = at  # first
         self.updated_at = at
+        self.entry = -1  # its last one in the journal
         self.folded: Folded | None = None  # once the history tells of it
         self.facts: SagaFacts | None = None  # of its saga, if its definition is known
         self.keys: dict[str, str] = {}  # those that were seen: the first value of each

@@ -21,6 +21,7 @@ from itertools import groupby, islice
 
 from kantor.errors import ConfigError
 from kantor_orchestrator.view.sql import Dialect, Row
+from kantor_orchestrator.view.status import ShownStatus
 
 #: Seconds that a page may search.
 BUDGET = 0.08
@@ -34,6 +35,12 @@ _PREFIX_MATCHES = 1_000
 OPEN = ("running", "parked", "compensating")
 #: The condition of the index transactions_by_status, word for word: SQLite uses it only for queries that say it.
 FEW = "status NOT IN ('completed', 'observed')"
+_OBSERVED = {ShownStatus.OBSERVED.value, ShownStatus.NOT_LOOKED_AT.value}
+#: ``shown.is_not_looked_at`` as a condition.
+_NOT_LOOKED_AT = (
+    "(status = 'observed' AND saga = '' AND entry > coalesce("
+    "(SELECT max(p.entry) FROM positions p WHERE p.partition = transactions.shard), -1))"
+)
 _WHY = "(last_error <> '' OR reason <> '')"
 
 #: Runs a query.
@@ -158,7 +165,7 @@ def _plan(
     rest = " AND ".join(condition for condition, _ in conditions), [v for _, vs in conditions for v in vs]
     if wanted.text:
         return _by_text(rows, dialect, key_names, wanted.text), rest
-    few = wanted.status and not {"completed", "observed"} & set(wanted.status)
+    few = wanted.status and not {"completed", *_OBSERVED} & set(wanted.status)
     if few:
         return _merged([_by_status(rows, status) for status in wanted.status]), rest
     if wanted.is_open or wanted.service or wanted.unchanged_since:
@@ -178,7 +185,15 @@ def _plan(
 def _conditions(dialect: Dialect, wanted: Criteria) -> Iterator[tuple[str, list[object]]]:
     like = dialect.like
     if wanted.status:
-        yield f"status IN ({', '.join('?' * len(wanted.status))})", list(wanted.status)
+        plain = [one for one in wanted.status if one not in _OBSERVED]
+        found = [f"status IN ({', '.join('?' * len(plain))})"] if plain else []
+        if len(_OBSERVED & set(wanted.status)) == 2:
+            found.append("status = 'observed'")
+        elif ShownStatus.NOT_LOOKED_AT in wanted.status:
+            found.append(_NOT_LOOKED_AT)
+        elif ShownStatus.OBSERVED in wanted.status:
+            found.append(f"(status = 'observed' AND NOT {_NOT_LOOKED_AT})")
+        yield f"({' OR '.join(found)})", list(plain)
     if wanted.saga:
         yield "saga = ?", [wanted.saga]
     if wanted.version:

@@ -40,6 +40,7 @@ class Stored:
     last_error: str
     waiting_for: list[str]
     held: str
+    entry: int  # its last one in the journal
     parts: list[tuple[str, bytes]]
     incidents: list[Incident]
     definition: SagaFacts | None

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from kantor_orchestrator.view.status import in_words
 from kantor_orchestrator.web import words
 
 HERE = Path(__file__).parent
@@ -40,6 +41,7 @@ class Pages:
             "bidi": words.bidi,
             "count": words.count,
             "duration": words.duration,
+            "in_words": in_words,
             "plain": words.plain,
             "pretty": words.pretty,
             "said": words.said,

@@ -15,6 +15,7 @@ from kantor_orchestrator.words import count, duration
 #: Of a status: its sign. Never colour alone.
 STATUS_SIGNS = {
     "running": "●", "parked": "‖", "compensating": "↺", "completed": "✔", "compensated": "↩", "closed": "■", "observed": "○",
+    "not_looked_at": "◌",
 }  # fmt: skip
 STEP_SIGNS = {
     "pending": "·", "active": "●", "in_doubt": "?", "succeeded": "✔", "failed": "✘", "skipped": "–", "compensating": "↺",
