@@ -232,7 +232,8 @@ class Traffic:
         entry = Entry(
             "act", self.now, act, "act", actor="ann", payload={"why": "payments are down", "saga": saga}
         )
-        done = self.holds.apply(entry)
+        done = self.holds.decide(entry)
+        self.holds.fold(done)
         for shard in range(SHARDS):
             offset = self._write(topics.JOURNAL, shard, None, b"{}", list(journal.ACT_HEADERS))
             self.decision(

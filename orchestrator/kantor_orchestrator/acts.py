@@ -16,11 +16,12 @@ from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.acts import DONE_ALREADY, NO_TRANSACTION
 from kantor_orchestrator.core.transaction import Kind
+from kantor_orchestrator.engine.log import is_epoch
 
 #: Seconds that the engine has to answer.
 PATIENCE = 10.0
 
-#: What the engine made of an act: a ``kantor.Transition``.
+#: What the engine made of an act: one of a decision's transitions, with the decision's own fields.
 Move = dict[str, Any]
 
 
@@ -128,13 +129,21 @@ class Acts:
             moves: dict[str, dict[int, list[Move]]] = {}
             while not _all_there(moves, ids, of_each) and time.monotonic() < deadline:
                 for record in reader.poll(0.1).records:
-                    move = self._codec.decode(record.value())
-                    if move["message_id"] in ids:
-                        found = moves.setdefault(move["message_id"], {})
-                        found.setdefault(record.partition(), []).append(move)
+                    if is_epoch(record):
+                        continue
+                    decision = self._codec.decode(record.value())
+                    if decision["message_id"] in ids:
+                        found = moves.setdefault(decision["message_id"], {})
+                        found.setdefault(record.partition(), []).extend(moves_of(decision))
             return moves
         finally:
             reader.close()
+
+
+def moves_of(decision: dict[str, Any]) -> list[Move]:
+    """The transitions of a ``kantor.Decision``."""
+    shared = {name: value for name, value in decision.items() if name not in ("transitions", "messages")}
+    return [{**shared, **transition, "status": shared["status"]} for transition in decision["transitions"]]
 
 
 def refusal(moves: Sequence[Move]) -> str:

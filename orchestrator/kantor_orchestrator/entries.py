@@ -5,6 +5,9 @@ Decodes only what some saga wants of a payload; says in the entry what could not
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
 from kantor.clients import Record
 from kantor.clock import Clock
 from kantor.codec import Codec
@@ -15,7 +18,6 @@ from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Transaction
 from kantor_orchestrator.core.values import dump, load
 from kantor_orchestrator.definitions.catalogue import Definitions
-from kantor_orchestrator.shard import Shard
 
 #: A transaction's snapshot and number of entries are bounded: no state grows for ever (section 7, rule 2).
 MAX_SNAPSHOT, MAX_ENTRIES = 256 * 1024, 10_000
@@ -99,6 +101,17 @@ def act_entry(record: Record) -> Entry:
     )
 
 
+def refusal_entry(record: Record) -> Entry:
+    """A message of the engine that Kafka did not take: its id is the entry's cause."""
+    try:
+        found = json.loads(record.value() or b"")
+        id_, type_, topic, why = (str(found[name]) for name in ("id", "type", "topic", "why"))
+    except (KeyError, ValueError, TypeError) as error:
+        raise MalformedEntry(f"no refusal: {error}") from error
+    reason = f"Kafka does not take {type_} for {topic}: {why}"
+    return Entry("refused", record.timestamp()[1], type=type_, causation_id=id_, payload={"reason": reason})
+
+
 def message_entry(record: Record, headers: Headers, type_: str, sent: int) -> Entry:
     """The envelope only; :class:`PayloadReader` adds the payload."""
     parent = headers.get(journal.PARENT, b"").decode("utf-8", "replace")
@@ -127,8 +140,15 @@ class PayloadReader:
         self._grace = schema_grace
         self._unknown: dict[int, float] = {}
 
-    def read(self, entry: Entry, record: Record, headers: Headers, shard: Shard, txn: Transaction) -> None:
-        """Sets ``entry.payload`` or ``entry.error``. Raises ``NotYet`` while the schema or the registry is missing."""
+    def read(
+        self,
+        entry: Entry,
+        record: Record,
+        headers: Headers,
+        txn: Transaction,
+        size_of: Callable[[Transaction], int],
+    ) -> None:
+        """Sets ``entry.payload`` or ``entry.error``. ``size_of``: bytes of a transaction's snapshot. Raises ``NotYet`` while the schema or the registry is missing."""
         if not entry.id or not entry.source:
             entry.error = f"the header {'ce_source' if entry.id else 'ce_id'} is missing"
             entry.id = entry.id or entry.origin
@@ -160,7 +180,7 @@ class PayloadReader:
         if txn.entries >= MAX_ENTRIES:
             entry.error = f"the transaction has {MAX_ENTRIES} entries already"
         elif value is not None and (len(value) > MAX_SNAPSHOT // 64 or txn.entries % 50 == 49):
-            size = len(dump(entry.payload)) + shard.size_of(txn)
+            size = len(dump(entry.payload)) + size_of(txn)
             if size > MAX_SNAPSHOT:
                 entry.error = (
                     f"the transaction's state would grow to {size} bytes, the limit is {MAX_SNAPSHOT}"

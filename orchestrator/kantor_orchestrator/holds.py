@@ -30,16 +30,14 @@ class Holds:
     def record(self) -> dict[str, str]:
         return dict(self._held)
 
-    def apply(self, act: Entry) -> Transition:
-        """Carry out a hold or a release; what goes into the history about it."""
+    def decide(self, act: Entry) -> Transition:
+        """What a hold or a release comes to; changes nothing."""
         payload = act.payload or {}
         saga, why = str(payload.get("saga", ALL)), str(payload.get("why", ""))
         if act.type == HOLD:
-            self._held[saga] = f"held by {act.actor}: {why}"
-            return Transition(Kind.HELD, act.at, saga=saga, reason=self._held[saga], actor=act.actor)
+            reason = f"held by {act.actor}: {why}"
+            return Transition(Kind.HELD, act.at, saga=saga, reason=reason, actor=act.actor)
         if act.type == RELEASE and saga in self._held:
-            del self._held[saga]
-            self.is_released = True
             reason = f"released by {act.actor}: {why}"
             return Transition(Kind.RELEASED, act.at, saga=saga, reason=reason, actor=act.actor)
         reason = (
@@ -50,3 +48,11 @@ class Holds:
         return Transition(
             Kind.IGNORED, act.at, saga=saga, code="act_impossible", reason=reason, actor=act.actor
         )
+
+    def fold(self, done: Transition) -> None:
+        """Apply what :meth:`decide` came to, now or as the log tells it."""
+        if done.kind is Kind.HELD:
+            self._held[done.saga] = done.reason
+        elif done.kind is Kind.RELEASED:
+            self._held.pop(done.saga, None)
+            self.is_released = True

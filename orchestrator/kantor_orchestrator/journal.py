@@ -30,9 +30,12 @@ TIMESTAMP = "kantor_timestamp"
 PARENT = "kantor_parent"
 
 EVENT, COMMAND, TIMER, ACT, WATERMARK = b"event", b"command", b"timer", b"act", b"watermark"
+#: A message of the engine that Kafka did not take.
+REFUSED = b"refused"
 
 TIMER_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, TIMER)]
 ACT_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, ACT)]
+REFUSED_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, REFUSED)]
 WATERMARK_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, WATERMARK)]
 
 

@@ -109,13 +109,13 @@ class EngineMetrics:
         self.incidents = Counter("kantor_incidents_opened", "Incidents opened", ["saga"], registry=registry)
         self.commit = Histogram(
             "kantor_engine_commit_seconds",
-            "Duration of a shard's Kafka commit",
+            "Duration of the commit of a shard's cut",
             buckets=_FAST,
             registry=registry,
         )
         self.batch = Histogram(
             "kantor_engine_batch_entries",
-            "Entries in one Kafka transaction",
+            "Entries that a shard decides on in one turn",
             buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
             registry=registry,
         )
@@ -124,7 +124,12 @@ class EngineMetrics:
         )
         self.retaken = Counter(
             "kantor_shards_retaken",
-            "Shards restored after a commit without a clear verdict",
+            "Shards taken anew after trouble",
+            registry=registry,
+        )
+        self.lost = Counter(
+            "kantor_journal_lost_entries",
+            "Entries of the journal that its retention removed before any engine had looked at them",
             registry=registry,
         )
         self.shards = Gauge("kantor_engine_shards", "Shards that this engine owns", registry=registry)

@@ -62,7 +62,7 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry, wellnes
     from kantor.codec import Codec
     from kantor.schemas import schema_store
     from kantor_orchestrator.definitions.catalogue import DefinitionsTopic
-    from kantor_orchestrator.engine import Engine
+    from kantor_orchestrator.engine.loop import Engine
     from kantor_orchestrator.entries import UNKNOWN_SCHEMA_GRACE
     from kantor_orchestrator.metrics import EngineMetrics
 

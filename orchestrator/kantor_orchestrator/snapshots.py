@@ -108,67 +108,6 @@ def transaction_from(record: dict[str, Any]) -> Transaction:
     )
 
 
-def transition_record(t: Transition, txn: Transaction, entry: Entry, journal_offset: int) -> dict[str, Any]:
-    """A ``kantor.Transition``: ``t`` as just applied to ``txn`` because of ``entry``."""
-    step = txn.steps.get(t.step) if t.step else None
-    return {
-        "transaction_id": txn.id,
-        "saga": txn.saga or t.saga,
-        "version": txn.version or t.version,
-        "kind": t.kind,
-        "at": t.at,
-        "status": txn.status,
-        "step": t.step,
-        "step_status": step.status if step else "",
-        "round": t.round,
-        "attempt": t.attempt,
-        "due": t.due,
-        "timer": t.timer,
-        "code": t.code,
-        "reason": t.reason,
-        "scope": t.scope,
-        "captured": "" if t.captured is None else dump(t.captured),
-        "fingerprint": t.fingerprint,
-        "journal_offset": journal_offset,
-        "entry_kind": entry.kind,
-        "message_id": entry.id,
-        "message_type": entry.type,
-        "origin": entry.origin,
-        "commands": [] if t.command is None else [_command_record(t.command)],
-        "early": "" if t.early is None else _dump_early(t.early),
-        "actor": t.actor,
-        "parent": t.parent,
-        "parent_command": t.parent_command,
-    }
-
-
-def transition_from(record: dict[str, Any]) -> Transition:
-    """What ``evolve`` needs of a ``kantor.Transition``: folding a transaction's history gives the transaction back."""
-    captured, early, commands = record["captured"], record["early"], record["commands"]
-    return Transition(
-        kind=Kind(record["kind"]),
-        at=record["at"],
-        step=record["step"],
-        status=Status(record["status"]),
-        saga=record["saga"],
-        version=record["version"],
-        round=record["round"],
-        attempt=record["attempt"],
-        timer=record["timer"],
-        due=record["due"],
-        code=record["code"],
-        reason=record["reason"],
-        scope=record["scope"],
-        captured=load(captured) if captured else None,
-        fingerprint=record["fingerprint"],
-        command=_command_from(commands[0]) if commands else None,
-        early=_load_early(early) if early else None,
-        actor=record["actor"],
-        parent=record["parent"],
-        parent_command=record["parent_command"],
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A message of the engine as it leaves, byte for byte. ``key`` empty: none."""
@@ -274,16 +213,11 @@ def _move_record(t: Transition) -> dict[str, Any]:
         "scope": t.scope,
         "captured": "" if t.captured is None else dump(t.captured),
         "fingerprint": t.fingerprint,
-        "commands": [] if t.command is None else [_sent_record(t.command)],
+        "commands": [] if t.command is None else [_command_record(t.command)],
         "early": "" if t.early is None else _dump_early(t.early),
         "parent": t.parent,
         "parent_command": t.parent_command,
     }
-
-
-def _sent_record(c: SentCommand) -> dict[str, Any]:
-    """Without the payload where the message itself has it."""
-    return {**_command_record(c), "asks": c.asks, "fields": dump(c.fields) if c.held else ""}
 
 
 def _move_from(record: dict[str, Any], at: int, actor: str) -> Transition:
@@ -313,6 +247,7 @@ def _move_from(record: dict[str, Any], at: int, actor: str) -> Transition:
 
 
 def _command_record(c: SentCommand) -> dict[str, Any]:
+    """Without the payload where the message itself has it."""
     return {
         "id": c.id,
         "type": c.type,
@@ -321,12 +256,13 @@ def _command_record(c: SentCommand) -> dict[str, Any]:
         "idempotency_key": c.idempotency_key,
         "causation_id": c.causation_id,
         "reverses": c.reverses,
+        "asks": c.asks,
         "expires_at": c.expires_at,
         "key": c.key,
         "about": c.about,
         "held": c.held,
         "format": c.format,
-        "fields": dump(c.fields),
+        "fields": dump(c.fields) if c.held else "",
     }
 
 

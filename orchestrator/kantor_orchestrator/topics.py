@@ -56,6 +56,7 @@ def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
             {
                 "cleanup.policy": "delete",
                 "retention.ms": str(365 * _DAY),
+                "message.timestamp.type": "LogAppendTime",
                 "max.message.bytes": str(LARGEST),
             },
         ),

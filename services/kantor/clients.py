@@ -43,6 +43,35 @@ def deliver(producer: Producer, clock: Clock, is_over: Callable[[], bool] = lamb
                 raise
 
 
+#: The broker's (or the client's) word that this one record will never be taken, whatever is tried; others may be. Error
+#: codes of the Kafka protocol, negative ones of librdkafka.
+_REFUSALS = frozenset(
+    {
+        3,  # UNKNOWN_TOPIC_OR_PARTITION, when it did not show up for long
+        10,  # MESSAGE_TOO_LARGE
+        17,  # INVALID_TOPIC_EXCEPTION
+        18,  # RECORD_LIST_TOO_LARGE
+        29,  # TOPIC_AUTHORIZATION_FAILED
+        32,  # INVALID_TIMESTAMP
+        44,  # POLICY_VIOLATION
+        87,  # INVALID_RECORD
+        -186,  # _INVALID_ARG: no name for a topic, for example
+        -188,  # _UNKNOWN_TOPIC
+        -190,  # _UNKNOWN_PARTITION
+    }
+)
+
+
+def is_refusal(error: Any) -> bool:
+    """Whether a record was refused for good while its producer is well: ``error`` is what ``on_delivery`` got, or what
+    :meth:`Producer.produce` raised. If not, the producer is of no use any more."""
+    if isinstance(error, BaseException):
+        cause = error.__cause__
+        error = cause.args[0] if cause is not None and cause.args else None
+    code = getattr(error, "code", None)
+    return code is not None and code() in _REFUSALS
+
+
 class Record(Protocol):
     """One record as read from a topic."""
 
@@ -141,6 +170,7 @@ class Admin(Protocol):
     def configs(
         self, topics: Sequence[str], timeout: float = 10.0
     ) -> tuple[dict[str, dict[str, str]], dict[str, str]]: ...
+    def starts(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]: ...
     def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]: ...
     def set_config(self, topic: str, name: str, value: str, timeout: float = 10.0) -> None: ...
     def group_offsets(self, group: str, timeout: float = 10.0) -> dict[Partition, int]: ...

@@ -2,8 +2,8 @@
 
     python -m bench.bare_loop SOURCE TARGET PARTITIONS
 
-The engine's way of using Kafka (``kantor_orchestrator.engine``), without its work: a group's consumer, one transactional
-producer per partition, 500 records in a Kafka transaction with the group's offsets, each commit in a thread of its own.
+Kafka's own way to process a stream exactly once, without any work: a group's consumer, one transactional producer per
+partition, 500 records in a Kafka transaction with the group's offsets, each commit in a thread of its own.
 Each record's headers and value are read, the value is changed, and one record is written.
 """
 
@@ -17,9 +17,11 @@ from threading import Event
 from typing import Any
 
 from kantor.kafka import Consumer, KafkaSettings, Partition, Producer, Record
-from kantor_orchestrator.engine import BACKLOG, BATCH
+from kantor_orchestrator.engine.loop import BACKLOG
 
 GROUP = "bench-bare-loop"
+#: Records in one Kafka transaction.
+BATCH = 500
 
 
 class _Lane:

@@ -2,7 +2,7 @@
 
     python tests/bench/engine_cost.py [sagas] [--profile]
 
-The real engine's code on the journal that ``recorded`` makes, one shard, batches of 500; what it would send is thrown away.
+The real engine's code on the journal that ``recorded`` makes, one shard, turns of 500 entries, a cut now and then; what it would send is thrown away.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import cProfile  # noqa: E402
 import pstats  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from concurrent.futures import Executor, Future  # noqa: E402
 from typing import Any  # noqa: E402
 
 from prometheus_client import CollectorRegistry  # noqa: E402
@@ -29,9 +31,10 @@ from kantor_orchestrator import topics  # noqa: E402
 from kantor_orchestrator.definitions import bundle as bundles  # noqa: E402
 from kantor_orchestrator.definitions.catalogue import Definitions  # noqa: E402
 from kantor_orchestrator.definitions.dsl import Saga  # noqa: E402
-from kantor_orchestrator.engine import BATCH, Engine  # noqa: E402
+from kantor_orchestrator.engine.cut import MOST_ENTRIES  # noqa: E402
+from kantor_orchestrator.engine.loop import TURN, Engine  # noqa: E402
+from kantor_orchestrator.engine.taking import take  # noqa: E402
 from kantor_orchestrator.metrics import EngineMetrics  # noqa: E402
-from kantor_orchestrator.shard import Batch  # noqa: E402
 
 CHECKOUT = Path(__file__).parents[2] / "services" / "kantor_examples" / "checkout" / "checkout.yaml"
 
@@ -65,17 +68,56 @@ class Journaled:
         return 2, self._at
 
 
+class Acked:
+    """What the broker says of the last record."""
+
+    def __init__(self, offset: int, at: int) -> None:
+        self._offset, self._at = offset, at
+
+    def offset(self) -> int:
+        return self._offset
+
+    def timestamp(self) -> tuple[int, int]:
+        return 2, self._at
+
+
 class Silent:
-    """A producer that counts."""
+    """A producer that counts, and says at once that the broker has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: int = 0) -> None:
         self.produced = 0
+        self._end = end
+        self._told: Any = None
 
-    def produce(self, *_: Any, **__: Any) -> None:
+    def produce(self, *_: Any, on_delivery: Any = None, **__: Any) -> None:
         self.produced += 1
+        self._end += 1
+        if on_delivery is not None:
+            self._told = on_delivery
 
+    def flush(self, _: float = 0) -> None:
+        told, self._told = self._told, None
+        if told is not None:
+            told(None, Acked(self._end - 1, 0))
+
+    def done(self) -> int:
+        return self.produced
+
+    def poll(self, _: float = 0) -> None:
+        self.flush()
+
+    def begin(self) -> None: ...
     def commit(self) -> None: ...
-    def send_offsets(self, *_: Any) -> None: ...
+    def purge(self) -> None: ...
+
+
+class AtOnce(Executor):
+    """Instead of threads."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
 
 
 def run(sagas: int, folder: Path) -> tuple[float, int, int]:
@@ -87,22 +129,22 @@ def run(sagas: int, folder: Path) -> tuple[float, int, int]:
     now = int(time.time() * 1000)
     bundle = bundles.bundle(Saga.load(CHECKOUT).model, kantor_schemas.example("checkout"), 1)
     metrics = EngineMetrics(CollectorRegistry())
-    engine = Engine(broker.clients(), 1, folder, schemas, Definitions([bundle]), metrics)
-    shard = engine._take(0)
-    producer = Silent()
-    shard.producer = producer  # type: ignore[assignment]
+    engine = Engine(broker.clients(), 1, folder, schemas, Definitions([bundle]), metrics, jobs=AtOnce())
+    shard = take(0, engine._means)
+    silent = [Silent(shard.log.end), Silent(), Silent()]
+    shard.log._producer, shard.sender._producer, shard.cutter.producer = silent  # type: ignore[assignment]
     entries = Recording(Codec(schemas), dict(zip(TOPICS, TOPICS, strict=True)), 1).entries(sagas)
     records = [Journaled(offset, now, entry) for offset, entry in enumerate(entries)]
     start = time.process_time()
-    for first in range(0, len(records), BATCH):
-        shard.pending.extend(records[first : first + BATCH])
-        batch = Batch(None, 0)
-        engine._process(shard, batch)
-        shard.drop_expired()
-        shard.write(batch.changed, batch.marks)
-        shard.commit(None)
-        shard.keep()
-    return time.process_time() - start, len(records), producer.produced
+    for first in range(0, len(records), TURN):
+        shard.pending.extend(records[first : first + TURN])
+        engine._process(shard)
+        shard.sender.poll()
+        if first % MOST_ENTRIES == 0:
+            shard.take_cut(0.0)
+            while shard._cut is not None:
+                shard.tend_cut(0.0)
+    return time.process_time() - start, len(records), sum(one.produced for one in silent)
 
 
 def main() -> None:

@@ -53,8 +53,7 @@ from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, Transaction, Transition, evolve
 from kantor_orchestrator.definitions import deploy, yaml_source
 from kantor_orchestrator.definitions.reading import Reading
-from kantor_orchestrator.history import NOWHERE, Place, is_replay
-from kantor_orchestrator.snapshots import decided_from, transaction_from, transition_from
+from kantor_orchestrator.snapshots import decided_from, transaction_from
 from kantor_orchestrator.view.queries import Trace, View
 from kantor_schemas import Catalog
 from waiting import PATIENCE, patiently, until
@@ -181,7 +180,7 @@ class Program:
 
 
 class Follower:
-    """Reads the history and our commands, committed records only, from where they ended when it was made."""
+    """Reads the history and our commands, valid decisions only, from where they ended when it was made."""
 
     def __init__(self, settings: KafkaSettings, codec: Codec, followed: Sequence[str]) -> None:
         self._admin = Admin(settings)
@@ -196,7 +195,6 @@ class Follower:
         #: The same, as ``evolve`` takes them.
         self.transitions: defaultdict[str, list[Transition]] = defaultdict(list)
         self._log = Log(codec)
-        self._last: dict[str, Place] = {}
         self.commands: Counter[str] = Counter()
         self._consumer.assign(self._positions)
 
@@ -206,20 +204,14 @@ class Follower:
             partition = record.topic(), record.partition()
             self._positions[partition] = self.reached[partition] = record.offset() + 1
             if record.topic() == topics.HISTORY and (found := self._log.valid(record)) is not None:
-                self._learn(found, record.offset())
+                self._learn(found)
         self._positions.update(batch.ends)
 
-    def _learn(self, found: dict[str, Any], offset: int) -> None:
-        """``found``: a decision, or a single move."""
-        id_ = found["transaction_id"]
-        if "transitions" in found:
-            facts = {name: value for name, value in found.items() if name not in ("transitions", "messages")}
-            self.moves[id_] += [{**move, **facts} for move in found["transitions"]]
-            self.transitions[id_] += decided_from(found).transitions
-        elif not is_replay(self._last.get(id_, NOWHERE), found["journal_offset"], offset):
-            self._last[id_] = found["journal_offset"], offset
-            self.moves[id_].append(found)
-            self.transitions[id_].append(transition_from(found))
+    def _learn(self, decision: dict[str, Any]) -> None:
+        id_ = decision["transaction_id"]
+        facts = {name: value for name, value in decision.items() if name not in ("transitions", "messages")}
+        self.moves[id_] += [{**move, **facts} for move in decision["transitions"]]
+        self.transitions[id_] += decided_from(decision).transitions
 
     def catch_up(self) -> None:
         """Read all that is committed now. What an open Kafka transaction has written is waited for."""

@@ -65,7 +65,7 @@ def set_up(servers: str) -> KafkaSettings:
 
     def deployed() -> KafkaSettings:
         store = schema_store(kafka)
-        store.id_of(system("Transition"), topics.HISTORY)
+        store.id_of(system("Decision"), topics.HISTORY)
         deploy(files.read([saga]).models(), example("checkout"), kafka, store)
         return kafka
 

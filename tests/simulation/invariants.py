@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
 
 from kantor.codec import Codec
 from kantor.envelope import child_id, shard_of
@@ -20,9 +22,12 @@ from kantor_orchestrator.core.transaction import (
     Transaction,
     evolve,
 )
+from kantor_orchestrator.engine.brokertime import BrokerTime
+from kantor_orchestrator.engine.memory import Budget
+from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.engine.taking import Means, take
 from kantor_orchestrator.holds import ALL
-from kantor_orchestrator.shard import Shard
-from kantor_orchestrator.snapshots import transition_from
+from kantor_orchestrator.snapshots import Outgoing
 from simulation.judge import Judge
 from simulation.order import Order
 from simulation.plan import INTAKES, Started, Told, instances
@@ -77,7 +82,7 @@ def no_surplus(world: World) -> Iterator[str]:
     for one, judge in _judges(world):
         found, kept = Transaction(one.id), dict[str, set[str]]()
         for move in world.ledger.history[one.id]:
-            transition = transition_from(move)
+            transition = move["transition"]
             if transition.kind is Kind.SUCCEEDED:
                 kept[transition.step] = {
                     path for path, state in found.steps.items() if state.status in _COUNTED
@@ -121,10 +126,10 @@ def once(world: World) -> Iterator[str]:
         standing[key] += effect.change
         if standing[key] not in (0, 1):
             yield f"{effect.transaction}: {effect.step} has {standing[key]} effects at moment {effect.moment}"
-    sent = Counter(command.id for command in world.ledger.commands if command.place not in world.repeated)
+    first: dict[str, Outgoing] = {}
     for command in world.ledger.commands:
-        if sent.pop(command.id, 0) > 1:
-            yield f"{command.transaction}: {command.type} {command.id} was sent twice"
+        if first.setdefault(command.id, command.content) != command.content:
+            yield f"{command.transaction}: {command.type} {command.id} was sent in two forms: {first[command.id]} {command.content}"
     for id_, moves in world.ledger.history.items():
         offsets = [move["journal_offset"] for move in moves]
         if offsets != sorted(offsets):
@@ -164,7 +169,7 @@ def reverse(world: World) -> Iterator[str]:
     for id_, moves in world.ledger.history.items():
         found = Transaction(id_)
         for move in moves:
-            transition = transition_from(move)
+            transition = move["transition"]
             is_first = transition.kind is Kind.COMPENSATION_SENT and transition.attempt == 1
             if is_first and move["entry_kind"] != "act":
                 for text in Order(shapes[found.saga], found).broken_by(transition.step):
@@ -213,16 +218,63 @@ def same_state(world: World) -> Iterator[str]:
             continue
         (live,) = owners[number]
         yield from _compare(world, live, "live")
-        live.close(clean=True)
+        live.finish(60)
+        live.close()
         for text, home in (("from Kafka alone", world.folder / "new"), ("from its store", homes[0])):
-            clients = world.broker.clients()
-            restored = Shard(number, clients, clients.admin(), Codec(SCHEMAS), home, world.clock, Steps())
+            restored = _taken(world, number, home)
             yield from _compare(world, restored, f"restored {text}")
             if restored.marks != live.marks:
                 yield f"shard {number} restored {text}: marks {restored.marks}, live {live.marks}"
             if not restored.position <= live.position or _entries(world, restored.position, live):
                 yield f"shard {number} restored {text} at {restored.position}, live at {live.position}"
-            restored.close(clean=True)
+            restored.close()
+
+
+def _taken(world: World, number: int, home: Path) -> Shard:
+    clients = world.broker.clients()
+    means = Means(
+        clients,
+        clients.admin(),
+        Codec(SCHEMAS),
+        home,
+        Steps(),
+        Budget(1 << 30),
+        lambda *_: None,
+        world.clock,
+        BrokerTime(world.clock),
+    )
+    shard = take(number, means)
+    while shard.recorded:
+        shard.fold(shard.recorded.popleft())
+    return shard
+
+
+def nothing_leaves_unlogged(world: World) -> Iterator[str]:
+    """Every message of the engine is in a valid decision, byte for byte; and what is logged has left."""
+    ledger = world.ledger
+    logged = {
+        (m.topic, m.key, tuple(m.headers), m.value)
+        for decisions in ledger.decisions.values()
+        for decision in decisions
+        for m in decision.messages
+    }
+    sent = set()
+    for command in ledger.commands:
+        c = command.content
+        found = (c.topic, c.key, tuple(c.headers), c.value)
+        sent.add(found)
+        if found not in logged:
+            yield f"{command.transaction}: {command.type} {command.id} at {command.place} is in no decision"
+    for topic, _, headers, _ in logged - sent:
+        yield f"{dict(headers)['ce_id']!r} for {topic} is logged, and was never sent"
+
+
+def in_order(world: World) -> Iterator[str]:
+    """The log has one decision for an entry, in the order of the journal."""
+    for shard, decisions in world.ledger.decisions.items():
+        offsets = [decision.journal_offset for decision in decisions]
+        if any(one >= other for one, other in pairwise(offsets)):
+            yield f"shard {shard}: the log's decisions are on the entries {offsets}"
 
 
 def _compare(world: World, shard: Shard, what: str) -> Iterator[str]:
@@ -297,6 +349,8 @@ INVARIANTS: dict[str, Callable[[World], Iterator[str]]] = {
     "reverse": reverse,
     "no orphan": no_orphan,
     "standstill": standstill,
+    "nothing leaves unlogged": nothing_leaves_unlogged,
+    "in order": in_order,
     "same view": same_view,
     "same state": same_state,
     "no haste": no_haste,

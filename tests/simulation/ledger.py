@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from kantor.codec import Codec
+from kantor.envelope import KANTOR_SOURCE
 from kantor.testing import MemoryBroker
 from kantor.testing.log import Entry, Log
 from kantor_orchestrator import topics
+from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import ENDED, Incident, Transaction, evolve
-from kantor_orchestrator.snapshots import transaction_from, transaction_record, transition_from
+from kantor_orchestrator.engine.log import is_epoch
+from kantor_orchestrator.snapshots import (
+    Decided,
+    Outgoing,
+    decided_from,
+    transaction_from,
+    transaction_record,
+)
 from kantor_schemas import system
 from simulation.plan import label
 from simulation.processes import SCHEMAS
@@ -29,6 +38,7 @@ class Command:
     type: str
     transaction: str
     place: tuple[str, int, int]
+    content: Outgoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +60,11 @@ class Ledger:
         self._codec = Codec(SCHEMAS)
         self._encode = self._codec.encoder(system("TransactionState"), topics.STATE)
         self._positions: dict[Log, int] = {}
-        #: By transaction: the records of its history.
+        #: By transaction: the moves that the log has of it, each with its decision's fields.
         self.history: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        #: By shard: the valid decisions, in order.
+        self.decisions: defaultdict[int, list[Decided]] = defaultdict(list)
+        self._epochs: defaultdict[int, int] = defaultdict(lambda: -1)
         #: By shard: what people did to whole sagas.
         self.holds: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
         #: By transaction: its last snapshot; None for a tombstone.
@@ -67,7 +80,7 @@ class Ledger:
                 take = self._take_history
             elif name == topics.STATE:
                 take = self._take_state
-            elif name.startswith("cmd."):
+            elif name.startswith("cmd.") or name == topics.ENDED:
                 take = self._take_command
             else:
                 continue
@@ -79,11 +92,18 @@ class Ledger:
                     take(entry)
 
     def _take_history(self, entry: Entry) -> None:
+        shard = entry.partition()
+        if is_epoch(entry):
+            self._epochs[shard] = entry.offset()
+            return
         record = self._codec.decode(entry.value())
-        if record["transaction_id"]:
-            self.history[record["transaction_id"]].append(record)
-        else:
-            self.holds[entry.partition()].append(record)
+        if record["epoch"] != self._epochs[shard]:
+            return
+        decided = decided_from(record)
+        self.decisions[shard].append(decided)
+        found = self.history[decided.transaction_id] if decided.transaction_id else self.holds[shard]
+        for move, transition in zip(moves_of(record), decided.transitions, strict=True):
+            found.append({**move, "transition": transition})
 
     def _take_state(self, entry: Entry) -> None:
         key = entry.key() or b""
@@ -93,10 +113,14 @@ class Ledger:
             self.positions[entry.partition()] = self._codec.decode(entry.value())["position"]
 
     def _take_command(self, entry: Entry) -> None:
-        headers = dict(entry.headers() or ())
-        id_, type_, transaction = (headers[f"ce_{name}"] or b"" for name in ("id", "type", "correlationid"))
+        sent = [(name, value or b"") for name, value in entry.headers() or ()]
+        headers = dict(sent)
+        if headers["ce_source"] != KANTOR_SOURCE.encode():
+            return
+        id_, type_, transaction = (headers[f"ce_{name}"] for name in ("id", "type", "correlationid"))
         place = (entry.topic(), entry.partition(), entry.offset())
-        self.commands.append(Command(id_.decode(), type_.decode(), transaction.decode(), place))
+        content = Outgoing(entry.topic(), entry.key() or b"", sent, entry.value() or b"")
+        self.commands.append(Command(id_.decode(), type_.decode(), transaction.decode(), place, content))
 
     def transaction(self, id_: str) -> Transaction | None:
         """As its last snapshot says."""
@@ -107,7 +131,7 @@ class Ledger:
         """As its history says."""
         found = Transaction(id_)
         for record in self.history[id_]:
-            evolve(found, transition_from(record))
+            evolve(found, record["transition"])
         return found
 
     def bytes_of(self, transaction: Transaction) -> bytes:

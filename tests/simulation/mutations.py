@@ -18,17 +18,23 @@ from kantor.inbox import Action, Inbox
 from kantor.incoming import Incoming
 from kantor.testing import MemoryClients
 from kantor.testing.clients import MemoryProducer
-from kantor_orchestrator import engine as engine_module
 from kantor_orchestrator import topics
 from kantor_orchestrator.core import decide as decide_module
 from kantor_orchestrator.core import progress, reversal
 from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.saga import Saga, Step
 from kantor_orchestrator.core.transaction import AFTER_PIVOT, Kind
-from kantor_orchestrator.engine import Engine
+from kantor_orchestrator.engine import deciding
+from kantor_orchestrator.engine.cut import Cut, Cutter
+from kantor_orchestrator.engine.journalmarks import JournalMarks
+from kantor_orchestrator.engine.log import DecisionLog, is_epoch
+from kantor_orchestrator.engine.sending import Sender
+from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.engine.taking import _Restored
+from kantor_orchestrator.engine.writing import Turn, Writer
 from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.intake import Intake
-from kantor_orchestrator.shard import Shard
+from kantor_orchestrator.snapshots import Decided, decided_from
 from kantor_orchestrator.store.sqlite import Store, StoreLostError
 from kantor_orchestrator.view.rows import Folded
 
@@ -78,35 +84,44 @@ def _nothing_is_later(_: Any) -> Any:
     return property(lambda self: {path: frozenset() for path in self.steps})
 
 
-# -- engine and shard
+# -- the engine
 
 
-def _store_first(write: Any) -> Any:
-    def mutated(self: Shard, changed: Any, marks: Any) -> None:
-        write(self, changed, marks)
-        self._store.flush(self._batch, self._changelog, self.position)
+def _store_first(take_cut: Any) -> Any:
+    def mutated(self: Shard, now: float) -> None:
+        take_cut(self, now)
+        assert self._cut is not None
+        self.transactions._store.flush(self._cut.rows, self._changelog, self._cut.position)
 
     return mutated
 
 
-def _position_apart(write: Any) -> Any:
-    def mutated(self: Shard, changed: Any, marks: Any) -> None:
-        own = {"position": self.position, "clock": self.clock, "watermarks": self.watermarks}
+def _position_apart(commit: Any) -> Any:
+    def mutated(self: Cutter, cut: Cut) -> float:
+        own = {
+            "position": cut.position,
+            "clock": cut.clock,
+            "epoch": cut.epoch,
+            "history": cut.history,
+            "holds": dict(cut.holds),
+        }
         assert isinstance(self.producer, MemoryProducer)
         plain = self.producer._clients.producer("apart")
-        plain.produce(topics.STATE, self._encode_shard(own), topics.SHARD_KEY, None, self.number)
+        plain.produce(topics.STATE, self._encode_shard(own), topics.SHARD_KEY, None, self._number)
         plain.flush()
-        write(self, changed, marks)
+        found: float = commit(self, cut)
+        return found
 
     return mutated
 
 
-def _restore_what_is_visible(restore: Any) -> Any:
-    def mutated(self: Shard, clients: Any, state: Any, end: int) -> None:
-        reader = clients.consumer("visible", ends=True)
-        reader.assign({state: 0})
+def _restore_what_is_visible(read: Any) -> Any:
+    def mutated(self: Any) -> None:
+        reader = self._means.clients.consumer("visible", ends=True)
+        reader.assign({self._place: 0})
         records = reader.poll(0, 100_000).records
-        restore(self, clients, state, records[-1].offset() + 1 if records else 0)
+        self.end = records[-1].offset() + 1 if records else 0
+        read(self)
 
     return mutated
 
@@ -121,34 +136,91 @@ def _no_fence(producer: Any) -> Any:
     return mutated
 
 
-def _no_marks(write: Any) -> Any:
-    return lambda self, changed, marks: write(self, changed, set())
+def _no_marks(mark: Any) -> Any:
+    def mutated(self: Shard, source: str, offset: int) -> None:
+        self.marks[source] = max(offset, self.marks.get(source, -1))
+
+    return mutated
 
 
 def _no_timers(_: Any) -> Any:
     def mutated(self: Shard, now: int) -> None:
-        self._horizon = now + 10**9
+        self.timers.horizon = now + 10**9
 
     return mutated
 
 
 def _unknown_is_read(_: Any) -> Any:
-    return lambda self: min(self.watermarks.values(), default=0)
+    return lambda self: min(self._known.values(), default=0)
 
 
-def _keep_without_verdict(take_anew: Any) -> Any:
-    def mutated(self: Engine, shard: Shard, error: Any) -> None:
-        if shard.batch is None and shard._batch:  # its commit failed
-            shard.keep()
-            shard.flush()
-        take_anew(self, shard, error)
+def _forget_early(consider: Any) -> Any:
+    def mutated(saga: Any, txn: Any, entry: Any, now: int, hold: str = "") -> Any:
+        transitions, after = consider(saga, txn, entry, now, hold)
+        kept = [t for t in transitions if t.kind is not Kind.KEPT]
+        return kept, after if len(kept) == len(transitions) else txn
 
     return mutated
 
 
-def _forget_early(decide: Any) -> Any:
-    def mutated(saga: Any, txn: Any, entry: Any, now: int, hold: str = "") -> Any:
-        return [t for t in decide(saga, txn, entry, now, hold) if t.kind is not Kind.KEPT]
+def _act_first(append: Any) -> Any:
+    """Only of the log: what is appended is acted on before, so the writer's order is turned round."""
+
+    def mutated(self: Writer) -> None:
+        turns = [item for item in self._waiting if isinstance(item, Turn)]
+        for turn in turns:
+            self._sender.send(turn.transaction, turn.messages)
+        self._sender.poll()
+        append(self)
+
+    return mutated
+
+
+def _no_owner_is_new(_: Any) -> Any:
+    def mutated(self: DecisionLog, start: int, end: int) -> Any:
+        return self._read(start, end)
+
+    return mutated
+
+
+def _all_is_valid(_: Any) -> Any:
+    def mutated(self: DecisionLog, position: int, epoch: int, end: int) -> Any:
+        records = [record for record in self._read(position, end) if not is_epoch(record)]
+        return [(r.offset(), decided_from(self._codec.decode(r.value()))) for r in records]
+
+    return mutated
+
+
+def _nothing_is_recorded(_: Any) -> Any:
+    return lambda self, position, epoch, end: []
+
+
+def _not_sent_again(fold: Any) -> Any:
+    def mutated(self: Shard, decision: Decided) -> None:
+        decision.messages.clear()
+        fold(self, decision)
+
+    return mutated
+
+
+def _has_left(_: Any) -> Any:
+    return lambda self, number: True
+
+
+def _passed_at_once(put: Any) -> Any:
+    def mutated(self: Writer, item: Turn | Cut) -> None:
+        if isinstance(item, Cut):
+            item.passed(self._log.epoch, self._log.end, self._sender.sent)
+        else:
+            put(self, item)
+
+    return mutated
+
+
+def _holds_are_live(fold: Any) -> Any:
+    def mutated(self: Shard, decision: Decided) -> None:
+        if decision.transaction_id:
+            fold(self, decision)
 
     return mutated
 
@@ -268,27 +340,44 @@ MUTATIONS = (
         "services",
     ),
     Mutation("all steps are compensated at once", (Saga, "later", _nothing_is_later), _near(11)),
-    Mutation("what comes before its start is dropped", (engine_module, "decide", _forget_early), _near(6)),
-    Mutation("the store is flushed before the commit", (Shard, "write", _store_first), _near(11), "engines"),
+    Mutation("what comes before its start is dropped", (deciding, "consider", _forget_early), _near(6)),
     Mutation(
-        "the position is not in the Kafka transaction", (Shard, "write", _position_apart), _near(4), "engines"
+        "the store is flushed before the commit", (Shard, "take_cut", _store_first), _near(11), "engines"
+    ),
+    Mutation(
+        "the position is not in the Kafka transaction",
+        (Cutter, "commit", _position_apart),
+        _near(4),
+        "engines",
     ),
     Mutation(
         "a shard is restored from what is visible",
-        (Shard, "_restore", _restore_what_is_visible),
+        (_Restored, "_read", _restore_what_is_visible),
         _near(11),
         "engines",
     ),
     Mutation("the last owner is not fenced", (MemoryClients, "producer", _no_fence), _near(0), "engines"),
-    Mutation("marks are not written", (Shard, "write", _no_marks), _near(0)),
+    Mutation("marks are not written", (Shard, "mark", _no_marks), _near(0)),
     Mutation("timers are not restored", (Shard, "load_timers", _no_timers), _near(12), "engines"),
     Mutation(
         "a source that nobody read is taken for read",
-        (Shard, "low_watermark", _unknown_is_read),
+        (JournalMarks, "low", _unknown_is_read),
         _near(47),
         "intakes",
     ),
-    Mutation("a failed commit is kept", (Engine, "_take_anew", _keep_without_verdict), _near(11), "engines"),
+    Mutation("messages leave before they are logged", (Writer, "_work", _act_first), _near(0), "engines"),
+    Mutation(
+        "a new owner goes unnoticed",
+        (DecisionLog, "_without_new_owner", _no_owner_is_new),
+        _near(0),
+        "engines",
+    ),
+    Mutation("void decisions count", (DecisionLog, "read_valid", _all_is_valid), _near(0), "engines"),
+    Mutation("recovery decides", (DecisionLog, "read_valid", _nothing_is_recorded), _near(0), "engines"),
+    Mutation("recovery sends nothing", (Shard, "fold", _not_sent_again), _near(0), "engines"),
+    Mutation("a cut passes what has not left", (Sender, "has_left", _has_left), _near(0), "engines"),
+    Mutation("a cut passes what is not logged", (Writer, "put", _passed_at_once), _near(0), "engines"),
+    Mutation("holds are not recovered", (Shard, "fold", _holds_are_live), _near(0), "people"),
     Mutation("intake commits before it journals", (Intake, "_journal", _commit_first), _near(26), "all"),
     Mutation("the inbox forgets its answers", (Inbox, "answers", _no_memory), _near(60)),
     Mutation("what never happened is reversed", (Inbox, "action", _always_reversible), _near(5)),

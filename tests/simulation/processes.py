@@ -27,7 +27,7 @@ from kantor.testing import MemoryClients
 from kantor.testing.clock import SkewedClock
 from kantor.testing.log import Partition
 from kantor_orchestrator.definitions.catalogue import Definitions
-from kantor_orchestrator.engine import Engine
+from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.metrics import EngineMetrics, IntakeMetrics
 from simulation.plan import Crash, Stall
@@ -308,9 +308,9 @@ class EngineProcess(Process):
             ENGINE_METRICS,
             schema_grace=0.0,
             clock=self.clock,
-            commits=self.steps,
+            jobs=self.steps,
         )
-        self.engine.start(self.stop, _ready)
+        self.engine.start(_ready)
 
     def _turn(self) -> None:
         assert self.engine is not None
@@ -323,7 +323,7 @@ class EngineProcess(Process):
 
     def _bury(self) -> None:
         for shard in self.engine._shards.values() if self.engine is not None else ():
-            shard._store.close()
+            shard.transactions.close()
         self.engine = None
 
     def wipe(self) -> None:

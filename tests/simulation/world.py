@@ -19,6 +19,7 @@ from kantor.testing import MemoryBroker, VirtualClock
 from kantor.testing.log import Partition
 from kantor.writing import Writer
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.holds import HOLD, RELEASE
 from simulation import services as acting
 from simulation.ledger import Ledger
@@ -72,6 +73,21 @@ class Release:
 
 
 Happening = Freeze | Stop | Again | Compact | Started | Act | Held | Told | Release
+
+
+def is_at_rest(shard: Shard) -> bool:
+    """Everything that has reached it is decided, logged, sent and committed."""
+    return (
+        not (
+            shard.pending
+            or shard.recorded
+            or shard._cut
+            or shard.transactions.changed
+            or shard.sender.waiting
+            or shard.is_behind
+        )
+        and shard.writer.is_at_rest
+    )
 
 
 class World:
@@ -261,7 +277,7 @@ class World:
         shards = [shard for engine in engines for shard in engine._shards.values()]
         if sorted(shard.number for shard in shards) != list(range(SHARDS)):
             return False
-        if any(shard.pending or shard.batch or shard.committing for shard in shards):
+        if any(not is_at_rest(shard) for shard in shards):
             return False
         if any(isinstance(p, ViewProcess) and p.is_behind for p in self.processes):
             return False

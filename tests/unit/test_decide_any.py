@@ -15,10 +15,10 @@ from kantor_orchestrator.core.decide import decide
 from kantor_orchestrator.core.entry import Entry, timers_of
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, Transaction, evolve
 from kantor_orchestrator.snapshots import (
+    decided_from,
+    decision_record,
     transaction_from,
     transaction_record,
-    transition_from,
-    transition_record,
 )
 from kantor_schemas import system
 from unit.core_kit import Story
@@ -27,7 +27,7 @@ from unit.generated_sagas import Drawn, Services, draw
 SEEDS = st.integers(0, 2**32)
 CODEC = Codec(MemorySchemas())
 STATE = CODEC.encoder(system("TransactionState"), "sys.kantor.state")
-HISTORY = CODEC.encoder(system("Transition"), "sys.kantor.history")
+HISTORY = CODEC.encoder(system("Decision"), "sys.kantor.history")
 #: Any act, that makes sense or not.
 ACTS = [acts.RETRY, acts.SKIP, acts.CANCEL, acts.COMPENSATE, acts.CLOSE, acts.SIGNAL]
 
@@ -139,8 +139,10 @@ def test_the_history_is_the_transaction(seed: int) -> None:
     entry = Entry("event", 0)
     for transition in story.log:
         evolve(live, transition)
-        record = HISTORY(transition_record(transition, live, entry, 0))
-        evolve(folded, transition_from(CODEC.decode(record)))
+        entry.at, entry.actor = transition.at, transition.actor
+        record = HISTORY(decision_record(live, entry, [transition], [], 0, 0))
+        (told,) = decided_from(CODEC.decode(record)).transitions
+        evolve(folded, told)
     snapshot = STATE(transaction_record(story.txn))
     assert STATE(transaction_record(folded)) == snapshot
     assert STATE(transaction_record(transaction_from(CODEC.decode(snapshot)))) == snapshot

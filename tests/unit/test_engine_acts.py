@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -14,12 +13,13 @@ from kantor.clients import TopicSpec
 from kantor.codec import Codec, MemorySchemas
 from kantor.testing import MemoryBroker
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.acts import refusal
+from kantor_orchestrator.acts import moves_of, refusal
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.dsl import Saga
-from kantor_orchestrator.engine import Engine
+from kantor_orchestrator.engine.log import is_epoch
+from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.metrics import EngineMetrics
 from unit.core_kit import EXAMPLE
 
@@ -43,14 +43,14 @@ def history(broker: MemoryBroker, folder: Path, *acts: journal.Act) -> list[dict
     bundle = bundles.bundle(Saga.load(EXAMPLE).model, kantor_schemas.example("checkout"), 1)
     metrics = EngineMetrics(CollectorRegistry())
     engine = Engine(broker.clients(), 1, folder, SCHEMAS, Definitions([bundle]), metrics)
-    engine.start(Event(), lambda: None)
+    engine.start(lambda: None)
     log, codec = broker.topics[topics.HISTORY].logs[0], Codec(SCHEMAS)
     try:
         for _ in range(1_000):
             engine.turn()
-            found = log.read(0, 100, 1e12, committed=True)[0]
+            found = [record for record in log.read(0, 100, 1e12, committed=True)[0] if not is_epoch(record)]
             if len(found) >= len(acts):
-                return [codec.decode(record.value()) for record in found]
+                return [move for record in found for move in moves_of(codec.decode(record.value()))]
     finally:
         engine.close()
     raise AssertionError("the engine has answered to none")
@@ -69,4 +69,4 @@ def test_an_act_makes_no_transaction(broker: MemoryBroker, tmp_path: Path) -> No
     act = journal.Act("a-1", core.CLOSE, "ann", "please")
     assert [told["code"] for told in history(broker, tmp_path, act, act)] == [core.NO_TRANSACTION] * 2
     states = broker.topics[topics.STATE].logs[0].read(0, 100, 1e12, committed=True)[0]
-    assert {record.key() for record in states} == {topics.SHARD_KEY}
+    assert {record.key() for record in states} <= {topics.SHARD_KEY}

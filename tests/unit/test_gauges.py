@@ -21,13 +21,13 @@ from kantor.health import HealthServer
 from kantor.metrics import Metrics
 from kantor.testing import MemoryBroker
 from kantor_orchestrator import topics
-from kantor_orchestrator.gauges import look
+from kantor_orchestrator.engine.gauges import look
+from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.engine.timers import ShardTimers
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.metrics import EngineMetrics, IntakeMetrics
 from kantor_orchestrator.pulse import Pulse
-from kantor_orchestrator.shard import Shard
 from kantor_orchestrator.supervisor import supervise
-from kantor_orchestrator.timers import Timers
 from kantor_orchestrator.view.census import count
 from kantor_orchestrator.view.metrics import CensusMetrics
 from kantor_orchestrator.wellness import Wellness
@@ -39,19 +39,18 @@ NOW = 1_000_000
 
 def shard(*, entry_at: int = 0, verdict_at: int = 0, pause_at: int = 0, waits: bool = False) -> Shard:
     """What is looked at of one."""
-    verdicts, pauses = Timers(), Timers()
-    for timers, due in ((verdicts, verdict_at), (pauses, pause_at)):
+    timers = ShardTimers(horizon=1 << 60)
+    for kind, due in (("timeout", verdict_at), ("retry", pause_at)):
         if due:
-            timers.add((due, "tx", "timeout", "step", 1, 1))
+            timers.set((due, "tx", kind, "step", 1, 1))
     record = cast("Record", SimpleNamespace(timestamp=lambda: (1, entry_at)))
     return cast(
         "Shard",
         SimpleNamespace(
             pending=deque([record] if entry_at else []),
-            verdicts=verdicts,
-            pauses=pauses,
+            timers=timers,
             not_before=1.0 if waits else 0.0,
-            cached=7,
+            transactions=range(7),
         ),
     )
 
@@ -73,7 +72,7 @@ def test_an_engine_tells_how_its_shards_stand(
 ) -> None:
     """The oldest entry that waits, the timer that is most overdue, the shards that stand still; of all its shards."""
     registry = CollectorRegistry()
-    look(shards, EngineMetrics(registry), NOW)
+    look(shards, [], EngineMetrics(registry), NOW)
     assert [
         registry.get_sample_value(f"kantor_engine_{name}")
         for name in (

@@ -17,14 +17,16 @@ import kantor_schemas
 from kantor.clients import TopicSpec
 from kantor.codec import Codec, MemorySchemas
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import engine as engines
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.aside import Aside
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.dsl import Saga
-from kantor_orchestrator.engine import Engine
+from kantor_orchestrator.engine import cut as cuts
+from kantor_orchestrator.engine import loop
+from kantor_orchestrator.engine.log import is_epoch
+from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.wellness import Wellness
 from unit.core_kit import EXAMPLE
@@ -54,7 +56,8 @@ class Hanging(Executor):
 class Running:
     """An engine in memory, asked once for a transaction that it does not know: it answers in the history."""
 
-    def __init__(self, folder: Path, commits: Executor) -> None:
+    def __init__(self, folder: Path, jobs: Hanging) -> None:
+        self.jobs = jobs
         self.broker = MemoryBroker()
         names = (topics.JOURNAL, topics.STATE, topics.HISTORY)
         self.broker.clients().admin().create_topics([TopicSpec(name, 1) for name in names])
@@ -73,14 +76,15 @@ class Running:
             Definitions([bundle]),
             self.metrics,
             clock=self.broker.clock,
-            commits=commits,
+            jobs=jobs,
             wellness=self.wellness,
         )
-        self.engine.start(threading.Event(), lambda: None)
+        self.engine.start(lambda: None)
 
     def answers(self) -> list[str]:
         found = self.broker.topics[topics.HISTORY].logs[0].read(0, 100, 1e12, committed=True)[0]
-        return [Codec(SCHEMAS).decode(record.value())["message_id"] for record in found]
+        decisions = [record for record in found if not is_epoch(record)]
+        return [Codec(SCHEMAS).decode(record.value())["message_id"] for record in decisions]
 
     def turn_until(self, condition: Callable[[], bool]) -> None:
         for _ in range(20_000):
@@ -100,10 +104,10 @@ def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]
 def test_a_shard_whose_commit_hangs_is_taken_anew(running: Running) -> None:
     """With a new producer, after the commit's patience; what was decided is there once."""
     running.turn_until(lambda: bool(running.metrics.retaken._value.get()))
-    assert running.broker.clock.monotonic() > engines.STUCK_COMMIT
-    running.turn_until(lambda: running.answers() == ["a-1"])
+    assert running.broker.clock.monotonic() > cuts.HANGS
+    running.turn_until(lambda: bool(running.engine._shards))
     (shard,) = running.engine._shards.values()
-    running.turn_until(lambda: shard.position == 1 and shard.committing is None)
+    running.turn_until(lambda: shard.committed_position == 1)
     assert running.answers() == ["a-1"]
 
 
@@ -120,10 +124,10 @@ def test_giving_a_shard_back_does_not_wait_for_a_commit_that_hangs(
     running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is said, and the next owner settles it."""
-    monkeypatch.setattr(engines, "STUCK_COMMIT", 0.01)
-    running.turn_until(lambda: not running.engine._commits.hangs)  # type: ignore[attr-defined]
+    monkeypatch.setattr(loop, "FAREWELL", 0.01)
+    running.turn_until(lambda: not running.jobs.hangs)
     running.engine.close()
-    assert "shard 0's last batch is open: its commit has not come back" in caplog.text
+    assert "shard 0 is given back with a cut open" in caplog.text
     assert running.engine._shards == {}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from kantor.envelope import OWN_COMMANDS, STEP_FAILED, TRANSACTION_ENDED, event_id
-from kantor_orchestrator.core import progress, reversal, sending
+from kantor_orchestrator.core import progress, refusals, reversal, sending
 from kantor_orchestrator.core.decision import ANSWER, REFUSAL, Decision
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import ROOT, Cancellation
@@ -158,6 +158,8 @@ def _retry(d: Decision, why: str) -> None:
         and (txn.status is Status.RUNNING or any(i.step == path for i in txn.incidents))
     ):
         sending.send(d, step, path, state.round + 1, 1)
+    elif state.status is S.ACTIVE and refusals.is_refused(d, path) and step.command is not None:
+        sending.send(d, step, path, state.round, state.attempt + 1)  # nobody has seen the last attempt
     elif state.status is S.IN_DOUBT and step.ask is not None:
         sending.ask(d, step, path)
     else:

@@ -24,7 +24,7 @@ A failure counts for its attempt only (its causation is a command of ours) or fo
 from __future__ import annotations
 
 from kantor.envelope import COMPENSATE_TRANSACTION, STEP_FAILED, TRANSACTION_ENDED, fingerprint
-from kantor_orchestrator.core import acts, progress, reversal, sending
+from kantor_orchestrator.core import acts, progress, refusals, reversal, sending
 from kantor_orchestrator.core.decision import Decision, ExpressionError
 from kantor_orchestrator.core.entry import (
     COMPENSATION_RETRY,
@@ -73,19 +73,35 @@ def decide(
     no dead commands. ``hold``: who holds the saga, and why; empty: nobody. Never raises for what may arrive; an empty list means: a duplicate, a stale timer, or none of
     this transaction's business.
     """
+    return consider(saga, transaction, entry, now, hold)[0]
+
+
+def consider(
+    saga: Saga | None, transaction: Transaction, entry: Entry, now: int, hold: str = ""
+) -> tuple[list[Transition], Transaction]:
+    """As :func:`decide`; also the transaction as these transitions leave it. ``transaction`` itself is not changed."""
     d = Decision(saga, transaction, entry, now, hold)
+    _decide(d)
+    return d.out, d.txn
+
+
+def _decide(d: Decision) -> None:
+    entry = d.entry
+    if entry.kind == "refused":
+        refusals.refused(d)
+        return
     if entry.kind == "timer":
         if not entry.error:
             _timer(d)
         else:
             d.incident("timer_failed", entry.error, entry.step)
-        return d.out
+        return
     d.fingerprint = fingerprint(entry.source, entry.id)
     if d.fingerprint in d.txn.fingerprints:
         if entry.kind == "act":  # somebody waits for the answer, again
             d.fingerprint = 0
             d.ignore(acts.DONE_ALREADY, f"this {entry.type} was done before")
-        return d.out
+        return
     if entry.error:
         _poison(d)
     elif entry.kind == "act":
@@ -98,7 +114,6 @@ def decide(
     else:
         _message(d, entry)
         _wake(d)
-    return d.out
 
 
 # -- messages

@@ -372,7 +372,7 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
         step.round, step.attempt, step.command_id = t.round, t.attempt, t.command.id
         if before is StepStatus.FAILED:
             step.ended_at, step.code, step.reason, step.doubtful = 0, "", "", False
-            _resolve(transaction, t.step)
+        _resolve(transaction, t.step)
     elif kind is Kind.RETRY_SCHEDULED:
         step.doubtful = step.doubtful or t.code == TIMED_OUT
     elif kind is Kind.SUCCEEDED:

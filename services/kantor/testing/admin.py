@@ -44,6 +44,11 @@ class MemoryAdmin:
         found = {name: dict(there[name].config) for name in topics if name in there and name not in hidden}
         return found, {name: "Broker: Topic authorization failed" for name in topics if name not in found}
 
+    def starts(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
+        self._faults.before("ends")
+        topics = self._broker.topics
+        return {p: self._broker.log(p).start for p in partitions if p[0] in topics}
+
     def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]:
         if topic not in self._broker.topics:
             raise KafkaUnavailableError(f"UNKNOWN_TOPIC_OR_PART: {topic}")

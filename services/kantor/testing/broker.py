@@ -83,6 +83,20 @@ class Calm:
         self._clock.sleep(seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The broker's word that it will not take a record: what ``on_delivery`` gets, as from librdkafka."""
+
+    number: int
+    text: str
+
+    def code(self) -> int:
+        return self.number
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(slots=True)
 class Topic:
     """A topic's partitions and settings."""
@@ -166,6 +180,8 @@ class MemoryBroker:
         self.owners: dict[str, Owner] = {}
         #: Topics that nobody may read (an ACL), though everybody may see them.
         self.refused: set[str] = set()
+        #: Topics that nobody may write.
+        self.unwritable: set[str] = set()
         #: Grows with whatever happens.
         self.version = 0
         self.faults: Faults = Calm(self.clock)
@@ -205,6 +221,14 @@ class MemoryBroker:
         if topic is None or not 0 <= partition[1] < len(topic.logs):
             raise KafkaUnavailableError(f"UNKNOWN_TOPIC_OR_PART: {partition[0]}/{partition[1]}")
         return topic.logs[partition[1]]
+
+    def refusal_of(self, topic: str) -> Refusal | None:
+        """Why this topic takes no record; None: it does."""
+        if topic in self.unwritable:
+            return Refusal(29, "TOPIC_AUTHORIZATION_FAILED: Broker: Topic authorization failed")
+        if topic not in self.topics:
+            return Refusal(3, "UNKNOWN_TOPIC_OR_PART: Broker: Unknown topic or partition")
+        return None
 
     def append(
         self,

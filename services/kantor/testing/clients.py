@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from kantor.clients import BEGINNING, END, Batch, Listener, Partition, Record
 from kantor.errors import FencedError, KafkaUnavailableError, KantorError
-from kantor.testing.broker import MemoryClients, Owner
+from kantor.testing.broker import MemoryClients, Owner, Refusal
 from kantor.testing.groups import Member, Metadata
 from kantor.testing.log import Header, Log
 
@@ -279,6 +279,7 @@ class MemoryProducer:
         self._handed = 0
         self._queue: list[_Queued] = []
         self._broken: KantorError | None = None
+        self._failure: Refusal | None = None
 
     def produce(
         self,
@@ -316,6 +317,9 @@ class MemoryProducer:
         self._faults.before("flush")
         self._deliver()
         self._faults.after("flush")
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise KantorError(f"a record was not delivered: {failure}")
 
     def done(self) -> int:
         return self._handed - len(self._queue)
@@ -333,9 +337,19 @@ class MemoryProducer:
             if self._id is not None:
                 transaction = broker.transaction(self._owner())
             topic, value, key, headers, partition, created, on_delivery = self._queue.pop(0)
+            refusal = None if transaction is not None else broker.refusal_of(topic)
+            if refusal is not None:
+                self._refused(refusal, on_delivery)
+                continue
             entry = broker.append(topic, partition, key, value, headers, created, transaction)
             if on_delivery is not None and not self._only_errors:
                 on_delivery(None, entry)
+
+    def _refused(self, refusal: Refusal, on_delivery: Delivered | None) -> None:
+        if on_delivery is not None:
+            on_delivery(refusal, None)
+        elif self._failure is None:
+            self._failure = refusal
 
     # -- Kafka transactions
 

@@ -102,13 +102,15 @@ def _offset(entry: Entry) -> int:
 class Log:
     """The entries of one partition."""
 
-    __slots__ = ("_open", "end", "entries", "place")
+    __slots__ = ("_open", "end", "entries", "place", "start")
 
     def __init__(self, place: Partition) -> None:
         self.place = place
         self.entries: list[Entry] = []
         #: The next offset: also what an open Kafka transaction has written counts.
         self.end = 0
+        #: The first offset that retention has left.
+        self.start = 0
         self._open: dict[KafkaTransaction, int] = {}
 
     def append(
@@ -165,6 +167,11 @@ class Log:
                 continue
             found.append(entry)
         return found, max(position, end), end
+
+    def trim(self, start: int) -> None:
+        """Retention removes what lies before ``start``."""
+        self.start = max(self.start, min(start, self.end))
+        self.entries = [entry for entry in self.entries if entry._offset >= self.start]
 
     def visible_next(self, position: int, now: float) -> float:
         """When the record at ``position`` can be read (monotonic, s); 0 if none is waited for."""

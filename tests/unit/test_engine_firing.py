@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,14 +10,16 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kantor.clients import Admin, Clients
+from kantor.clients import Admin
 from kantor.clock import SYSTEM_CLOCK
 from kantor.errors import KafkaUnavailableError
 from kantor_orchestrator.core.transaction import StepState, StepStatus, Transaction
-from kantor_orchestrator.firing import Firing
+from kantor_orchestrator.engine.appending import Appender
+from kantor_orchestrator.engine.brokertime import BrokerTime
+from kantor_orchestrator.engine.firing import Firing, Watermarks
+from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.engine.timers import ShardTimers
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.shard import Shard
-from kantor_orchestrator.timers import Timers
 
 DUE = 1_000
 
@@ -41,24 +44,38 @@ class Later(Executor):
 
 
 class Place:
-    """A firing with a shard whose step has timed out; ``end``: the journal's, None: Kafka is away."""
+    """A firing with a shard whose step has timed out; ``end``: the journal's, None: Kafka is away; ``low``: intake's."""
 
     def __init__(self) -> None:
         self.end: int | None = 5
-        self.fired: list[bytes] = []
+        self.low, self.wanted = DUE + 1, list[int]()
+        self.fired: list[str] = []
+        self.lost: list[Callable[[], None]] = []
         self.later = Later()
-        producer = SimpleNamespace(produce=lambda _topic, _value, key, *_: self.fired.append(key))
-        clients = SimpleNamespace(producer=lambda *_, **__: producer)
-        metrics = EngineMetrics(CollectorRegistry())
-        self.firing = Firing(cast("Clients", clients), cast("Admin", self), self.later, metrics, SYSTEM_CLOCK)
+        watermarks = SimpleNamespace(low=lambda: self.low, want=self.wanted.append)
+        appender = SimpleNamespace(timer=self._append)
+        time = BrokerTime(SYSTEM_CLOCK)
+        time.observe(DUE + 1_000)
+        self.firing = Firing(
+            cast("Appender", appender),
+            cast("Admin", self),
+            self.later,
+            cast("Watermarks", watermarks),
+            EngineMetrics(CollectorRegistry()),
+            time,
+        )
         step = StepState(status=StepStatus.ACTIVE, due=DUE, timer="timeout", round=1, attempt=1)
         txn = Transaction("t", "s", 1, steps={"a": step})
-        verdicts = Timers()
-        verdicts.add((DUE, "t", "timeout", "a", 1, 1))
+        timers = ShardTimers(horizon=1 << 60)
+        timers.set((DUE, "t", "timeout", "a", 1, 1))
         self.shard = SimpleNamespace(
-            number=0, position=5, fence=None, verdicts=verdicts, pauses=Timers(), load_timers=lambda _: None,
-            load_released=lambda _: None, low_watermark=lambda: DUE + 1, timed=lambda _: txn,
+            number=0, position=5, sampled_end=None, timers=timers, load_timers=lambda _: None, pending=[],
+            load_released=lambda _: None, timed=lambda _: txn, is_behind=False, not_before=0.0,
         )  # fmt: skip
+
+    def _append(self, _shard: int, id_: str, _timer: Any, lost: Callable[[], None]) -> None:
+        self.fired.append(id_)
+        self.lost.append(lost)
 
     def ends(self, partitions: list[tuple[str, int]], timeout: float) -> dict[tuple[str, int], int]:
         if self.end is None:
@@ -81,7 +98,7 @@ def test_the_journals_end_is_not_waited_for(place: Place) -> None:
     assert (len(place.later.asked), place.fired) == (1, [])
     place.later.answer()
     place.fire()
-    assert place.fired == [b"t"]
+    assert place.fired == ["t"]
 
 
 def test_a_timeout_waits_until_the_journal_was_read_up_to_the_end(place: Place) -> None:
@@ -94,7 +111,7 @@ def test_a_timeout_waits_until_the_journal_was_read_up_to_the_end(place: Place) 
     assert place.fired == []
     place.shard.position = 7
     place.fire()
-    assert (place.fired, place.later.asked) == ([b"t"], [])
+    assert (place.fired, place.later.asked) == (["t"], [])
 
 
 def test_it_is_asked_again_where_kafka_did_not_answer(place: Place) -> None:
@@ -108,4 +125,31 @@ def test_it_is_asked_again_where_kafka_did_not_answer(place: Place) -> None:
     place.fire()
     place.later.answer()
     place.fire()
-    assert place.fired == [b"t"]
+    assert place.fired == ["t"]
+
+
+def test_a_verdict_waits_for_what_intake_has_not_journaled(place: Place) -> None:
+    """An answer may be in there: intake is asked how far it is, and nothing goes off."""
+    place.low = DUE - 1
+    place.fire()
+    assert (place.wanted, place.later.asked, place.fired) == ([0], [], [])
+
+
+def test_a_timer_whose_entry_was_lost_fires_again(place: Place) -> None:
+    """It is written once, unless the broker did not take it."""
+    for _ in range(2):
+        place.fire()
+        place.later.answer()
+        place.fire()
+        place.fire()
+        assert place.later.asked == []
+        place.lost[-1]()
+    assert place.fired == ["t", "t"]
+
+
+@pytest.mark.parametrize("facts", [{"is_behind": True}, {"not_before": 1.0}, {"pending": range(100_000)}])
+def test_a_shard_that_cannot_process_fires_nothing(place: Place, facts: dict[str, Any]) -> None:
+    """Its entries would pile up behind what it can't look at."""
+    vars(place.shard).update(facts)
+    place.fire()
+    assert (place.fired, place.later.asked) == ([], [])

@@ -1,0 +1,74 @@
+"""What the engine itself puts into the journal: timers that fire, messages that Kafka refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from kantor.clients import Clients
+from kantor.envelope import shard_of
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.snapshots import Outgoing
+
+log = logging.getLogger("kantor.engine")
+
+
+class Appender:
+    """One for a process, with a producer of its own. An entry may come twice, and may be lost with the process: whoever
+    appends knows it from the state that waits for it."""
+
+    def __init__(self, clients: Clients, shards: int) -> None:
+        self._shards = shards
+        self._producer = clients.producer(
+            "kantor-engine-journal",
+            linger_ms=0,
+            extra={"delivery.report.only.error": False, "message.max.bytes": topics.LARGEST},
+        )
+
+    def poll(self) -> None:
+        """Serve the client: callbacks run here. Raises ``KantorError``: start the engine anew."""
+        self._producer.poll()
+
+    def timer(self, shard: int, transaction: str, timer: journal.Timer, lost: Callable[[], None]) -> None:
+        """A timer fires. ``lost`` is called if its entry did not get into the journal."""
+
+        def delivered(error: Any, _record: Any) -> None:
+            if error is not None:
+                log.warning("a timer's entry is lost: %s", error, extra={"action": "timer_lost"})
+                lost()
+
+        self._producer.produce(
+            topics.JOURNAL, timer.dump(), transaction.encode(), journal.TIMER_HEADERS, shard, delivered
+        )
+
+    def refused(self, transaction: str, message: Outgoing, why: str, done: Callable[[], None]) -> None:
+        """Kafka did not take this message. ``done`` is called once its transaction's journal says so; until then it is
+        tried again."""
+        headers = dict(message.headers)
+        value = json.dumps(
+            {
+                "id": headers.get("ce_id", b"").decode("utf-8", "replace"),
+                "type": headers.get("ce_type", b"").decode("utf-8", "replace"),
+                "topic": message.topic,
+                "why": why,
+            }
+        ).encode()
+        shard = shard_of(transaction, self._shards)
+
+        def append() -> None:
+            self._producer.produce(
+                topics.JOURNAL, value, transaction.encode(), journal.REFUSED_HEADERS, shard, delivered
+            )
+
+        def delivered(error: Any, _record: Any) -> None:
+            if error is None:
+                done()
+            else:
+                append()
+
+        append()
+
+    def close(self) -> None:
+        self._producer.purge()

@@ -1,0 +1,116 @@
+"""The cut: state and position in the state topic, behind the log, now and then.
+
+A cut is a picture of the shard at a position q of the journal: the snapshot of each transaction that changed since the last
+one, the marks that moved, and the shard record. It is taken between two entries, while the work goes on, and committed in
+one Kafka transaction once the log has every decision on entries before q, and all their messages have left. So a shard that
+is taken over from it has to look at the log behind the cut, and at nothing before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kantor.clients import Clients, Producer
+from kantor.clock import Clock
+from kantor.codec import Codec
+from kantor_orchestrator import topics
+from kantor_orchestrator.store.sqlite import Row
+from kantor_schemas import system
+
+#: Seconds between cuts of a shard that works, and entries after which there is one sooner.
+INTERVAL, MOST_ENTRIES = 0.25, 5_000
+#: Seconds between cuts of a shard in which nothing changes but its position.
+REST_INTERVAL = 5.0
+#: Until the commit, which sends what is left at once, a cut's records wait for each other (ms).
+_LINGER = 1_000
+#: Seconds that a commit may take. After that it hangs in the client, whatever limit that was given.
+HANGS = 15.0
+
+#: Headers of a snapshot: what taking a shard must know of it without decoding it. Text of numbers, ms.
+DUE, EXPIRES = "due", "expires"
+
+
+@dataclass(slots=True)
+class Cut:
+    """A picture of a shard, on its way into the state topic."""
+
+    position: int  # next journal entry
+    clock: int
+    rows: dict[str, Row | None]
+    marks: Mapping[str, int]
+    holds: Mapping[str, str]
+    epoch: int = -1
+    history: int = -1  # next record of the log
+    sent: int = 0  # the last message before it
+    is_passed: bool = False
+    changelog: int = field(default=0)  # next record of the state topic, once it is committed
+
+    def passed(self, epoch: int, history: int, sent: int) -> None:
+        """All decisions before it are in the log, and their messages have been handed over."""
+        self.epoch, self.history, self.sent = epoch, history, sent
+        self.is_passed = True
+
+
+class Cutter:
+    """Commits the cuts of one shard. Its ``transactional.id`` is the shard's: who takes the shard fences the last owner."""
+
+    def __init__(self, clients: Clients, number: int, codec: Codec, clock: Clock) -> None:
+        self._number = number
+        self._clock = clock
+        self._encode_shard = codec.encoder(system("ShardRecord"), topics.STATE)
+        self._encode_mark = codec.encoder(system("SourceMark"), topics.STATE)
+        self._written = 0
+        self.producer: Producer = clients.producer(
+            f"kantor-engine-{number}",
+            transactional_id=f"kantor-engine-{number}",
+            linger_ms=_LINGER,
+            extra={"message.max.bytes": topics.LARGEST},
+        )
+
+    def commit(self, cut: Cut) -> float:
+        """Commit it; how long that took (s). In a thread of its own. After any error nobody knows whether it is committed:
+        take the shard anew."""
+        began = self._clock.monotonic()
+        producer, number = self.producer, self._number
+        producer.begin()
+        produce = producer.produce
+        for id_, row in cut.rows.items():
+            if row is None:
+                produce(topics.STATE, None, id_.encode(), None, number)
+            else:
+                produce(topics.STATE, row[0], id_.encode(), _headers(row), number)
+        for mark, offset in sorted(cut.marks.items()):
+            value = self._encode_mark({"offset": offset, "index": 0})
+            produce(topics.STATE, value, topics.MARK_PREFIX + mark.encode(), None, number)
+        own = {
+            "position": cut.position,
+            "clock": cut.clock,
+            "epoch": cut.epoch,
+            "history": cut.history,
+            "holds": dict(cut.holds),
+        }
+        value = self._encode_shard(own)
+        produce(topics.STATE, value, topics.SHARD_KEY, None, number, on_delivery=self._on_written)
+        producer.commit()
+        cut.changelog = self._written
+        return self._clock.monotonic() - began
+
+    def close(self) -> None:
+        """Abandon it."""
+        self.producer.purge()
+
+    def _on_written(self, error: Any, record: Any) -> None:
+        if error is None:
+            self._written = record.offset() + 1
+
+
+def _headers(row: Row) -> list[tuple[str, bytes | None]] | None:
+    _, due, expires = row
+    found: list[tuple[str, bytes | None]] = []
+    if due is not None:
+        found.append((DUE, b"%d" % due))
+    if expires is not None:
+        found.append((EXPIRES, b"%d" % expires))
+    return found or None

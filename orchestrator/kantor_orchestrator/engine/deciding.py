@@ -1,0 +1,285 @@
+"""What an entry of the journal means: decided, and made ready for the log, before anything is changed.
+
+Everything that may go wrong with one entry goes wrong here, and ends as an incident of its own transaction, in the log; the
+shard's memory is changed by statements that can't fail, at the end. An entry that the log has already is not decided again:
+what the log says is applied.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from kantor.clients import Record
+from kantor.codec import Codec
+from kantor.errors import CodecError, EncodingError, RegistryUnavailableError
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.core.acts import NO_TRANSACTION
+from kantor_orchestrator.core.decide import consider
+from kantor_orchestrator.core.entry import Entry
+from kantor_orchestrator.core.saga import Saga
+from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
+from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.engine.brokertime import BrokerTime
+from kantor_orchestrator.engine.journalmarks import JournalMarks
+from kantor_orchestrator.engine.log import LogRecord
+from kantor_orchestrator.engine.messages import Messages
+from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.engine.writing import Turn
+from kantor_orchestrator.entries import (
+    Headers,
+    MalformedEntry,
+    NotYet,
+    PayloadReader,
+    act_entry,
+    headers_of,
+    mark_of,
+    message_entry,
+    refusal_entry,
+    sent_at,
+    timer_entry,
+    transaction_of,
+    watermark,
+)
+from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.snapshots import Outgoing, decision_record
+from kantor_schemas import system
+
+log = logging.getLogger("kantor.engine")
+
+#: What became of an entry, in the metrics.
+OUTCOMES = APPLIED, UNCHANGED, REPLAY, UNNAMED, MALFORMED, RECOVERED = (
+    "applied",
+    "unchanged",
+    "replay",
+    "unnamed",
+    "malformed",
+    "recovered",
+)
+#: Bytes of a decision's record: what the history takes, and room for the batch around it.
+MOST_BYTES = topics.LARGEST - 64 * 1024
+
+_END_HEADERS: list[tuple[str, bytes | None]] = [("ce_type", b"kantor.TransactionEnded")]
+_NOWHERE = Transaction("")
+
+
+class _Plan(NamedTuple):
+    """A decision that is not yet taken."""
+
+    after: Transaction
+    transitions: list[Transition]
+    turn: Turn
+
+
+class Decider:
+    """One for a process."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        definitions: Definitions,
+        payloads: PayloadReader,
+        metrics: EngineMetrics,
+        time: BrokerTime,
+    ) -> None:
+        self._definitions = definitions
+        self._payloads = payloads
+        self._metrics = metrics
+        self.marks = JournalMarks()
+        self._time = time
+        self._messages = Messages(codec, definitions)
+        self._encode = codec.encoder(system("Decision"), topics.HISTORY)
+        self._tally = metrics.tally.add
+        for outcome in OUTCOMES:  # each is shown from the start, with 0
+            metrics.entries.labels(outcome)
+        for kind in Kind:
+            metrics.transitions.labels(kind)
+
+    def apply(self, shard: Shard, record: Record) -> None:
+        """Take in one entry. Raises ``NotYet``, with nothing changed: it can't be processed now."""
+        try:
+            outcome = self._apply(shard, record)
+        except MalformedEntry as reason:
+            place = f"{topics.JOURNAL}/{shard.number}/{record.offset()}"
+            log.error("%s is no entry: %s", place, reason, extra={"action": "malformed_entry"})
+            outcome = MALFORMED
+        self._tally(self._metrics.entries, outcome)
+
+    def _apply(self, shard: Shard, record: Record) -> str:
+        headers = headers_of(record)
+        kind = headers.get(journal.ENTRY)
+        at = record.timestamp()[1]
+        if shard.recorded:
+            return self._recover(shard, record, headers, kind, at)
+        shard.clock = max(shard.clock, at)
+        if kind == journal.EVENT or kind == journal.COMMAND:
+            return self._message(shard, record, headers)
+        if kind == journal.TIMER:
+            id_, entry = transaction_of(record), timer_entry(record)
+            outcome = self._decide(shard, record, headers, shard.get(id_), entry)
+            identity = id_, entry.timer, entry.step, entry.round, entry.attempt
+            shard.timers.applied(identity, shard.get(id_))
+            return outcome
+        if kind == journal.ACT and record.key() is None:
+            return self._hold(shard, record)
+        if kind == journal.ACT:
+            id_, entry = transaction_of(record), act_entry(record)
+            txn = shard.get(id_)
+            if txn is None:
+                # Whoever asked is told; no transaction's history has it, because there is no transaction.
+                reason = f"the engine knows no transaction {id_}"
+                log.warning("%s: %s", entry.type, reason, extra={"action": "act_unknown"})
+                unknown = Transition(Kind.IGNORED, entry.at, code=NO_TRANSACTION, reason=reason)
+                shard.writer.put(self._turn(shard, record, _NOWHERE, entry, [unknown], []))
+                return UNCHANGED
+            return self._decide(shard, record, headers, txn, entry)
+        if kind == journal.REFUSED:
+            return self._decide(
+                shard, record, headers, shard.get(transaction_of(record)), refusal_entry(record)
+            )
+        if kind == journal.WATERMARK:
+            self.marks.take(watermark(record))
+            return UNCHANGED
+        raise MalformedEntry(f"{journal.ENTRY} is {kind!r}")
+
+    def _message(self, shard: Shard, record: Record, headers: Headers) -> str:
+        source, offset = mark_of(headers)
+        if offset <= shard.marks.get(source, -1):
+            return REPLAY
+        type_ = headers.get("ce_type", b"").decode("utf-8", "replace")
+        sent, since = sent_at(headers), self._definitions.named.get(type_)
+        if since is None:
+            shard.mark(source, offset)
+            return UNNAMED
+        id_ = transaction_of(record)
+        txn = shard.get(id_)
+        if (txn is None or not txn.saga) and sent < since:  # only starts are judged by their age
+            shard.mark(source, offset)
+            return UNNAMED
+        entry = message_entry(record, headers, type_, sent)
+        txn = txn or Transaction(id_)
+        self._payloads.read(entry, record, headers, txn, shard.transactions.size_of)
+        outcome = self._decide(shard, record, headers, txn, entry)
+        shard.mark(source, offset)
+        return outcome
+
+    def _hold(self, shard: Shard, record: Record) -> str:
+        """A person holds or releases a saga, or all of them."""
+        entry = act_entry(record)
+        done = shard.holds.decide(entry)
+        turn = self._turn(shard, record, _NOWHERE, entry, [done], [])
+        shard.holds.fold(done)
+        shard.writer.put(turn)
+        self._tally(self._metrics.transitions, done.kind)
+        if done.kind is not Kind.IGNORED:
+            what = done.saga or "every saga"
+            log.warning("shard %d: %s is %s", shard.number, what, done.reason, extra={"action": done.kind})
+        return APPLIED
+
+    def _recover(self, shard: Shard, record: Record, headers: Headers, kind: bytes | None, at: int) -> str:
+        """The log knows what this entry led to; without a record of it: to nothing."""
+        offset = record.offset()
+        while shard.recorded and shard.recorded[0].journal_offset <= offset:
+            shard.fold(shard.recorded.popleft())
+        shard.clock = max(shard.clock, at)
+        if kind == journal.EVENT or kind == journal.COMMAND:
+            shard.mark(*mark_of(headers))
+        return RECOVERED
+
+    # -- one decision
+
+    def _decide(
+        self, shard: Shard, record: Record, headers: Headers, txn: Transaction | None, entry: Entry
+    ) -> str:
+        if txn is None:
+            return UNCHANGED
+        saga = self._saga_of(txn) if txn.saga else self._definitions.starting_with(entry.type, entry.sent_at)
+        hold = shard.holds.of(saga.name) if saga else ""
+        plan = self._plan(shard, record, headers, saga, txn, entry, hold)
+        if plan is None:
+            return UNCHANGED
+        shard.transactions.put(plan.after)
+        shard.timers.set_by(plan.after, plan.transitions)
+        shard.writer.put(plan.turn)
+        self._count(plan)
+        return APPLIED
+
+    def _plan(
+        self,
+        shard: Shard,
+        record: Record,
+        headers: Headers,
+        saga: Saga | None,
+        txn: Transaction,
+        entry: Entry,
+        hold: str,
+    ) -> _Plan | None:
+        """The decision, with its record and messages made; None: nothing follows. What can't be decided, sent or logged is
+        an incident of this one transaction, never the shard's end. Raises ``NotYet``."""
+        now = self._time.now()
+        try:
+            transitions, after = consider(saga, txn, entry, now, hold)
+            if not transitions:
+                return None
+            messages = self._messages.of(after, transitions, entry, headers, max(now, entry.at))
+            return _Plan(after, transitions, self._turn(shard, record, after, entry, transitions, messages))
+        except RegistryUnavailableError as error:
+            raise NotYet(str(error)) from error
+        except CodecError as error:
+            entry.error = f"a command can't be built: {error}"
+        except Exception as error:
+            facts = {"action": "decide_failed", "transaction": txn.id}
+            log.exception("can't decide on %s of %s", entry.origin or entry.timer, txn.id, extra=facts)
+            entry.error = f"the engine failed on it: {type(error).__name__}: {error}"
+        transitions, after = consider(saga, txn, entry, now, hold)
+        if not transitions:
+            return None
+        return _Plan(after, transitions, self._turn(shard, record, after, entry, transitions, []))
+
+    def _turn(
+        self,
+        shard: Shard,
+        record: Record,
+        after: Transaction,
+        entry: Entry,
+        transitions: list[Transition],
+        messages: list[Outgoing],
+    ) -> Turn:
+        """Raises ``EncodingError`` if it is larger than the log takes."""
+        decision = decision_record(after, entry, transitions, messages, shard.log.epoch, record.offset())
+        value = self._encode(decision)
+        if len(value) > MOST_BYTES:
+            raise EncodingError(f"the decision has {len(value)} bytes, the limit is {MOST_BYTES}")
+        ends = any(t.kind is Kind.ENDED for t in transitions)
+        key = after.id.encode() if after.id else None
+        return Turn(after.id, LogRecord(key, value, _END_HEADERS if ends else None), messages)
+
+    def _saga_of(self, txn: Transaction) -> Saga:
+        saga = self._definitions.saga(txn.saga, txn.version)
+        if saga is None:
+            raise NotYet(
+                f"transaction {txn.id} runs on {txn.saga} version {txn.version}, which is not deployed"
+            )
+        return saga
+
+    def _count(self, plan: _Plan) -> None:
+        txn, metrics, tally = plan.after, self._metrics, self._tally
+        for t in plan.transitions:
+            kind = t.kind
+            tally(metrics.transitions, kind)
+            if t.command is not None and not t.command.held:
+                tally(metrics.commands, t.command.type)
+            if kind is Kind.STARTED:
+                tally(metrics.started, txn.saga)
+            elif kind is Kind.ENDED:
+                tally(metrics.finished, txn.saga, txn.status)
+                metrics.duration.labels(txn.saga, txn.status).observe((txn.ended_at - txn.started_at) / 1000)
+            elif kind in (Kind.INCIDENT_OPENED, Kind.COMPENSATION_FAILED):
+                tally(metrics.incidents, txn.saga)
+                facts = {
+                    "action": "incident_opened",
+                    "transaction": txn.id,
+                    "saga": txn.saga,
+                    "step": t.step,
+                }
+                log.error("incident: %s", t.reason or t.code, extra=facts)

@@ -1,0 +1,110 @@
+"""Timers that are due become entries of the journal.
+
+``due`` is the broker's time, as entries are stamped; this process's clock decides only when to look. A timer that ends in a
+verdict (a timeout, a deadline) has two conditions more: intake's lowest watermark has passed the due time, and the shard has
+processed the journal up to an end that was sampled after it was due. So lag never compensates. A pause between two attempts
+needs neither. A shard that can't process (it waits, it lags) fires nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Executor
+from typing import Protocol
+
+from kantor.clients import Admin
+from kantor.errors import KafkaUnavailableError
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.engine.appending import Appender
+from kantor_orchestrator.engine.brokertime import BrokerTime
+from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.engine.timers import Timers
+from kantor_orchestrator.metrics import EngineMetrics
+
+log = logging.getLogger("kantor.engine")
+
+#: A shard with more entries waiting than this lags, and fires nothing.
+_LAGS = 2_000
+
+
+class Watermarks(Protocol):
+    """What intake says: see ``kantor_orchestrator.watermarks``."""
+
+    def low(self) -> int: ...
+    def want(self, shard: int) -> None: ...
+
+
+class Firing:
+    """Fires the timers of all shards of a process."""
+
+    def __init__(
+        self,
+        appender: Appender,
+        admin: Admin,
+        asking: Executor,
+        watermarks: Watermarks,
+        metrics: EngineMetrics,
+        time: BrokerTime,
+    ) -> None:
+        """``admin`` is asked for the journal's end, by ``asking``. Not the engine's consumer, and not by the engine's own
+        thread: a broker answers a connection's requests one after the other, and the consumer's waits for records."""
+        self._appender = appender
+        self._admin = admin
+        self._asking = asking
+        self._watermarks = watermarks
+        self._metrics = metrics
+        self._time = time
+
+    def fire_due(self, shard: Shard) -> None:
+        """Append an entry for each timer that is due."""
+        now = self._time.now()
+        shard.load_timers(now)
+        if shard.is_behind or shard.not_before or len(shard.pending) > _LAGS:
+            return
+        shard.load_released(now)
+        timers = shard.timers
+        if 0 < timers.pauses.first() <= now:
+            self._fire(shard, timers.pauses, now, now)
+        first = timers.verdicts.first()
+        if not first or first > now:
+            return
+        low = self._watermarks.low()
+        if first > low:
+            self._watermarks.want(shard.number)
+            return
+        if shard.sampled_end is None:
+            shard.sampled_end = self._asking.submit(self._sample, shard.number)
+        if not shard.sampled_end.done():
+            return
+        try:
+            sampled, end = shard.sampled_end.result()
+        except KafkaUnavailableError as error:
+            log.warning("timers wait: %s", error, extra={"action": "timers_wait"})
+            shard.sampled_end = None
+            return
+        if shard.position >= end:
+            shard.sampled_end = None
+            self._fire(shard, timers.verdicts, min(sampled, low), now)
+
+    def _sample(self, number: int) -> tuple[int, int]:
+        now, place = self._time.now(), (topics.JOURNAL, number)
+        end = self._admin.ends([place], timeout=1.0).get(place)
+        if end is None:
+            raise KafkaUnavailableError(f"{topics.JOURNAL}/{number} is gone")
+        return now, end
+
+    def _fire(self, shard: Shard, timers: Timers, until: int, now: int) -> None:
+        fired = shard.timers.fired
+        for timer in timers.due(until, shard.timed):
+            due, id_, kind, step, round_, attempt = timer
+            identity = id_, kind, step, round_, attempt
+            if identity in fired:
+                continue
+            fired.add(identity)
+
+            def lost(identity: tuple[str, str, str, int, int] = identity, due: int = due) -> None:
+                fired.discard(identity)
+                timers.add((due, *identity))
+
+            self._appender.timer(shard.number, id_, journal.Timer(kind, step, round_, attempt, due), lost)
+            self._metrics.timer_lateness.observe((now - due) / 1000)

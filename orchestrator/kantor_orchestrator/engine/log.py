@@ -1,0 +1,224 @@
+"""A shard's decision log: its partition of ``sys.kantor.history`` (docs/design/log.md has the proof).
+
+1. Who takes the shard appends an *epoch record*; its offset is the epoch. Each decision names the epoch under which it was
+   made. A decision is valid if its epoch is the offset of the newest epoch record before it; others are void for every
+   reader: stragglers of an owner that has lost the shard.
+2. The owner is the only writer, so its records follow each other without a gap. After each acknowledgement the owner looks
+   whether they do. In a gap lie stragglers (void: it goes on behind them), or the epoch record of a new owner: then it
+   stops, and sends nothing of what it has just written; the new owner will.
+3. The producer is idempotent, ordered and patient: it gives up on no record. One that can't be written for good breaks the
+   producer, and the shard is taken anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kantor.clients import Admin, Clients, Partition, Record, deliver
+from kantor.clock import Clock
+from kantor.codec import Codec
+from kantor.errors import CodecError, FencedError, KafkaUnavailableError, KantorError
+from kantor_orchestrator import topics
+from kantor_orchestrator.engine.brokertime import BrokerTime
+from kantor_orchestrator.snapshots import Decided, decided_from
+from kantor_schemas import system
+
+#: The ``ce_type`` of an epoch record.
+EPOCH = b"kantor.Epoch"
+_EPOCH_HEADERS: list[tuple[str, bytes | None]] = [("ce_type", EPOCH)]
+
+#: Seconds that reading a part of the log may take without a record.
+_PATIENCE = 60.0
+#: An empty fetch, which brings the end, would wait 500 ms.
+_READ = {"fetch.wait.max.ms": 10}
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """A record to be appended. ``key`` None: it is about no transaction."""
+
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, bytes | None]] | None
+
+
+class DecisionLog:
+    """One owner's hand on the log of one shard. :meth:`begin` comes first; one thread at a time."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        admin: Admin,
+        number: int,
+        owner: str,
+        codec: Codec,
+        clock: Clock,
+        time: BrokerTime,
+    ) -> None:
+        """``owner``: who takes it; another one each time."""
+        self._clients = clients
+        self._admin = admin
+        self._place: Partition = (topics.HISTORY, number)
+        self._owner = owner
+        self._codec = codec
+        self._clock = clock
+        self._time = time
+        self._acked: tuple[int, int] | None = None  # (offset, timestamp) of the last record
+        self._is_closed = False
+        self.epoch = -1
+        #: Where the next record will lie, if nobody else writes.
+        self.end = 0
+        self._producer = clients.producer(
+            f"kantor-engine-log-{number}",
+            linger_ms=100,  # whoever appends flushes: one request for all
+            extra={
+                "message.timeout.ms": 0,
+                "enable.gapless.guarantee": True,
+                "delivery.report.only.error": False,
+                "message.max.bytes": topics.LARGEST,
+            },
+        )
+
+    def begin(self, position: int) -> int:
+        """Take the log; the epoch. ``position``: where in the journal the owner goes on. Raises ``KafkaUnavailableError``,
+        ``KantorError``: the shard can't be taken now."""
+        encode = self._codec.encoder(system("Epoch"), topics.HISTORY)
+        value = encode(
+            {"shard": self._place[1], "owner": self._owner, "at": self._clock.now(), "position": position}
+        )
+        self._write([LogRecord(None, value, _EPOCH_HEADERS)])
+        offset = self._acked[0] if self._acked is not None else -1
+        if offset < 0:  # the broker knew it already: it is somewhere before the end
+            offset = self._find(value)
+        self.epoch, self.end = offset, offset + 1
+        return offset
+
+    def append(self, records: Sequence[LogRecord]) -> None:
+        """Append these, in order; returns when they are in the log. Raises ``FencedError``: somebody has taken the shard,
+        send nothing; ``KantorError``: nobody knows what is in the log, take the shard anew."""
+        self._write(records)
+        expected = self.end + len(records) - 1
+        offset = self._acked[0] if self._acked is not None else -1
+        if offset == expected:
+            self.end = offset + 1
+            return
+        if 0 <= offset < expected:
+            raise KantorError(
+                f"{self._where()}: the last of {len(records)} records lies at {offset}, expected was {expected}"
+            )
+        end = offset + 1 if offset >= 0 else self._sampled_end()
+        mine = {record.value for record in records}
+        found = sum(record.value() in mine for record in self._without_new_owner(self.end, end))
+        if found < len(records):
+            raise KantorError(
+                f"{self._where()}: only {found} of {len(records)} records are found before {end}"
+            )
+        self.end = end
+
+    def check(self) -> None:
+        """Look whether the log still is ours: before sending, after a pause. Raises ``FencedError`` if it is not,
+        ``KafkaUnavailableError``."""
+        end = self._sampled_end()
+        for _ in self._without_new_owner(self.end, end):
+            pass
+        self.end = max(self.end, end)
+
+    def read_valid(self, position: int, epoch: int, end: int) -> list[tuple[int, Decided]]:
+        """The valid decisions from ``position`` (where ``epoch`` is in force) to ``end``, with their offsets. What can't
+        be decoded is somebody else's, and void. Raises ``KafkaUnavailableError``."""
+        found = []
+        for record in self._read(position, end):
+            if is_epoch(record):
+                epoch = record.offset()
+                continue
+            try:
+                decision = decided_from(self._codec.decode(record.value()))
+            except (CodecError, KeyError, ValueError):
+                continue
+            if decision.epoch == epoch:
+                found.append((record.offset(), decision))
+        return found
+
+    def close(self) -> None:
+        """Abandon it: what is queued may or may not come into the log, where it is void once somebody has taken it."""
+        self._is_closed = True
+        self._producer.purge()
+
+    # -- beneath
+
+    def _write(self, records: Sequence[LogRecord]) -> None:
+        topic, number = self._place
+        produce = self._producer.produce
+        self._acked = None
+        last = len(records) - 1
+        for n, record in enumerate(records):
+            produce(
+                topic,
+                record.value,
+                record.key,
+                record.headers,
+                number,
+                on_delivery=self._on_acked if n == last else None,
+            )
+        deliver(self._producer, self._clock, lambda: self._is_closed)
+
+    def _on_acked(self, error: Any, record: Any) -> None:
+        if error is None:
+            self._acked = record.offset(), record.timestamp()[1]
+            self._time.observe(self._acked[1])
+
+    def _sampled_end(self) -> int:
+        end = self._admin.ends([self._place]).get(self._place)
+        if end is None:
+            raise KafkaUnavailableError(f"{self._where()} is gone")
+        return end
+
+    def _without_new_owner(self, start: int, end: int) -> Iterator[Record]:
+        for record in self._read(start, end):
+            if is_epoch(record) and record.offset() > self.epoch:
+                raise FencedError(f"{self._where()}: somebody has taken it at {record.offset()}")
+            yield record
+
+    def _find(self, value: bytes) -> int:
+        for record in self._read(0, self._sampled_end()):
+            if record.value() == value:
+                return record.offset()
+        raise KantorError(f"{self._where()}: the epoch record was acknowledged, and is not there")
+
+    def _read(self, start: int, end: int) -> Iterator[Record]:
+        """Every record in between. Nobody writes here in Kafka transactions; what of an old one is open is passed by."""
+        if start >= end:
+            return
+        reader = self._clients.consumer(
+            f"kantor-engine-log-reader-{self._place[1]}", ends=True, isolation="read_uncommitted", extra=_READ
+        )
+        try:
+            reader.assign({self._place: start})
+            reached, patience = start, self._clock.monotonic() + _PATIENCE
+            while reached < end:
+                batch = reader.poll(0.1, 2_000)
+                for record in batch.records:
+                    if record.offset() >= end:
+                        return
+                    yield record
+                    reached = record.offset() + 1
+                reached = max(reached, batch.ends.get(self._place, 0))
+                now = self._clock.monotonic()
+                if batch.records:
+                    patience = now + _PATIENCE
+                elif now > patience or self._is_closed:
+                    raise KafkaUnavailableError(
+                        f"{self._where()} was read up to {reached} only, not to {end}"
+                    )
+        finally:
+            reader.close()
+
+    def _where(self) -> str:
+        return f"{self._place[0]}/{self._place[1]}"
+
+
+def is_epoch(record: Record) -> bool:
+    """Whether it says that somebody has taken the shard."""
+    return record.key() is None and ("ce_type", EPOCH) in (record.headers() or ())

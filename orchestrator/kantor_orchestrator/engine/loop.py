@@ -1,0 +1,347 @@
+"""The engine's loop: reads the journal, and gives each shard its turn.
+
+One thread does all the work on transactions. What waits for the broker runs beside it (``jobs``): for each shard the writing
+of its log, the committing of its cuts, its taking. An exception anywhere in a shard's turn leads to one thing: the shard is
+taken anew. Nothing of it is committed, and no other shard waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from kantor.clients import Clients, Partition
+from kantor.clock import SYSTEM_CLOCK, Clock
+from kantor.codec import Codec, SchemaStore
+from kantor.errors import FencedError, KantorError
+from kantor_orchestrator import topics
+from kantor_orchestrator.aside import Aside
+from kantor_orchestrator.config import ENGINE_GROUP
+from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.engine.appending import Appender
+from kantor_orchestrator.engine.brokertime import BrokerTime
+from kantor_orchestrator.engine.deciding import Decider
+from kantor_orchestrator.engine.firing import Firing
+from kantor_orchestrator.engine.gauges import LOOK, look, tell
+from kantor_orchestrator.engine.memory import Budget
+from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.engine.taking import Means, take
+from kantor_orchestrator.entries import UNKNOWN_SCHEMA_GRACE, NotYet, PayloadReader
+from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.wellness import Wellness
+
+log = logging.getLogger("kantor.engine")
+
+#: Entries of one shard in one turn: the others want theirs.
+TURN = 500
+#: A shard with more turns waiting for the log than this decides no more for now: the broker is slow, or away.
+MOST_TURNS = 5_000
+#: A shard with more entries waiting than this is not read further for now.
+BACKLOG = 5_000
+#: Seconds between attempts while a definition or the registry is missing.
+WAIT = 0.5
+#: Seconds until a shard that was lost, or could not be taken, is tried again; a fenced one is mostly another's by then.
+RETAKE = 1.0
+#: Seconds that taking may take before it is taken for hanging in the client.
+TAKING_HANGS = 600.0
+#: Seconds that a shard gets to log, send and commit what is under way, when it is given back.
+FAREWELL = 5.0
+#: Seconds between commits of the group's offsets, which are for lag tools.
+GROUP_INTERVAL = 1.0
+#: Bytes that transactions may take in memory, in all shards of the process.
+MEMORY = 128 << 20
+
+
+@dataclass(slots=True)
+class _Taking:
+    """A shard that is ours and is not taken yet."""
+
+    not_before: float
+    job: Future[Shard] | None = None
+    began: float = 0.0
+    is_unwanted: bool = False
+
+
+class Engine:
+    """One member of the engine group. One thread calls :meth:`run`, or in place of it :meth:`start`, :meth:`turn` as often
+    as it likes, and :meth:`close`."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        shards: int,
+        folder: Path,
+        schemas: SchemaStore,
+        definitions: Definitions,
+        metrics: EngineMetrics,
+        *,
+        schema_grace: float = UNKNOWN_SCHEMA_GRACE,
+        clock: Clock = SYSTEM_CLOCK,
+        jobs: Executor | None = None,
+        wellness: Wellness | None = None,
+    ) -> None:
+        """``folder`` holds the shards' stores; ``schema_grace``: see ``UNKNOWN_SCHEMA_GRACE``. ``jobs`` runs what waits for
+        the broker: threads of its own unless given."""
+        self._clock = clock
+        self._wellness = wellness or Wellness()
+        self._definitions = definitions
+        self._metrics = metrics
+        metrics.all_shards.set(shards)
+        self._consumer = clients.consumer(
+            "kantor-engine", group=ENGINE_GROUP, extra={"queued.max.messages.kbytes": 32_768}
+        )
+        self._jobs = jobs or Aside("engine")
+        self._time = BrokerTime(clock)
+        self._appender = Appender(clients, shards)
+        codec, admin = Codec(schemas), clients.admin("kantor-engine-admin")
+        self._means = Means(
+            clients,
+            admin,
+            codec,
+            folder,
+            self._jobs,
+            Budget(MEMORY),
+            self._appender.refused,
+            clock,
+            self._time,
+        )
+        payloads = PayloadReader(codec, definitions, schema_grace, clock)
+        self._decider = Decider(codec, definitions, payloads, metrics, self._time)
+        self._firing = Firing(self._appender, admin, self._jobs, self._decider.marks, metrics, self._time)
+        self._shards: dict[int, Shard] = {}
+        self._taking: dict[int, _Taking] = {}
+        self._paused: set[int] = set()
+        self._gaps: dict[int, tuple[int, int]] = {}  # met once: (from, to)
+        self._ready: Callable[[], None] = lambda: None
+        self._next_look = self._next_group = 0.0
+
+    # -- the loop
+
+    def run(self, stop: Event, ready: Callable[[], None]) -> None:
+        """Work until ``stop``. Raises ``KantorError`` if Kafka refuses for good: the caller starts a new engine."""
+        try:
+            self.start(ready)
+            while not stop.is_set():
+                self.turn()
+        finally:
+            self.close()
+
+    def start(self, ready: Callable[[], None]) -> None:
+        """Join the group. ``ready`` is called when every shard that is ours is taken."""
+        self._ready = ready
+        self._consumer.subscribe(
+            [topics.JOURNAL], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()  # gives the shards back
+        self._jobs.shutdown()
+        self._appender.close()
+
+    def turn(self) -> None:
+        """One turn of the loop."""
+        self._wellness.beat("engine")
+        batch = self._consumer.poll(self._patience(), 2_000)
+        for record in batch.records:
+            shard = self._shards.get(record.partition())
+            if shard is not None:
+                shard.pending.append(record)
+        if batch.records:
+            self._time.observe(max(record.timestamp()[1] for record in batch.records))
+        self._definitions.refresh()
+        self._appender.poll()
+        self._take_shards()
+        for shard in list(self._shards.values()):
+            try:
+                self._tend(shard)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the log is the truth
+                self._lose(shard, error)
+        self._balance()
+        self._look()
+
+    def _tend(self, shard: Shard) -> None:
+        """One shard's turn. Whatever it raises: the shard is taken anew."""
+        now = self._clock.monotonic()
+        shard.writer.check(now)
+        shard.sender.poll()
+        took = shard.tend_cut(now)
+        if took is not None:
+            self._metrics.commit.observe(took)
+        self._firing.fire_due(shard)
+        if shard.pending and now >= shard.not_before:
+            self._process(shard)
+
+    def _process(self, shard: Shard) -> None:
+        pending, done = shard.pending, 0
+        shard.not_before, shard.waits_for = 0.0, ""
+        while pending and done < TURN and shard.writer.waiting < MOST_TURNS:
+            record = pending[0]
+            offset = record.offset()
+            if offset < shard.position:
+                pending.popleft()
+                continue
+            if offset > shard.position:
+                self._gap(shard, offset)
+            try:
+                self._decider.apply(shard, record)
+            except NotYet as reason:
+                shard.not_before, shard.waits_for = self._clock.monotonic() + WAIT, str(reason)
+                log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
+                break
+            pending.popleft()
+            shard.passed(offset)
+            done += 1
+        if done:
+            self._metrics.batch.observe(done)
+        self._metrics.tally.flush()
+
+    def _gap(self, shard: Shard, offset: int) -> None:
+        """Entries are missing: either the client has skipped some, or there are none. Taking the shard anew reads again,
+        and tells what retention took; the same gap twice means that nothing is there."""
+        gap = shard.position, offset
+        if self._gaps.get(shard.number) != gap:
+            self._gaps[shard.number] = gap
+            raise KantorError(f"{topics.JOURNAL}/{shard.number} jumps from {gap[0]} to {gap[1]}")
+        log.error(
+            "%s/%d has no entries from %d to %d",
+            topics.JOURNAL,
+            shard.number,
+            *gap,
+            extra={"action": "journal_gap", "shard": shard.number},
+        )
+        shard.position = offset
+
+    def _patience(self) -> float:
+        """How long nothing needs to be done, unless an entry comes (s)."""
+        patience, now = 0.1, self._time.now()
+        for shard in self._shards.values():
+            if shard.pending and not shard.not_before:
+                return 0.001 if shard.writer.waiting >= MOST_TURNS else 0
+            if due := shard.timers.pauses.first():
+                patience = min(patience, (due - now) / 1000)
+            if shard.sampled_end is not None:
+                patience = min(patience, 0.005)
+        return max(0.001, patience)
+
+    def _balance(self) -> None:
+        for number, shard in self._shards.items():
+            if len(shard.pending) > BACKLOG and number not in self._paused:
+                self._consumer.pause([(topics.JOURNAL, number)])
+                self._paused.add(number)
+            elif len(shard.pending) < BACKLOG // 2 and number in self._paused:
+                self._consumer.resume([(topics.JOURNAL, number)])
+                self._paused.discard(number)
+
+    def _look(self) -> None:
+        now = self._clock.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK
+            look(self._shards.values(), self._taking, self._metrics, self._time.now())
+            tell(self._shards.values(), self._wellness)
+        if now >= self._next_group:
+            self._next_group = now + GROUP_INTERVAL
+            positions = {
+                (topics.JOURNAL, number): shard.committed_position
+                for number, shard in self._shards.items()
+                if shard.committed_position > shard.told_position
+            }
+            self._consumer.commit(positions)
+            for (_, number), position in positions.items():
+                self._shards[number].told_position = position
+
+    # -- shards come and go
+
+    def _assigned(self, partitions: list[Partition]) -> None:
+        for _, number in partitions:
+            self._taking[number] = _Taking(0.0)
+
+    def _take_shards(self) -> None:
+        """Bring the taking of shards on: each in a thread of its own, nobody waits for it."""
+        now = self._clock.monotonic()
+        for number, taking in list(self._taking.items()):
+            place: Partition = (topics.JOURNAL, number)
+            if taking.job is None:
+                if number not in self._paused:
+                    self._consumer.pause([place])
+                    self._paused.add(number)
+                if now >= taking.not_before:
+                    taking.began, taking.job = now, self._jobs.submit(take, number, self._means)
+            elif taking.job.done():
+                del self._taking[number]
+                try:
+                    shard = taking.job.result()
+                    self._consumer.seek(place, shard.position)
+                except Exception as error:  # noqa: BLE001 - told, and tried again
+                    log.warning(
+                        "shard %d can't be taken yet: %s", number, error, extra={"action": "take_failed"}
+                    )
+                    self._taking[number] = _Taking(now + RETAKE)
+                    self._wellness.position(f"taking shard {number}", 0, end=1)
+                    continue
+                self._wellness.forget(f"taking shard {number}")
+                self._shards[number] = shard
+                self._metrics.lost.inc(shard.lost_entries)
+                self._consumer.resume([place])
+                self._paused.discard(number)
+            elif now - taking.began > TAKING_HANGS:
+                log.error("taking shard %d hangs in the client", number, extra={"action": "take_hangs"})
+                self._taking[number] = _Taking(now)
+        if not self._taking and self._shards:
+            self._ready()
+
+    def _lose(self, shard: Shard, error: Exception) -> None:
+        """Forget what memory holds of a shard, and take it anew if it is still ours."""
+        number = shard.number
+        facts = {"action": "shard_retaken", "shard": number}
+        if isinstance(error, KantorError | TimeoutError):
+            log.warning("shard %d is taken anew: %s", number, error, extra=facts)
+        else:
+            log.error("shard %d is taken anew", number, exc_info=error, extra=facts)
+        self._metrics.retaken.inc()
+        self._shards.pop(number).close()
+        self._wellness.forget(f"shard {number}")
+        if (topics.JOURNAL, number) in self._consumer.assignment():
+            pause = RETAKE if isinstance(error, FencedError) or not isinstance(error, KantorError) else 0.0
+            self._taking[number] = _Taking(self._clock.monotonic() + pause)
+
+    def _revoked(self, partitions: list[Partition]) -> None:
+        for _, number in partitions:
+            self._give_up(number)
+            shard = self._shards.pop(number, None)
+            if shard is None:
+                continue
+            try:
+                shard.finish(FAREWELL)
+            except (KantorError, TimeoutError) as error:
+                facts = {"action": "revoke", "shard": number}
+                log.warning("shard %d is given back with a cut open: %s", number, error, extra=facts)
+            shard.close()
+            self._wellness.forget(f"shard {number}")
+            log.info("shard %d given back", number, extra={"action": "shard_revoked", "shard": number})
+
+    def _lost(self, partitions: list[Partition]) -> None:
+        for _, number in partitions:
+            self._give_up(number)
+            shard = self._shards.pop(number, None)
+            if shard is not None:
+                shard.close()
+                self._wellness.forget(f"shard {number}")
+                log.warning("shard %d was lost", number, extra={"action": "shard_lost", "shard": number})
+
+    def _give_up(self, number: int) -> None:
+        """It is not ours any more: if it is being taken, whoever takes it lets go of it."""
+        self._paused.discard(number)
+        self._wellness.forget(f"taking shard {number}")
+        taking = self._taking.pop(number, None)
+        if taking is not None and taking.job is not None:
+            taking.job.add_done_callback(_let_go)
+
+
+def _let_go(job: Future[Shard]) -> None:
+    if not job.cancelled() and job.exception() is None:
+        job.result().close()

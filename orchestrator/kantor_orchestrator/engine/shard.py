@@ -1,0 +1,253 @@
+"""A shard: one journal partition with the transactions in it; what an engine holds of it while it owns it.
+
+What memory holds runs ahead of the log by the turns that are being written, and ahead of the state topic by what has
+changed since the last cut. Neither matters: if anything goes wrong the shard is taken anew, and the log is the truth.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+
+from kantor.clients import Record
+from kantor.clock import Clock
+from kantor.errors import KafkaUnavailableError
+from kantor_orchestrator.core.entry import RELEASE
+from kantor_orchestrator.core.transaction import Transaction, evolve
+from kantor_orchestrator.engine import cut as cuts
+from kantor_orchestrator.engine.cut import Cut, Cutter
+from kantor_orchestrator.engine.log import DecisionLog
+from kantor_orchestrator.engine.memory import Transactions
+from kantor_orchestrator.engine.sending import Sender
+from kantor_orchestrator.engine.timers import HORIZON, ShardTimers
+from kantor_orchestrator.engine.timers import of as timers_of
+from kantor_orchestrator.engine.writing import Turn, Writer
+from kantor_orchestrator.holds import Holds
+from kantor_orchestrator.snapshots import Decided
+from kantor_orchestrator.store.sqlite import StoreLostError
+
+log = logging.getLogger("kantor.shard")
+
+#: Stubs that are dropped with one cut.
+_EXPIRED = 500
+#: Seconds between flushes of the store.
+_FLUSH_INTERVAL = 1.0
+
+
+@dataclass
+class Facts:
+    """What the shard record and the marks say of a shard: where it stands."""
+
+    position: int = 0  # next journal entry
+    clock: int = 0  # highest entry time seen, ms
+    history: int = 0  # next record of the log
+    epoch: int = -1  # in force there
+    holds: Holds = field(default_factory=Holds)
+    marks: dict[str, int] = field(default_factory=dict)  # by source partition: highest offset applied
+
+
+class Shard:
+    """One shard, taken. Owned by the engine's thread."""
+
+    def __init__(
+        self,
+        number: int,
+        facts: Facts,
+        transactions: Transactions,
+        log: DecisionLog,
+        sender: Sender,
+        cutter: Cutter,
+        jobs: Executor,
+        clock: Clock,
+        recorded: deque[Decided],
+        catch_up_to: int,
+        changelog: int,
+    ) -> None:
+        """``changelog``: the next record of the state topic. ``recorded``: what the log has of entries from ``facts.position`` on. ``catch_up_to``: the journal's end when the
+        shard was taken; what fired before may lie before it."""
+        self.number = number
+        self.position = facts.position
+        self.clock = facts.clock
+        self.holds = facts.holds
+        self.marks = facts.marks
+        self.transactions = transactions
+        self.log = log
+        self.sender = sender
+        self.cutter = cutter
+        self.recorded = recorded
+        self.catch_up_to = catch_up_to
+        self.writer = Writer(log, sender, jobs, clock)
+        self.timers = ShardTimers()
+        self.pending: deque[Record] = deque()
+        #: Monotonic (s): it waits for the registry or a definition until then; and what for.
+        self.not_before = 0.0
+        self.waits_for = ""
+        #: The journal's end, sampled at (ms): see ``firing``.
+        self.sampled_end: Future[tuple[int, int]] | None = None
+        self._jobs = jobs
+        self._clock = clock
+        self._moved_marks: set[str] = set()
+        self._cut: Cut | None = None
+        self._commit: Future[float] | None = None
+        self._commit_began = 0.0
+        self._last_cut = self._last_flush = clock.monotonic()
+        self._cut_position = facts.position
+        self._entries = 0  # since the last cut
+        self.committed_position = self.told_position = facts.position
+        #: Entries that the journal had lost when the shard was taken.
+        self.lost_entries = 0
+        self._changelog = changelog
+
+    # -- entries
+
+    def get(self, id_: str) -> Transaction | None:
+        """The transaction as the last entry left it. Do not change it."""
+        return self.transactions.get(id_)
+
+    def mark(self, source: str, offset: int) -> None:
+        """A source partition has been applied up to here."""
+        if offset > self.marks.get(source, -1):
+            self.marks[source] = offset
+            self._moved_marks.add(source)
+
+    def passed(self, offset: int) -> None:
+        """The entry at this journal offset is dealt with."""
+        self.position = offset + 1
+        self._entries += 1
+
+    def fold(self, decision: Decided) -> None:
+        """Apply what the log says of an entry, and act on it again: whoever owned the shard before may not have."""
+        id_ = decision.transaction_id
+        if not id_:
+            for transition in decision.transitions:
+                self.holds.fold(transition)
+        else:
+            found = self.get(id_)
+            txn = Transaction(id_) if found is None else found.copy()
+            for transition in decision.transitions:
+                evolve(txn, transition)
+            self.transactions.put(txn)
+            self.timers.set_by(txn, decision.transitions)
+        if decision.messages:
+            self.writer.put(Turn(id_, None, decision.messages))
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has not yet come to where the journal ended when it was taken."""
+        return self.position < self.catch_up_to
+
+    # -- cuts
+
+    def tend_cut(self, now: float) -> float | None:
+        """Bring the cut under way on, or take one that is due. If one was committed, how long that took (s). Raises
+        ``KantorError``: take the shard anew."""
+        cut = self._cut
+        if cut is None:
+            if self._is_cut_due(now):
+                self.take_cut(now)
+            return None
+        if self._commit is None:
+            if cut.is_passed and self.sender.has_left(cut.sent):
+                self._commit_began = now
+                self._commit = self._jobs.submit(self.cutter.commit, cut)
+            return None
+        if not self._commit.done():
+            if now - self._commit_began > cuts.HANGS:
+                raise KafkaUnavailableError(
+                    f"a commit hangs in the client for {now - self._commit_began:.0f} s"
+                )
+            return None
+        commit, self._commit, self._cut = self._commit, None, None
+        took = commit.result()
+        self.committed_position = cut.position
+        self.transactions.committed(cut.rows)
+        self._changelog = cut.changelog
+        if self.transactions.is_flush_due or now - self._last_flush > _FLUSH_INTERVAL:
+            self.flush(now)
+        return took
+
+    def _is_cut_due(self, now: float) -> bool:
+        if self.recorded:
+            return False  # what the log has is not applied yet
+        if self.transactions.changed or self._moved_marks:
+            since = now - self._last_cut
+            return since > cuts.INTERVAL or self._entries >= cuts.MOST_ENTRIES
+        return self.position > self._cut_position and now - self._last_cut > cuts.REST_INTERVAL
+
+    def take_cut(self, now: float) -> None:
+        """A picture of the shard as it is."""
+        rows = self.transactions.cut()
+        for id_ in self.transactions.expired(self.clock, _EXPIRED):
+            rows[id_] = None
+        marks = {source: self.marks[source] for source in self._moved_marks}
+        self._cut = Cut(self.position, self.clock, rows, marks, self.holds.record())
+        self._moved_marks.clear()
+        self._last_cut, self._cut_position, self._entries = now, self.position, 0
+        self.writer.put(self._cut)
+
+    def finish(self, seconds: float) -> None:
+        """Log, send and commit everything: before the shard is given back. Raises ``KantorError`` or ``TimeoutError`` if
+        that can't be done in time: whoever takes it next has the log."""
+        deadline = self._clock.monotonic() + seconds
+        while True:
+            self.writer.wait(max(0.0, deadline - self._clock.monotonic()))
+            if self._cut is None:
+                if not self.transactions.changed and not self._moved_marks and not self.recorded:
+                    break
+                if self.recorded:
+                    raise KafkaUnavailableError("the log is not applied yet")
+                self.take_cut(self._clock.monotonic())
+                continue
+            self.sender.flush(max(0.1, deadline - self._clock.monotonic()))
+            self.tend_cut(self._clock.monotonic())
+            if self._commit is not None:
+                self._commit.exception(max(0.0, deadline - self._clock.monotonic()))
+                self.tend_cut(self._clock.monotonic())
+            if self._clock.monotonic() > deadline:
+                raise TimeoutError("not everything is committed")
+        self.flush(self._clock.monotonic())
+
+    # -- store and time
+
+    def flush(self, now: float) -> None:
+        """Bring the store up to the last cut. Raises ``StoreLostError``: take the shard anew."""
+        self._last_flush = now
+        self.transactions.flush(self._changelog, self.committed_position)
+
+    def timed(self, id_: str) -> Transaction | None:
+        """The transaction, if its timers count: not while it is held."""
+        txn = self.get(id_)
+        return None if txn is not None and txn.held and self.holds.of(txn.saga) else txn
+
+    def load_timers(self, now: int) -> None:
+        """Bring timers that are due soon from the store into memory; ``now``: ms."""
+        timers = self.timers
+        if now < timers.horizon - HORIZON // 2:
+            return
+        before, timers.horizon = timers.horizon, now + HORIZON
+        for txn in self.transactions.due_before(timers.horizon):
+            for timer in timers_of(txn):
+                if before <= timer[0] or before == 0:
+                    timers.set(timer)
+
+    def load_released(self, now: int) -> None:
+        """Set the releases of transactions that nobody holds any more: after a release, and when the shard was taken."""
+        if not self.holds.is_released:
+            return
+        self.holds.is_released = False
+        for txn in self.transactions.held():
+            if txn.held and not self.holds.of(txn.saga):
+                self.timers.pauses.add((now, txn.id, RELEASE, "", 0, 0))
+
+    def close(self) -> None:
+        """Let go of it; what is under way is abandoned."""
+        self.writer.close()
+        self.log.close()
+        self.sender.close()
+        self.cutter.close()
+        try:
+            self.transactions.close()
+        except StoreLostError as error:  # the changelog has it, for whoever comes next
+            log.info("shard %d: %s", self.number, error, extra={"action": "store_lost"})

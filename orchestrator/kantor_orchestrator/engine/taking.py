@@ -1,0 +1,234 @@
+"""Taking a shard: what was committed, then what the log has behind it (docs/design/log.md).
+
+In this order: ``init_transactions`` ends the last owner's cut; then the end of the state partition (*read_uncommitted*), and
+the state read up to it (*read_committed*): what is visible at once may lack that cut. Then the epoch record: from its offset
+on nobody else's decisions count. Then the log from the cut's position up to the epoch. The journal is read again from the
+cut's position; up to the last entry that the log knows of, the log says what follows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from kantor.clients import Admin, Clients, Partition, Record
+from kantor.clock import Clock
+from kantor.codec import Codec
+from kantor.errors import KafkaUnavailableError
+from kantor_orchestrator import topics
+from kantor_orchestrator.engine.brokertime import BrokerTime
+from kantor_orchestrator.engine.cut import DUE, EXPIRES, Cutter
+from kantor_orchestrator.engine.log import DecisionLog
+from kantor_orchestrator.engine.memory import Budget, Transactions
+from kantor_orchestrator.engine.sending import Refuse, Sender
+from kantor_orchestrator.engine.shard import Facts, Shard
+from kantor_orchestrator.holds import Holds
+from kantor_orchestrator.store.sqlite import Row, Store
+
+log = logging.getLogger("kantor.shard")
+
+#: Half of the state topic's delete.retention.ms (24 h), in seconds: an older store may know what is long gone.
+STORE_MAX_AGE = 12 * 3600.0
+#: Snapshots that are put into the store at once.
+_ROWS = 20_000
+#: Seconds without a record before the end of the state after which taking it is given up.
+_PATIENCE = 120.0
+#: After this long (s) without a record before the end, the Kafka transaction that is open there is nobody's: the last
+#: owner's was ended by ``init_transactions``.
+_HANGING = 2.0
+#: An empty fetch, which brings the changelog's end, would wait 500 ms: half a second for each shard that is taken.
+_READ = {"fetch.wait.max.ms": 10}
+
+
+@dataclass(frozen=True)
+class Means:
+    """What all shards of a process share."""
+
+    clients: Clients
+    admin: Admin
+    codec: Codec
+    folder: Path
+    jobs: Executor
+    budget: Budget
+    refuse: Refuse
+    clock: Clock
+    time: BrokerTime
+
+
+def take(number: int, means: Means) -> Shard:
+    """Take a shard. In a thread of its own: other shards go on. Raises ``KantorError``: try again, nothing was changed."""
+    with ExitStack() as undo:
+        shard = _take(number, means, undo)
+        undo.pop_all()
+        return shard
+
+
+def _take(number: int, means: Means, undo: ExitStack) -> Shard:
+    began = means.clock.monotonic()
+    cutter = Cutter(means.clients, number, means.codec, means.clock)
+    undo.callback(cutter.close)
+    cutter.producer.init_transactions()
+    restored = _Restored(number, means, cutter, undo)
+    facts = restored.facts
+    decisions = DecisionLog(
+        means.clients, means.admin, number, uuid4().hex, means.codec, means.clock, means.time
+    )
+    undo.callback(decisions.close)
+    epoch = decisions.begin(facts.position)
+    recorded = deque(
+        decision
+        for _, decision in decisions.read_valid(facts.history, facts.epoch, epoch)
+        if decision.journal_offset >= facts.position
+    )
+    place: Partition = (topics.JOURNAL, number)
+    end = means.admin.ends([place])[place]
+    shard = Shard(
+        number,
+        facts,
+        Transactions(restored.store, means.codec, means.budget),
+        decisions,
+        Sender(means.clients, number, means.refuse),
+        cutter,
+        means.jobs,
+        means.clock,
+        recorded,
+        end,
+        restored.end,
+    )
+    _pass_lost_entries(shard, means.admin.starts([place]).get(place, 0))
+    log.info(
+        "shard %d taken in %.2f s: %d records of the state, %d decisions behind them; journal position %d, epoch %d",
+        number,
+        means.clock.monotonic() - began,
+        restored.records,
+        len(recorded),
+        shard.position,
+        epoch,
+        extra={"action": "shard_taken", "shard": number},
+    )
+    return shard
+
+
+def _pass_lost_entries(shard: Shard, start: int) -> None:
+    """The journal has lost entries that nobody has looked at: its retention overtook the engine."""
+    if start <= shard.position:
+        return
+    while shard.recorded and shard.recorded[0].journal_offset < start:
+        shard.fold(shard.recorded.popleft())
+    log.error(
+        "%s/%d has lost the entries from %d to %d, and no engine has looked at them: its retention is shorter than the time "
+        "that engines were away; transactions whose events were in there wait for them in vain, until their timeouts",
+        topics.JOURNAL,
+        shard.number,
+        shard.position,
+        start,
+        extra={"action": "journal_lost", "shard": shard.number},
+    )
+    shard.lost_entries = start - shard.position
+    shard.position = start
+
+
+class _Restored:
+    """What the state topic says: the facts, and a store that has every snapshot."""
+
+    def __init__(self, number: int, means: Means, cutter: Cutter, undo: ExitStack) -> None:
+        self._number = number
+        self._means = means
+        self._cutter = cutter
+        self._place: Partition = (topics.STATE, number)
+        topic_id = means.admin.topic_ids([topics.STATE])[topics.STATE]
+        self.end = means.admin.ends([self._place])[self._place]
+        path = means.folder / f"shard-{number}.db"
+        self.store = Store(path, f"{topic_id}/{number}", STORE_MAX_AGE, means.clock)
+        undo.callback(self.store.close)
+        self.facts = Facts()
+        self.records = 0
+        self._read()
+        if self.store.journal_position > self.facts.position:
+            # The broker said that a cut was committed, and lost it in a crash (docs/decisions/0011).
+            ahead = f"it is ahead of the state ({self.store.journal_position} > {self.facts.position})"
+            self.store.wipe(ahead)
+            self.facts = Facts()
+            self._read()
+
+    def _read(self) -> None:
+        """The shard's own records are not in the store: they are read from the whole changelog, which compaction keeps near
+        the live transactions; snapshots that the store has are passed over."""
+        store, end, clock = self.store, self.end, self._means.clock
+        start = store.position
+        if start > end:
+            store.wipe(f"it is ahead of the changelog ({start} > {end})")
+            start = 0
+        waiting, closed = 0.0, False
+        reader = self._means.clients.consumer(f"kantor-restore-{self._number}", ends=True, extra=_READ)
+        try:
+            reader.assign({self._place: 0})
+            reached = 0
+            rows: dict[str, Row | None] = {}
+            while reached < end:
+                batch = reader.poll(0.1, 5_000)
+                for record in batch.records:
+                    key = record.key() or b""
+                    if key[:1] == b"\0":
+                        self._fact(key, record.value())
+                    elif record.offset() >= start:
+                        rows[key.decode()] = _row(record)
+                    reached = record.offset() + 1
+                self.records += len(batch.records)
+                reached = max(reached, batch.ends.get(self._place, 0))
+                if len(rows) >= _ROWS and reached < end:
+                    store.flush(rows, 0, 0)
+                    rows = {}
+                now = clock.monotonic()
+                waiting = 0.0 if batch.records else waiting or now
+                if waiting and now - waiting > _HANGING and not closed:
+                    self._close_hanging(reached)
+                    closed = True
+                if waiting and now - waiting > _PATIENCE:
+                    raise KafkaUnavailableError(
+                        f"shard {self._number} was not restored up to {end}, only to {reached}"
+                    )
+            store.flush(rows, end, self.facts.position)
+        finally:
+            reader.close()
+
+    def _fact(self, key: bytes, value: bytes | None) -> None:
+        facts, decode = self.facts, self._means.codec.decode
+        if key == topics.SHARD_KEY:
+            found = decode(value)
+            facts.position, facts.clock = found["position"], found["clock"]
+            facts.history, facts.epoch = found["history"], found["epoch"]
+            facts.holds = Holds(found["holds"])
+        elif key.startswith(topics.MARK_PREFIX) and value is not None:
+            facts.marks[key[len(topics.MARK_PREFIX) :].decode()] = decode(value)["offset"]
+
+    def _close_hanging(self, reached: int) -> None:
+        """Abort what nobody will commit any more: an earlier Kafka transaction of ours whose marker the broker has lost in
+        a crash. Any marker of this ``transactional.id`` closes it, so one is written for nothing."""
+        log.warning(
+            "shard %d: the Kafka transaction at %s/%d/%d hangs (the end is %d): it is aborted",
+            self._number,
+            *self._place,
+            reached,
+            self.end,
+            extra={"action": "hanging_transaction", "shard": self._number},
+        )
+        producer = self._cutter.producer
+        producer.begin()
+        producer.produce(topics.STATE, None, topics.NOTHING_KEY, None, self._number)
+        producer.flush()
+        producer.abort()
+
+
+def _row(record: Record) -> Row | None:
+    value = record.value()
+    if value is None:
+        return None
+    headers = dict(record.headers() or ())
+    due, expires = headers.get(DUE), headers.get(EXPIRES)
+    return value, int(due) if due else None, int(expires) if expires else None

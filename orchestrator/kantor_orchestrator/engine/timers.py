@@ -1,0 +1,104 @@
+"""A shard's timers in memory: those that are due soon; the others sleep in the store.
+
+A timer lives in its transaction's state until its entry is applied. Here it is either waiting in a heap, or fired: its entry
+is on its way through the journal. It is written once for each time it fires.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from kantor_orchestrator.core.entry import (
+    COMPENSATION_RETRY,
+    DEADLINE,
+    EXPIRY,
+    RELEASE,
+    RETRY,
+    timers_of,
+)
+from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
+
+#: Timers due later than this (ms) are left in the store until then: waiting costs disk, not memory.
+HORIZON = 60_000
+#: Timers that only pause between two attempts; the others end in a verdict, which lag must not hasten.
+PAUSES = frozenset({RETRY, COMPENSATION_RETRY, EXPIRY, RELEASE})
+
+#: (due, transaction id, kind, step, round, attempt)
+Timer = tuple[int, str, str, str, int, int]
+#: A timer without its time.
+Identity = tuple[str, str, str, int, int]
+
+
+class Timers:
+    """Timers by due time. One that was set anew or is obsolete is found out when it is due, not before."""
+
+    def __init__(self) -> None:
+        self._heap: list[Timer] = []
+
+    def add(self, timer: Timer) -> None:
+        heapq.heappush(self._heap, timer)
+
+    def first(self) -> int:
+        """When the first one is due (ms); 0 if there is none."""
+        return self._heap[0][0] if self._heap else 0
+
+    def due(self, until: int, get: Callable[[str], Transaction | None]) -> list[Timer]:
+        """Take out what is due up to ``until`` (ms) and still set."""
+        heap, found = self._heap, []
+        while heap and heap[0][0] <= until:
+            _, id_, *identity = heapq.heappop(heap)
+            txn = get(id_)
+            for due, kind, step, round_, attempt in timers_of(txn) if txn else ():
+                if [kind, step, round_, attempt] == identity and due <= until:
+                    found.append((due, id_, kind, step, round_, attempt))
+        return found
+
+
+@dataclass(slots=True)
+class ShardTimers:
+    """All timers of one shard that are due soon."""
+
+    verdicts: Timers = field(default_factory=Timers)
+    pauses: Timers = field(default_factory=Timers)
+    #: Fired, and not applied yet.
+    fired: set[Identity] = field(default_factory=set)
+    #: What is due later than this (ms) is left in the store.
+    horizon: int = 0
+
+    def set(self, timer: Timer) -> None:
+        """Keep a timer in memory if it is due soon; else the store has it."""
+        if timer[0] < self.horizon:
+            (self.pauses if timer[2] in PAUSES else self.verdicts).add(timer)
+
+    def set_by(self, txn: Transaction, transitions: Iterable[Transition]) -> None:
+        """Set what these transitions of ``txn`` set."""
+        for t in transitions:
+            if t.kind is Kind.RELEASED:
+                self.set_all(txn)
+            elif t.timer:
+                # An activation starts the step's first round; its (choreographed) action has no attempts to count.
+                round_, attempt = (1, 0) if t.kind is Kind.ACTIVATED else (t.round, t.attempt)
+                self.set((t.due, txn.id, t.timer, t.step, round_, attempt))
+            elif t.kind is Kind.STARTED and t.due:
+                self.set((t.due, txn.id, DEADLINE, "", 0, 0))
+            elif t.kind is Kind.KEPT:
+                self.set((t.due, txn.id, EXPIRY, "", 0, 0))
+
+    def set_all(self, txn: Transaction) -> None:
+        """Set every timer that a transaction has."""
+        for timer in of(txn):
+            self.set(timer)
+
+    def applied(self, identity: Identity, txn: Transaction | None) -> None:
+        """Its entry was looked at. If it came too early, it waits again."""
+        self.fired.discard(identity)
+        for timer in of(txn) if txn is not None else ():
+            if timer[1:] == identity:
+                self.set(timer)
+
+
+def of(txn: Transaction) -> list[Timer]:
+    """Every timer that a transaction has."""
+    return [(due, txn.id, kind, step, round_, attempt) for due, kind, step, round_, attempt in timers_of(txn)]
