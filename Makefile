@@ -21,7 +21,7 @@ test: lint ## Everything: lint, types, all tiers of tests (starts real Kafkas; W
 test-fast: lint ## Seconds: lint, types, unit tests; no sockets
 	$(BIN)/python -m pytest tests/unit
 
-simulate: setup ## Seeded runs of the whole platform in memory, with faults: SEEDS=1000, FIRST_SEED=0
+simulate: setup ## Seeded runs of the whole platform in memory, with faults: SEEDS=1000 fresh ones, or from FIRST_SEED on
 	@SEEDS=$(or $(SEEDS),1000) PYTHONPATH=tests exec $(BIN)/python -m simulation
 
 chaos: setup ## Storms on a real Kafka, connections broken, processes and the broker killed: SEED=7 ROUNDS=20 RATE=100 FIRST=1

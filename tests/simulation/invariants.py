@@ -10,10 +10,13 @@ from pathlib import Path
 from kantor.codec import Codec
 from kantor.envelope import child_id, shard_of
 from kantor_orchestrator import topics
+from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import (
+    AFTER_CLOSE,
     AFTER_PIVOT,
     ENDED,
+    SECOND_EFFECT,
     TIMED_OUT,
     IllegalTransition,
     Kind,
@@ -30,7 +33,7 @@ from kantor_orchestrator.holds import ALL
 from kantor_orchestrator.snapshots import Outgoing
 from simulation.judge import Judge
 from simulation.order import Order
-from simulation.plan import INTAKES, Started, Told, instances
+from simulation.plan import INTAKES, PROMPT, Act, Started, Told, instances
 from simulation.processes import SCHEMAS, EngineProcess, Steps
 from simulation.services import effects
 from simulation.view import ViewProcess, disagreements
@@ -38,6 +41,8 @@ from simulation.world import ROUNDS, World
 
 #: The code of what a person vouches for.
 BY_HAND = "by_hand"
+#: What a person who closed a transaction may have to care for afterwards.
+LATE = (AFTER_CLOSE, SECOND_EFFECT)
 #: Moves that one entry may make more than once.
 _SEVERAL = (Kind.IGNORED, Kind.KEPT)
 #: Members that a composite is decided with.
@@ -114,7 +119,18 @@ def _judges(world: World) -> Iterator[tuple[Started, Judge]]:
         if move["code"] == BY_HAND
     }
     for one in world.plan.transactions:
-        yield one, Judge(net, one.amount, one.lines, hands, closed, ROUNDS)
+        yield one, Judge(net, one.amount, one.lines, hands, closed, _signalled(world), ROUNDS)
+
+
+def _signalled(world: World) -> set[tuple[str, str]]:
+    """The signals that were given: (transaction, name of the step)."""
+    found = set()
+    for fault in world.plan.faults:
+        if isinstance(fault, Told):
+            found.add((fault.transaction, fault.type.split(".")[-2]))
+        elif isinstance(fault, Act) and fault.act == acts.SIGNAL:
+            found.add((fault.transaction, fault.step.rpartition(".")[2]))
+    return found
 
 
 def once(world: World) -> Iterator[str]:
@@ -180,7 +196,7 @@ def reverse(world: World) -> Iterator[str]:
 def no_orphan(world: World) -> Iterator[str]:
     """Every transaction ends, or waits visibly for a person; and only for reasons that the plan gave."""
     steps = [step for one in world.plan.shape.family for step in one.every]
-    expected = {"compensation_failed"}
+    expected = {"compensation_failed", AFTER_CLOSE}
     if any(step.pivot for step in steps):
         expected.add(AFTER_PIVOT)
     if any(step.in_doubt != "compensate" for step in steps):
@@ -192,7 +208,8 @@ def no_orphan(world: World) -> Iterator[str]:
             continue
         if found is None:  # closed long ago
             continue
-        if found.status in ENDED and (timers_of(found) or found.incidents):
+        late = [i for i in found.incidents if found.status is not Status.CLOSED or i.kind not in LATE]
+        if found.status in ENDED and (timers_of(found) or late):
             yield f"{id_} is {found.status}, but has {timers_of(found)} and {found.incidents}"
         for incident in found.incidents:
             if incident.kind not in expected:
@@ -309,10 +326,10 @@ def same_view(world: World) -> Iterator[str]:
 def standstill(world: World) -> Iterator[str]:
     """While a person holds a saga, its transactions make no move (section 7, rule 13)."""
     for id_, moves in world.ledger.history.items():
-        acts = world.ledger.holds[shard_of(id_, world.shards)]
+        holds = world.ledger.holds[shard_of(id_, world.shards)]
         for move in moves:
             held: set[str] = set()
-            for act in acts:
+            for act in holds:
                 if act["journal_offset"] < move["journal_offset"] and act["kind"] == Kind.HELD:
                     held.add(act["saga"])
                 elif act["journal_offset"] < move["journal_offset"] and act["kind"] == Kind.RELEASED:
@@ -331,7 +348,11 @@ def no_haste(world: World) -> Iterator[str]:
     steps = {step.name: step for step in world.plan.shape.every}
     if any(step.trigger and steps[step.trigger].guarded for step in steps.values()):
         return  # what is skipped is never heard of
-    given = Counter(fault.transaction for fault in world.plan.faults if isinstance(fault, Told))
+    begun = {one.id: one.at for one in world.plan.transactions}
+    signals = [fault for fault in world.plan.faults if isinstance(fault, Told)]
+    if any(signal.at > begun.get(signal.transaction, 0.0) + PROMPT for signal in signals):
+        return  # the shop itself was late
+    given = Counter(signal.transaction for signal in signals)
     for one in world.plan.transactions:
         wanted = sum(step.kind == "signal" for _, _, step in instances(world.plan.shape.steps, one.lines))
         if given[one.id] < wanted:

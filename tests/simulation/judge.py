@@ -21,13 +21,15 @@ Net = Mapping[tuple[str, str], int]
 @dataclass(frozen=True, slots=True)
 class Judge:
     """Of one transaction of the plan and its children. ``by_hand``: the steps (transaction, path) that a person
-    vouches for. ``closed``: transactions that a person ended."""
+    vouches for. ``closed``: transactions that a person ended. ``signalled``: the steps (transaction, name) whose signal was
+    given."""
 
     net: Net
     amount: int
     lines: int
     by_hand: Collection[tuple[str, str]]
     closed: Collection[str]
+    signalled: Collection[tuple[str, str]]
     rounds: int
 
     def missing(self, steps: tuple[StepShape, ...], txn: str, path: str = "", item: int = -1) -> list[str]:
@@ -129,8 +131,8 @@ class Judge:
         if one is None:
             return self.missing(step.steps, txn, path, item)
         if one.guarded and self.amount <= GUARD and step.need:
-            # Skipped is not succeeded; but a service may act by itself, whatever the guard says.
-            acted = self.net.get((txn, label(one.name, item)), 0) == 1
+            # Skipped is not succeeded; but a service may act by itself, and a signal be given, whatever the guard says.
+            acted = self.net.get((txn, label(one.name, item)), 0) == 1 or (txn, one.name) in self.signalled
             return [] if acted else [f"{path} is skipped"]
         return self.missing((one,), txn, path.rpartition(".")[0], item)
 

@@ -18,6 +18,8 @@ from simulation.shapes import ACTING, Shape, StepShape, checkout, generate
 #: After this (s) nothing goes wrong any more: what is still open then must come to its end by itself.
 TROUBLE = 40.0
 ENGINES, INTAKES, VIEW = ("engine-1", "engine-2"), ("intake-1", "intake-2"), "view"
+#: A shop that is not late gives its signals within this (s) of the start.
+PROMPT = 1.0
 #: Items of an ``each`` at most.
 MOST_LINES = 3
 
@@ -294,7 +296,7 @@ def _signals(
     for one in transactions:
         for path, _, step in instances(shape.steps, one.lines):
             if step.kind == "signal" and (undisturbed or random.random() < 0.8):
-                at = one.at + random.uniform(0, 1 if undisturbed else step.timeout * 1.5)
+                at = one.at + random.uniform(0, PROMPT if undisturbed else step.timeout * 1.5)
                 if random.random() < 0.5 or undisturbed:
                     yield Told(at, f"{step.service}.Given", one.id)
                 else:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kantor_orchestrator.definitions.check import check
-from simulation.mutations import LATE_PIVOT, MUTATIONS, Mutation
-from simulation.plan import Again, Behaviour, Crash, Plan, Started, plan
+from simulation.mutations import LATE_PIVOT, MUTATIONS, TOLD_TWICE, Mutation
+from simulation.plan import Again, Behaviour, Crash, Plan, Stall, Started, plan
 from simulation.run import report, run, shrink, verdicts
 from simulation.sagas import catalog, written
 from simulation.shapes import Shape, StepShape
@@ -105,6 +105,28 @@ def test_a_pivot_that_acts_after_it_was_given_up_waits_for_a_person() -> None:
     with LATE_PIVOT.applied():
         (broken,) = run(given_up("wait")).broken
     assert broken == "all or nothing: t0 is compensated, but s2 took effect, and there is no way back from it"
+
+
+def test_a_fact_that_is_told_twice_has_one_effect() -> None:
+    """A service that stood still answers both attempts of a command: who reacts to its answer acts once. The simulation
+    would notice if it did not."""
+    first = StepShape("s1", "sim.s1", "command", timeout=2, attempts=4)
+    then = StepShape("s2", "sim.s2", "event", ("s1",), trigger="s1", timeout=10)
+    trouble = (Stall("sim.s1", 1, 3.0, "handle"),)
+    twice = Plan(0, Shape((first, then)), (Started("t0", 0.0),), trouble, engines=1, intakes=1)
+    assert run(twice).broken == ()
+    with TOLD_TWICE.applied():
+        assert "once: t0: s2 has 2 effects at moment 3" in run(twice).broken
+
+
+#: Seeds that failed once, each for another reason, from among more than the thousand.
+ONCE_FAILED = (2005756, 2005761, 2006255, 2023836, 2014002, 2019245, 2019288, 2011259, 2013980)
+
+
+@pytest.mark.parametrize("seed", ONCE_FAILED)
+def test_what_failed_once_holds(seed: int) -> None:
+    """A run that ended too early, a signal that a guard had skipped, a retry of what was decided without it."""
+    assert run(plan(seed)).broken == ()
 
 
 def test_a_failure_is_made_smaller() -> None:

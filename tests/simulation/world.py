@@ -258,7 +258,7 @@ class World:
             self._jump = max(_JUMP, self._jump / 4)
             return False
         self._idle += 1
-        if self._round or self._idle < _IDLE:
+        if self._round or self._idle < _IDLE or self._is_thread_waiting():
             return False
         if self._idle == _IDLE:  # it looks as if nobody had anything to do: ask each of them once
             self._round = [process for process in self.processes if process.can_run]
@@ -270,6 +270,10 @@ class World:
         self._jump = min(self._jump * 2, _LONGEST_JUMP)
         return True
 
+    def _is_thread_waiting(self) -> bool:
+        """Whether a thread of some process has something to do: that takes no time by itself."""
+        return any(process.steps.waiting for process in self.processes if process.can_run)
+
     def _is_over(self, now: float) -> bool:
         if self._due or now < self._calm_at:
             return False
@@ -279,6 +283,8 @@ class World:
             return False
         if any(not is_at_rest(shard) for shard in shards):
             return False
+        if any(m.silent_since() is not None for g in self.broker.groups.values() for m in g.members.values()):
+            return False  # what a dead member owns, nobody has read yet
         if any(isinstance(p, ViewProcess) and p.is_behind for p in self.processes):
             return False
         self.ledger.read()
