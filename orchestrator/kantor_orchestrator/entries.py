@@ -127,6 +127,8 @@ def message_entry(record: Record, headers: Headers, type_: str, sent: int) -> En
         sent_at=sent,
         parent=parent,
         parent_command=id_ if parent else "",
+        journal_offset=record.offset(),
+        idempotency_key=headers.get("ce_idempotencykey", b"").decode("utf-8", "replace"),
     )
 
 
@@ -153,9 +155,10 @@ class PayloadReader:
             entry.error = f"the header {'ce_source' if entry.id else 'ce_id'} is missing"
             entry.id = entry.id or entry.origin
             return
-        if max(len(entry.id), len(entry.source), len(entry.causation_id)) > MAX_ATTRIBUTE:
-            entry.error = f"ce_id, ce_source or ce_causationid has more than {MAX_ATTRIBUTE} characters"
+        if max(map(len, (entry.id, entry.source, entry.causation_id, entry.idempotency_key))) > MAX_ATTRIBUTE:
+            entry.error = f"ce_id, ce_source, ce_causationid or ce_idempotencykey has more than {MAX_ATTRIBUTE} characters"
             entry.id, entry.source, entry.causation_id = entry.origin, entry.source[:MAX_ATTRIBUTE], ""
+            entry.idempotency_key = ""
             return
         wanted = self._definitions.captures.get(entry.type)
         if not wanted:

@@ -61,6 +61,10 @@ def transaction_record(t: Transaction) -> dict[str, Any]:
                 "ended_at": s.ended_at,
                 "code": s.code,
                 "reason": s.reason,
+                "final": s.final,
+                "effect": s.effect,
+                "reversal": s.reversal,
+                "reversed_round": s.reversed_round,
             }
             for path, s in t.steps.items()
         ],
@@ -71,6 +75,11 @@ def transaction_record(t: Transaction) -> dict[str, Any]:
             {"kind": i.kind, "step": i.step, "reason": i.reason, "opened_at": i.opened_at}
             for i in t.incidents
         ],
+        "put_off": t.put_off,
+        "put_off_since": t.put_off_since,
+        "put_off_print": t.put_off_print,
+        "again_at": t.again_at,
+        "asked": t.asked,
     }
 
 
@@ -105,6 +114,11 @@ def transaction_from(record: dict[str, Any]) -> Transaction:
         early=[_load_early(text) for text in record["early"]],
         fingerprints=set(struct.unpack(f">{len(prints) // 8}q", prints)),
         incidents=[Incident(**incident) for incident in record["incidents"]],
+        put_off=list(record["put_off"]),
+        put_off_since=record["put_off_since"],
+        put_off_print=record["put_off_print"],
+        again_at=record["again_at"],
+        asked=record["asked"],
     )
 
 
@@ -217,6 +231,8 @@ def _move_record(t: Transition) -> dict[str, Any]:
         "early": "" if t.early is None else _dump_early(t.early),
         "parent": t.parent,
         "parent_command": t.parent_command,
+        "put_off": t.put_off,
+        "evidence": t.evidence,
     }
 
 
@@ -243,6 +259,8 @@ def _move_from(record: dict[str, Any], at: int, actor: str) -> Transition:
         actor=actor,
         parent=record["parent"],
         parent_command=record["parent_command"],
+        put_off=record["put_off"],
+        evidence=record["evidence"],
     )
 
 
@@ -271,7 +289,9 @@ def _command_from(record: dict[str, Any]) -> SentCommand:
 
 
 def _dump_early(e: Early) -> str:
-    return dump([e.kind, e.type, e.id, e.source, e.causation_id, e.at, e.origin, json.loads(dump(e.payload))])
+    payload = json.loads(dump(e.payload))
+    facts = [e.kind, e.type, e.id, e.source, e.causation_id, e.at, e.origin, payload]
+    return dump([*facts, e.sent_at, e.idempotency_key])
 
 
 def _load_early(text: str) -> Early:

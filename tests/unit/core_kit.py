@@ -105,7 +105,9 @@ class Story:
         facts = {**known, **facts}
         facts.setdefault("payload", {k: ORDER[k] for k in self.saga.captures.get(type_, ()) if k in ORDER})
         facts.setdefault("source", type_.rpartition(".")[0])
-        return Entry("event", self.at + 10, type=type_, origin="evt/0/1", **facts)
+        facts.setdefault("journal_offset", self._events)
+        facts.setdefault("origin", "evt/0/1")
+        return Entry("event", self.at + 10, type=type_, **facts)
 
     def fails(self, step: str, code: str = "broken", *, retryable: bool = False, **facts: Any) -> Self:
         """A service reports StepFailed for a step's last command, or for the event that a choreographed one handled."""

@@ -177,7 +177,7 @@ def test_an_act_that_was_done_before_is_done(api: TestClient, backend: StoredBac
         ({"act": "retry"}, "why"),
         ({"act": "retry", "why": "  "}, "why"),
         ({"act": "explode", "why": "x"}, "act"),
-        ({"act": "skip", "why": "by hand"}, "step"),
+        ({"act": "signal", "why": "by hand"}, "step"),
         ({"act": "retry", "why": "x", "fields": {"a": 1}}, "fields"),
         ({"act": "retry", "why": "x", "actor": "somebody else"}, "actor"),
     ],

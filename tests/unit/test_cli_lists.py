@@ -227,7 +227,6 @@ def test_a_trace_says_what_a_person_may_type(traffic: Traffic, home: Path, width
     ("arguments", "missing"),
     [
         (["retry", "tx-open"], "--why"),
-        (["skip", "tx-open", "--why", "paid by hand"], "--step"),
         (["skip", "tx-open", "--step", "stock"], "--why"),
         (["close", "tx-open", "--why", "  "], "say why"),
         (["hold"], "--why"),

@@ -147,11 +147,13 @@ def test_early_events_expire() -> None:
     assert [t.code for t in story.log if t.kind is Kind.EXPIRED] == ["unmatched"]
 
 
-def test_another_early_event_prolongs_the_wait() -> None:
-    """The hour counts from the last early event; the first one's timer finds nothing to do."""
+def test_each_early_event_waits_an_hour() -> None:
+    """Each counts its own hour: what keeps coming without a start does not keep what is old."""
     story = given(checkout()).when("StockReserved").wait(seconds(1_800)).when("PaymentCaptured")
     story.fire(EXPIRY, at=BEGIN + seconds(3_601))
-    assert len(story.txn.early) == 2
+    assert [early.type for early in story.txn.early] == ["payment.PaymentCaptured"]
+    assert story.wait(seconds(1_900)).txn.early == []
+    assert story.kinds()[-2:] == ["expired", "expired"]
 
 
 def test_expiry_after_the_start_does_nothing() -> None:
@@ -322,12 +324,12 @@ def test_deadline_after_the_end_does_nothing() -> None:
 
 
 def test_poison_is_an_incident() -> None:
-    """What can't be decoded is an incident of its transaction; nothing else changes."""
+    """What can't be decoded is an incident of its transaction, which is parked; nothing else changes."""
     story = given(checkout()).when("OrderPlaced").when("StockReserved", error="bytes do not fit")
     assert [(i.kind, i.reason) for i in story.txn.incidents] == [
         ("poison", "inventory.StockReserved at evt/0/1: bytes do not fit")
     ]
-    assert (story.status, story.steps) == ("running", {"stock": "active"})
+    assert (story.status, story.steps) == ("parked", {"stock": "active"})
 
 
 def test_poison_before_the_start() -> None:
@@ -338,8 +340,10 @@ def test_poison_before_the_start() -> None:
 
 
 def test_poison_without_end() -> None:
-    """A transaction that gets nothing but poison does not grow for ever."""
+    """A transaction that gets nothing but poison has one incident, and does not grow for ever."""
     story = given(checkout()).when("OrderPlaced")
     for _ in range(30):
         story.when("StockReserved", error="bytes do not fit")
-    assert len(story.txn.incidents) == 20
+    assert [incident.kind for incident in story.txn.incidents] == ["poison"]
+    assert len(story.txn.put_off) == 30
+    assert len(story.txn.fingerprints) == 1

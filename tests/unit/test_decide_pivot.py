@@ -206,7 +206,7 @@ def test_a_failed_compensation_is_retried_or_skipped_by_a_person() -> None:
     assert story.steps["a"] == "incident"
     act(story, "retry", "a")
     assert story.steps["a"] == "compensating"
-    assert story.txn.steps["a"].compensation_round == 2
+    assert story.txn.steps["a"].compensation_round == 1  # nobody knows whether it was reversed: the same key
     assert story.txn.incidents == []
     story.wait(seconds(48 * 3600))
     act(story, "skip", "a", "refunded by hand")

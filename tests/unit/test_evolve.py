@@ -181,7 +181,7 @@ def test_kept() -> None:
     early = Early("event", "stock.Reserved", "e", "stock", "", 1, "t/0/1", {})
     txn = evolve(Transaction("t-1"), Transition(Kind.KEPT, 100, early=early, due=900))
     assert (txn.early, txn.expires_at) == ([early], 900)
-    assert evolve(txn, Transition(Kind.EXPIRED, 900)).early == []
+    assert evolve(txn, Transition(Kind.EXPIRED, 3_600_001)).early == []
 
 
 def test_kept_beside_an_incident() -> None:

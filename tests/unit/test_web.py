@@ -333,7 +333,7 @@ def test_an_incident_that_outlived_its_transaction_can_be_dealt_with(backend: St
         ended = view.trace("tx-completed")
     assert story.possible_acts(ended) == []
     ended.incidents.append(Incident("poison", "", "too long", 1_000, 0))
-    assert [act.name for act in story.possible_acts(ended)] == ["retry"]
+    assert [act.name for act in story.possible_acts(ended)] == ["retry", "skip"]
 
 
 def test_the_pages_have_every_style_of_a_diagrams_text() -> None:

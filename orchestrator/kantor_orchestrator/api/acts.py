@@ -56,12 +56,11 @@ class Body(BaseModel):
 
 
 def _by_act(schema: dict[str, Any]) -> None:
-    """What :meth:`Doing.one` wants beside the shape, for programs: some acts are about a step, one has fields."""
-    about_step = {"properties": {"act": {"enum": [core.SKIP, core.SIGNAL]}}, "required": ["act"]}
+    """What :meth:`Doing.one` wants beside the shape, for programs: a signal is about a step, and has fields."""
     signal = {"properties": {"act": {"const": core.SIGNAL}}, "required": ["act"]}
     named = {"properties": {"step": {"minLength": 1}}, "required": ["step"]}
     bare = {"properties": {"fields": {"maxProperties": 0}}}
-    schema["allOf"] = [{"if": about_step, "then": named}, {"if": signal, "else": bare}]
+    schema["allOf"] = [{"if": signal, "then": named, "else": bare}]
 
 
 class ActBody(Body):
@@ -142,7 +141,7 @@ class Doing:
         self.counts = Counts()
 
     def one(self, transaction_id: str, body: ActBody, person: Person, key: str | None) -> dict[str, Any]:
-        if body.act in (core.SKIP, core.SIGNAL) and not body.step:
+        if body.act == core.SIGNAL and not body.step:
             raise ProblemError(422, f"step: {body.act} is about one step: name it")
         if body.fields and body.act != core.SIGNAL:
             raise ProblemError(422, f"fields: only a signal has fields, not {body.act}")

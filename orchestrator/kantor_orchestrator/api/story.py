@@ -43,10 +43,16 @@ def possible_acts(story: Trace) -> list[PossibleAct]:
             "What could not be done is looked at again, and its incident is closed.",
             "",
         )
-        return [PossibleAct(*seen, new_key())] if open_incidents else []
+        dealt = (
+            core.SKIP,
+            "Skip",
+            "Say that what came after the end is dealt with; the evidence is kept.",
+            "",
+        )
+        return [PossibleAct(*one, new_key()) for one in (seen, dealt)] if open_incidents else []
     for step in story.steps:
         if step.status == "incident":
-            found.append((core.RETRY, "Retry", "The compensation is sent again, in a new round.", step.name))
+            found.append((core.RETRY, "Retry", "The compensation is sent again.", step.name))
             found.append(
                 (
                     core.SKIP,
@@ -56,7 +62,7 @@ def possible_acts(story: Trace) -> list[PossibleAct]:
                 )
             )
         elif step.status == "failed" and story.status == Status.RUNNING:
-            found.append((core.RETRY, "Retry", "The step is tried again, in a new round.", step.name))
+            found.append((core.RETRY, "Retry", "The step is tried again.", step.name))
             found.append(
                 (core.SKIP, "Skip", "Say that the step was done by hand; the evidence is kept.", step.name)
             )
@@ -64,6 +70,9 @@ def possible_acts(story: Trace) -> list[PossibleAct]:
             found.append((core.SIGNAL, "Give the signal", "The step waits for it, and goes on.", step.name))
     if open_incidents and not found:
         found.append((core.RETRY, "Retry", "What waits for a person is tried again.", ""))
+        found.append(
+            (core.SKIP, "Skip", "What waits for a person is done without; the evidence is kept.", "")
+        )
     if story.status == Status.RUNNING and story.saga:
         found.append(
             (core.CANCEL, "Cancel", "What happened is reversed, as long as there is a way back.", "")

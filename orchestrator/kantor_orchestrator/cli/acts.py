@@ -17,6 +17,7 @@ from kantor_orchestrator.acts import Acts, Move, refusal
 from kantor_orchestrator.cli.output import as_json_option, open_view, print_json, say
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core import acts as core
+from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.definitions.deploy import read
 from kantor_orchestrator.view.reader import NoViewError
 
@@ -92,12 +93,29 @@ def _actor() -> click.Option:
     return click.Option(["--actor"], default=getpass.getuser, help="Who does it (default: your user name).")
 
 
+def told(move: Move) -> str:
+    """A move in a line: what was done, not what the person said."""
+    kind, step, reason = move["kind"], move["step"], move["reason"]
+    if move["commands"]:
+        sent = ", ".join(f"{command['type']} ({command['id']})" for command in move["commands"])
+        return " ".join(part for part in (kind, step, sent) if part)
+    if kind == Kind.RESUMED:
+        return (
+            f"the incident of {move['code'] or 'the transaction'} is closed: what it held up is tried again"
+        )
+    if kind == Kind.AGAIN_ASKED:
+        return f"the message at journal offset {move['put_off']} is read again; `kantor trace` shows what becomes of it"
+    if kind in (Kind.DROPPED, Kind.TAKEN_BACK):
+        return f"{kind}: the message at journal offset {move['put_off']} ({reason})"
+    return " ".join(str(part) for part in (kind, step, reason) if part)
+
+
 def _tell(name: str, moves: list[Move], as_json: bool) -> None:
     if as_json:
         print_json({"moves": moves})
     for move in moves:
         if move["transaction_id"]:
-            say(" ".join(str(move[part]) for part in ("kind", "step", "reason") if move[part]))
+            say(told(move))
         else:
             say(f"{move['saga'] or 'every saga'}: {move['reason']}")
     if refusal(moves):
@@ -111,8 +129,9 @@ retry = _command(
 )
 skip = _command(
     core.SKIP,
-    "Say that a step, or its compensation, was done by hand; --why is the evidence.",
-    step="needed",
+    "Say that a step, or its compensation, was done by hand, or (without --step) that what waits is done without; --why is "
+    "the evidence.",
+    step="possible",
 )
 cancel = _command(
     core.CANCEL,

@@ -180,6 +180,8 @@ def _remedies(trace: Trace) -> Text:
     ]
     if asked:
         found.append((f"kantor skip {trace.transaction_id}{step} --why EVIDENCE", "it was done by hand"))
+    else:
+        found.append((f"kantor skip {trace.transaction_id} --why EVIDENCE", "it is done without"))
     if not trace.ended_at:
         found.append((f"kantor close {trace.transaction_id} --why EVIDENCE", "nothing more is to be done"))
     said = Text()

@@ -1,6 +1,7 @@
 """What people do to a transaction (DESIGN section 7, rule 14): entries of the journal with who, when and why.
 
-An act that is not possible changes nothing; it is recorded with the reason why not.
+An act that is not possible changes nothing; it is recorded with the reason why not. docs/acts.md has the whole table, drawn
+from this code; ``mending.py`` has ``retry`` and ``skip``, the ways forward from an incident.
 """
 
 from __future__ import annotations
@@ -8,15 +9,26 @@ from __future__ import annotations
 from typing import Any
 
 from kantor.envelope import OWN_COMMANDS, STEP_FAILED, TRANSACTION_ENDED, event_id
-from kantor_orchestrator.core import progress, refusals, reversal, sending
+from kantor_orchestrator.core import mending, progress, quarantine, reversal, sending
 from kantor_orchestrator.core.decision import ANSWER, REFUSAL, Decision
 from kantor_orchestrator.core.entry import Entry
+from kantor_orchestrator.core.mending import IMPOSSIBLE
 from kantor_orchestrator.core.saga import ROOT, Cancellation
 from kantor_orchestrator.core.transaction import ENDED, Early, Kind, SentCommand, Status, StepStatus
 
+__all__ = ["ACTS", "DONE_ALREADY", "IMPOSSIBLE", "NO_TRANSACTION", "act"]
+
 S = StepStatus
 
-RETRY, SKIP, CANCEL, COMPENSATE, CLOSE, SIGNAL = "retry", "skip", "cancel", "compensate", "close", "signal"
+RETRY, SKIP, CANCEL, COMPENSATE, CLOSE, SIGNAL, START = ACTS = (
+    "retry",
+    "skip",
+    "cancel",
+    "compensate",
+    "close",
+    "signal",
+    "start",
+)
 #: The code of an act that came again under the same id.
 DONE_ALREADY = "done_already"
 #: The code of an act on a transaction that the engine does not know.
@@ -25,49 +37,86 @@ NO_TRANSACTION = "no_transaction"
 
 def act(d: Decision) -> None:
     """Carry out ``d.entry``: its type says which act, its step what it is about, its payload ``why`` (text), and of a
-    signal ``fields``."""
+    signal ``fields``, of a start ``offset``."""
     entry, txn = d.entry, d.txn
     why = str((entry.payload or {}).get("why", ""))
+    is_about_step = bool(entry.step)
     if entry.type == CLOSE:
-        if txn.status in ENDED:
-            d.ignore("act_impossible", f"it is {txn.status} already")
-        else:
-            d.emit(
-                Kind.ENDED,
-                status=Status.CLOSED,
-                due=entry.at + progress.stub_ttl(txn, Status.CLOSED),
-                code="closed",
-                reason=f"closed by {entry.actor}: {why}",
-            )
+        _close(d, why)
+    elif entry.type not in ACTS:
+        d.ignore("act_unknown", f"there is no act {entry.type!r}")
+    elif entry.type == START:
+        _start(d, why)
+    elif txn.put_off and not is_about_step and entry.type in (RETRY, SKIP):
+        _of_quarantine(d, why)
     elif not txn.saga:
-        _without_saga(d, why)
+        d.ignore(IMPOSSIBLE, "no saga has started")
     elif d.hold or txn.held:
-        d.ignore("act_impossible", f"it is held ({d.hold or txn.held}): release it first")
+        d.ignore(IMPOSSIBLE, f"it is held ({d.hold or txn.held}): release it first")
+    elif txn.put_off:
+        d.ignore(IMPOSSIBLE, "a message waits that can't be read: retry or skip that first, without a step")
     elif entry.type in (CANCEL, COMPENSATE):
         _cancel(d, f"{entry.type} by {entry.actor}: {why}")
     elif entry.type == RETRY:
-        _retry(d, why)
+        mending.retry(d, why)
     elif entry.type == SKIP:
-        _skip(d, why)
-    elif entry.type == SIGNAL:
+        mending.skip(d, why)
+    else:
         _signal(d)
-    else:
-        d.ignore("act_unknown", f"there is no act {entry.type!r}")
 
 
-def _without_saga(d: Decision, why: str) -> None:
-    if d.entry.type == RETRY and d.txn.incidents:
-        d.emit(Kind.RESUMED, status=Status.OBSERVED, reason=why)
+def _close(d: Decision, why: str) -> None:
+    txn, at = d.txn, d.entry.at
+    reason = f"closed by {d.entry.actor}: {why}"
+    if txn.status not in ENDED:
+        kept = txn.early
+        due = at + progress.stub_ttl(txn, Status.CLOSED)
+        d.emit(Kind.ENDED, status=Status.CLOSED, due=due, code="closed", reason=reason)
+        if txn.saga:
+            d.waiting += kept  # an effect that they tell of is that person's to know
+        return
+    if not txn.incidents and not txn.put_off:
+        d.ignore(IMPOSSIBLE, f"it is {txn.status} already")
+        return
+    # It has ended; what came later and waits for a person is done without.
+    for offset in list(txn.put_off):
+        d.emit(Kind.DROPPED, put_off=offset, reason=reason, due=progress.lives_until(d))
+    for step in sorted({incident.step for incident in txn.incidents}):
+        d.emit(Kind.RESUMED, code=step, reason=reason, due=progress.lives_until(d))
+
+
+def _start(d: Decision, why: str) -> None:
+    """Start it, though its start was too old: the shell brings it back."""
+    txn, offset = d.txn, (d.entry.payload or {}).get("fields", {}).get("offset")
+    if txn.saga:
+        d.ignore(IMPOSSIBLE, "its saga has started already")
+    elif txn.put_off:
+        d.ignore(IMPOSSIBLE, "a message waits that can't be read: retry or skip that first")
+    elif txn.status in ENDED:
+        d.ignore(IMPOSSIBLE, f"it is {txn.status}")
+    elif not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
+        d.ignore(IMPOSSIBLE, "a start needs the journal offset of the message that starts it")
     else:
-        d.ignore("act_impossible", "no saga has started")
+        quarantine.start(d, offset, f"started by {d.entry.actor}: {why}")
+
+
+def _of_quarantine(d: Decision, why: str) -> None:
+    if d.entry.type == RETRY:
+        quarantine.ask(d, f"{d.entry.actor}: {why}")
+    elif not why:
+        d.ignore(IMPOSSIBLE, "a skip needs its evidence: say why")
+    else:
+        quarantine.drop(d, f"done without by {d.entry.actor}: {why}")
 
 
 def _cancel(d: Decision, reason: str) -> None:
     txn = d.txn
     if txn.status is not Status.RUNNING:
-        d.ignore("act_impossible", f"it is {txn.status}")
+        d.ignore(IMPOSSIBLE, f"it is {txn.status}")
+    elif txn.failing:
+        d.ignore(IMPOSSIBLE, f"it is given up already ({txn.failing}), and waits for its pivot's answer")
     elif reversal.pivot_status(d, ROOT, ROOT) is not None:
-        d.ignore("act_impossible", "its pivot has succeeded, or may have: there is no way back")
+        d.ignore(IMPOSSIBLE, "its pivot has succeeded, or may have: there is no way back")
     else:
         progress.give_up(d, "cancelled", reason)
         progress.settle(d)
@@ -80,6 +129,12 @@ def cancelled_by_event(d: Decision, cancellation: Cancellation) -> None:
     if txn.status is Status.RUNNING and not too_late and reversal.pivot_status(d, ROOT, ROOT) is None:
         progress.give_up(d, "cancelled", f"cancelled ({cancellation.event})")
         progress.settle(d)
+        return
+    if txn.failing or txn.status in (Status.COMPENSATING, Status.COMPENSATED, Status.CLOSED):
+        d.ignore(
+            "cancelled_already",
+            f"nothing goes on that could be cancelled: it is {(txn.failing and 'given up') or txn.status}",
+        )
         return
     if too_late:
         reason = f"{cancellation.until} has ended ({d.status(cancellation.until)})"
@@ -100,7 +155,7 @@ def compensated_by_parent(d: Decision, message: Entry | Early) -> None:
     there is no way back, a failure."""
     txn, id_ = d.txn, message.id
     if not txn.parent:
-        d.ignore("act_impossible", "it is nobody's child")
+        d.ignore(IMPOSSIBLE, "it is nobody's child")
         return
     pivot = reversal.pivot_status(d, ROOT, ROOT)
     if txn.status in (Status.RUNNING, Status.COMPLETED) and pivot is not None:
@@ -134,63 +189,13 @@ def _answer(d: Decision, cause: str, type_: str, fields: dict[str, Any], reason:
     d.emit(Kind.ANSWERED, command=command, reason=reason)
 
 
-def _retry(d: Decision, why: str) -> None:
-    path, txn = d.entry.step, d.txn
-    step, state = d.step(path) if path else None, txn.steps.get(path)
-    if not path:
-        if not txn.incidents:
-            d.ignore("act_impossible", "nothing waits for a person")
-            return
-        d.emit(Kind.RESUMED, reason=why)
-        progress.settle(d)
-    elif step is None:
-        d.ignore("act_impossible", f"there is no step {path}")
-    elif state is None:  # its guard or a field threw
-        d.emit(Kind.RESUMED, code=path, reason=why)
-        progress.settle(d)
-    elif state.status is S.INCIDENT and step.compensation is None:
-        d.ignore("act_impossible", f"{path} took effect, and nothing reverses it: do it by hand, and skip it")
-    elif state.status is S.INCIDENT:
-        reversal.send_compensation(d, step, path, state.compensation_round + 1, 1)
-    elif (
-        state.status is S.FAILED
-        and step.command is not None
-        and (txn.status is Status.RUNNING or any(i.step == path for i in txn.incidents))
-    ):
-        sending.send(d, step, path, state.round + 1, 1)
-    elif state.status is S.ACTIVE and refusals.is_refused(d, path) and step.command is not None:
-        sending.send(d, step, path, state.round, state.attempt + 1)  # nobody has seen the last attempt
-    elif state.status is S.IN_DOUBT and step.ask is not None:
-        sending.ask(d, step, path)
-    else:
-        d.ignore("act_impossible", f"{path} is {state.status}")
-
-
-def _skip(d: Decision, why: str) -> None:
-    """A person did it by hand: a compensation that was given up, or a step that can't be done otherwise."""
-    path = d.entry.step
-    status = d.status(path)
-    said = f"{d.entry.actor}: {why}"
-    if not why:
-        d.ignore("act_impossible", "a skip needs its evidence: say why")
-    elif status is S.INCIDENT or status is S.COMPENSATING:
-        progress.confirmed(d, path, "by_hand", said)
-    elif status in (S.FAILED, S.IN_DOUBT) and (
-        d.txn.status is Status.RUNNING or any(i.step == path for i in d.txn.incidents)
-    ):
-        d.emit(Kind.SKIPPED, step=path, code="by_hand", reason=said)
-        progress.settle(d)
-    else:
-        d.ignore("act_impossible", f"{path} is {status}")
-
-
 def _signal(d: Decision) -> None:
     path = d.entry.step
     step = d.step(path)
     if step is None or step.kind != "signal":
-        d.ignore("act_impossible", f"{path} waits for no signal")
+        d.ignore(IMPOSSIBLE, f"{path} waits for no signal")
     elif d.status(path) is not S.ACTIVE:
-        d.ignore("act_impossible", f"{path} is {d.status(path)}")
+        d.ignore(IMPOSSIBLE, f"{path} is {d.status(path)}")
     else:
         fields = dict((d.entry.payload or {}).get("fields", {}))
         d.emit(Kind.SUCCEEDED, step=path, scope=path, captured=fields)

@@ -237,6 +237,12 @@ class Decision:
             return True
         return self.is_question_of(path, id_)
 
+    def is_action_up_to(self, path: str, id_: str, round_: int) -> bool:
+        """Whether ``id_`` is an attempt of the step's command in one of the rounds up to this one."""
+        return bool(id_) and any(
+            self._is_attempt(id_, path, ACTION, n, _MOST_ATTEMPTS) for n in range(1, round_ + 1)
+        )
+
     def is_question_of(self, path: str, id_: str) -> bool:
         """Whether ``id_`` is a question about the step's action in its current round."""
         state = self.txn.steps.get(path)

@@ -22,10 +22,12 @@ from kantor_orchestrator.core.decision import (
     instance_of,
 )
 from kantor_orchestrator.core.entry import SLEEP, TIMEOUT
-from kantor_orchestrator.core.saga import ASK, ROOT, Step
-from kantor_orchestrator.core.sending import EXPRESSION, command_of, doubt_in_flight, message, sent
+from kantor_orchestrator.core.groups import SETTLED, abandon, definition_of, give_up_step, members_of
+from kantor_orchestrator.core.saga import ROOT, Step
+from kantor_orchestrator.core.sending import EXPRESSION, command_of, message, sent
 from kantor_orchestrator.core.transaction import (
     AFTER_PIVOT,
+    EARLY_TTL,
     ENDED,
     NOT_NEEDED,
     Kind,
@@ -39,7 +41,6 @@ S = StepStatus
 STUB_TTL = {Status.COMPLETED: 86_400_000, Status.COMPENSATED: 30 * 86_400_000, Status.CLOSED: 30 * 86_400_000}
 #: Members of an ``each`` at most: a transaction's state is bounded.
 MOST_MEMBERS = 1_000
-_SETTLED = (S.SUCCEEDED, S.SKIPPED)
 _OPEN, _SUCCESS, _FAILURE = "open", "succeeded", "failed"
 
 
@@ -48,8 +49,16 @@ def stub_ttl(txn: Transaction, status: Status) -> int:
     return STUB_TTL[Status.COMPENSATED if txn.parent else status]
 
 
-def settle(d: Decision) -> None:
-    """Let follow what follows from the state."""
+def lives_until(d: Decision) -> int:
+    """Until when what has ended, or never started, is kept once nothing of it waits for a person any more; 0: it lives."""
+    txn, at = d.txn, d.entry.at
+    if txn.status in ENDED:
+        return at + stub_ttl(txn, txn.status)
+    return at + EARLY_TTL if txn.early and not txn.saga else 0
+
+
+def settle(d: Decision, *, plain_end: bool = False) -> None:
+    """Let follow what follows from the state. ``plain_end``: a person says that it may end without what can't be filled in."""
     txn = d.txn
     if txn.status is Status.RUNNING:
         outcome = _group(d, ROOT, ROOT)
@@ -61,12 +70,12 @@ def settle(d: Decision) -> None:
     if txn.status is Status.RUNNING:
         _go_onward(d)
         if not reversal.reverse(d) and outcome is _SUCCESS and not _is_under_way_at_all(d):
-            _end(d, Status.COMPLETED)
+            _end(d, Status.COMPLETED, plain=plain_end)
     elif txn.status is Status.COMPENSATING:
         _go_onward(d)  # what is past its pivot, while all around it is reversed
         if not reversal.reverse(d) and not _is_under_way_at_all(d):
-            _end(d, Status.COMPENSATED)
-    elif txn.status in ENDED and reversal.is_open(d):
+            _end(d, Status.COMPENSATED, plain=plain_end)
+    elif txn.status in (Status.COMPLETED, Status.COMPENSATED) and reversal.is_open(d):
         status = Status.RUNNING if txn.status is Status.COMPLETED else Status.COMPENSATING
         d.emit(Kind.REOPENED, status=status, reason="an effect came after the end")
         reversal.reverse(d)
@@ -114,17 +123,9 @@ def give_up(d: Decision, code: str, why: str) -> None:
         d.emit(Kind.COMPENSATION_REQUESTED, reason=why, code=code)
 
 
-def confirmed(d: Decision, path: str, code: str = "", reason: str = "") -> None:
-    """A step's compensation is done."""
-    again = d.state(path).again
-    d.emit(Kind.COMPENSATION_CONFIRMED, step=path, code=code, reason=reason)
-    if again:
-        d.emit(Kind.SUCCEEDED, step=path, reason="late")
-    settle(d)
-
-
-def _end(d: Decision, status: Status) -> None:
-    """A field of ``ends_with`` or ``returns`` that throws is an incident: the end waits for a person."""
+def _end(d: Decision, status: Status, *, plain: bool) -> None:
+    """A field of ``ends_with`` or ``returns`` that throws is an incident: the end waits for a person. So it does while
+    anything else waits for one."""
     saga, txn = d.saga, d.txn
     assert saga is not None
     wanted = saga.ends_with.get(status)
@@ -135,13 +136,14 @@ def _end(d: Decision, status: Status) -> None:
         if saga.returns and status is Status.COMPLETED:
             returned = d.fill(saga.returns, ROOT)
     except ExpressionError as error:
-        d.incident(EXPRESSION, str(error))
+        if not plain:
+            d.incident(EXPRESSION, str(error))
+            return
+    for step in sorted({incident.step for incident in txn.incidents}):
+        if not step or d.status(step) is S.PENDING:  # now there is nothing to care for
+            d.emit(Kind.RESUMED, code=step, reason="it has come to its end")
+    if txn.incidents:
         return
-    late = [incident.kind for incident in txn.incidents if not incident.step]
-    if late and all(
-        kind == AFTER_PIVOT for kind in late
-    ):  # its deadline had passed; now there is nothing to care for
-        d.emit(Kind.RESUMED, reason="it has come to its end")
     d.emit(
         Kind.ENDED,
         status=status,
@@ -175,7 +177,7 @@ def _group(d: Decision, path: str, definition: str) -> str:
         elif status is S.ACTIVE and step.steps:
             _composite(d, step, instance)
             status = d.status(instance)
-        if status in _SETTLED:
+        if status in SETTLED:
             # What succeeded early is not settled before what it comes after: commands need their fields.
             if ready:
                 settled.add(step.path)
@@ -202,7 +204,7 @@ def _given_up(d: Decision, path: str, definition: str) -> Iterator[str]:
 
 def _composite(d: Decision, step: Step, path: str) -> None:
     """How far an active composite is; its members are begun, and given up once they are not needed."""
-    members = _members(d, step, path)
+    members = members_of(d, step, path)
     counts = {S.SUCCEEDED: 0, S.SKIPPED: 0, S.FAILED: 0}
     is_open = False
     enough = step.need if step.need is not None else len(members)
@@ -225,7 +227,7 @@ def _composite(d: Decision, step: Step, path: str) -> None:
             else:
                 _advance_item(d, member)
         status = d.status(member)
-        if status in _SETTLED:
+        if status in SETTLED:
             counts[status] += 1
         elif d.is_given_up(child, status):
             counts[S.SKIPPED if child is not None and child.optional else S.FAILED] += 1
@@ -267,20 +269,12 @@ def _judge(
     else:
         return
     for member, child in members:
-        _give_up(d, member, child, NOT_NEEDED, f"{path} is decided")
+        give_up_step(d, member, child, NOT_NEEDED, f"{path} is decided")
 
 
 def _is_under_way(d: Decision, member: str, child: Step | None) -> bool:
     status = d.status(member)
-    return status not in (S.PENDING, *_SETTLED) and not d.is_given_up(child, status)
-
-
-def _members(d: Decision, step: Step, path: str) -> list[tuple[str, Step | None]]:
-    """A composite's members: its steps, or (without a definition of their own) its items."""
-    assert d.saga is not None
-    if step.each is None:
-        return [(instance_of(child, path, step.path), child) for child in d.saga.children[step.path]]
-    return [(f"{path}[{n}]", None) for n in range(len(d.txn.captured[path][ITEMS]))]
+    return status not in (S.PENDING, *SETTLED) and not d.is_given_up(child, status)
 
 
 def _is_ready(d: Decision, child: Step | None, path: str) -> bool:
@@ -291,7 +285,7 @@ def _is_ready(d: Decision, child: Step | None, path: str) -> bool:
     for before in child.after:
         step = d.saga.steps[before]
         status = d.status(instance_of(step, path, child.parent))
-        if status not in _SETTLED and not (step.optional and d.is_given_up(step, status)):
+        if status not in SETTLED and not (step.optional and d.is_given_up(step, status)):
             return False
     return True
 
@@ -306,7 +300,7 @@ def _begin_member(d: Decision, child: Step | None, member: str) -> None:
 
 def _advance_item(d: Decision, member: str) -> None:
     """One item of an ``each``: a group of its own, which compensates itself when it fails."""
-    definition = _definition(d, member)
+    definition = definition_of(d, member)
     outcome = _group(d, member, definition)
     if outcome is _SUCCESS:
         d.emit(Kind.SUCCEEDED, step=member)
@@ -322,63 +316,6 @@ def _advance_item(d: Decision, member: str) -> None:
                 Kind.FAILED, step=member, code=state.code, reason=f"{failed[0]}: {state.code or state.status}"
             )
             abandon(d, member, definition, "in_flight", f"{member} has failed")
-
-
-def _definition(d: Decision, member: str) -> str:
-    """The definition of the composite that an item is a member of."""
-    step = d.step(member.rpartition("[")[0])
-    assert step is not None
-    return step.path
-
-
-# -- giving up
-
-
-def is_left_out(d: Decision, path: str) -> bool:
-    """Whether a group around a step has failed, or a composite around it is decided without the member that it is in."""
-    while "." in path or path.endswith("]"):
-        group, member = path.rpartition("[" if path.endswith("]") else ".")[0], path
-        status = d.status(group)
-        if status is S.FAILED:
-            return True
-        step = d.step(group)
-        is_decided = status is S.SUCCEEDED and step is not None and step.need is not None
-        if is_decided and d.status(member) not in (*_SETTLED, S.ACTIVE):
-            return True
-        path = group
-    return False
-
-
-def abandon(d: Decision, path: str, definition: str, code: str, reason: str) -> None:
-    """Everything that is open in a group ends: what may have happened is in doubt, the rest has failed."""
-    assert d.saga is not None
-    for step in d.saga.children[definition]:
-        instance = instance_of(step, path, definition)
-        if instance in d.txn.steps:
-            _give_up(d, instance, step, code, reason)
-
-
-def _give_up(d: Decision, path: str, step: Step | None, code: str, reason: str) -> None:
-    status = d.status(path)
-    if step is None or step.steps:
-        if status is S.ACTIVE:
-            members = _members(d, step, path) if step is not None else []
-            for member, child in members:
-                _give_up(d, member, child, code, reason)
-            if step is None:
-                definition = _definition(d, path)
-                if reversal.pivot_status(d, path, definition) is not None:
-                    return  # it goes forward by itself
-                abandon(d, path, definition, code, reason)
-            d.emit(Kind.FAILED, step=path, code=code, reason=reason)
-    elif status is S.ACTIVE:
-        may_have_happened = step.kind not in ("sleep", "signal") and (
-            step.compensation is not None or step.in_doubt == ASK or step.pivot or code == "in_flight"
-        )
-        if may_have_happened:
-            doubt_in_flight(d, step, path, code, reason)
-        else:
-            d.emit(Kind.FAILED, step=path, code=code, reason=reason)
 
 
 # -- beginning a step

@@ -26,8 +26,3 @@ def refused(d: Decision) -> None:
                 d.incident(REFUSED, reason, path)
             return
     d.incident(REFUSED, reason)
-
-
-def is_refused(d: Decision, path: str) -> bool:
-    """Whether a step waits for a person because its message was refused."""
-    return any(i.kind == REFUSED and i.step == path for i in d.txn.incidents)

@@ -148,12 +148,15 @@ class _Reversal:
         if status is S.ACTIVE or (status is S.IN_DOUBT and not d.is_given_up(step, status)):
             self._open = self._open or wanted  # it waits for its answer
             return False
+        if status is S.COMPENSATED and any(i.step == path for i in d.txn.incidents):
+            self._open = True  # a person must say whether it took effect again, or is needed after all
+            return False
         if status in (S.COMPENSATING, S.INCIDENT):
             self._open = True
             return self._hold(not state.doubtful or state.again)
         if step.compensation is None:
             return False
-        is_mine = wanted or state.compensation_round or state.code == NOT_NEEDED
+        is_mine = wanted or state.is_reversed or state.code == NOT_NEEDED
         if status is S.IN_DOUBT or (status is S.SUCCEEDED and is_mine and not step.pivot):
             self._open = True
             if self._saga.compensation == SEQUENTIAL:

@@ -70,7 +70,7 @@ def retry(d: Decision, step: Step, path: str, code: str, reason: str) -> bool:
     state, txn = d.state(path), d.txn
     if step.command is None or state.attempt >= step.retry.attempts or code in step.retry.final:
         return False
-    if txn.status is not Status.RUNNING or not _is_wanted(d, path):
+    if txn.status is not Status.RUNNING or not is_wanted(d, path):
         return False
     due = d.now + step.retry.delay(state.attempt, state.command_id)
     if step.retry.budget and due > state.started_at + step.retry.budget:
@@ -88,7 +88,7 @@ def retry(d: Decision, step: Step, path: str, code: str, reason: str) -> bool:
     return True
 
 
-def _is_wanted(d: Decision, path: str) -> bool:
+def is_wanted(d: Decision, path: str) -> bool:
     """Whether every group around a step is still on its way."""
     groups = path.split(".")[:-1]
     for n in range(len(groups)):
@@ -108,13 +108,14 @@ def no_answer(d: Decision, path: str) -> None:
     d.incident("no_answer", f"{path}: nobody says whether it happened", path)
 
 
-def ask(d: Decision, step: Step, path: str) -> None:
-    """Ask a step's service whether it happened, if the definition says how; again until it answers."""
+def ask(d: Decision, step: Step, path: str, *, by_person: bool = False) -> None:
+    """Ask a step's service whether it happened, if the definition says how; again until it answers, or a person is asked:
+    who may want it asked once more."""
     if step.ask is None:
         return
     state = d.state(path)
     number = state.questions + 1
-    if number > COMPENSATION_RETRY.attempts:
+    if number > COMPENSATION_RETRY.attempts and not by_person:
         d.incident(
             "no_answer", f"{path}: nobody says whether it happened, asked {state.questions} times", path
         )

@@ -6,7 +6,7 @@ Theory
 processing, recovery and time travel all go through ``evolve``, so a restored transaction can't differ from a live one.
 A transition carries every fact that ``evolve`` needs (times, captured values, ids): it looks at nothing else.
 
-The legal moves of a step are one table, :data:`TRANSITIONS`. A move that is not in it raises
+The legal moves of a step are one table, :data:`TRANSITIONS` (``moves.py``). A move that is not in it raises
 :class:`IllegalTransition` and changes nothing: that is a bug of ``decide``, never of the input; whatever arrives,
 ``decide`` answers with legal moves or with ``ignored`` and a reason.
 
@@ -17,163 +17,71 @@ far their content is; what is reversed are the steps in them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
+from kantor_orchestrator.core.moves import (
+    AFTER_CLOSE,
+    AFTER_PIVOT,
+    BACKWARD,
+    ENDED,
+    NOT_NEEDED,
+    POISON,
+    SECOND_EFFECT,
+    TIMED_OUT,
+    TRANSITIONS,
+    Early,
+    Kind,
+    SentCommand,
+    Status,
+    StepStatus,
+)
 
-class Status(StrEnum):
-    """Of a transaction (DESIGN section 7)."""
+__all__ = [
+    "AFTER_CLOSE",
+    "AFTER_PIVOT",
+    "BACKWARD",
+    "EARLY_TTL",
+    "ENDED",
+    "FINAL",
+    "FIRST",
+    "NOT_NEEDED",
+    "POISON",
+    "SECOND_EFFECT",
+    "TIMED_OUT",
+    "TRANSITIONS",
+    "Early",
+    "IllegalTransition",
+    "Incident",
+    "Kind",
+    "SentCommand",
+    "Status",
+    "StepState",
+    "StepStatus",
+    "Transaction",
+    "Transition",
+    "evolve",
+]
 
-    RUNNING = "running"
-    PARKED = "parked"
-    COMPENSATING = "compensating"
-    COMPLETED = "completed"
-    COMPENSATED = "compensated"
-    CLOSED = "closed"
-    OBSERVED = "observed"
-
-
-ENDED = frozenset({Status.COMPLETED, Status.COMPENSATED, Status.CLOSED})
-#: On its way back, or there.
-BACKWARD = frozenset({Status.COMPENSATING, Status.COMPENSATED})
-
-
-class StepStatus(StrEnum):
-    PENDING = "pending"
-    ACTIVE = "active"
-    IN_DOUBT = "in_doubt"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    COMPENSATING = "compensating"
-    COMPENSATED = "compensated"
-    INCIDENT = "incident"
-
-
-class Kind(StrEnum):
-    """Of a transition."""
-
-    # of the transaction
-    KEPT = "kept"  # a message came before its saga's start: kept until then
-    STARTED = "started"
-    COMPENSATION_STARTED = "compensation_started"
-    ENDED = "ended"
-    REOPENED = "reopened"  # a late effect, after the end
-    INCIDENT_OPENED = "incident_opened"
-    RESUMED = "resumed"  # a person has dealt with an incident (of the step that the code names): it goes on
-    COMPENSATION_REQUESTED = "compensation_requested"  # it can't be decided before the pivot's answer
-    REFUSED = "refused"  # a cancellation that came too late
-    PARENT_ASKED = "parent_asked"  # its parent is compensated, and waits for it to be
-    ANSWERED = "answered"  # its parent's request was answered at once
-    EXPIRED = "expired"  # no saga ever started: what was kept is listed as unmatched and dropped
-    HELD = "held"  # a person holds its saga: what comes for it waits
-    RELEASED = "released"  # what waited is looked at now
-    IGNORED = "ignored"  # contradicts the state: recorded with its reason, changes nothing
-    # of a step
-    ACTIVATED = "activated"
-    SKIPPED = "skipped"  # its guard says no, or a person did it by hand
-    PROGRESSED = "progressed"  # its service is still at it: the timeout begins anew
-    ASKED = "asked"  # in doubt: its service is asked whether it happened
-    COMMAND_SENT = "command_sent"
-    RETRY_SCHEDULED = "retry_scheduled"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    DOUBTED = "doubted"
-    COMPENSATION_SENT = "compensation_sent"
-    COMPENSATION_RETRY_SCHEDULED = "compensation_retry_scheduled"
-    COMPENSATION_CONFIRMED = "compensation_confirmed"
-    COMPENSATION_FAILED = "compensation_failed"
-
-
-S = StepStatus
-#: The legal moves of a step: kind of transition -> status before -> status after.
-TRANSITIONS: dict[Kind, dict[StepStatus, StepStatus]] = {
-    Kind.ACTIVATED: {S.PENDING: S.ACTIVE},
-    Kind.SKIPPED: {S.PENDING: S.SKIPPED, S.FAILED: S.SKIPPED, S.IN_DOUBT: S.SKIPPED},
-    Kind.PROGRESSED: {S.ACTIVE: S.ACTIVE},
-    Kind.ASKED: {S.IN_DOUBT: S.IN_DOUBT},
-    # A failed step is sent again when a person asks for it, in a new round.
-    Kind.COMMAND_SENT: {S.ACTIVE: S.ACTIVE, S.FAILED: S.ACTIVE},
-    Kind.RETRY_SCHEDULED: {S.ACTIVE: S.ACTIVE},
-    # A success counts in whatever state its step is; while a compensation is under way it asks for another round.
-    Kind.SUCCEEDED: {
-        S.PENDING: S.SUCCEEDED,
-        S.ACTIVE: S.SUCCEEDED,
-        S.IN_DOUBT: S.SUCCEEDED,
-        S.FAILED: S.SUCCEEDED,
-        S.SKIPPED: S.SUCCEEDED,
-        S.COMPENSATED: S.SUCCEEDED,
-        S.COMPENSATING: S.COMPENSATING,
-        S.INCIDENT: S.INCIDENT,
-    },
-    Kind.FAILED: {S.PENDING: S.FAILED, S.ACTIVE: S.FAILED, S.IN_DOUBT: S.FAILED},
-    Kind.DOUBTED: {S.ACTIVE: S.IN_DOUBT},
-    Kind.COMPENSATION_SENT: {
-        S.SUCCEEDED: S.COMPENSATING,
-        S.IN_DOUBT: S.COMPENSATING,
-        S.COMPENSATING: S.COMPENSATING,
-        S.INCIDENT: S.COMPENSATING,  # a person asks for it again
-    },
-    Kind.COMPENSATION_RETRY_SCHEDULED: {S.COMPENSATING: S.COMPENSATING},
-    Kind.COMPENSATION_CONFIRMED: {S.COMPENSATING: S.COMPENSATED, S.INCIDENT: S.COMPENSATED},
-    # A pivot that succeeds after it was given up can't be reversed.
-    Kind.COMPENSATION_FAILED: {S.COMPENSATING: S.INCIDENT, S.SUCCEEDED: S.INCIDENT},
-}
-del S
+#: How long a message waits for its saga's start (ms).
+EARLY_TTL = 3_600_000
+#: The code of what is put off before all else.
+FIRST = "first"
+#: What a transition's ``evidence`` says of a failure that was its service's last word.
+FINAL = "final"
 
 
 class IllegalTransition(Exception):  # noqa: N818 - the name says what it is
     """``decide`` produced a move that the table does not allow: a bug. Nothing was changed."""
 
 
-#: The code of an incident: something failed when there was no way back any more.
-AFTER_PIVOT = "after_pivot"
-#: The code of a step in a member of a composite that is decided without it: what it does is reversed.
-NOT_NEEDED = "not_needed"
-#: The code of a failure that the engine itself finds: nobody answered in time.
-TIMED_OUT = "timed_out"
-
-
-@dataclass(slots=True)
-class SentCommand:
-    """A message that goes out with a transition. ``fields`` is its payload; ``expires_at`` 0: never; ``key``: its record
-    key, if that is not the transaction id; ``about``: the transaction that it is sent to, if that is another one (a
-    child); ``held``: it is history only, because the saga observes or alerts. ``reverses``, ``asks``: the idempotency key
-    of the action that a compensation reverses, or that a question is about."""
-
-    id: str
-    type: str
-    topic: str
-    kind: str  # action | compensation | question | ending | refusal | child
-    idempotency_key: str
-    causation_id: str
-    fields: dict[str, Any]
-    reverses: str = ""
-    asks: str = ""
-    expires_at: int = 0
-    key: str = ""
-    about: str = ""
-    held: bool = False
-    format: str = "avro"  # | json
-
-
-@dataclass(slots=True)
-class Early:
-    """A message that came before its saga's start, or before the composite whose member it is for."""
-
-    kind: str
-    type: str
-    id: str
-    source: str
-    causation_id: str
-    at: int
-    origin: str
-    payload: dict[str, Any]
-
-
 @dataclass(slots=True)
 class Transition:
-    """One move. Empty text and 0 mean: none. ``at`` and ``due`` are milliseconds since the epoch."""
+    """One move. Empty text and 0 mean: none. ``at`` and ``due`` are milliseconds since the epoch.
+
+    ``evidence`` is what must be remembered of the message: of a success and of a confirmation, which effect they tell of
+    and where it was told (``core.evidence``); of a failure ``FINAL``, if it was the service's last word. ``put_off``: the
+    journal offset of the entry that is put off, asked for again, taken back or dropped; -1: none.
+    """
 
     kind: Kind
     at: int
@@ -195,6 +103,8 @@ class Transition:
     actor: str = ""  # the person who did it
     parent: str = ""
     parent_command: str = ""
+    put_off: int = -1
+    evidence: str = ""
 
 
 @dataclass(slots=True)
@@ -217,6 +127,17 @@ class StepState:
     ended_at: int = 0
     code: str = ""
     reason: str = ""
+    final: bool = (
+        False  # the last failure (of its action, or of its compensation) was its service's last word
+    )
+    effect: str = ""  # evidence of the success that is known of this round
+    reversal: str = ""  # evidence of the confirmation of its last compensation
+    reversed_round: int = 0  # what this round and those before it did has been reversed
+
+    @property
+    def is_reversed(self) -> bool:
+        """Whether what its current round may have done has been reversed: what comes later is reversed as well."""
+        return self.compensation_round > 0 and self.reversed_round >= self.round
 
 
 @dataclass(slots=True)
@@ -252,6 +173,13 @@ class Transaction:
     early: list[Early] = field(default_factory=list)
     fingerprints: set[int] = field(default_factory=set)
     incidents: list[Incident] = field(default_factory=list)
+    put_off: list[int] = field(
+        default_factory=list
+    )  # journal offsets of messages, in order (``core.quarantine``)
+    put_off_since: int = 0  # when the first of them could not be read for the first time
+    put_off_print: int = 0  # that one's fingerprint, if it is known
+    again_at: int = 0  # when the first of them is asked for again; 0: when a person says so
+    asked: int = 0  # copies of the first ones that were asked for and have not come yet
 
     def copy(self) -> Transaction:
         """A copy that can be changed without changing this one. Captured values are shared: they never change."""
@@ -277,6 +205,11 @@ class Transaction:
             list(self.early),
             set(self.fingerprints),
             list(self.incidents),
+            list(self.put_off),
+            self.put_off_since,
+            self.put_off_print,
+            self.again_at,
+            self.asked,
         )
 
 
@@ -284,6 +217,7 @@ def _copy_step(s: StepState) -> StepState:
     return StepState(
         s.status, s.round, s.attempt, s.doubtful, s.command_id, s.compensation_round, s.compensation_attempt,
         s.compensation_id, s.again, s.questions, s.timer, s.due, s.started_at, s.ended_at, s.code, s.reason,
+        s.final, s.effect, s.reversal, s.reversed_round,
     )  # fmt: skip
 
 
@@ -306,13 +240,13 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
         assert t.early is not None
         transaction.early.append(t.early)
         if not transaction.saga and not transaction.incidents:  # what waits for a person does not expire
-            transaction.expires_at = t.due
+            transaction.expires_at = transaction.expires_at or t.due
     elif t.kind is Kind.ENDED:
         transaction.ended_at, transaction.expires_at, transaction.deadline = t.at, t.due, 0
         transaction.endings += 1
         transaction.early, transaction.held = [], ""
         if t.status is Status.CLOSED:
-            transaction.incidents = []
+            transaction.incidents, transaction.put_off, transaction.again_at = [], [], 0
             transaction.reason = t.reason
             for step in transaction.steps.values():  # nothing is sent again, nobody is given up on
                 step.timer, step.due = "", 0
@@ -324,10 +258,13 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
     elif t.kind is Kind.COMPENSATION_REQUESTED:
         transaction.failing, transaction.deadline = t.reason, 0
     elif t.kind is Kind.EXPIRED:
-        transaction.early = []
+        transaction.expires_at = t.due  # when the next of what is left expires
+        transaction.early = [one for one in transaction.early if one.at + EARLY_TTL > t.at]
     elif t.kind is Kind.INCIDENT_OPENED:
         transaction.incidents.append(Incident(t.code, t.step, t.reason, t.at))
         transaction.expires_at = 0
+        if t.code == POISON:  # a person says when it is tried again
+            transaction.again_at = 0
         if t.code == AFTER_PIVOT:
             transaction.failing, transaction.deadline = "", 0
         if t.step in transaction.steps:  # it waits for a person now, not for a time
@@ -339,12 +276,17 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
     elif t.kind is Kind.RELEASED:
         transaction.held, transaction.expires_at, transaction.early = "", t.due, []
     elif t.kind is Kind.RESUMED:
-        transaction.incidents = [i for i in transaction.incidents if i.step != t.code]
+        _resolve(transaction, t.code)
+    elif t.kind in _OF_QUARANTINE:
+        _OF_QUARANTINE[t.kind](transaction, t)
+    if t.due and t.kind in _CARED_FOR:
+        is_free = not transaction.incidents and not transaction.put_off
+        transaction.expires_at = t.due if is_free else 0
     if t.status is not None:
         transaction.status = t.status
     if t.captured is not None:
         transaction.captured[t.scope] = t.captured
-    if t.fingerprint:
+    if t.fingerprint and t.kind is not Kind.PUT_OFF:
         transaction.fingerprints.add(t.fingerprint)
         transaction.entries += 1
     transaction.updated_at = t.at
@@ -369,9 +311,12 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
             transaction.early = []
     elif kind is Kind.COMMAND_SENT:
         assert t.command is not None
+        if t.round != step.round:
+            step.doubtful, step.effect, step.questions = False, "", 0
+        step.doubtful = step.doubtful or before is StepStatus.IN_DOUBT
         step.round, step.attempt, step.command_id = t.round, t.attempt, t.command.id
-        if before is StepStatus.FAILED:
-            step.ended_at, step.code, step.reason, step.doubtful = 0, "", "", False
+        if before is not StepStatus.ACTIVE:
+            step.ended_at, step.code, step.reason, step.final = 0, "", "", False
         _resolve(transaction, t.step)
     elif kind is Kind.RETRY_SCHEDULED:
         step.doubtful = step.doubtful or t.code == TIMED_OUT
@@ -379,6 +324,7 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
         step.again = after is not StepStatus.SUCCEEDED
         step.started_at = step.started_at or t.at
         step.ended_at = t.at
+        step.effect = t.evidence or step.effect
         if not step.again:
             step.code = t.code or step.code
             _resolve(transaction, t.step)
@@ -389,8 +335,8 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
         step.questions = t.attempt
     elif kind is Kind.FAILED or kind is Kind.DOUBTED:
         step.code, step.reason, step.ended_at = t.code, t.reason, t.at
-        if before is StepStatus.IN_DOUBT:  # now it is known
-            _resolve(transaction, t.step)
+        step.final = t.evidence == FINAL
+        _resolve(transaction, t.step)  # now it is known, or of no matter
     elif kind is Kind.COMPENSATION_SENT:
         assert t.command is not None
         step.compensation_round, step.compensation_attempt = t.round, t.attempt
@@ -399,17 +345,57 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
         step.doubtful = before is StepStatus.IN_DOUBT or (
             before is not StepStatus.SUCCEEDED and step.doubtful
         )
-        if before is StepStatus.INCIDENT:
-            _resolve(transaction, t.step)
+        step.final = False
+        if t.actor or before is StepStatus.INCIDENT or t.attempt > 1:
+            _resolve(transaction, t.step, apart_from=AFTER_PIVOT)
     elif kind is Kind.COMPENSATION_CONFIRMED:
         step.ended_at = t.at
+        step.again, step.reversal, step.reversed_round = False, t.evidence, step.round
         _resolve(transaction, t.step)
     elif kind is Kind.COMPENSATION_FAILED:
         step.code, step.reason = t.code, t.reason
+        step.final = t.evidence == FINAL
         transaction.incidents.append(Incident("compensation_failed", t.step, t.reason, t.at))
 
 
-def _resolve(transaction: Transaction, step: str) -> None:
-    """Nobody needs to care for this step any more."""
+def _resolve(transaction: Transaction, step: str, *, apart_from: str = "") -> None:
+    """Nobody needs to care for this step any more. What can't be read is another matter."""
     if transaction.incidents:
-        transaction.incidents = [i for i in transaction.incidents if i.step != step]
+        kept = {POISON, apart_from}
+        transaction.incidents = [i for i in transaction.incidents if i.step != step or i.kind in kept]
+
+
+def _put_off(transaction: Transaction, t: Transition) -> None:
+    if t.put_off not in transaction.put_off:
+        transaction.put_off.insert(0 if t.code == FIRST else len(transaction.put_off), t.put_off)
+    if t.code == FIRST:
+        transaction.put_off_since = transaction.put_off_since or t.at
+        transaction.put_off_print, transaction.again_at, transaction.asked = t.fingerprint, t.due, 0
+    if not transaction.ended_at:
+        transaction.expires_at = 0  # what is put off does not expire
+
+
+def _ask_again(transaction: Transaction, t: Transition) -> None:
+    transaction.asked += 1
+    transaction.again_at = t.due
+
+
+def _take_out(transaction: Transaction, t: Transition) -> None:
+    """The first one is dealt with."""
+    assert transaction.put_off[0] == t.put_off
+    del transaction.put_off[0]
+    transaction.asked = max(0, transaction.asked - 1)
+    transaction.put_off_since = transaction.put_off_print = 0
+    if not transaction.put_off:
+        transaction.again_at = transaction.asked = 0
+    transaction.incidents = [i for i in transaction.incidents if i.kind != POISON]
+
+
+_OF_QUARANTINE = {
+    Kind.PUT_OFF: _put_off,
+    Kind.AGAIN_ASKED: _ask_again,
+    Kind.TAKEN_BACK: _take_out,
+    Kind.DROPPED: _take_out,
+}
+#: Moves after which an ended transaction may have nothing left that waits for a person.
+_CARED_FOR = (Kind.RESUMED, Kind.TAKEN_BACK, Kind.DROPPED)

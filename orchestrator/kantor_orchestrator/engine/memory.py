@@ -182,4 +182,4 @@ def expiry(txn: Transaction) -> int | None:
 
 def is_gone(txn: Transaction) -> bool:
     """Nothing is left that anybody would ask for: no saga started, nothing waits."""
-    return txn.status is Status.OBSERVED and not txn.early and not txn.incidents
+    return txn.status is Status.OBSERVED and not txn.early and not txn.incidents and not txn.put_off
