@@ -33,16 +33,3 @@ class Epoch:
             return False
         self.entry = entry
         return True
-
-
-#: (journal offset, history offset) of a transaction's last move.
-Place = tuple[int, int]
-
-#: Before its first move.
-NOWHERE: Place = (-1, -1)
-
-
-def is_replay(last: Place, journal_offset: int, history_offset: int) -> bool:
-    """Of records of before there were decisions: whether a move has been read before, as one of those up to ``last``."""
-    before, place = last
-    return journal_offset < before or (journal_offset == before and history_offset != place + 1)

@@ -17,7 +17,7 @@ from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Early, Kind, SentCommand, Transaction, Transition, evolve
 from kantor_orchestrator.snapshots import Outgoing, decision_record
 from kantor_orchestrator.view.facts import frame, frames
-from kantor_orchestrator.view.reading import HistoryReader, Said, as_decision, compile_reader
+from kantor_orchestrator.view.reading import HistoryReader, Said, compile_reader
 from kantor_orchestrator.view.rows import Folded
 from kantor_schemas import Schema, system
 from unit.test_decide_any import SEEDS, chaos
@@ -207,11 +207,6 @@ def test_a_transaction_that_starts_again_is_a_new_one() -> None:
         folded.move(move)
     assert list(folded.txn.steps) == ["a"]
     assert folded.txn.steps["a"].attempt == 0
-
-
-def test_a_record_of_before_there_were_decisions_is_one_of_one_move() -> None:
-    """So it is shown like any other."""
-    assert as_decision({"kind": "started"})["transitions"] == [{"kind": "started"}]
 
 
 @settings(deadline=None)

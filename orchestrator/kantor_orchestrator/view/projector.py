@@ -20,10 +20,10 @@ from kantor.errors import UndecodableError, UnknownSchemaError
 from kantor.kafka import Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
-from kantor_orchestrator.history import Epoch, is_replay
+from kantor_orchestrator.history import Epoch
 from kantor_orchestrator.view.facts import Entry, frame, frames
 from kantor_orchestrator.view.kept import Told
-from kantor_orchestrator.view.reading import NO_EPOCH, HistoryReader, Said
+from kantor_orchestrator.view.reading import HistoryReader, Said
 from kantor_orchestrator.view.rows import Changes, Folded, TransactionRow
 from kantor_orchestrator.view.sagas import SagaFacts, Sagas, keys_in
 
@@ -210,20 +210,14 @@ class Projector:
             epoch.begin(offset)
             self._changes.epochs[shard] = epoch
             return
-        if said.epoch != NO_EPOCH:
-            if not epoch.takes(said.epoch, said.journal_offset):
-                self._void(shard, offset, said, epoch)
-                return
-            self._changes.epochs[shard] = epoch
-        if not said.transaction_id:  # of a whole saga
-            self._hold(shard, said)
+        if not epoch.takes(said.epoch, said.journal_offset):
+            self._void(shard, offset, said, epoch)
             return
-        row = self._transaction(said.transaction_id, shard, said.at)
-        if said.epoch == NO_EPOCH:
-            if is_replay(row.last, said.journal_offset, offset):
-                return
-            row.last = said.journal_offset, offset
-        self._apply(row, said, offset)
+        self._changes.epochs[shard] = epoch
+        if said.transaction_id:
+            self._apply(self._transaction(said.transaction_id, shard, said.at), said, offset)
+        else:  # of a whole saga
+            self._hold(shard, said)
 
     def _hold(self, shard: int, said: Said) -> None:
         for move in said.moves:
@@ -260,7 +254,7 @@ class Projector:
     def _recalled(self, shard: int, said: Said) -> None:
         """Of what an older view knew: what comes from Kafka goes on behind it."""
         epoch = self._epochs.setdefault(shard, Epoch())
-        if said.epoch != NO_EPOCH and said.journal_offset > epoch.entry:
+        if said.journal_offset > epoch.entry:
             epoch.epoch, epoch.entry = said.epoch, said.journal_offset
             self._changes.epochs[shard] = epoch
 
@@ -293,14 +287,13 @@ class Projector:
         if found is None:
             return None
         row, moves = found
-        for offset, value in frames(moves):
+        for _, value in frames(moves):
             said = self._read(value)
             if said is None:
                 continue
             if row.folded is None:
                 row.folded = Folded(id_)
             row.folded.fold(said)
-            row.last = said.journal_offset, offset
         if (txn := row.txn) is not None:
             row.facts = self._saga(txn.saga, txn.version)
         return row

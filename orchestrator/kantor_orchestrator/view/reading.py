@@ -23,8 +23,6 @@ from kantor_orchestrator.core.values import load
 from kantor_orchestrator.snapshots import decided_from
 from kantor_schemas import Schema
 
-#: Of a record of before there were epochs.
-NO_EPOCH = -2
 DECISION, EPOCH = "kantor.Decision", "kantor.Epoch"
 
 
@@ -83,8 +81,6 @@ class HistoryReader:
                 reader = compile_reader(schema)
             except LookupError:
                 reader = self._whole
-        elif name == "kantor.Transition":
-            reader = self._whole
         else:
             raise UndecodableError(f"schema {id_} is {name}: the history has {DECISION} and {EPOCH}")
         if self._on_schema is not None:
@@ -93,25 +89,13 @@ class HistoryReader:
         return reader
 
     def _whole(self, value: bytes) -> Said:
-        record = as_decision(self._codec.decode(value))
+        record = self._codec.decode(value)
         decided = decided_from(record)
         captured = [move["captured"] for move in record["transitions"] if move["captured"]]
         return Said(
             decided.transaction_id, decided.epoch, decided.journal_offset, decided.at, decided.saga, decided.version,
             Status(decided.status), decided.transitions, captured, value,
         )  # fmt: skip
-
-
-def as_decision(record: dict[str, Any]) -> dict[str, Any]:
-    """A ``kantor.Decision``, or what one would be that had a record of before there were any as its only move."""
-    if "transitions" in record:
-        return record
-    return {
-        **record,
-        "epoch": NO_EPOCH,
-        "transitions": [record],
-        "messages": [],
-    }
 
 
 def _full_name(schema: Schema) -> str:

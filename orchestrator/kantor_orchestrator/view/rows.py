@@ -111,7 +111,7 @@ class TransactionRow:
     """One transaction, as far as the view knows. ``stored``: its saga and status in the database, None if not there."""
 
     __slots__ = (
-        "entry", "facts", "folded", "id", "keys", "last", "messages", "moves", "no", "parts", "seen_at", "shard", "stored", "touched",
+        "entry", "facts", "folded", "id", "keys", "messages", "moves", "no", "parts", "seen_at", "shard", "stored", "touched",
         "updated_at",
     )  # fmt: skip
 
@@ -125,7 +125,6 @@ class TransactionRow:
         self.folded: Folded | None = None  # once the history tells of it
         self.facts: SagaFacts | None = None  # of its saga, if its definition is known
         self.keys: dict[str, str] = {}  # those that were seen: the first value of each
-        self.last = (-1, -1)
         self.parts = 0
         self.stored: tuple[str, str] | None = None
         # Of the current batch:

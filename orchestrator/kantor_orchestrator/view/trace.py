@@ -17,7 +17,6 @@ from kantor_orchestrator.core.transaction import SentCommand, Status, StepState,
 from kantor_orchestrator.core.values import dump
 from kantor_orchestrator.snapshots import Decided, decided_from
 from kantor_orchestrator.view.facts import Command, Entry, frames, messages_from_json
-from kantor_orchestrator.view.reading import as_decision
 from kantor_orchestrator.view.rows import Folded
 from kantor_orchestrator.view.sagas import SagaFacts, keys_in
 from kantor_orchestrator.view.shown import Step, Tries, steps_of
@@ -225,7 +224,7 @@ def _decoder(schemas: Mapping[int, Schema]) -> Callable[[bytes], Decided | None]
 
     def decode(value: bytes) -> Decided | None:
         try:
-            return decided_from(as_decision(codec.decode(value)))
+            return decided_from(codec.decode(value))
         except (CodecError, LookupError, ValueError, TypeError):
             return None  # the projector has told the operators
 
