@@ -6,18 +6,22 @@ Decodes only what some saga wants of a payload; says in the entry what could not
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
+from typing import Any
 
 from kantor.clients import Record
 from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.envelope import TRANSACTION_ENDED
-from kantor.errors import CodecError, RegistryUnavailableError, UnknownSchemaError
+from kantor.errors import CodecError, RegistryUnavailableError, UndecodableError, UnknownSchemaError
 from kantor_orchestrator import journal
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Transaction
 from kantor_orchestrator.core.values import dump, load
 from kantor_orchestrator.definitions.catalogue import Definitions
+
+log = logging.getLogger("kantor.entries")
 
 #: A transaction's snapshot and number of entries are bounded: no state grows for ever (section 7, rule 2).
 MAX_SNAPSHOT, MAX_ENTRIES = 256 * 1024, 10_000
@@ -132,6 +136,17 @@ def message_entry(record: Record, headers: Headers, type_: str, sent: int) -> En
     )
 
 
+def _returned(text: object) -> dict[str, Any]:
+    """What a child returns. Raises ``CodecError`` if it is no JSON object: anybody may have written it."""
+    try:
+        found = load(text or "{}") if isinstance(text, str | None) else text
+    except (ValueError, ArithmeticError, TypeError, RecursionError) as error:
+        raise UndecodableError(f"its `returns` is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UndecodableError(f"its `returns` is no JSON object: {text!r:.100}")
+    return found
+
+
 class PayloadReader:
     """Adds to an entry what some saga wants of its payload."""
 
@@ -150,7 +165,29 @@ class PayloadReader:
         txn: Transaction,
         size_of: Callable[[Transaction], int],
     ) -> None:
-        """Sets ``entry.payload`` or ``entry.error``. ``size_of``: bytes of a transaction's snapshot. Raises ``NotYet`` while the schema or the registry is missing."""
+        """Sets ``entry.payload`` or ``entry.error``, whatever the bytes are. ``size_of``: bytes of a transaction's snapshot.
+        Raises ``NotYet`` while the schema or the registry is missing, and nothing else."""
+        try:
+            self._read(entry, record, headers, txn, size_of)
+        except NotYet:
+            raise
+        except Exception as error:
+            log.exception(
+                "unreadable %s at %s", entry.type, entry.origin, extra={"action": "payload_unreadable"}
+            )
+            entry.payload = {}
+            entry.error = (
+                f"{entry.type} at {entry.origin} can't be read: {type(error).__name__}: {error!s:.300}"
+            )
+
+    def _read(
+        self,
+        entry: Entry,
+        record: Record,
+        headers: Headers,
+        txn: Transaction,
+        size_of: Callable[[Transaction], int],
+    ) -> None:
         if not entry.id or not entry.source:
             entry.error = f"the header {'ce_source' if entry.id else 'ce_id'} is missing"
             entry.id = entry.id or entry.origin
@@ -166,6 +203,8 @@ class PayloadReader:
         value = record.value()
         try:
             payload = self._codec.decode(value, headers)
+            if entry.type == TRANSACTION_ENDED:  # of a child: what it returns, beside how it ended
+                payload = {**_returned(payload.get("returns")), **payload}
         except UnknownSchemaError as error:
             first = self._unknown.setdefault(error.schema_id, self._clock.monotonic())
             if self._clock.monotonic() - first < self._grace:
@@ -177,8 +216,6 @@ class PayloadReader:
             return
         except RegistryUnavailableError as error:
             raise NotYet(str(error)) from error
-        if entry.type == TRANSACTION_ENDED:  # of a child: what it returns, beside how it ended
-            payload = {**load(payload.get("returns") or "{}"), **payload}
         entry.payload = {name: payload[name] for name in wanted if name in payload}
         if txn.entries >= MAX_ENTRIES:
             entry.error = f"the transaction has {MAX_ENTRIES} entries already"

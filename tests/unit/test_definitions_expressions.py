@@ -131,7 +131,7 @@ def test_list_that_is_none() -> None:
 )
 def test_sleep(text: str, expected: int) -> None:
     """A sleep takes a duration as text, or CEL's own."""
-    assert Sleep(formula(text), text)({"a": {"d": "3d", "z": "0s"}}) == expected
+    assert Sleep(formula(text, lasting=True), text)({"a": {"d": "3d", "z": "0s"}}) == expected
 
 
 @pytest.mark.parametrize("given", [3, "soon", None, "-1s"])

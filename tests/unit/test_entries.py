@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from kantor.clock import SYSTEM_CLOCK
+from kantor.codec import Codec, MemorySchemas
+from kantor.envelope import TRANSACTION_ENDED
 from kantor.testing.log import LOG_APPEND_TIME, Entry
 from kantor_orchestrator import journal
-from kantor_orchestrator.entries import message_entry
+from kantor_orchestrator.core.entry import Entry as JournalEntry
+from kantor_orchestrator.core.transaction import Transaction
+from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.entries import PayloadReader, message_entry
+from kantor_schemas import system
 
 
 @pytest.mark.parametrize("parent", ["", "p-1"])
@@ -23,3 +32,53 @@ def test_a_message_that_starts_a_child_names_its_command(parent: str) -> None:
     record = Entry((journal.ENTRY, 0), 9, b"t", b"", list(headers.items()), (LOG_APPEND_TIME, 5), None, 0.0)
     entry = message_entry(record, headers, "a.Begun", 4)
     assert (entry.parent, entry.parent_command) == (parent, "c-1" if parent else "")
+
+
+def _read(value: bytes, codec: Any) -> JournalEntry:
+    """An end of some child, as it is read."""
+    definitions = Definitions()
+    definitions.captures = {TRANSACTION_ENDED: frozenset({"status", "reference"})}
+    reader = PayloadReader(codec, definitions, 0.0, SYSTEM_CLOCK)
+    record = Entry((journal.ENTRY, 0), 9, b"t", value, [], (LOG_APPEND_TIME, 5), None, 0.0)
+    entry = JournalEntry(
+        "event", 5, type=TRANSACTION_ENDED, id="e", source="kantor", origin="evt.kantor.transaction.v1/0/7"
+    )
+    reader.read(entry, record, {}, Transaction("t"), lambda _: 0)
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("returns", "error"),
+    [
+        ("not json", "its `returns` is no JSON"),
+        ("[1]", "its `returns` is no JSON object"),
+        ('{"reference": {"$decimal": "x"}}', "its `returns` is no JSON"),
+        ("[" * 5000, "its `returns` is no JSON"),
+    ],
+)
+def test_what_a_child_returns_is_no_json(returns: str, error: str) -> None:
+    """Then the entry is an error of its own transaction: anybody may write such a message."""
+    codec = Codec(MemorySchemas())
+    end = {
+        "transaction_id": "x",
+        "saga": "s",
+        "version": 1,
+        "status": "completed",
+        "started_at": 1,
+        "ended_at": 2,
+    }
+    value = codec.encoder(system("TransactionEnded"), "t")({**end, "reason": None, "returns": returns})
+    assert error in _read(value, codec).error
+
+
+def test_a_payload_that_nothing_foresees() -> None:
+    """Whatever is raised while a payload is read becomes the entry's error, with its place."""
+
+    class Broken:
+        def decode(self, *_: object) -> None:
+            raise RecursionError("too deep")
+
+    entry = _read(b"", Broken())
+    assert entry.error == (
+        "kantor.TransactionEnded at evt.kantor.transaction.v1/0/7 can't be read: RecursionError: too deep"
+    )

@@ -29,7 +29,7 @@ ONLY_IN = {
     ("kantor_orchestrator", "authlib"): ("kantor_orchestrator/api/oidc.py",),
     ("kantor_orchestrator", "joserfc"): ("kantor_orchestrator/api/jwt.py",),
     ("kantor_orchestrator", "requests"): ("kantor_orchestrator/api/oidc.py",),
-    ("kantor_orchestrator", "cel"): ("kantor_orchestrator/definitions/expressions.py",),
+    ("kantor_orchestrator", "cel"): ("kantor_orchestrator/definitions/evaluation.py",),
     ("kantor_orchestrator", "yaml"): ("kantor_orchestrator/definitions/yaml_source.py",),
     ("kantor_orchestrator", "confluent_kafka"): (),
     ("kantor_orchestrator", "fastavro"): (),

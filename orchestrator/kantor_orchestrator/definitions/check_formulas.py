@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kantor.envelope import TRANSACTION_ENDED
-from kantor_orchestrator.definitions import avro, expressions, references
+from kantor_orchestrator.definitions import avro, expressions, kinds, references
 from kantor_orchestrator.definitions.expressions import Ref
 from kantor_orchestrator.definitions.kinds import ANY
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
@@ -45,17 +45,65 @@ class FormulaCheck:
         uses = references.uses(text)
         guarded = references.guarded(uses)
         known_ones = [self._use(use, known, node, when, guarded, at) for use in uses]  # every problem is told
-        return all(known_ones)
+        if not all(known_ones):
+            return False
+        if not uses:
+            return self._constant(text, at)
+        nulls = dict.fromkeys(
+            null for use in uses if (null := self._null(use, known, references.compared(uses)))
+        )
+        for path in nulls:
+            shown = _shown(path)
+            type_ = self._scopes.typed(path, known)
+            self._found.add(
+                f"{shown} is {avro.shown(type_)}, and the expression {text!r} fails if it is null",
+                f"ask first: {shown} != null && ..., or {shown} != null ? ... : ...",
+                *at,
+            )
+        return not nulls
+
+    def _constant(self, text: str, at: tuple[Path, ...]) -> bool:
+        """Whether an expression that refers to nothing has a value."""
+        try:
+            expressions.Formula(text, lasting=True)({})
+        except expressions.EvaluationError as error:
+            self._found.add(
+                f"the expression always fails: {error}", "correct it, or write what is meant", *at
+            )
+            return False
+        return True
+
+    def _null(self, use: Use, known: Mapping[str, Scope], compared: set[tuple[str, ...]]) -> tuple[str, ...]:
+        """The part of a path that may be null where the expression can't do with null; empty: none."""
+        for length in range(2, len(use.path) + 1):
+            path = use.path[:length]
+            if (length < len(use.path) or use.strict) and path not in compared:
+                type_ = self._scopes.typed(path, known)
+                if isinstance(type_, list) and {"type": "null"} in type_:
+                    return path
+        return ()
 
     def guard(self, text: str, known: Mapping[str, Scope], node: Node, when: str, *at: Path) -> None:
         """The same, and what it gives is a truth value, as far as can be told."""
         asked = expressions.truth(text, lambda use: self._scopes.is_flag(use, node))
         type_ = self.type_of(asked, known) if self.check(asked, known, node, when, *at) else ANY
+        if isinstance(type_, list) and {"type": "null"} in type_ and "boolean" in avro.shown(type_):
+            self._found.add(
+                f"{text} is {avro.shown(type_)}, and null is no truth value", f"write {text} == true", *at
+            )
+            return
         if (value := expressions.literal(asked)) is not None and not isinstance(value[0], bool):
             self._found.add(f"{text!r} is {value[0]!r}, no truth value", "write a comparison", *at)
         elif type_ is not ANY and "boolean" not in avro.shown(type_):
             self._found.add(
                 f"{text} is {avro.shown(type_)}, no truth value", "compare it with something", *at
+            )
+
+    def kept(self, text: str, known: Mapping[str, Scope], *at: Path) -> None:
+        """What it gives can be written as JSON and kept, as far as can be told."""
+        if kinds.holds_duration(self.type_of(text, known)):
+            self._found.add(
+                f"{text} gives a duration, which only `sleep` takes", "make a text of it: string(...)", *at
             )
 
     def key(self, text: str, known: Mapping[str, Scope], node: Node | None, when: str, *at: Path) -> None:

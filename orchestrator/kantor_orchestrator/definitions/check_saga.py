@@ -61,7 +61,8 @@ def _returns(scopes: Scopes, found: Findings, formulas: FormulaCheck) -> None:
             found.add(what, "give it another name", at)
         parsed = expressions.parse(value)
         if isinstance(parsed, Formula):
-            formulas.check(parsed.text, known, None, when, at)
+            if formulas.check(parsed.text, known, None, when, at):
+                formulas.kept(parsed.text, known, at)
         elif isinstance(parsed, Ref) and formulas.ref(parsed, known, None, when, at):
             scope = known[parsed.scope]
             if scope.is_event and not scope.certain:

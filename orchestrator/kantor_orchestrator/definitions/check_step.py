@@ -66,6 +66,8 @@ class StepCheck:
         if type_ is not ANY and any(branch is ANY or branch["type"] != "array" for branch in branches):
             what = f"`each` goes over a list, but {text} is {avro.shown(type_)}"
             self._found.add(what, "name a list, such as start.lines, or write one: \"['a', 'b']\"", at)
+            return
+        self._formulas.kept(text, known, at)
 
     def _sleep(self, text: str, known: dict[str, Scope], when: str) -> None:
         node, at = self._node, (*self._node.at, "sleep")
@@ -75,7 +77,7 @@ class StepCheck:
         literal = expressions.literal(text)
         if literal is not None:
             try:
-                outcomes.Sleep(expressions.formula(text), text)({})
+                outcomes.Sleep(expressions.formula(text, lasting=True), text)({})
             except outcomes.EvaluationError as error:
                 self._found.add(f"step {node.name} can't sleep: {error}", "write a duration such as 3d", at)
         elif type_ is not ANY and avro.shown(type_) != "string":

@@ -210,11 +210,11 @@ class _Compiler:
 
     # -- expressions
 
-    def _formula(self, text: str, node: Node | None) -> Expression:
-        """Compiled; what it reads is captured."""
+    def _formula(self, text: str, node: Node | None, *, lasting: bool = False) -> Expression:
+        """Compiled; what it reads is captured. ``lasting``: it may give a duration."""
         for use in references.uses(text):
             self._read(use.path, node, listed=use.listed)
-        return expressions.formula(text)
+        return expressions.formula(text, lasting=lasting)
 
     def _guard(self, text: str | None, node: Node) -> Expression | None:
         if text is None:
@@ -246,7 +246,7 @@ class _Compiler:
             return None
         if durations.is_written(text):
             return outcomes.constant(durations.parse(text, shortest=0))
-        return Sleep(self._formula(text, node), text)
+        return Sleep(self._formula(text, node, lasting=True), text)
 
     # -- what is captured
 

@@ -2,26 +2,28 @@
 
 ``start.amount_cents`` is a field of the start event, ``payment.amount_cents`` one of the event that ``payment``
 succeeded on, ``'text'`` (with its own quotes), numbers, ``true``, ``false`` and ``null`` are themselves. All else is CEL
-(https://cel.dev): ``size(parcels.failed) > 0``. ``sum(list)`` is ours. The only module that imports ``cel``, and only once
-an expression needs it: importing it takes half a second.
+(https://cel.dev): ``size(parcels.failed) > 0``. ``sum(list)`` is ours. CEL's library says whether a text is CEL;
+``evaluation`` evaluates it, within bounds.
 
-CEL knows no decimals, dates, times of day and UUIDs, and would take some of them for something else. They go through it
-sealed: they can be passed on, compared for equality and summed (decimals); anything else raises.
+CEL knows no decimals, dates, times of day and UUIDs. They can be passed on, compared for equality and summed (decimals);
+anything else raises. What an expression gives can be written as JSON and kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, timedelta
+from datetime import time as clock_time
 from decimal import Decimal
-from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
 from kantor_orchestrator.core.saga import Expression
-from kantor_orchestrator.definitions import references
+from kantor_orchestrator.definitions import evaluation, references
+from kantor_orchestrator.definitions.metering import Meter, weight
+from kantor_orchestrator.definitions.operations import CelError
 from kantor_orchestrator.definitions.outcomes import Choice, EvaluationError
 from kantor_orchestrator.definitions.references import Use
 
@@ -49,8 +51,10 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Names that mean something by themselves.
 _ALONE = {"item", "index"}
 _PLACE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
-_SEAL = "\0sealed"
-_SEALED = (Decimal, date, time, UUID)
+#: What can be kept, besides null, lists and maps.
+_KEPT = (bool, int, float, str, bytes, Decimal, date, clock_time, UUID)
+#: Of CEL's operators, those that look like functions.
+_OPERATORS = {"_in_"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +75,24 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """An expression in CEL; evaluated, it gives its value for the names in scope. Equal texts are equal."""
+    """An expression in CEL; evaluated, it gives its value for the names in scope. Equal texts are equal. ``lasting``: it
+    may give a duration, which nothing else can be."""
 
     text: str
+    lasting: bool = False
 
     def __call__(self, scope: Mapping[str, Any]) -> Any:
-        """Raises ``EvaluationError``."""
-        seals: dict[Any, int] = {}
+        """Raises ``EvaluationError``, whatever is wrong."""
+        meter = Meter()
         try:
-            names = {
-                root: _prepared(scope.get(root, {}), wanted, seals) for root, wanted in _roots(self.text)
-            }
-            value = _evaluate(self.text, names, seals)
-        except Exception as error:
-            reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-            raise EvaluationError(f"{self.text!r}: {reason}") from error
-        return _opened(value, list(seals)) if seals else value
+            value = evaluation.compiled(self.text)(scope, meter)
+            if not (self.lasting and isinstance(value, timedelta)):
+                _refuse_odd(value, meter)
+        except CelError as error:
+            raise EvaluationError(f"{self.text!r}: {_null(self.text, scope) or error}") from error
+        except Exception as error:  # a budget, or a value that nothing is prepared for
+            raise EvaluationError(f"{self.text!r}: {error}") from error
+        return value
 
 
 def as_ref(text: str) -> Ref | None:
@@ -100,11 +106,11 @@ def is_short(text: str) -> bool:
     return bool(_PATH.fullmatch(text) or _QUOTED.fullmatch(text))
 
 
-def formula(text: str) -> Expression:
-    """The expression of a text that ``check`` accepts: a plain path needs no CEL."""
+def formula(text: str, *, lasting: bool = False) -> Expression:
+    """The expression of a text that ``check`` accepts: a plain path needs no CEL. ``lasting``: it may give a duration."""
     if _PATH.fullmatch(text) or text in _ALONE:
         return Choice((tuple(text.split(".")),))
-    return Formula(text)
+    return Formula(text, lasting)
 
 
 def literal(text: str) -> tuple[Any] | None:
@@ -112,7 +118,7 @@ def literal(text: str) -> tuple[Any] | None:
     if references.uses(text):
         return None
     try:
-        return (Formula(text)({}),)
+        return (Formula(text, lasting=True)({}),)
     except EvaluationError:
         return None
 
@@ -136,131 +142,75 @@ def parse(written: Plain) -> Ref | Literal | Formula:
 
 def check(text: str) -> None:
     """Raises ``ValueError`` with what is wrong with an expression, its place in it, and the remedy, joined by ``; ``."""
-    try:
-        program = _program(text)
-    except Exception as error:  # noqa: BLE001 - the parser's errors have no common type
-        found = _PLACE.search(str(error))
-        where = f" at character {found[2]}" if found else ""
-        if found and int(found[1]) > 1:
-            where = f" at line {found[1]}, character {found[2]}"
-        why = found[3].partition(" expecting ")[0] if found else str(error).partition("\n")[0]
+    if len(text) > evaluation.LONGEST:
         raise ValueError(
-            f"the expression {text!r} is wrong{where}: {why}; correct it (https://cel.dev has the syntax)"
-        ) from None
-    unknown = sorted(
-        name
-        for name in program.references()["functions"]
-        if name.isidentifier() and not name.startswith("_") and name not in _FUNCTIONS
-    )
-    if unknown:
-        raise ValueError(
-            f"the expression {text!r} calls {unknown[0]}(), which does not exist; "
-            f"known are {', '.join(sorted(_FUNCTIONS))}"
+            f"the expression {text[:40]!r}... has {len(text):,} characters; write at most {evaluation.LONGEST:,}, "
+            "or let the service that says what it needs reckon it out"
         )
+    try:
+        program = evaluation.library().compile(text)
+    except Exception as error:  # noqa: BLE001 - the parser's errors have no common type
+        raise ValueError(_syntax(text, str(error))) from None
+    for name in sorted(program.references()["functions"]):
+        if name.isidentifier() and name not in evaluation.KNOWN and name not in _OPERATORS:
+            raise ValueError(
+                f"the expression {text!r} calls {name}(), which does not exist; "
+                f"known are {', '.join(sorted(evaluation.KNOWN))}"
+            )
+    evaluation.compiled(text)
 
 
-#: CEL's standard functions and macros, and ours.
-_FUNCTIONS = frozenset(
-    [
-        "all",
-        "bool",
-        "bytes",
-        "contains",
-        "double",
-        "duration",
-        "endsWith",
-        "exists",
-        "exists_one",
-        "filter",
-        "getDate",
-        "getDayOfMonth",
-        "getDayOfWeek",
-        "getDayOfYear",
-        "getFullYear",
-        "getHours",
-        "getMilliseconds",
-        "getMinutes",
-        "getMonth",
-        "getSeconds",
-        "has",
-        "int",
-        "map",
-        "matches",
-        "max",
-        "min",
-        "size",
-        "startsWith",
-        "string",
-        "sum",
-        "timestamp",
-        "type",
-        "uint",
-    ]
-)
+def _syntax(text: str, error: str) -> str:
+    found = _PLACE.search(error)
+    where = f" at character {found[2]}" if found else ""
+    if found and int(found[1]) > 1:
+        where = f" at line {found[1]}, character {found[2]}"
+    why = found[3].partition(" expecting ")[0] if found else error.partition("\n")[0]
+    return f"the expression {text!r} is wrong{where}: {why}; correct it (https://cel.dev has the syntax)"
 
 
-@cache
-def _cel() -> Any:
-    import cel
-
-    return cel
-
-
-@lru_cache(10_000)
-def _program(text: str) -> Any:
-    return _cel().compile(text)
-
-
-@lru_cache(10_000)
-def _roots(text: str) -> tuple[tuple[str, frozenset[str] | None], ...]:
-    """The names that an expression needs, each with the fields of it; None: all."""
-    found: dict[str, set[str] | None] = {}
-    for use in references.uses(text):
-        root, fields = use.path[0], use.path[1:2]
-        known = found.setdefault(root, set())
-        if not fields or fields == (references.ELEMENT,):
-            found[root] = None
-        elif known is not None:
-            known.add(fields[0])
-    return tuple((root, None if fields is None else frozenset(fields)) for root, fields in found.items())
+def _refuse_odd(value: Any, meter: Meter) -> None:
+    """Raises ``CelError`` or ``BudgetError`` for what can't be kept: too large, or nothing that JSON or Avro has."""
+    meter.build(weight(value))
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Mapping):
+            if odd := [key for key in one if not isinstance(key, str)]:
+                raise CelError(f"it gives a map with the key {odd[0]!r:.100}, and only texts can be keys")
+            waiting += one.values()
+        elif isinstance(one, list | tuple):
+            waiting += one
+        elif isinstance(one, timedelta):
+            raise CelError("it gives a duration, which only `sleep` takes; string(...) makes a text of it")
+        elif one is not None and not isinstance(one, _KEPT):
+            raise CelError(f"it gives a {type(one).__name__}, which can't be kept: {one!r:.100}")
 
 
-def _evaluate(text: str, names: dict[str, Any], seals: dict[Any, int]) -> Any:
-    def total(values: list[Any]) -> Any:
-        added = sum(_opened(value, list(seals)) for value in values)
-        return _sealed(added, seals)
-
-    context = _cel().Context(variables=names, functions={"sum": total})
-    return _program(text).execute(context)
-
-
-def _prepared(value: Any, wanted: frozenset[str] | None, seals: dict[Any, int]) -> Any:
-    if wanted is not None and isinstance(value, Mapping):
-        value = {name: value[name] for name in wanted if name in value}
-    return _sealed(value, seals)
+def _null(text: str, scope: Mapping[str, Any]) -> str:
+    """What of an expression is null where it should not be; empty: nothing."""
+    nulls = dict.fromkeys(
+        ".".join(use.path).replace(f".{references.ELEMENT}", references.ELEMENT)
+        for use in references.uses(text)
+        if use.strict and _has_null(scope, use.path)
+    )
+    if not nulls:
+        return ""
+    return f"{' and '.join(nulls)} is null; ask for it first, as in {next(iter(nulls))} != null && ..."
 
 
-def _sealed(value: Any, seals: dict[Any, int]) -> Any:
-    """The same, with what CEL has no type for under seal. Equal values have equal seals."""
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {name: _sealed(inner, seals) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_sealed(inner, seals) for inner in value]
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value
-    if isinstance(value, _SEALED):
-        return {_SEAL: seals.setdefault(value, len(seals))}
-    return value
-
-
-def _opened(value: Any, seals: list[Any]) -> Any:
-    if isinstance(value, dict):
-        if _SEAL in value:
-            return seals[value[_SEAL]]
-        return {name: _opened(inner, seals) for name, inner in value.items()}
-    return [_opened(inner, seals) for inner in value] if isinstance(value, list) else value
+def _has_null(found: Any, path: tuple[str, ...]) -> bool:
+    """Whether null is at a path, or on the way to it."""
+    for index, name in enumerate(path):
+        if found is None:
+            return True
+        if name == references.ELEMENT:
+            inner = found.values() if isinstance(found, Mapping) else found
+            return isinstance(inner, Iterable) and any(_has_null(one, path[index + 1 :]) for one in inner)
+        if not isinstance(found, Mapping) or name not in found:
+            return False
+        found = found[name]
+    return found is None
 
 
 #: What ``truth`` may stand between, for a step's ``succeeded`` or ``failed`` to be meant as a truth value.

@@ -19,6 +19,9 @@ _STRING, _BYTES, _NULL = {"type": "string"}, {"type": "bytes"}, {"type": "null"}
 #: Numbers that are computed. ``int`` may be written as ``long`` and as both others, ``float`` as ``double``.
 _WHOLE, _BROKEN = {"type": "int"}, {"type": "float"}
 
+#: CEL's own, which Avro lacks: no field takes it, and JSON has none.
+DURATION: Any = {"type": "duration"}
+
 #: How strongly operators bind; all from left to right.
 _BINDS = {"||": 1, "&&": 2}
 _BINDS |= dict.fromkeys(("==", "!=", "<", "<=", ">", ">=", "in"), 3)
@@ -34,6 +37,7 @@ _GIVES |= {
     "double": _BROKEN,
     "string": _STRING,
     "bytes": _BYTES,
+    "duration": DURATION,
 }
 
 #: The type of a field of something, by its path. Raises ``LookupError``.
@@ -246,6 +250,10 @@ def _operated(sign: str, one: Any, other: Any) -> Any:
         arrays = branch(one, "array"), branch(other, "array")
         if all(arrays):
             return {"type": "array", "items": _either(*(array["items"] for array in arrays))}
+    if sign == "-" and _is_time(one) and _is_time(other):
+        return DURATION
+    if sign in "+-" and DURATION in (one, other):
+        return DURATION if one == other else ANY
     numbers = _number(one), _number(other)
     if ANY in numbers:
         return ANY
@@ -258,6 +266,20 @@ def _number(type_: Any) -> Any:
         return ANY
     kind = type_["type"]
     return _WHOLE if kind in ("int", "long") else _BROKEN if kind in ("float", "double") else ANY
+
+
+def _is_time(type_: Any) -> bool:
+    return isinstance(type_, dict) and str(type_.get("logicalType")).startswith("timestamp")
+
+
+def holds_duration(type_: Any) -> bool:
+    """Whether a type is a duration, or a list that may hold one."""
+    branches = type_ if isinstance(type_, list) else [type_]
+    return any(
+        one is not ANY
+        and (one["type"] == "duration" or (one["type"] == "array" and holds_duration(one["items"])))
+        for one in branches
+    )
 
 
 def _is_text(type_: Any) -> bool:

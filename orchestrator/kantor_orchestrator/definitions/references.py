@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: In a path: any element of the list (or value of the map) before it.
 ELEMENT = "[]"
@@ -25,11 +25,16 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_MACROS = {"map", "filter", "all", "exists", "exists_one"}
+MACROS = {"map", "filter", "all", "exists", "exists_one"}
 _WORDS = {"true", "false", "null", "in"}
 _OPEN, _CLOSE = {"(", "[", "{"}, {")", "]", "}"}
 #: What orders or reckons: only numbers, texts and times can be beside it.
 RECKONING = {"<", "<=", ">", ">=", "+", "-", "*", "/", "%"}
+_EQUAL = {"==", "!="}
+#: What asks whether something is true, and what gives a truth value of two.
+_ASKING, _BETWEEN = {"!", "&&", "||"}, {*RECKONING, *_EQUAL, "in"}
+#: Functions that do not raise when they are given null.
+_TAKE_NULL = {"has", "type"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class Token:
 @dataclass(frozen=True, slots=True)
 class Use:
     """A path that an expression reads. ``listed``: only how many elements it has, or which, not what is in them.
-    ``guarded``: by ``has``, so it may be unknown. ``reckoned``: it stands beside an operator of ``RECKONING``."""
+    ``guarded``: by ``has``, so it may be unknown. ``reckoned``: it stands beside an operator of ``RECKONING``.
+    ``compared``: with null. ``strict``: where null would raise."""
 
     path: Path
     at: int
@@ -50,6 +56,8 @@ class Use:
     listed: bool = False
     guarded: bool = False
     reckoned: bool = False
+    compared: bool = False
+    strict: bool = False
 
 
 def tokens(text: str) -> list[Token]:
@@ -59,6 +67,11 @@ def tokens(text: str) -> list[Token]:
 def uses(text: str) -> list[Use]:
     """Every path that ``text`` reads, in the order of writing."""
     return _Reader(text).found
+
+
+def compared(found: list[Use]) -> set[Path]:
+    """The paths that the expression compares with null somewhere."""
+    return {use.path for use in found if use.compared}
 
 
 def guarded(found: list[Use]) -> set[Path]:
@@ -91,16 +104,25 @@ class _Reader:
             close = self._closing(at + 1)
             before = len(self.found)
             self._read(at + 2, close, bound)
-            if first.text in ("size", "has"):
-                self.found[before:] = [
-                    Use(u.path, u.at, u.end, u.listed or first.text == "size", first.text == "has")
-                    for u in self.found[before:]
-                ]
+            last = self._tokens[close - 1]
+            whole = (self._tokens[at + 2].at, last.at + len(last.text)) if close > at + 2 else None
+            self.found[before:] = [self._given(use, first.text, whole) for use in self.found[before:]]
             return self._rest(at, close + 1, end, None, bound)
         path: Path | None = bound.get(first.text, (first.text,))
         if first.text in bound and not bound[first.text]:
             path = None  # a variable for the elements of something that has no name
         return self._rest(at, at + 1, end, path, bound)
+
+    @staticmethod
+    def _given(use: Use, function: str, whole: tuple[int, int] | None) -> Use:
+        """A path that a function is given; ``whole``: where its argument begins and ends, if it has only one."""
+        is_argument = (use.at, use.end) == whole
+        return replace(
+            use,
+            listed=use.listed or function == "size",
+            guarded=use.guarded or function == "has",
+            strict=use.strict or (is_argument and function not in _TAKE_NULL),
+        )
 
     def _rest(self, first: int, at: int, end: int, path: Path | None, bound: Mapping[str, Path]) -> int:
         while at < end:
@@ -111,15 +133,15 @@ class _Reader:
                     at += 2
                     continue
                 close = self._closing(at + 2)
-                if word in _MACROS:
-                    self._note(first, at, path, listed=True)
+                if word in MACROS:
+                    self._note(first, at, path, listed=True, strict=True)
                     variable = self._tokens[at + 3].text if at + 3 < close else ""
                     element = () if path is None else (*path, ELEMENT)
                     self._read(at + 5, close, {**bound, variable: element})
                     if word != "filter":
                         path = None
                 else:
-                    self._note(first, at, path, listed=word == "size")
+                    self._note(first, at, path, listed=word == "size", strict=True)
                     path = None
                     self._read(at + 3, close, bound)
                 at = close + 1
@@ -136,15 +158,39 @@ class _Reader:
         self._note(first, at, path)
         return at
 
-    def _note(self, first: int, behind: int, path: Path | None, *, listed: bool = False) -> None:
+    def _note(
+        self, first: int, behind: int, path: Path | None, *, listed: bool = False, strict: bool = False
+    ) -> None:
         if path is None:
             return
-        start = self._tokens[first].at
-        last = self._tokens[behind - 1]
-        near = {self._tokens[n].text for n in (first - 1, behind) if 0 <= n < len(self._tokens)}
-        use = Use(path, start, last.at + len(last.text), listed, reckoned=bool(near & RECKONING))
+        start, last = self._tokens[first].at, self._tokens[behind - 1]
+        before, after = self._sign(first - 1), self._sign(behind)
+        compared = (after in _EQUAL and self._word(behind + 1) == "null") or (
+            before in _EQUAL and self._word(first - 2) == "null"
+        )
+        asked = (before in _ASKING or after in {*_ASKING, "?"}) and not {before, after} & _BETWEEN
+        reckoned = bool({before, after} & RECKONING)
+        strict = strict or reckoned or asked or before == "in"
+        use = Use(
+            path,
+            start,
+            last.at + len(last.text),
+            listed,
+            reckoned=reckoned,
+            compared=compared,
+            strict=strict,
+        )
         if use not in self.found:
             self.found.append(use)
+
+    def _sign(self, at: int) -> str:
+        """An operator, or `in`; empty if there is none."""
+        token = self._tokens[at] if 0 <= at < len(self._tokens) else None
+        return token.text if token and (token.kind == "sign" or token.text == "in") else ""
+
+    def _word(self, at: int) -> str:
+        token = self._tokens[at] if 0 <= at < len(self._tokens) else None
+        return token.text if token and token.kind == "name" else ""
 
     def _is(self, at: int, sign: str) -> bool:
         return at < len(self._tokens) and self._tokens[at].kind == "sign" and self._tokens[at].text == sign
