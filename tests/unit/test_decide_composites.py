@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from kantor_orchestrator.core import progress
 from kantor_orchestrator.core.saga import Retry, Saga
 from kantor_orchestrator.core.transaction import Kind, Status
 from unit.core_kit import Story, seconds
-from unit.saga_kit import begun, build, command, composite, confirm, event, reply, state
+from unit.saga_kit import act, begun, build, command, composite, confirm, event, reply, state
 
 
 def parcels(**facts: Any) -> Saga:
@@ -297,3 +298,20 @@ def test_the_compensation_of_a_choreographed_member_names_no_action() -> None:
         story.when("PickDone", payload={"line": line})
     assert story.when("PayFailed").sent() == ["ReversePick", "ReversePick"]
     assert {command.reverses for command in story.commands} == {""}
+
+
+def test_members_multiply_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ``each`` in an ``each``: what is too much is an incident of this transaction, which a person can skip."""
+    monkeypatch.setattr(progress, "MOST_MEMBERS_IN_ALL", 5)
+    inner = composite("g.h", command("g.h.book"), each=lambda scope: scope["item"])
+    story = begun(
+        build(composite("g", *inner, each=lambda scope: scope["start"]["lines"])), lines=[[1], [1, 2, 3]]
+    )
+    (incident,) = story.txn.incidents
+    assert (incident.kind, incident.step) == ("expression", "g[1].h")
+    assert incident.reason == (
+        "each of g[1].h: 3 items beside the 3 members that the transaction has; the limit is 5 in all"
+    )
+    act(story, "skip", "g[1].h", "booked by phone")
+    reply(story, "BookDone", "g[0].h[0].book")
+    assert story.status is Status.COMPLETED

@@ -41,6 +41,8 @@ S = StepStatus
 STUB_TTL = {Status.COMPLETED: 86_400_000, Status.COMPENSATED: 30 * 86_400_000, Status.CLOSED: 30 * 86_400_000}
 #: Members of an ``each`` at most: a transaction's state is bounded.
 MOST_MEMBERS = 1_000
+#: Such members of one transaction in all, where one ``each`` is in another: their numbers multiply.
+MOST_MEMBERS_IN_ALL = 2_000
 _OPEN, _SUCCESS, _FAILURE = "open", "succeeded", "failed"
 
 
@@ -356,6 +358,12 @@ def _begin_composite(d: Decision, step: Step, path: str) -> None:
             raise ExpressionError(f"each of {path}: not a list but {type(items).__name__}")
         if len(items) > MOST_MEMBERS:
             raise ExpressionError(f"each of {path}: {len(items)} items, the limit is {MOST_MEMBERS}")
+        there = sum(known.endswith("]") for known in d.txn.steps)
+        if there + len(items) > MOST_MEMBERS_IN_ALL:
+            raise ExpressionError(
+                f"each of {path}: {len(items)} items beside the {there} members that the transaction has; the limit is "
+                f"{MOST_MEMBERS_IN_ALL} in all"
+            )
         waiting = d.txn.early
         d.emit(Kind.ACTIVATED, step=path, scope=path, captured={ITEMS: items})
         d.waiting += waiting
