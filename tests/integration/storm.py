@@ -205,9 +205,8 @@ class Storm:
         found = platform.broken_promises(orders, tolerate_incidents=True)
         found += platform.repeated_moves(orders) + decisions.contradictions(sent)
         log = list(decisions.logged(platform.codec, platform.read(topics.HISTORY)))
-        if log:  # the history is a log of decisions
-            found += decisions.every_message_is_logged(sent, log)
-            found += decisions.every_logged_message_was_sent(sent, log)
+        found += decisions.every_message_is_logged(sent, log)
+        found += decisions.every_logged_message_was_sent(sent, log)
         return found
 
     def waiting(self, orders: Orders) -> int:
