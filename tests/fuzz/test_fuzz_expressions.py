@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,3 +83,23 @@ def test_an_expression_gives_a_value_or_says_why_not(text: str, data: dict[str, 
             return
         with suppress(EvaluationError):
             Formula(text)(data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "start.items.all(x, start.items.exists_one(y, y == x))",
+        "start.items.map(x, start.items.map(y, start.items))",
+        "start.items.map(x, start.text + start.text)",
+        "start.text.matches('(a+)+$')",
+        "1" + " + 1" * 50_000,
+        "(" * 50_000 + "1" + ")" * 50_000,
+    ],
+    ids=lambda text: text[:40],
+)
+def test_an_expensive_expression_is_refused_or_ends(text: str) -> None:
+    """Two thousand items, fifty thousand characters."""
+    data = {"start": {"items": list(range(2_000)), "text": "a" * 50_000}}
+    with bounded(_SECONDS, _MEGABYTES), suppress(ValueError, EvaluationError):
+        expressions.check(text)
+        Formula(text)(data)
