@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from kantor.clients import Record
-from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.envelope import TRANSACTION_ENDED
 from kantor.errors import CodecError, RegistryUnavailableError, UndecodableError, UnknownSchemaError
@@ -27,8 +26,6 @@ log = logging.getLogger("kantor.entries")
 MAX_SNAPSHOT, MAX_ENTRIES = 256 * 1024, 10_000
 #: Characters of an id, a source or a cause: they are kept in the history and, with early messages, in the state.
 MAX_ATTRIBUTE = 1024
-#: For how long (s) a reachable registry may not know a schema id before its entry becomes an incident.
-UNKNOWN_SCHEMA_GRACE = 30.0
 
 #: The source of acts, as duplicates are told by source and id.
 ACTS = "kantor.acts"
@@ -37,7 +34,8 @@ Headers = dict[str, bytes]
 
 
 class NotYet(Exception):  # noqa: N818 - control flow, not a failure
-    """This entry can't be processed now: its shard keeps it and all that follow, and tries again soon."""
+    """Nothing can be processed now: the registry is away, or a definition. The shard keeps this entry and all that follow,
+    and tries again soon."""
 
 
 class MalformedEntry(Exception):  # noqa: N818 - the name says what it is
@@ -132,6 +130,7 @@ def message_entry(record: Record, headers: Headers, type_: str, sent: int) -> En
         parent=parent,
         parent_command=id_ if parent else "",
         journal_offset=record.offset(),
+        again=_again(headers),
         idempotency_key=headers.get("ce_idempotencykey", b"").decode("utf-8", "replace"),
     )
 
@@ -147,15 +146,25 @@ def _returned(text: object) -> dict[str, Any]:
     return found
 
 
+def _again(headers: Headers) -> int:
+    found = headers.get(journal.AGAIN)
+    if found is None:
+        return -1
+    try:
+        return int(found)
+    except ValueError as error:
+        raise MalformedEntry(f"no valid {journal.AGAIN}") from error
+
+
 class PayloadReader:
     """Adds to an entry what some saga wants of its payload."""
 
-    def __init__(self, codec: Codec, definitions: Definitions, schema_grace: float, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, codec: Codec, definitions: Definitions, *, waits: bool) -> None:
+        """``waits``: a schema that is unknown now may be known soon, because there is a registry. Without one, an id that the
+        schemas' topic lacks when read to its end was never published."""
         self._codec = codec
         self._definitions = definitions
-        self._grace = schema_grace
-        self._unknown: dict[int, float] = {}
+        self._waits = waits
 
     def read(
         self,
@@ -165,8 +174,8 @@ class PayloadReader:
         txn: Transaction,
         size_of: Callable[[Transaction], int],
     ) -> None:
-        """Sets ``entry.payload`` or ``entry.error``, whatever the bytes are. ``size_of``: bytes of a transaction's snapshot.
-        Raises ``NotYet`` while the schema or the registry is missing, and nothing else."""
+        """Sets ``entry.payload``, ``entry.error`` or ``entry.not_yet``, whatever the bytes are. ``size_of``: bytes of a
+        transaction's snapshot. Raises ``NotYet`` while the registry is away, and nothing else."""
         try:
             self._read(entry, record, headers, txn, size_of)
         except NotYet:
@@ -188,6 +197,9 @@ class PayloadReader:
         txn: Transaction,
         size_of: Callable[[Transaction], int],
     ) -> None:
+        if journal.LOST in headers:
+            entry.error = f"the journal has lost the message at {entry.again}, which was put off"
+            return
         if not entry.id or not entry.source:
             entry.error = f"the header {'ce_source' if entry.id else 'ce_id'} is missing"
             entry.id = entry.id or entry.origin
@@ -206,10 +218,10 @@ class PayloadReader:
             if entry.type == TRANSACTION_ENDED:  # of a child: what it returns, beside how it ended
                 payload = {**_returned(payload.get("returns")), **payload}
         except UnknownSchemaError as error:
-            first = self._unknown.setdefault(error.schema_id, self._clock.monotonic())
-            if self._clock.monotonic() - first < self._grace:
-                raise NotYet(str(error)) from error
-            entry.error = str(error)
+            if self._waits:
+                entry.not_yet = str(error)
+            else:
+                entry.error = str(error)
             return
         except CodecError as error:
             entry.error = str(error)

@@ -8,6 +8,7 @@ An entry keeps the source record's bytes and headers and adds (DESIGN sections 5
 ``kantor_topicid``     that topic's id (KIP-516): one made again under the same name starts over
 ``kantor_key``         the source record's key, if it had one
 ``kantor_timestamp``   the source record's timestamp, ms since the epoch
+``kantor_again``       of a copy of an entry that was put off: the original's offset in the journal
 =====================  ===========================================================================================
 
 The record's key is the transaction id, its partition the shard, its timestamp the broker's (LogAppendTime). Control
@@ -30,6 +31,8 @@ TIMESTAMP = "kantor_timestamp"
 PARENT = "kantor_parent"
 
 EVENT, COMMAND, TIMER, ACT, WATERMARK = b"event", b"command", b"timer", b"act", b"watermark"
+#: Of a copy of an entry that was put off: the original's offset in the journal; and whether that is gone.
+AGAIN, LOST = "kantor_again", "kantor_lost"
 #: A message of the engine that Kafka did not take.
 REFUSED = b"refused"
 

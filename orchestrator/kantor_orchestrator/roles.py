@@ -63,7 +63,6 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry, wellnes
     from kantor.schemas import schema_store
     from kantor_orchestrator.definitions.catalogue import DefinitionsTopic
     from kantor_orchestrator.engine.loop import Engine
-    from kantor_orchestrator.entries import UNKNOWN_SCHEMA_GRACE
     from kantor_orchestrator.metrics import EngineMetrics
 
     metrics = EngineMetrics(registry)
@@ -71,8 +70,6 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry, wellnes
     def live(stop: Event, ready: Callable[[], None]) -> None:
         schemas = schema_store(settings.kafka, settings.registry_url)
         topic = DefinitionsTopic(settings.kafka, Codec(schemas), "kantor-engine-definitions")
-        # Without a registry, an id that the schemas' topic lacks when read to its end was never published: no waiting.
-        grace = UNKNOWN_SCHEMA_GRACE if settings.registry_url else 0.0
         try:
             definitions = topic.load()
             folder = settings.home / "store"
@@ -83,7 +80,7 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry, wellnes
                 schemas,
                 definitions,
                 metrics,
-                schema_grace=grace,
+                waits_for_schemas=bool(settings.registry_url),
                 wellness=wellness,
             )
             running.run(stop, ready)

@@ -306,7 +306,7 @@ class EngineProcess(Process):
             SCHEMAS,
             self._definitions,
             ENGINE_METRICS,
-            schema_grace=0.0,
+            waits_for_schemas=False,
             clock=self.clock,
             jobs=self.steps,
         )

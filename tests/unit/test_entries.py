@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from kantor.clock import SYSTEM_CLOCK
 from kantor.codec import Codec, MemorySchemas
 from kantor.envelope import TRANSACTION_ENDED
 from kantor.testing.log import LOG_APPEND_TIME, Entry
@@ -38,7 +37,7 @@ def _read(value: bytes, codec: Any) -> JournalEntry:
     """An end of some child, as it is read."""
     definitions = Definitions()
     definitions.captures = {TRANSACTION_ENDED: frozenset({"status", "reference"})}
-    reader = PayloadReader(codec, definitions, 0.0, SYSTEM_CLOCK)
+    reader = PayloadReader(codec, definitions, waits=False)
     record = Entry((journal.ENTRY, 0), 9, b"t", value, [], (LOG_APPEND_TIME, 5), None, 0.0)
     entry = JournalEntry(
         "event", 5, type=TRANSACTION_ENDED, id="e", source="kantor", origin="evt.kantor.transaction.v1/0/7"

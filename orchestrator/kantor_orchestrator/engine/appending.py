@@ -70,5 +70,11 @@ class Appender:
 
         append()
 
+    def copy(
+        self, shard: int, transaction: str, value: bytes | None, headers: list[tuple[str, bytes | None]]
+    ) -> None:
+        """A copy of an entry that was put off; any thread may say so."""
+        self._producer.produce(topics.JOURNAL, value, transaction.encode(), headers, shard)
+
     def close(self) -> None:
         self._producer.purge()

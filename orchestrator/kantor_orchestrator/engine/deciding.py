@@ -14,12 +14,13 @@ from kantor.clients import Record
 from kantor.codec import Codec
 from kantor.errors import CodecError, EncodingError, RegistryUnavailableError
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.core.acts import NO_TRANSACTION
+from kantor_orchestrator.core.acts import NO_TRANSACTION, START
 from kantor_orchestrator.core.decide import consider
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
 from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.engine.again import Copies
 from kantor_orchestrator.engine.brokertime import BrokerTime
 from kantor_orchestrator.engine.journalmarks import JournalMarks
 from kantor_orchestrator.engine.log import LogRecord
@@ -79,11 +80,13 @@ class Decider:
         codec: Codec,
         definitions: Definitions,
         payloads: PayloadReader,
+        copies: Copies,
         metrics: EngineMetrics,
         time: BrokerTime,
     ) -> None:
         self._definitions = definitions
         self._payloads = payloads
+        self._copies = copies
         self._metrics = metrics
         self.marks = JournalMarks()
         self._time = time
@@ -125,6 +128,8 @@ class Decider:
         if kind == journal.ACT:
             id_, entry = transaction_of(record), act_entry(record)
             txn = shard.get(id_)
+            if txn is None and entry.type == START:
+                txn = Transaction(id_)  # of a start that came too late to start anything by itself
             if txn is None:
                 # Whoever asked is told; no transaction's history has it, because there is no transaction.
                 reason = f"the engine knows no transaction {id_}"
@@ -143,6 +148,8 @@ class Decider:
         raise MalformedEntry(f"{journal.ENTRY} is {kind!r}")
 
     def _message(self, shard: Shard, record: Record, headers: Headers) -> str:
+        if journal.AGAIN in headers:
+            return self._copy(shard, record, headers)
         source, offset = mark_of(headers)
         if offset <= shard.marks.get(source, -1):
             return REPLAY
@@ -163,6 +170,16 @@ class Decider:
         shard.mark(source, offset)
         return outcome
 
+    def _copy(self, shard: Shard, record: Record, headers: Headers) -> str:
+        """What was put off comes back: no mark tells of it, and its age does not matter."""
+        type_ = headers.get("ce_type", b"").decode("utf-8", "replace")
+        entry = message_entry(record, headers, type_, sent_at(headers))
+        txn = shard.get(transaction_of(record))
+        if txn is None:
+            return UNCHANGED
+        self._payloads.read(entry, record, headers, txn, shard.transactions.size_of)
+        return self._decide(shard, record, headers, txn, entry)
+
     def _hold(self, shard: Shard, record: Record) -> str:
         """A person holds or releases a saga, or all of them."""
         entry = act_entry(record)
@@ -182,7 +199,7 @@ class Decider:
         while shard.recorded and shard.recorded[0].journal_offset <= offset:
             shard.fold(shard.recorded.popleft())
         shard.clock = max(shard.clock, at)
-        if kind == journal.EVENT or kind == journal.COMMAND:
+        if (kind == journal.EVENT or kind == journal.COMMAND) and journal.AGAIN not in headers:
             shard.mark(*mark_of(headers))
         return RECOVERED
 
@@ -193,7 +210,12 @@ class Decider:
     ) -> str:
         if txn is None:
             return UNCHANGED
-        saga = self._saga_of(txn) if txn.saga else self._definitions.starting_with(entry.type, entry.sent_at)
+        if txn.saga:
+            saga: Saga | None = self._saga_of(txn)
+        elif entry.again >= 0:
+            saga = self._definitions.starting_with(entry.type)
+        else:
+            saga = self._definitions.starting_with(entry.type, entry.sent_at)
         hold = shard.holds.of(saga.name) if saga else ""
         plan = self._plan(shard, record, headers, saga, txn, entry, hold)
         if plan is None:
@@ -201,6 +223,9 @@ class Decider:
         shard.transactions.put(plan.after)
         shard.timers.set_by(plan.after, plan.transitions)
         shard.writer.put(plan.turn)
+        again = [t.put_off for t in plan.transitions if t.kind is Kind.AGAIN_ASKED]
+        if again:
+            self._copies.ask(shard.number, plan.after.id, again)
         self._count(plan)
         return APPLIED
 

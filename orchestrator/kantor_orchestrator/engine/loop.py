@@ -22,6 +22,7 @@ from kantor_orchestrator import topics
 from kantor_orchestrator.aside import Aside
 from kantor_orchestrator.config import ENGINE_GROUP
 from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.engine.again import Copies
 from kantor_orchestrator.engine.appending import Appender
 from kantor_orchestrator.engine.brokertime import BrokerTime
 from kantor_orchestrator.engine.deciding import Decider
@@ -30,7 +31,7 @@ from kantor_orchestrator.engine.gauges import LOOK, look, tell
 from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, take
-from kantor_orchestrator.entries import UNKNOWN_SCHEMA_GRACE, NotYet, PayloadReader
+from kantor_orchestrator.entries import NotYet, PayloadReader
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.wellness import Wellness
 
@@ -79,12 +80,12 @@ class Engine:
         definitions: Definitions,
         metrics: EngineMetrics,
         *,
-        schema_grace: float = UNKNOWN_SCHEMA_GRACE,
+        waits_for_schemas: bool = True,
         clock: Clock = SYSTEM_CLOCK,
         jobs: Executor | None = None,
         wellness: Wellness | None = None,
     ) -> None:
-        """``folder`` holds the shards' stores; ``schema_grace``: see ``UNKNOWN_SCHEMA_GRACE``. ``jobs`` runs what waits for
+        """``folder`` holds the shards' stores; ``waits_for_schemas``: see ``PayloadReader``. ``jobs`` runs what waits for
         the broker: threads of its own unless given."""
         self._clock = clock
         self._wellness = wellness or Wellness()
@@ -109,8 +110,9 @@ class Engine:
             clock,
             self._time,
         )
-        payloads = PayloadReader(codec, definitions, schema_grace, clock)
-        self._decider = Decider(codec, definitions, payloads, metrics, self._time)
+        payloads = PayloadReader(codec, definitions, waits=waits_for_schemas)
+        copies = Copies(clients, self._appender, self._jobs, clock)
+        self._decider = Decider(codec, definitions, payloads, copies, metrics, self._time)
         self._firing = Firing(self._appender, admin, self._jobs, self._decider.marks, metrics, self._time)
         self._shards: dict[int, Shard] = {}
         self._taking: dict[int, _Taking] = {}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from kantor_orchestrator.core.entry import (
+    AGAIN,
     COMPENSATION_RETRY,
     DEADLINE,
     EXPIRY,
@@ -23,12 +24,16 @@ from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
 #: Timers due later than this (ms) are left in the store until then: waiting costs disk, not memory.
 HORIZON = 60_000
 #: Timers that only pause between two attempts; the others end in a verdict, which lag must not hasten.
-PAUSES = frozenset({RETRY, COMPENSATION_RETRY, EXPIRY, RELEASE})
+PAUSES = frozenset({RETRY, COMPENSATION_RETRY, EXPIRY, RELEASE, AGAIN})
 
 #: (due, transaction id, kind, step, round, attempt)
 Timer = tuple[int, str, str, str, int, int]
 #: A timer without its time.
 Identity = tuple[str, str, str, int, int]
+
+
+#: Moves after which other timers count than before.
+_ALL_ANEW = frozenset({Kind.RELEASED, Kind.PUT_OFF, Kind.AGAIN_ASKED, Kind.TAKEN_BACK, Kind.DROPPED})
 
 
 class Timers:
@@ -75,7 +80,7 @@ class ShardTimers:
     def set_by(self, txn: Transaction, transitions: Iterable[Transition]) -> None:
         """Set what these transitions of ``txn`` set."""
         for t in transitions:
-            if t.kind is Kind.RELEASED:
+            if t.kind in _ALL_ANEW:
                 self.set_all(txn)
             elif t.timer:
                 # An activation starts the step's first round; its (choreographed) action has no attempts to count.

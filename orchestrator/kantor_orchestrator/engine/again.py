@@ -1,0 +1,77 @@
+"""Entries that were put off come back as copies, at the journal's end (``core.quarantine``).
+
+A copy may come twice, late or never: the transaction's state waits for it, and asks again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+from kantor.clients import Clients, Consumer, Partition, Record
+from kantor.clock import Clock
+from kantor.errors import KafkaUnavailableError, KantorError
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.engine.appending import Appender
+
+log = logging.getLogger("kantor.engine")
+
+#: Seconds that one original may take to be read.
+_PATIENCE = 10.0
+#: One record is wanted: nothing is fetched ahead, and an empty fetch answers at once.
+_FETCH = {"queued.min.messages": 1, "fetch.wait.max.ms": 10}
+
+
+class Copies:
+    """Reads originals from the journal and appends copies of them, beside the engine's thread."""
+
+    def __init__(self, clients: Clients, appender: Appender, jobs: Executor, clock: Clock) -> None:
+        self._clients = clients
+        self._appender = appender
+        self._jobs = jobs
+        self._clock = clock
+
+    def ask(self, shard: int, transaction: str, offsets: Sequence[int]) -> None:
+        """Append a copy of each of these entries of the shard's journal, in order."""
+        self._jobs.submit(self._copy, shard, transaction, list(offsets))
+
+    def _copy(self, shard: int, transaction: str, offsets: list[int]) -> None:
+        place: Partition = (topics.JOURNAL, shard)
+        reader = self._clients.consumer(f"kantor-engine-again-{shard}", ends=True, extra=_FETCH)
+        try:
+            for offset in offsets:
+                reader.assign({place: offset})
+                found = self._read(reader, place, offset)
+                headers = list(found.headers() or ()) if found is not None else _lost_headers(place, offset)
+                headers.append((journal.AGAIN, b"%d" % offset))
+                value = found.value() if found is not None else None
+                self._appender.copy(shard, transaction, value, headers)
+        except KantorError as error:
+            facts = {"action": "again_failed", "transaction": transaction}
+            log.warning("what was put off for %s can't be read yet: %s", transaction, error, extra=facts)
+        finally:
+            reader.close()
+
+    def _read(self, reader: Consumer, place: Partition, offset: int) -> Record | None:
+        """The entry; None if the journal has it no more."""
+        patience = self._clock.monotonic() + _PATIENCE
+        while self._clock.monotonic() < patience:
+            batch = reader.poll(0.1, 1)
+            for record in batch.records:
+                return record if record.offset() == offset else None
+            if batch.ends.get(place, -1) > offset:
+                return None
+        raise KafkaUnavailableError(
+            f"{place[0]}/{place[1]}/{offset} could not be read within {_PATIENCE:.0f} s"
+        )
+
+
+def _lost_headers(place: Partition, offset: int) -> list[tuple[str, bytes | None]]:
+    where = f"{place[0]}/{place[1]}/{offset}".encode()
+    return [
+        (journal.ENTRY, journal.EVENT),
+        (journal.ORIGIN, where),
+        (journal.TIMESTAMP, b"0"),
+        (journal.LOST, b"1"),
+    ]

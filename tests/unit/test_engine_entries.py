@@ -1,0 +1,163 @@
+"""Entries that are nobody's everyday: what can't be read yet, a message that Kafka refuses, a log that is another's; a whole
+engine in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+import kantor_schemas
+from kantor.clients import TopicSpec
+from kantor.codec import Codec, MemorySchemas
+from kantor.envelope import Envelope
+from kantor.testing import MemoryBroker
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.acts import moves_of
+from kantor_orchestrator.core import acts as core
+from kantor_orchestrator.definitions import bundle as bundles
+from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.definitions.dsl import Saga
+from kantor_orchestrator.engine.log import is_epoch
+from kantor_orchestrator.engine.loop import Engine
+from kantor_orchestrator.metrics import EngineMetrics
+from unit.core_kit import EXAMPLE, ORDER
+
+CATALOG = kantor_schemas.example("checkout")
+PLACED = CATALOG["shop.OrderPlaced"]
+
+
+class AtOnce(Executor):
+    """Instead of threads."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - handed to whoever asks
+            future.set_exception(error)
+        return future
+
+
+class Place:
+    """A platform's topics in memory with one engine; ``schemas``: what it knows, ``others``: what its senders know."""
+
+    def __init__(self, folder: Path) -> None:
+        self.broker = MemoryBroker()
+        self.schemas, self.others = MemorySchemas(), MemorySchemas()
+        specs = [spec for spec in topics.specs(1, 1 << 20) if spec.partitions == 1]
+        self.broker.clients().admin().create_topics(
+            [*specs, TopicSpec("cmd.inventory.v1", 1), TopicSpec("cmd.shipping.v1", 1)]
+        )
+        self._sent = 0
+        self._producer = self.broker.clients().producer("test")
+        bundle = bundles.bundle(Saga.load(EXAMPLE).model, CATALOG, 1)
+        self.engine = Engine(
+            self.broker.clients(),
+            1,
+            folder,
+            self.schemas,
+            Definitions([bundle]),
+            EngineMetrics(CollectorRegistry()),
+            clock=self.broker.clock,
+            jobs=AtOnce(),
+        )
+        self.engine.start(lambda: None)
+
+    def event(self, transaction: str, type_: str) -> None:
+        """As intake would journal it."""
+        schema = CATALOG[type_]
+        value = Codec(self.others).encoder(schema, "t")(
+            {f["name"]: ORDER[f["name"]] for f in schema["fields"]}
+        )
+        self._sent += 1
+        envelope = Envelope(
+            id=f"m-{self._sent}", source=type_.split(".")[0], type=type_, correlation_id=transaction
+        )
+        headers: list[tuple[str, bytes | None]] = [
+            *envelope.headers(),
+            (journal.ENTRY, journal.EVENT),
+            (journal.ORIGIN, f"evt.t.v1/0/{self._sent}".encode()),
+            (journal.TOPIC_ID, b"topic"),
+            (journal.TIMESTAMP, str(self.broker.clock.now()).encode()),
+        ]
+        self._producer.produce(topics.JOURNAL, value, transaction.encode(), headers, 0)
+        self._producer.flush()
+
+    def act(self, transaction: str, act: str, step: str = "") -> None:
+        self._sent += 1
+        value = journal.Act(f"a-{self._sent}", act, "ann", "please", step).dump()
+        self._producer.produce(topics.JOURNAL, value, transaction.encode(), journal.ACT_HEADERS, 0)
+        self._producer.flush()
+
+    def history(self) -> list[tuple[str, str, str]]:
+        """(transaction, move, step) in order, but for what was ignored."""
+        found = self.broker.topics[topics.HISTORY].logs[0].read(0, 1_000, 1e12, committed=True)[0]
+        decode = Codec(self.schemas).decode
+        decisions = [decode(record.value()) for record in found if not is_epoch(record)]
+        moves = [move for decision in decisions for move in moves_of(decision)]
+        return [(move["transaction_id"], move["kind"], move["step"]) for move in moves]
+
+    def kinds(self, transaction: str) -> list[str]:
+        return [kind for id_, kind, _ in self.history() if id_ == transaction]
+
+    def turn_until(self, condition: Callable[[], bool]) -> None:
+        for _ in range(5_000):
+            if condition():
+                return
+            self.engine.turn()
+        raise AssertionError(f"it does not come: {self.history()}")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    yield place
+    place.engine.close()
+
+
+def test_a_message_whose_schema_comes_later_waits_alone(place: Place) -> None:
+    """Another transaction of the shard goes on at once; it and what came after it are looked at, in order, when the schema
+    is there."""
+    place.event("early", "shop.OrderPlaced")
+    for type_ in ("inventory.StockReserved", "payment.PaymentCaptured"):
+        place.schemas.id_of(CATALOG[type_], "t")
+    place.event("early", "inventory.StockReserved")
+    place.event("other", "inventory.StockReserved")
+    place.turn_until(lambda: "kept" in place.kinds("other"))
+    assert place.kinds("early") == ["put_off", "put_off"]
+    place.schemas.id_of(PLACED, "t")
+    place.turn_until(lambda: ("early", "succeeded", "stock") in place.history())
+    kinds = place.kinds("early")
+    assert kinds.index("started") < kinds.index("succeeded")
+    assert "incident_opened" not in kinds
+
+
+def test_a_message_that_never_can_be_read_waits_for_a_person(place: Place) -> None:
+    """After a while it is an incident; when its schema is published, a retry reads it again."""
+    place.event("t", "shop.OrderPlaced")
+    place.turn_until(lambda: "incident_opened" in place.kinds("t"))
+    place.schemas.id_of(PLACED, "t")
+    place.act("t", core.RETRY)
+    place.turn_until(lambda: "started" in place.kinds("t"))
+
+
+def test_a_message_that_kafka_refuses_is_an_incident_of_its_transaction(place: Place) -> None:
+    """Others go on; when its topic may be written again, a retry sends it."""
+    for schema in CATALOG.values():
+        place.schemas.id_of(schema, "t")
+    place.broker.unwritable.add("cmd.shipping.v1")
+    for name in ("t", "u"):
+        for type_ in ("shop.OrderPlaced", "inventory.StockReserved", "payment.PaymentCaptured"):
+            place.event(name, type_)
+    place.turn_until(lambda: all("incident_opened" in place.kinds(name) for name in ("t", "u")))
+    assert place.broker.topics["cmd.shipping.v1"].logs[0].end == 0
+    place.broker.unwritable.clear()
+    place.act("t", core.RETRY, "shipping")
+    place.turn_until(lambda: place.broker.topics["cmd.shipping.v1"].logs[0].end == 1)
+    assert place.kinds("t").count("command_sent") == 2
