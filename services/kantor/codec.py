@@ -3,20 +3,25 @@
 Written: ``0x00``, the schema id (4 bytes, big-endian), the body. Read: that, and the header form (header
 ``__value_schema_id`` = ``0x00`` + 4-byte id or ``0x01`` + 16-byte GUID, the value is the bare body), as Confluent's
 serializers write since Platform 8.1. Where ids come from is the business of a :class:`SchemaStore`.
+
+Bytes and schemas come from outside: whatever they are, :meth:`Codec.decode` returns, or raises one of ours, within bounds of
+time, memory and depth (``kantor.bounds``).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Protocol
 from uuid import UUID
 
 import fastavro
-from fastavro._schema_common import SchemaParseException, UnknownType
 
+from kantor.bounds import Walk, check_nesting, check_text, walker
 from kantor.compiled import UNEXPECTED, Read, compile_reader, compile_writer
+from kantor.defaults import raw_defaults, same_shape
 from kantor.errors import CodecError, EncodingError, UndecodableError, UnknownSchemaError
 from kantor_schemas import Schema, canonical_json, full_name, schema_id
 
@@ -59,7 +64,7 @@ class MemorySchemas:
     def schema_of(self, id_: int | UUID) -> Schema:
         schema = self._by_id.get(id_) if isinstance(id_, int) else None
         if schema is None:
-            raise UnknownSchemaError(id_ if isinstance(id_, int) else id_.int, "this process")
+            raise UnknownSchemaError(id_, "this process")
         return schema
 
 
@@ -67,14 +72,26 @@ Encoder = Callable[[Mapping[str, Any]], bytes]
 _Check = Callable[[Any], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A writer's schema, ready to read with."""
+
+    schema: Schema
+    parsed: Any
+    name: str
+    walk: Walk | None
+
+
 class Codec:
     """Encodes and decodes payloads; caches parsed schemas. Not thread-safe: one per thread."""
 
     def __init__(self, schemas: SchemaStore) -> None:
         self._schemas = schemas
-        self._writers: dict[int, Any] = {}
-        #: By the first five bytes of a value, which name its schema.
-        self._readers: dict[bytes, Read] = {}
+        self._writers: dict[int | UUID, _Written] = {}
+        #: By the first five bytes of a value, which name its schema, the type that is expected and the reader's schema.
+        self._fast: dict[tuple[bytes, str, int], Read] = {}
+        #: By the reader's schema's identity: that schema (so that nothing else gets its identity), and parsed.
+        self._readers: dict[int, tuple[Schema, Any]] = {}
 
     def encoder(self, schema: Schema, topic: str) -> Encoder:
         """A function from a value to bytes in wire format. Make it once per type and topic, then call it often.
@@ -84,6 +101,7 @@ class Codec:
         """
         name = full_name(schema)
         parsed = _parse(schema)
+        raw_defaults(parsed)
         prefix = b"\0" + self._schemas.id_of(schema, topic).to_bytes(4, "big")
         write = fastavro.schemaless_writer
         check = _int_check(schema)
@@ -101,51 +119,67 @@ class Codec:
                 if check is not None:
                     check(value)
                 write(buffer, parsed, value)
-            except (ValueError, TypeError, KeyError, OverflowError, AttributeError, EOFError) as error:
+            except Exception as error:  # what fastavro raises for a value that does not fit is not documented
                 raise EncodingError(f"{name}: {_shorten(error)}") from error
             return buffer.getvalue()
 
         return encode
 
-    def decode(self, value: bytes | None, headers: Mapping[str, bytes] | None = None) -> dict[str, Any]:
-        """The payload. Raises ``UndecodableError`` (bytes that will never be readable), ``UnknownSchemaError`` or
-        ``RegistryUnavailableError``."""
-        read = None if value is None else self._readers.get(value[:5])
-        if value is not None and read is not None and not (headers and SCHEMA_ID_HEADER in headers):
-            try:
-                return read(value, 5)
-            except UNEXPECTED:
-                pass  # fastavro says what is wrong
-        return self._decode(value, headers)
+    def decode(
+        self,
+        value: bytes | None,
+        headers: Mapping[str, bytes | None] | None = None,
+        *,
+        expected: str = "",
+        reader: Schema | None = None,
+    ) -> dict[str, Any]:
+        """The payload.
 
-    def _decode(self, value: bytes | None, headers: Mapping[str, bytes] | None) -> dict[str, Any]:
+        ``expected``: the full name of the type that it should be (``ce_type``). ``reader``: the reader's own schema, by which
+        what was written is resolved (Avro 1.12, "Schema resolution": defaults of fields that the writer does not know,
+        aliases, promotions); the writer's name must then be its own or one of its aliases. Keep that object: it is told by its identity.
+
+        Raises ``UndecodableError`` (bytes that will never be readable), ``UnknownSchemaError`` or
+        ``RegistryUnavailableError``; ``CodecError`` if the schema itself is of no use.
+        """
+        if value is not None:
+            read = self._fast.get((value[:5], expected, id(reader)))
+            if read is not None and not (headers and SCHEMA_ID_HEADER in headers):
+                try:
+                    return read(value, 5)
+                except UNEXPECTED:
+                    pass  # fastavro says what is wrong
+        return self._decode(value, headers, expected, reader)
+
+    def _decode(
+        self,
+        value: bytes | None,
+        headers: Mapping[str, bytes | None] | None,
+        expected: str,
+        reader: Schema | None,
+    ) -> dict[str, Any]:
         if value is None:
             raise UndecodableError("the value is null (a tombstone), not an Avro record")
-        id_: int | UUID
-        header = headers.get(SCHEMA_ID_HEADER) if headers else None
-        if header is not None:
-            id_, start = _id_in_header(header), 0
-        elif len(value) >= 5 and value[0] == 0:  # exactly 5: a record without fields has an empty body
-            id_, start = int.from_bytes(value[1:5], "big"), 5
-        else:
-            raise UndecodableError(
-                f"no Avro in Confluent wire format: {len(value)} bytes that start with {value[:5].hex() or 'nothing'}, "
-                f"expected 00 and a 4-byte schema id"
-            )
-        parsed = self._writers.get(id_) if type(id_) is int else None
-        if parsed is None:
-            schema = self._schemas.schema_of(id_)
-            parsed = _parse(schema)
-            if type(id_) is int:
-                self._writers[id_] = parsed
-                read = compile_reader(schema)
-                if read is not None:
-                    self._readers[b"\0" + id_.to_bytes(4, "big")] = read
+        id_, start = _schema_of(value, headers)
+        written = self._writers.get(id_)
+        if written is None:
+            written = self._writers[id_] = _written(self._schemas.schema_of(id_))
+        _check_name(written, id_, expected, reader)
+        is_same = reader is None or same_shape(written.schema, reader)
+        target = None if is_same else self._reader(reader)
+        if target is None and start and written.walk is None:
+            fast = compile_reader(written.schema)
+            if fast is not None:
+                self._fast[value[:5], expected, id(reader)] = fast
+                if reader is not None:
+                    self._reader(reader)  # keeps it
+        if written.walk is not None:
+            written.walk(value, start)
         buffer = BytesIO(value)
         buffer.seek(start)
         try:
-            payload = fastavro.schemaless_reader(buffer, parsed, None)
-        except (ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError) as error:
+            payload = fastavro.schemaless_reader(buffer, written.parsed, target)
+        except Exception as error:  # bytes from outside: what fastavro raises for them is not documented
             raise UndecodableError(f"bytes do not fit schema id {id_}: {_shorten(error)}") from error
         if not isinstance(payload, dict):
             raise UndecodableError(f"schema id {id_} is no record")
@@ -155,22 +189,115 @@ class Codec:
             )
         return payload
 
+    def _reader(self, schema: Schema | None) -> Any:
+        if schema is None:
+            return None
+        known = self._readers.get(id(schema))
+        if known is None:
+            parsed = _parse(schema)
+            _read_defaults(parsed)
+            known = self._readers[id(schema)] = schema, parsed
+        return known[1]
+
+
+def _schema_of(value: bytes, headers: Mapping[str, bytes | None] | None) -> tuple[int | UUID, int]:
+    """The id of the writer's schema, and where the record starts."""
+    header = headers.get(SCHEMA_ID_HEADER) if headers else None
+    if header is not None:
+        return _id_in_header(header), 0
+    if len(value) >= 5 and value[0] == 0:  # exactly 5: a record without fields has an empty body
+        return int.from_bytes(value[1:5], "big"), 5
+    raise UndecodableError(
+        f"no Avro in Confluent wire format: {len(value)} bytes that start with {value[:5].hex() or 'nothing'}, "
+        f"expected 00 and a 4-byte schema id"
+    )
+
+
+def _written(schema: Schema) -> _Written:
+    parsed = _parse(schema)
+    name = parsed.get("name", "") if isinstance(parsed, dict) else ""
+    try:
+        return _Written(schema, parsed, name, walker(parsed, _named(parsed)))
+    except Exception as error:  # fastavro does not look at everything: a size may be a text
+        raise CodecError(f"schema {name or '?'} is no valid Avro: {_shorten(error)}") from error
+
+
+def _named(parsed: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = parsed.get("__named_schemas", {}) if isinstance(parsed, dict) else {}
+    return found
+
+
+def _check_name(written: _Written, id_: int | UUID, expected: str, reader: Schema | None) -> None:
+    if expected and reader is None:
+        names = {expected}
+    elif reader is not None:
+        own = full_name(reader)
+        names = {
+            own,
+            *(
+                alias if "." in alias else f"{own.rpartition('.')[0]}.{alias}"
+                for alias in reader.get("aliases", ())
+            ),
+        }
+        if expected and expected not in names:
+            names = {expected}
+    else:
+        return
+    if written.name not in names:
+        raise UndecodableError(
+            f"the value is a {written.name} (schema id {id_}), not a {expected or full_name(reader or {})} as its ce_type says; "
+            "write the type that the message has, or give the reader's schema an alias"
+        )
+
+
+def _read_defaults(parsed: Any) -> None:
+    """Make the defaults of a reader's parsed schema what reading them would give: fastavro takes them as they are, and JSON has
+    neither bytes nor times."""
+    raw_defaults(parsed)
+    named = _named(parsed)
+    for record in named.values():
+        for field in record.get("fields", ()):
+            if "default" in field:
+                field["default"] = _through(field["type"], field["default"], named)
+
+
+def _through(type_: Any, value: Any, named: Mapping[str, Any]) -> Any:
+    """A value, written and read."""
+    schema = {
+        "type": "record",
+        "name": "Default",
+        "fields": [{"name": "it", "type": type_}],
+        "__fastavro_parsed": True,
+        "__named_schemas": named,
+    }
+    buffer = BytesIO()
+    try:
+        fastavro.schemaless_writer(buffer, schema, {"it": value})
+    except Exception as error:  # what fastavro raises for a value that does not fit is not documented
+        raise CodecError(f"the default {value!r} does not fit its type: {_shorten(error)}") from error
+    buffer.seek(0)
+    found: Any = fastavro.schemaless_reader(buffer, schema, None)
+    return found["it"]
+
 
 def parse_schema(text: str) -> Schema:
-    """JSON text as a schema. Raises ``CodecError`` if it is none."""
+    """JSON text as a schema. Raises ``CodecError`` if it is none, or larger or deeper than any should be."""
+    check_text(text)
     try:
         schema = json.loads(text)
-    except ValueError as error:
-        raise CodecError(f"a schema that is no JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise CodecError(f"a schema that is no JSON: {_shorten(error)}") from error
+    check_nesting(schema)
     if not isinstance(schema, dict):
         raise CodecError("a message's schema must be an Avro record")
     return schema
 
 
 def _parse(schema: Schema) -> Any:
+    check_nesting(schema)
     try:
         return fastavro.parse_schema(schema, named_schemas={})
-    except (SchemaParseException, UnknownType, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # from outside: what fastavro raises for it is not documented
         raise CodecError(f"schema {schema.get('name', '?')} is no valid Avro: {_shorten(error)}") from error
 
 

@@ -92,7 +92,9 @@ def _unlong(b: bytes, i: int) -> tuple[int, int]:
         i += 1
         found |= (n & 127) << shift
         shift += 7
-    if found >> 64:
+        if shift > 70:  # or a megabyte of them makes a number of a megabyte, bit by bit
+            break
+    if found >> 64 or n > 127:
         raise OverflowError("a varint of more than 64 bits")
     return (found >> 1) ^ -(found & 1), i
 
@@ -105,7 +107,10 @@ def compile_writer(schema: Schema, prefix: bytes = b"") -> Write | None:
     except _NotHandledError:
         return None
     lines = ["def write(value):", *source.lines, f" return join(({prefix!r}, {', '.join(parts)}))"]
-    exec(_code("\n".join(lines)), source.names)  # noqa: S102 - our own text: what the schema gives it are field names, as literals
+    code = _code("\n".join(lines))
+    if code is None:
+        return None
+    exec(code, source.names)  # noqa: S102 - our own text: what the schema gives it are field names, as literals
     write: Write = source.names["write"]
     return write
 
@@ -118,14 +123,21 @@ def compile_reader(schema: Schema) -> Read | None:
     except (_NotHandledError, KeyError, TypeError):  # no record, or no Avro at all: fastavro says so
         return None
     lines = ["def read(b, i):", *source.lines, " if i != len(b): raise IndexError(i)", f" return {value}"]
-    exec(_code("\n".join(lines)), source.names)  # noqa: S102 - as above
+    code = _code("\n".join(lines))
+    if code is None:
+        return None
+    exec(code, source.names)  # noqa: S102 - as above
     read: Read = source.names["read"]
     return read
 
 
 @lru_cache(1024)  # a codec is made for each life of a role, the schemas stay the same
-def _code(text: str) -> CodeType:
-    return compile(text, "<schema>", "exec")
+def _code(text: str) -> CodeType | None:
+    """None if it nests deeper than Python's compiler likes (20 blocks, 100 indents)."""
+    try:
+        return compile(text, "<schema>", "exec")
+    except (SyntaxError, RecursionError, MemoryError):
+        return None
 
 
 class _NotHandledError(Exception):

@@ -22,6 +22,8 @@ Third-party errors are translated once, at the edge (``kantor.kafka``, ``kantor.
 
 from __future__ import annotations
 
+from uuid import UUID
+
 
 class KantorError(Exception):
     """The root: whoever catches this catches all that Kantor raises on purpose."""
@@ -51,9 +53,12 @@ class UndecodableError(CodecError):
 class UnknownSchemaError(CodecError):
     """No schema with this id is known. It may be published later: the caller may ask again for a while."""
 
-    def __init__(self, schema_id: int, where: str) -> None:
-        super().__init__(f"schema id {schema_id} is unknown to {where}; publish the schema, then redeliver")
-        self.schema_id = schema_id
+    def __init__(self, schema_id: int | UUID, where: str) -> None:
+        kind = "GUID" if isinstance(schema_id, UUID) else "id"
+        super().__init__(
+            f"schema {kind} {schema_id} is unknown to {where}; publish the schema, then redeliver"
+        )
+        self.schema_id = schema_id if isinstance(schema_id, int) else schema_id.int
 
 
 class EncodingError(CodecError):

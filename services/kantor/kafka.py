@@ -90,7 +90,8 @@ class KafkaSettings:
     """Where the cluster is, and what else librdkafka shall know (SASL, TLS)."""
 
     bootstrap_servers: str
-    extra: Mapping[str, str] = field(default_factory=dict)
+    #: Not shown: there are passwords in it.
+    extra: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_env(cls, bootstrap_servers: str | None = None) -> KafkaSettings:

@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from kantor.clients import Record
 from kantor.codec import Codec
@@ -148,7 +148,10 @@ class Processor:
             self._outcomes["", "skipped"] += 1
             return ()
         try:
-            payload = self._codec.decode(record.value(), cast("dict[str, bytes]", headers))
+            message = handler.message
+            payload = self._codec.decode(
+                record.value(), headers, expected=message.TYPE, reader=message.SCHEMA
+            )
             incoming = Incoming(handler, headers, payload)
         except (CodecError, EnvelopeError) as error:
             return [self._dead_letter(record, handler.message.TYPE, error)]

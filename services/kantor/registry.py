@@ -29,6 +29,9 @@ _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 _TIMEOUT = 5.0
 #: Seconds to wait before each further try: a restarting registry is back soon; the caller waits for a longer outage.
 _PAUSES = (0.1, 0.4)
+#: Schemas that one may need, directly or not.
+_MAX_REFERENCES = 100
+_NAMED = ("record", "error", "enum", "fixed")
 
 
 class RegistrySchemas:
@@ -36,9 +39,16 @@ class RegistrySchemas:
 
     def __init__(self, url: str, sleep: Callable[[float], None] = time.sleep) -> None:
         """``url`` may hold ``user:password@``. Raises ``ConfigError`` if it is no http(s) URL."""
-        parts = urllib.parse.urlsplit(url)
+        # Not the whole of it in an error: it may hold a password.
+        wrong = (
+            f"the schema registry's URL, which ends in {url.rpartition('@')[2]!r}, is none: http://host:port"
+        )
+        try:
+            parts = urllib.parse.urlsplit(url)
+        except ValueError:
+            raise ConfigError(wrong) from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"the schema registry's URL {url!r} is none: http://host:port")
+            raise ConfigError(wrong)
         host = parts.netloc.rpartition("@")[2]
         self._base = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
         self._headers = {"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}
@@ -76,26 +86,42 @@ class RegistrySchemas:
             path = f"/schemas/guids/{id_}" if isinstance(id_, UUID) else f"/schemas/ids/{id_}"
             answer = self._ask("GET", path)
             if answer is None:
-                raise UnknownSchemaError(id_.int if isinstance(id_, UUID) else id_, self._base)
+                raise UnknownSchemaError(id_, self._base)
             if answer.get("schemaType", "AVRO") != "AVRO":
                 raise CodecError(f"schema {id_} is {answer['schemaType']}, not Avro")
-            schema = self._inline(answer)
+            try:
+                schema = self._inline(answer)
+            except (KeyError, TypeError, AttributeError) as error:
+                raise CodecError(
+                    f"the registry's answer for schema {id_} can't be used: {error!r}"
+                ) from error
             with self._lock:
                 self._schemas[id_] = schema
         return schema
 
     def _inline(self, answer: dict[str, Any]) -> Schema:
-        """A schema with what it references put in the place of the first use (Avro wants each name defined once)."""
+        """A schema with what it references, and what that references, put in the place of the first use: Avro wants each name
+        defined once."""
         schema = parse_schema(answer["schema"])
         named: dict[str, Schema] = {}
-        for reference in answer.get("references") or ():
-            subject = urllib.parse.quote(reference["subject"], safe="")
-            found = self._ask("GET", f"/subjects/{subject}/versions/{reference['version']}")
-            if found is None:
-                raise CodecError(f"{full_name(schema)} references {reference['subject']}, which is gone")
-            named[reference["name"]] = self._inline(found)
+        self._references(answer, named, set())
         space = full_name(schema).rpartition(".")[0]
         return dict(_replace(schema, named, space)) if named else schema
+
+    def _references(self, answer: dict[str, Any], named: dict[str, Schema], asked: set[str]) -> None:
+        """Into ``named``: the schemas that this one needs, by the names that it calls them."""
+        for reference in answer.get("references") or ():
+            path = f"/subjects/{urllib.parse.quote(reference['subject'], safe='')}/versions/{reference['version']}"
+            if path in asked:
+                continue
+            asked.add(path)
+            if len(asked) > _MAX_REFERENCES:
+                raise CodecError(f"a schema that needs more than {_MAX_REFERENCES} others")
+            found = self._ask("GET", path)
+            if found is None:
+                raise CodecError(f"{reference['name']} is at {reference['subject']}, which is gone")
+            named.setdefault(reference["name"], parse_schema(found["schema"]))
+            self._references(found, named, asked)
 
     def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any] | None:
         """The answer, or None for "not found". Raises ``RegistryUnavailableError``, ``CodecError`` (refused)."""
@@ -119,7 +145,7 @@ class RegistrySchemas:
                 if error.code < 500 and error.code not in (408, 429):
                     raise CodecError(f"the registry refused {path} ({error.code}): {text}") from error
                 failure = error
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 failure = error
             if pause is not None:
                 log.info("registry: %s; again in %.1f s", failure, pause, extra={"action": "registry_retry"})
@@ -136,8 +162,11 @@ def _replace(schema: Any, named: dict[str, Schema], space: str) -> Any:
     if isinstance(schema, list):
         return [_replace(branch, named, space) for branch in schema]
     result = dict(schema)
+    if schema.get("type") in _NAMED:
+        name = full_name({"namespace": space} | schema)
+        named.pop(name, None)  # it is defined here
+        space = name.rpartition(".")[0]
     if "fields" in schema:
-        space = full_name(schema).rpartition(".")[0] or space
         result["fields"] = [{**f, "type": _replace(f["type"], named, space)} for f in schema["fields"]]
     for part in ("items", "values"):
         if part in schema:

@@ -231,7 +231,7 @@ def replaced(desk: Desk, name: str, value: bytes | None) -> FakeRecord:
         ),
         (
             lambda desk: spoiled(desk, value_=desk.record(BOOK).value_, offset_=0),
-            b"does not fit inventory.StockReserved",
+            b"is a shipping.BookShipment",
         ),
     ],
 )

@@ -116,6 +116,63 @@ def test_references_are_put_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Codec(schemas).decode(bytes.fromhex("0000000009020202")) == {"from": {"x": 1}, "to": {"x": 1}}
 
 
+def test_references_that_share_a_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two references of one schema need the same type, as it does itself: it is put in once."""
+    line = {"type": "record", "name": "geo.Line", "fields": [{"name": "to", "type": "geo.Point"}]}
+    area = {"type": "record", "name": "geo.Area", "fields": [{"name": "at", "type": "geo.Point"}]}
+    both = {
+        "type": "record",
+        "name": "geo.Both",
+        "fields": [
+            {"name": "line", "type": "Line"},
+            {"name": "area", "type": "Area"},
+            {"name": "p", "type": "Point"},
+        ],
+    }
+
+    def schema(value: Schema, *names: str) -> list[Any]:
+        references = [{"name": f"geo.{name}", "subject": name, "version": 1} for name in names]
+        return [(200, {"schema": json.dumps(value), "references": references})]
+
+    answers: dict[str, list[Any]] = {
+        "GET /schemas/ids/9": schema(both, "Line", "Area", "Point"),
+        "GET /subjects/Line/versions/1": schema(line, "Point"),
+        "GET /subjects/Area/versions/1": schema(area, "Point"),
+        "GET /subjects/Point/versions/1": schema(POINT),
+    }
+    schemas, _ = registry(monkeypatch, answers)
+    point = {"x": 1}
+    assert Codec(schemas).decode(bytes.fromhex("0000000009020202")) == {
+        "line": {"to": point},
+        "area": {"at": point},
+        "p": point,
+    }
+
+
+def test_an_answer_that_makes_no_sense(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a registry says is looked at as anything from outside."""
+    schemas, _ = registry(monkeypatch, {"GET /schemas/ids/7": [(200, {"references": 7})]})
+    with pytest.raises(CodecError, match="answer for schema 7 can't be used"):
+        schemas.schema_of(7)
+
+
+def test_a_guid_is_shown_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks for a schema by its GUID finds it as written."""
+    schemas, _ = registry(monkeypatch, {f"GET /schemas/guids/{GUID}": [(404, {})]})
+    with pytest.raises(UnknownSchemaError, match=f"GUID {GUID}"):
+        schemas.schema_of(GUID)
+
+
+@pytest.mark.parametrize(
+    "url", ["user:s3cret@registry:8081", "https//user:s3cret@registry", "http://user:s3cret@[x"]
+)
+def test_a_malformed_url_does_not_tell_its_password(url: str) -> None:
+    """Errors end in logs."""
+    with pytest.raises(ConfigError) as raised:
+        RegistrySchemas(url)
+    assert "s3cret" not in str(raised.value)
+
+
 def test_unknown_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """404 means unknown: waiting does not help, publishing does."""
     schemas, _ = registry(monkeypatch, {"GET /schemas/ids/7": [(404, {"error_code": 40403})]})
