@@ -214,7 +214,8 @@ class PayloadReader:
             return
         value = record.value()
         try:
-            payload = self._codec.decode(value, headers)
+            reader = self._definitions.schema(entry.type)
+            payload = self._codec.decode(value, headers, expected=entry.type, reader=reader)
             if entry.type == TRANSACTION_ENDED:  # of a child: what it returns, beside how it ended
                 payload = {**_returned(payload.get("returns")), **payload}
         except UnknownSchemaError as error:

@@ -33,6 +33,18 @@ def test_a_message_that_starts_a_child_names_its_command(parent: str) -> None:
     assert (entry.parent, entry.parent_command) == (parent, "c-1" if parent else "")
 
 
+_END = {
+    "transaction_id": "x",
+    "saga": "s",
+    "version": 1,
+    "status": "completed",
+    "started_at": 1,
+    "ended_at": 2,
+    "reason": None,
+    "returns": "",
+}
+
+
 def _read(value: bytes, codec: Any) -> JournalEntry:
     """An end of some child, as it is read."""
     definitions = Definitions()
@@ -58,15 +70,7 @@ def _read(value: bytes, codec: Any) -> JournalEntry:
 def test_what_a_child_returns_is_no_json(returns: str, error: str) -> None:
     """Then the entry is an error of its own transaction: anybody may write such a message."""
     codec = Codec(MemorySchemas())
-    end = {
-        "transaction_id": "x",
-        "saga": "s",
-        "version": 1,
-        "status": "completed",
-        "started_at": 1,
-        "ended_at": 2,
-    }
-    value = codec.encoder(system("TransactionEnded"), "t")({**end, "reason": None, "returns": returns})
+    value = codec.encoder(system("TransactionEnded"), "t")({**_END, "returns": returns})
     assert error in _read(value, codec).error
 
 
@@ -74,10 +78,34 @@ def test_a_payload_that_nothing_foresees() -> None:
     """Whatever is raised while a payload is read becomes the entry's error, with its place."""
 
     class Broken:
-        def decode(self, *_: object) -> None:
+        def decode(self, *_: object, **__: object) -> None:
             raise RecursionError("too deep")
 
     entry = _read(b"", Broken())
     assert entry.error == (
         "kantor.TransactionEnded at evt.kantor.transaction.v1/0/7 can't be read: RecursionError: too deep"
     )
+
+
+def test_defaults_of_the_schema_that_a_saga_was_deployed_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A producer that does not know a field yet leaves it to its default."""
+    older = system("TransactionEnded")
+    newer = {
+        **older,
+        "fields": [*older["fields"], {"name": "reference", "type": "string", "default": "none"}],
+    }
+    monkeypatch.setattr(Definitions, "schema", lambda *_: newer)
+    codec = Codec(MemorySchemas())
+    assert _read(codec.encoder(older, "t")(_END), codec).payload == {
+        "status": "completed",
+        "reference": "none",
+    }
+
+
+def test_a_payload_of_another_type_than_its_envelope_says() -> None:
+    """The entry is an error that names both."""
+    codec = Codec(MemorySchemas())
+    other = {**system("TransactionEnded"), "name": "SomethingElse"}
+    error = _read(codec.encoder(other, "t")(_END), codec).error
+    assert "is a kantor.SomethingElse" in error
+    assert "not a kantor.TransactionEnded" in error
