@@ -1,7 +1,9 @@
-"""``kantor run``: all roles on one machine, each in its own process, started again when one dies."""
+"""``kantor run``: all roles on one machine, each in its own process; started again when one dies, replaced when one stands
+still."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -9,9 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
 from threading import Event
+from urllib.parse import urlsplit
 
-from kantor.health import ENV_PORT
+from kantor.errors import ConfigError
+from kantor.health import ENV_PORT, Readiness
+from kantor_orchestrator.aside import Aside
 
 log = logging.getLogger("kantor.run")
 
@@ -21,38 +29,173 @@ _BACKOFF, _MOST_BACKOFF = 0.5, 30.0
 _HEALTHY = 60.0
 #: Seconds that a role gets to finish its batch and give its partitions back; it ends by itself in less (``cli/run.py``).
 GRACE = 20.0
+#: A role that is not ready for this long (s), and does not wait for something that its successor would wait for, too, is
+#: replaced.
+NOT_READY = 30.0
+#: Seconds that a process gets to be ready for the first time, before that counts.
+START = 60.0
+#: Seconds between questions, and until an answer is missed.
+_ASK, _ANSWER = 2.0, 5.0
+#: The pipe into which a role tells where its ``/readyz`` is: a file descriptor.
+ENV_TELL = "KANTOR_TELL_FD"
+
+
+def tell_supervisor(url: str) -> None:
+    """Where this process's ``/readyz`` is; nothing if no supervisor wants to know. Raises ``ConfigError``."""
+    told = os.environ.pop(ENV_TELL, "")
+    if not told:
+        return
+    try:
+        with suppress(BrokenPipeError), os.fdopen(int(told), "w", encoding="utf-8") as pipe:
+            pipe.write(f"{url}\n")
+    except (ValueError, OSError) as error:
+        raise ConfigError(
+            f"{ENV_TELL}={told!r} is no open file: it is `kantor run`'s own, unset it"
+        ) from error
+
+
+class Patience:
+    """When one process has stood still for long enough to be replaced."""
+
+    def __init__(self, started: float) -> None:
+        self._counts_from = started + START
+        self._since = 0.0
+
+    def hear(self, answer: Readiness, now: float) -> bool:
+        """Whether it is over. A role that waits (for Kafka, for the database's turn) is never replaced: a new process
+        would have to wait, too."""
+        if not answer.reasons:
+            self._counts_from = 0.0
+        if not answer.reasons or answer.waits or now < self._counts_from:
+            self._since = 0.0
+            return False
+        self._since = self._since or now
+        return now - self._since >= NOT_READY
 
 
 class Child:
-    """One role's process."""
+    """One role's process, again and again."""
 
-    def __init__(self, role: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        role: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        asking: Executor,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``asking`` asks ``/readyz``: whoever hangs may not answer."""
         self.role = role
         self._command = command
         self._environment = dict(environment)
+        self._asking = asking
+        self._clock = clock
         self._pause = _BACKOFF
         self._start_at = 0.0
         self.process: subprocess.Popen[bytes] | None = None
-        self.started = 0.0
+        self._started = 0.0
+        self._told: int = -1  # the pipe
+        self._url = ""
+        self._patience = Patience(0.0)
+        self._answer: Future[Readiness] | None = None
+        self._ask_at = 0.0
+        self._kill_at = 0.0  # it was told to end
 
     def tend(self) -> int | None:
-        """Start the process if it is due. The exit code, if it has just died."""
-        now = time.monotonic()
+        """Start the process if it is due, replace it if it stands still. The exit code, if it has just ended."""
+        now = self._clock()
         if self.process is None:
             if now >= self._start_at:
-                # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the roles in order.
-                self.process = subprocess.Popen(
-                    self._command, start_new_session=True, env=os.environ | self._environment
-                )
-                self.started = now
+                self._start(now)
             return None
         code = self.process.poll()
         if code is None:
+            self._watch(self.process, now)
             return None
         self.process = None
-        self._pause = _BACKOFF if now - self.started > _HEALTHY else min(self._pause * 2, _MOST_BACKOFF)
+        self._forget()
+        self._pause = _BACKOFF if now - self._started > _HEALTHY else min(self._pause * 2, _MOST_BACKOFF)
         self._start_at = now + self._pause
         return code
+
+    def _start(self, now: float) -> None:
+        self._told, tells = os.pipe()
+        os.set_blocking(self._told, False)
+        try:
+            # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the roles in order.
+            self.process = subprocess.Popen(
+                self._command,
+                start_new_session=True,
+                env=os.environ | self._environment | {ENV_TELL: str(tells)},
+                pass_fds=[tells],
+            )
+        finally:
+            os.close(tells)
+        self._started, self._ask_at, self._patience = now, now, Patience(now)
+
+    def _forget(self) -> None:
+        if self._told >= 0:
+            os.close(self._told)
+        self._told, self._url, self._answer, self._kill_at = -1, "", None, 0.0
+
+    def close(self) -> None:
+        """The supervisor ends, and has ended the process."""
+        self._forget()
+
+    # -- is it well?
+
+    def _watch(self, process: subprocess.Popen[bytes], now: float) -> None:
+        if self._kill_at:
+            if now >= self._kill_at:
+                log.error("process %d did not end, killing it", process.pid, extra={"action": "killed"})
+                process.kill()
+                self._kill_at = now + GRACE
+            return
+        answer = self._hear(now)
+        if answer is not None and self._patience.hear(answer, now):
+            log.error(
+                "role %s (process %d) has not been ready for %.0f s and is replaced: %s",
+                self.role,
+                process.pid,
+                NOT_READY,
+                "; ".join(answer.reasons),
+                extra={"action": "role_replaced", "role": self.role},
+            )
+            process.terminate()
+            self._kill_at = now + GRACE
+
+    def _hear(self, now: float) -> Readiness | None:
+        """What it has just answered; asks again when it is time."""
+        found = None
+        if self._answer is not None and self._answer.done():
+            found, self._answer = self._answer.result(), None
+        if self._answer is None and now >= self._ask_at:
+            self._ask_at = now + _ASK
+            self._url = self._url or self._read_url()
+            if not self._url:
+                return Readiness(["it has not told where its /readyz is"], waits=False)
+            self._answer = self._asking.submit(ask, self._url)
+        return found
+
+    def _read_url(self) -> str:
+        try:
+            return os.read(self._told, 1_000).decode().strip()
+        except BlockingIOError:
+            return ""
+
+
+def ask(url: str) -> Readiness:
+    """What ``/readyz`` answers. No answer is one, too."""
+    place = urlsplit(url)
+    connection = HTTPConnection(place.hostname or "", place.port, timeout=_ANSWER)
+    try:
+        connection.request("GET", "/readyz", headers={"Accept": "application/json"})
+        found = json.loads(connection.getresponse().read())
+        return Readiness(list(found["reasons"]), bool(found["waits"]))
+    except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+        return Readiness([f"{url}/readyz does not answer: {error}"], waits=False)
+    finally:
+        connection.close()
 
 
 def supervise(
@@ -68,8 +211,9 @@ def supervise(
     command = command or (
         lambda role: [sys.executable, "-m", "kantor_orchestrator.cli.main", "run", "--role", role]
     )
+    asking = Aside("kantor-asking")
     children = [
-        Child(role, command(role), {ENV_PORT: str(http_port + number if http_port else 0)})
+        Child(role, command(role), {ENV_PORT: str(http_port + number if http_port else 0)}, asking)
         for number, role in enumerate(roles)
     ]
     wrong = False
@@ -85,6 +229,9 @@ def supervise(
             stop.wait(0.2)
     finally:
         end([child.process for child in children if child.process is not None])
+        for child in children:
+            child.close()
+        asking.shutdown()
     return 2 if wrong else 0
 
 

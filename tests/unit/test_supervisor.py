@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -9,8 +10,13 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from kantor_orchestrator.supervisor import supervise
-from waiting import PATIENCE
+import pytest
+
+from kantor.errors import ConfigError
+from kantor.health import Readiness
+from kantor_orchestrator import supervisor
+from kantor_orchestrator.supervisor import NOT_READY, START, Patience, ask, supervise, tell_supervisor
+from waiting import PATIENCE, until
 
 ENDLESS = "import sys, time, os\nopen(sys.argv[1], 'a').write(f'{os.getpid()}\\n')\ntime.sleep(600)"
 
@@ -38,7 +44,7 @@ class Running:
         self.stop = threading.Event()
         self.code: int | None = None
         self._folder, self._program, self._roles = folder, program, roles
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
@@ -77,3 +83,114 @@ def test_wrong_settings_end_the_platform(tmp_path: Path) -> None:
     running = Running(tmp_path, "raise SystemExit(2)", ["engine"])
     running._thread.join(PATIENCE)
     assert running.code == 2
+
+
+WELL, WAITS = Readiness([]), Readiness(["Kafka does not answer"])
+HANGS = Readiness(["shard 3 stands"], waits=False)
+
+
+def heard(*answers: tuple[float, Readiness]) -> list[bool]:
+    """Of a process that was started at 0: whether it is replaced, after each answer."""
+    patience = Patience(0.0)
+    return [patience.hear(answer, at) for at, answer in answers]
+
+
+def test_a_role_that_has_been_ready_is_replaced_after_half_a_minute() -> None:
+    """Not before; and one that gets well again has its patience anew."""
+    assert heard((3, WELL), (4, HANGS), (33, HANGS), (34, HANGS)) == [False, False, False, True]
+    assert not any(heard((3, WELL), (4, HANGS), (33, HANGS), (33.5, WELL), (34, HANGS), (60, HANGS)))
+
+
+def test_a_role_that_begins_has_time() -> None:
+    """What hangs in its first minute counts only after that."""
+    assert not any(heard((3, HANGS), (40, HANGS), (START, HANGS), (START + NOT_READY - 1, HANGS)))
+    assert heard((3, HANGS), (START, HANGS), (START + NOT_READY, HANGS))[-1]
+
+
+def test_an_outage_of_kafka_replaces_nobody() -> None:
+    """However long; and what hangs after it has its patience anew."""
+    assert not any(heard((3, WELL), *((at, WAITS) for at in range(4, 4_000)), (4_000, HANGS), (4_029, HANGS)))
+
+
+#: A process with a /readyz that says what stands in a file.
+ANSWERING = """
+import json, os, signal, sys, threading
+from pathlib import Path
+from kantor.health import HealthServer, Readiness
+from kantor.metrics import Metrics
+from kantor_orchestrator.supervisor import tell_supervisor
+home = Path(sys.argv[1])
+def ready():
+    return Readiness(*json.loads(Path(f"{home}.ready").read_text()))
+if "stubborn" in str(home):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+server = HealthServer(Metrics(), ready, 0)
+tell_supervisor(server.url)
+with home.open("a") as pids:
+    pids.write(f"{os.getpid()}\\n")
+threading.Event().wait()
+"""
+
+
+def says(path: Path, reasons: list[str], *, waits: bool) -> None:
+    fresh = path.with_name("fresh")
+    fresh.write_text(json.dumps([reasons, waits]))
+    fresh.replace(f"{path}.ready")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("_ASK", 0.01), ("NOT_READY", 0.3), ("GRACE", 0.5)):
+        monkeypatch.setattr(supervisor, name, seconds)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("role", ["engine", "stubborn"])
+def test_a_role_that_stands_still_is_replaced(
+    tmp_path: Path, role: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says why. One that does not end at SIGTERM is killed."""
+    path, answers = tmp_path / role, list[Readiness]()
+
+    def asking(url: str) -> Readiness:
+        answers.append(ask(url))
+        return answers[-1]
+
+    monkeypatch.setattr(supervisor, "ask", asking)
+    says(path, [], waits=True)
+    running = Running(tmp_path, ANSWERING, [role])
+    try:
+        (first,) = started(path, 1)
+        until(lambda: any(not answer.reasons for answer in answers), "it was found ready")
+        says(path, ["shard 3 has stood at 17 for 12 s"], waits=False)
+        started(path, 2)
+        assert not is_alive(first)
+    finally:
+        assert running.end() == 0
+    assert not any(is_alive(pid) for pid in started(path, 2))
+    said = [one.message for one in caplog.records if vars(one).get("action") == "role_replaced"]
+    assert f"(process {first})" in said[0]
+    assert "is replaced: shard 3 has stood at 17 for 12 s" in said[0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_role_that_does_not_even_answer_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that hangs altogether, or never tells where it could be asked."""
+    monkeypatch.setattr(supervisor, "START", 0.0)
+    running = Running(tmp_path, ENDLESS, ["engine"])
+    try:
+        started(tmp_path / "engine", 2)
+    finally:
+        assert running.end() == 0
+    assert "it has not told where its /readyz is" in caplog.text
+
+
+def test_a_role_without_a_supervisor_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no open file is refused by name."""
+    monkeypatch.delenv(supervisor.ENV_TELL, raising=False)
+    tell_supervisor("http://127.0.0.1:1")
+    monkeypatch.setenv(supervisor.ENV_TELL, "x")
+    with pytest.raises(ConfigError, match="KANTOR_TELL_FD='x'"):
+        tell_supervisor("http://127.0.0.1:1")
