@@ -342,12 +342,12 @@ MUTATIONS = (
     Mutation("all steps are compensated at once", (Saga, "later", _nothing_is_later), _near(11)),
     Mutation("what comes before its start is dropped", (deciding, "consider", _forget_early), _near(6)),
     Mutation(
-        "the store is flushed before the commit", (Shard, "take_cut", _store_first), _near(11), "engines"
+        "the store is flushed before the commit", (Shard, "take_cut", _store_first), _near(61), "engines"
     ),
     Mutation(
         "the position is not in the Kafka transaction",
         (Cutter, "commit", _position_apart),
-        _near(4),
+        _near(1),
         "engines",
     ),
     Mutation(
@@ -369,7 +369,7 @@ MUTATIONS = (
     Mutation(
         "a new owner goes unnoticed",
         (DecisionLog, "_without_new_owner", _no_owner_is_new),
-        _near(0),
+        _near(14),
         "engines",
     ),
     Mutation("void decisions count", (DecisionLog, "read_valid", _all_is_valid), _near(0), "engines"),
@@ -377,11 +377,11 @@ MUTATIONS = (
     Mutation("recovery sends nothing", (Shard, "fold", _not_sent_again), _near(0), "engines"),
     Mutation("a cut passes what has not left", (Sender, "has_left", _has_left), _near(0), "engines"),
     Mutation("a cut passes what is not logged", (Writer, "put", _passed_at_once), _near(0), "engines"),
-    Mutation("holds are not recovered", (Shard, "fold", _holds_are_live), _near(0), "people"),
+    Mutation("holds are not recovered", (Shard, "fold", _holds_are_live), _near(74), "people"),
     Mutation("intake commits before it journals", (Intake, "_journal", _commit_first), _near(26), "all"),
     Mutation("the inbox forgets its answers", (Inbox, "answers", _no_memory), _near(60)),
     Mutation("what never happened is reversed", (Inbox, "action", _always_reversible), _near(5)),
-    Mutation("the kit's fence is removed", (Inbox, "fence", _nothing), _near(799)),
+    Mutation("the kit's fence is removed", (Inbox, "fence", _nothing), _near(18)),
     Mutation("a hold is ignored", (Holds, "of", _nobody), _near(0), "people"),
     Mutation("a release is lost", (decide_module, "_release", _nothing), _near(0), "people"),
     Mutation("a pivot is ignored", (reversal, "pivot_status", _nothing), _near(14)),
