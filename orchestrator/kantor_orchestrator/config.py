@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kantor.errors import ConfigError
-from kantor.health import ENV_HOST, ENV_PORT, LOOPBACK
+from kantor.health import ENV_HOST, ENV_PORT, LOOPBACK, of_kubernetes
 from kantor.kafka import ENV_BOOTSTRAP, KafkaSettings
 
 INTAKE_GROUP = "kantor-intake"
@@ -75,5 +75,6 @@ def _number(name: str, default: int) -> int:
     if not text:
         return default
     if not text.isdecimal():
-        raise ConfigError(f"{name} is {text!r}; give it a whole number")
+        remedy = of_kubernetes(text, name) or "; give it a whole number"
+        raise ConfigError(f"{name} is {text!r}{remedy}")
     return int(text)

@@ -100,7 +100,7 @@ class Catalog(Mapping[str, Schema]):
 
 def _read(path: Path) -> Schema:
     try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
+        schema = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SchemaFileError(f"{path}: no JSON: {error}") from error
     if (

@@ -17,6 +17,14 @@ LOOPBACK = "127.0.0.1"
 _EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "[::1]"}  # noqa: S104
 
 
+def of_kubernetes(text: str, name: str) -> str:
+    """A remedy, if Kubernetes has set a variable: it does so for a Service whose name the variable's begins with."""
+    if "://" not in text:
+        return ""
+    service = name.rpartition("_")[0].lower().replace("_", "-")
+    return f"; Kubernetes sets it for a Service called {service}: set it to a number, or rename the Service"
+
+
 class Readiness(NamedTuple):
     """What ``/readyz`` says. ``reasons``: why it is not ready, a sentence each; none: it is. ``waits``: it goes on by
     itself, and a new process in its place would have to wait, too."""
@@ -48,7 +56,7 @@ class HealthServer:
         host = host or os.environ.get(ENV_HOST) or LOOPBACK
         text = os.environ.get(ENV_PORT, "0") if port is None else str(port)
         if not text.isdecimal():
-            raise ConfigError(f"{ENV_PORT}={text!r} is no port")
+            raise ConfigError(f"{ENV_PORT}={text!r} is no port{of_kubernetes(text, ENV_PORT)}")
 
         def readiness(as_json: bool) -> tuple[int, str, bytes]:
             found = ready()

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -71,6 +72,25 @@ log = logging.getLogger("kantor.kafka")
 ENV_BOOTSTRAP = "KANTOR_BOOTSTRAP_SERVERS"
 ENV_PREFIX = "KANTOR_KAFKA_"
 
+#: What Kubernetes puts into every pod of a namespace with a Service called ``kantor-kafka``.
+_OF_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
+#: What the order of things depends on: positions, groups, Kafka transactions.
+_OURS = frozenset(
+    {
+        "auto.offset.reset",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "enable.gapless.guarantee",
+        "enable.idempotence",
+        "enable.partition.eof",
+        "group.id",
+        "group.protocol",
+        "isolation.level",
+        "partition.assignment.strategy",
+        "transactional.id",
+    }
+)
+
 _EOF = ck.KafkaError._PARTITION_EOF
 #: ``message.headers()``, called so that the interpreter looks for an exception: for a name that is no UTF-8 the binding sets
 #: one and returns a result nevertheless. Called in the usual way, it comes out at some later statement.
@@ -96,16 +116,35 @@ class KafkaSettings:
     @classmethod
     def from_env(cls, bootstrap_servers: str | None = None) -> KafkaSettings:
         """Settings from ``KANTOR_BOOTSTRAP_SERVERS`` and every ``KANTOR_KAFKA_*`` (KANTOR_KAFKA_SASL_USERNAME is
-        librdkafka's ``sasl.username``). Raises ``ConfigError`` if no address is known."""
+        librdkafka's ``sasl.username``). They win over what Kantor would set; those that would break it are refused.
+
+        Raises ``ConfigError`` if no address is known, or for such a setting."""
         servers = bootstrap_servers or os.environ.get(ENV_BOOTSTRAP)
         if not servers:
             raise ConfigError(f"no Kafka address: set {ENV_BOOTSTRAP}, or start one with `kantor dev start`")
-        extra = {
-            name.removeprefix(ENV_PREFIX).lower().replace("_", "."): value
-            for name, value in os.environ.items()
-            if name.startswith(ENV_PREFIX)
-        }
+        extra: dict[str, str] = {}
+        for name, value in os.environ.items():
+            if not name.startswith(ENV_PREFIX):
+                continue
+            setting = name.removeprefix(ENV_PREFIX).lower().replace("_", ".")
+            if _OF_KUBERNETES.fullmatch(name.removeprefix(ENV_PREFIX)):
+                log.info(
+                    "%s is ignored: Kubernetes sets it for a Service called kantor-kafka",
+                    name,
+                    extra={"action": "setting_ignored"},
+                )
+            elif setting in _OURS:
+                raise ConfigError(f"{name}: {setting} is set by Kantor, which relies on it; unset it")
+            else:
+                extra[setting] = value
         return cls(servers, extra)
+
+    def _all(self, *configs: Mapping[str, Any]) -> dict[str, Any]:
+        """These, the later ones first, and above all what the user has set."""
+        found: dict[str, Any] = {}
+        for config in configs:
+            found |= config
+        return found | self.extra
 
     def _common(self, client_id: str) -> dict[str, Any]:
         return {
@@ -149,6 +188,15 @@ class KafkaSettings:
         return Admin(self, client_id)
 
 
+def _made(client: Callable[[dict[str, Any]], Any], config: dict[str, Any]) -> Any:
+    """Raises ``ConfigError`` for settings that librdkafka does not take."""
+    try:
+        return client(config)
+    except ck.KafkaException as error:
+        reason = error.args[0].str() if isinstance(error.args[0], ck.KafkaError) else str(error)
+        raise ConfigError(f"{reason}; settings come from {ENV_PREFIX}*, and from Kantor itself") from error
+
+
 class Consumer:
     """A group member, or a plain reader (``group=None``). One owner thread.
 
@@ -182,7 +230,7 @@ class Consumer:
             "allow.auto.create.topics": False,
         }
         self._guard = Guard(f"the consumer {client_id}")
-        self._consumer = ck.Consumer(config | dict(extra or {}))
+        self._consumer = _made(ck.Consumer, settings._all(config, extra or {}))
         self._on_error = _raise_if_fatal
 
     def subscribe(
@@ -356,7 +404,7 @@ class Producer:
         self._handed = 0
         self._failure: Any = None
         self._broken: KantorError | None = None
-        self._producer = ck.Producer(config | dict(extra or {}))
+        self._producer = _made(ck.Producer, settings._all(config, extra or {}))
 
     def _failed(self, error: Any, record: Any) -> None:
         if error is not None and self._failure is None:
@@ -475,7 +523,7 @@ class Admin:
 
     def __init__(self, settings: KafkaSettings, client_id: str = "kantor-admin") -> None:
         self._guard = Guard(f"the admin client {client_id}")
-        self._admin = AdminClient(settings._common(client_id))
+        self._admin = _made(AdminClient, settings._common(client_id))
 
     def create_topics(self, specs: Sequence[TopicSpec], timeout: float = 30.0) -> list[str]:
         """Create those that do not exist; the created names. Returns when all brokers' metadata shows them."""

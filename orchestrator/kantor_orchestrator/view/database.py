@@ -60,7 +60,7 @@ def path_of(place: Place) -> Path:
 
 
 def _unsupported(place: str) -> ConfigError:
-    shown = re.sub(r"//.*@", "//...@", place)
+    shown = re.sub(r"^(\w+://)?.*@", r"\1...@", place)
     return ConfigError(
         f"KANTOR_VIEW_URL is {shown!r}; give it sqlite:///path/to/file or postgresql://user:password@host:5432/database"
     )

@@ -1,0 +1,97 @@
+"""Settings of Kafka's clients from the environment: they win, are refused by name, or are nobody's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kantor import kafka
+from kantor.errors import ConfigError
+from kantor.kafka import KafkaSettings
+from kantor.registry import RegistrySchemas
+from kantor_orchestrator.config import Settings
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What librdkafka is given, client by client."""
+    found: list[dict[str, Any]] = []
+    for name in ("Consumer", "Producer"):
+        monkeypatch.setattr(kafka.ck, name, found.append)
+    monkeypatch.setattr(kafka, "AdminClient", found.append)
+    return found
+
+
+def test_what_the_user_sets_wins(monkeypatch: pytest.MonkeyPatch, given: list[dict[str, Any]]) -> None:
+    """Every client gets it, also where Kantor has a value of its own."""
+    wanted = {
+        "session.timeout.ms": "45000",
+        "linger.ms": "50",
+        "transaction.timeout.ms": "60000",
+        "fetch.wait.max.ms": "7",
+    }
+    for name, value in wanted.items():
+        monkeypatch.setenv("KANTOR_KAFKA_" + name.upper().replace(".", "_"), value)
+    settings = KafkaSettings.from_env("broker:9092")
+    settings.consumer("c", group="g", extra={"fetch.wait.max.ms": 10})
+    settings.producer("p", transactional_id="t", linger_ms=0)
+    settings.admin()
+    assert len(given) == 3
+    assert all(config | wanted == config for config in given)
+
+
+@pytest.mark.parametrize(
+    "name", ["ENABLE_AUTO_COMMIT", "PARTITION_ASSIGNMENT_STRATEGY", "ISOLATION_LEVEL", "TRANSACTIONAL_ID"]
+)
+def test_what_kantor_relies_on_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Positions, groups and Kafka transactions are none of the user's: refused by name, with the remedy."""
+    monkeypatch.setenv(f"KANTOR_KAFKA_{name}", "x")
+    with pytest.raises(ConfigError, match=f"KANTOR_KAFKA_{name}: .* is set by Kantor.*unset it"):
+        KafkaSettings.from_env("broker:9092")
+
+
+def test_what_kubernetes_sets_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Service called kantor-kafka puts seven variables into each pod; none of them is librdkafka's."""
+    for name in (
+        "PORT",
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+        "SERVICE_PORT_TCP",
+        "PORT_9092_TCP",
+        "PORT_9092_TCP_ADDR",
+    ):
+        monkeypatch.setenv(f"KANTOR_KAFKA_{name}", "tcp://10.0.0.7:9092")
+    assert KafkaSettings.from_env("broker:9092").extra == {}
+
+
+def test_a_port_that_kubernetes_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence says where it comes from and what to do."""
+    monkeypatch.setenv("KANTOR_HTTP_PORT", "tcp://10.0.0.8:80")
+    with pytest.raises(ConfigError) as raised:
+        Settings.from_env(bootstrap_servers="broker:9092")
+    assert str(raised.value) == (
+        "KANTOR_HTTP_PORT is 'tcp://10.0.0.8:80'; Kubernetes sets it for a Service called kantor-http: "
+        "set it to a number, or rename the Service"
+    )
+
+
+def test_a_setting_that_librdkafka_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told as an error of the configuration, with its name."""
+    monkeypatch.setenv("KANTOR_KAFKA_SASSION_TIMEOUT_MS", "1")
+    settings = KafkaSettings.from_env("127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r'"sassion.timeout.ms".*KANTOR_KAFKA_'):
+        settings.producer("p")
+
+
+def test_passwords_are_not_shown() -> None:
+    """Neither in what settings look like, nor in what is said of a malformed URL."""
+    assert "s3cret" not in repr(KafkaSettings("broker:9092", {"sasl.password": "s3cret"}))
+    for url in (
+        "user:s3cret@registry:8081",
+        "https//user:s3cret@registry",
+        "http://u:s3cret@[x",
+    ):
+        with pytest.raises(ConfigError) as raised:
+            RegistrySchemas(url)
+        assert "s3cret" not in str(raised.value)
