@@ -188,7 +188,7 @@ class KafkaSettings:
         return Admin(self, client_id)
 
 
-def _made(client: Callable[[dict[str, Any]], Any], config: dict[str, Any]) -> Any:
+def _made(client: Callable[[dict[str, Any]], T], config: dict[str, Any]) -> T:
     """Raises ``ConfigError`` for settings that librdkafka does not take."""
     try:
         return client(config)

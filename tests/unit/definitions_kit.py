@@ -9,7 +9,7 @@ from kantor_orchestrator.definitions import yaml_source
 from kantor_orchestrator.definitions.check import check
 from kantor_orchestrator.definitions.model import SagaModel
 from kantor_orchestrator.definitions.reading import Reading
-from kantor_schemas import Catalog, Schema
+from kantor_schemas import Catalog, Schema, full_name
 
 ORDER = """\
 saga: order
@@ -84,8 +84,13 @@ def model(text: str) -> SagaModel:
     return read(text).models()[0].model
 
 
+def _placed(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
+    topic = schemas.get(full_name(schema), {}).get("kantor.topic")
+    return {"kantor.topic": topic, **schema} if topic else schema
+
+
 def problems(text: str, *more: Schema, schemas: Mapping[str, Schema] = SCHEMAS) -> list[str]:
-    """Everything that is wrong with a definition; ``more`` schemas replace those of the same name."""
+    """Everything that is wrong with a definition; ``more`` schemas replace those of the same name, on the same topic."""
     reading = read(text)
-    catalog = Catalog([*schemas.values(), *more])
+    catalog = Catalog([*schemas.values(), *(_placed(schema, schemas) for schema in more)])
     return [str(problem) for problem in sorted(reading.problems + check(reading.written, catalog))]

@@ -84,7 +84,7 @@ class Platform:
     def processed(self, clock: int) -> None:
         """What was sent up to then has been processed."""
         for shard in range(2):
-            record = {"position": 1, "clock": clock, "watermarks": {"evt.a.v1/0": clock}, "holds": {}}
+            record = {"position": 1, "clock": clock, "history": 0, "epoch": 0, "holds": {}}
             self._commit(topics.SHARD_KEY, self._shard(record), shard)
 
     def _commit(self, key: bytes, value: bytes | None, shard: int) -> None:

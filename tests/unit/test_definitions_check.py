@@ -175,7 +175,7 @@ def test_ambiguous_success() -> None:
 
 def test_ambiguous_failure() -> None:
     """The same holds for failures: the wrong step would count as not happened."""
-    more = record("extra.Done", order_id="string")
+    more = record("extra.Done", "evt.extra.v1", order_id="string")
     assert problems(AMBIGUOUS.format(succeeds_on="extra.Done", fails_on="stock.Rejected"), more) == [
         (
             "order.yaml:22:15: stock.Rejected may mean stock or extra: stock sends no command that an answer could "

@@ -24,8 +24,8 @@ OTHER = order(line_1="saga: other", line_3="starts_on: shop.Wished")
 ALL = Catalog(
     [
         *SCHEMAS.values(),
-        record("parcel.Lost", order_id="string", reason="string"),
-        record("shop.Wished", order_id="string", sku="string"),
+        record("parcel.Lost", "evt.parcel.parcel.v1", order_id="string", reason="string"),
+        record("shop.Wished", "evt.shop.wish.v1", order_id="string", sku="string"),
     ]
 )
 
@@ -51,12 +51,12 @@ def test_record_is_self_contained() -> None:
 
 
 def test_record_names_topics() -> None:
-    """Each message has its topic: the schema's, a command's default, or none for a foreign event."""
+    """Each message has its topic: the schema's, a command's default, of an event or a command."""
     messages = deployed(V2).messages
     assert [messages[t].topic for t in ("shop.Ordered", "parcel.Book", "parcel.Lost")] == [
         "evt.shop.order.v1",
         "cmd.parcel.v1",
-        "",
+        "evt.parcel.parcel.v1",
     ]
 
 

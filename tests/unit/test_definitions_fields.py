@@ -160,12 +160,12 @@ CHOREOGRAPHED = (
     compensated_on: bell.Silenced
 """
 )
-BELL = [record("bell.Silence", shelf="string"), record("bell.Silenced", order_id="string")]
+BELL = [record("bell.Silence", shelf="string"), record("bell.Silenced", "evt.bell.v1", order_id="string")]
 
 
 def test_compensation_known_only_from_an_event_that_may_come_later() -> None:
     """A choreographed step may be heard of before the step that it comes after: its compensation must not need that."""
-    assert problems(CHOREOGRAPHED, record("bell.Rung", order_id="string"), *BELL) == [
+    assert problems(CHOREOGRAPHED, record("bell.Rung", "evt.bell.v1", order_id="string"), *BELL) == [
         (
             "order.yaml:22:22: bell.Silence.shelf is known only from stock, whose event may come after bell's own; "
             "put it into bell.Rung or shop.Ordered too, or give it a default in its schema"
@@ -175,7 +175,7 @@ def test_compensation_known_only_from_an_event_that_may_come_later() -> None:
 
 def test_compensation_known_from_either_event() -> None:
     """It is enough when the step's own event says it too: one of the two is known in any case."""
-    assert problems(CHOREOGRAPHED, record("bell.Rung", shelf="string"), *BELL) == []
+    assert problems(CHOREOGRAPHED, record("bell.Rung", "evt.bell.v1", shelf="string"), *BELL) == []
 
 
 def test_compensation_of_a_command_may_use_what_came_before() -> None:

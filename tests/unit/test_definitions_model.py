@@ -25,7 +25,7 @@ def test_unknown_word_like_nothing() -> None:
     assert problems(order(line_5="colour: red")) == [
         (
             "order.yaml:5:1: the definition: unknown word `colour`; "
-            "known here: saga, version, starts_on, deadline, keys, mode, enforce, compensation, brake, cancel_on, "
+            "known here: saga, version, starts_on, deadline, keys, mode, enforce, compensation, cancel_on, "
             "steps, ends_with, returns, commands"
         )
     ]

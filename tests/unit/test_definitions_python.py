@@ -231,12 +231,11 @@ def test_whole_saga_in_python() -> None:
         mode="enforce",
         enforce="5%",
         compensation="parallel",
-        brake="10%",
         cancel_on={"event": "shop.Cancelled", "until": "a"},
         ends_with={"completed": "shop.Done"},
         returns={"ref": "a.ref"},
         commands={"a.Do": {"topic": "a.in", "format": "json"}},
     ).step("a", command="a.Do", succeeds_on="a.Done")
     model = saga.model
-    assert (model.enforce, model.compensation, model.brake and model.brake.share) == (0.05, "parallel", 0.1)
+    assert (model.enforce, model.compensation) == (0.05, "parallel")
     assert (model.commands["a.Do"].format, model.returns) == ("json", {"ref": "a.ref"})

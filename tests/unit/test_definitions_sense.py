@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from unit.definitions_kit import order, problems, record
+from kantor_orchestrator.definitions.check import check
+from unit.definitions_kit import SCHEMAS, model, order, problems, read, record
 
 ADDRESS = {"type": "record", "name": "Address", "fields": [{"name": "city", "type": "string"}]}
 ORDERED = record(
@@ -106,3 +107,105 @@ def test_an_expression_that_always_fails() -> None:
     """One that refers to nothing is evaluated at once."""
     (found,) = problems(order(line_13='    after: stock\n    when: "1 / 0 > 3"'))
     assert "the expression always fails: '1 / 0 > 3': division by zero" in found
+
+
+# -- topics
+
+
+@pytest.mark.parametrize(
+    ("topic", "what"),
+    [
+        (
+            "parcel-events",
+            "parcel.Booked is an event, but is sent to parcel-events: events are heard on evt.* only",
+        ),
+        (
+            "cmd.parcel.v1",
+            "parcel.Booked is an event, but is sent to cmd.parcel.v1: events are heard on evt.* only",
+        ),
+        ("", "parcel.Booked is an event, but its schema names no topic, and would make it a command"),
+    ],
+)
+def test_an_event_that_nobody_would_hear(topic: str, what: str) -> None:
+    """An event that intake does not read, or that would go where commands go, is refused with the topic to write."""
+    booked = record("parcel.Booked", order_id="string", tracking="string") | {"kantor.topic": topic}
+    (found,) = problems(order(), booked)
+    assert what in found
+    assert (
+        'write "kantor.topic": "evt.parcel.v1", or another one that begins with evt., into its .avsc' in found
+    )
+
+
+# -- sagas beside each other
+
+LOYALTY = """\
+---
+saga: loyalty
+version: 1
+starts_on: parcel.Booked
+deadline: 1h
+steps:
+  award: {command: parcel.Book, fields: {order_id: "'1'", sku: "'2'", shelf: "'3'"}, succeeds_on: stock.Released}
+"""
+
+
+def test_an_event_of_another_sagas_transactions() -> None:
+    """A transaction runs one saga: what ends a step of one can't start another, which would never run, without a sign."""
+    (found,) = problems(f"{order()}\n{LOYALTY}")
+    assert (
+        "parcel.Booked is what the saga order waits for: loyalty never starts for its transactions" in found
+    )
+    assert "start it on an event of its own" in found
+
+
+@pytest.mark.parametrize("here_first", [True, False])
+def test_an_event_of_a_deployed_sagas_transactions(here_first: bool) -> None:
+    """So it is if one of the two is deployed already, whichever it is."""
+    texts = [order(), LOYALTY.removeprefix("---\n")]
+    here, there = texts if here_first else texts[::-1]
+    found = check(read(here).written, SCHEMAS, [model(there)])
+    assert len(found) == 1
+    assert "loyalty" in found[0].what
+
+
+# -- what a decoded value does not say
+
+CARD = {"type": "record", "name": "Card", "namespace": "pay", "fields": [{"name": "token", "type": "string"}]}
+
+
+def test_a_union_of_lookalikes() -> None:
+    """Which of two records a value was is not known once it is read, so a command is not filled with one."""
+    sku: list[object] = [CARD, {**CARD, "name": "BankDebit"}]
+    schemas = [
+        record("shop.Ordered", order_id="string", sku=sku, price="long", note="string"),
+        record("parcel.Book", order_id="string", sku=sku, shelf="string"),
+    ]
+    (found,) = problems(order(), *schemas)
+    assert "which of record Card or record BankDebit a value was is not known once it is read" in found
+    assert "each of them or null" in found
+
+
+def test_an_optional_record() -> None:
+    """One record or null is no such union."""
+    sku: list[object] = ["null", CARD]
+    schemas = [
+        record("shop.Ordered", order_id="string", sku=sku, price="long", note="string"),
+        record("parcel.Book", order_id="string", sku=sku, shelf="string"),
+    ]
+    assert problems(order(), *schemas) == []
+
+
+# -- words that would do nothing
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("brake: 5%", "`brake` is not supported by this version of Kantor; leave it out"),
+        ("mode: alert", "'alert' is not known; write 'observe' or 'enforce'"),
+    ],
+)
+def test_words_that_do_nothing(line: str, what: str) -> None:
+    """Nobody takes for granted what nothing acts upon."""
+    (found,) = problems(order(line_4=f"deadline: 15m\n{line}"))
+    assert what in found

@@ -127,7 +127,7 @@ def test_progress_that_is_success() -> None:
         ("cancel_on: {event: a.Cancelled, until: x, refuse_with: c.Do}\n", "5:56: c.Do.ref may be unknown when a cancellation is refused: x may not have happened by then; fill it from what is known for certain, with an expression that asks has(...), or give it a default in its schema"),
         ("mode: observe\nenforce: 5%\n", "6:10: mode observe sends nothing, so no share can be enforced; drop `mode`, or drop `enforce`"),
         ("enforce: 120%\n", "5:10: enforce: '120%' is no share; write a number above 0 and up to 100 with a %, such as 5%"),
-        ("brake: often\n", "5:8: brake.share: 'often' is no share; write a number above 0 and up to 100 with a %, such as 5%"),
+        ("brake: often\n", "5:1: the definition: `brake` is not supported by this version of Kantor; leave it out, or upgrade Kantor (docs/sagas-reference.md lists what comes later)"),
         ("commands: {b.Reverse: {topic: t}}\n", "5:12: the saga never sends b.Reverse; leave it out"),
         ("commands: {b.Do: {format: xml}}\n", "5:27: commands.b.Do.format: 'xml' is not known; write 'avro' or 'json'"),
         ("returns: {ref: x.reff}\n", "5:16: x.reff: b.Done has no field reff; did you mean x.ref?"),

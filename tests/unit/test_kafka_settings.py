@@ -18,7 +18,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What librdkafka is given, client by client."""
     found: list[dict[str, Any]] = []
     for name in ("Consumer", "Producer"):
-        monkeypatch.setattr(kafka.ck, name, found.append)
+        monkeypatch.setattr(f"confluent_kafka.{name}", found.append)
     monkeypatch.setattr(kafka, "AdminClient", found.append)
     return found
 

@@ -82,6 +82,23 @@ def fits(source: Any, target: Any, _seen: frozenset[tuple[int, int]] = frozenset
     return True
 
 
+def lookalikes(type_: Any, _seen: frozenset[int] = frozenset()) -> Any:
+    """A union in a type whose branches can't be told apart once it is decoded: of several records, enums or fixeds, what is
+    read does not say which it was, and the first that fits is written. None: there is none."""
+    if type_ is None or id(type_) in _seen:
+        return None
+    seen = _seen | {id(type_)}
+    if isinstance(type_, list):
+        kinds = [branch["type"] for branch in type_ if branch is not None]
+        if any(kinds.count(kind) > 1 for kind in ("record", "enum", "fixed")):
+            return type_
+        inner = list(type_)
+    else:
+        inner = [type_[part] for part in ("items", "values") if part in type_]
+        inner += [field["type"] for field in type_.get("fields", ())]
+    return next((found for one in inner if (found := lookalikes(one, seen)) is not None), None)
+
+
 def literal_fits(value: object, target: Any) -> bool:
     """Whether a plain value can be written as ``target``."""
     if isinstance(target, list):

@@ -16,15 +16,18 @@ from kantor_orchestrator.definitions.check_replies import check_replies
 from kantor_orchestrator.definitions.check_saga import check_saga
 from kantor_orchestrator.definitions.check_shape import check_shape
 from kantor_orchestrator.definitions.check_step import StepCheck
-from kantor_orchestrator.definitions.children import children_of, recursion
+from kantor_orchestrator.definitions.children import children_of, recursion, started_by
 from kantor_orchestrator.definitions.compile import key_scopes
-from kantor_orchestrator.definitions.meaning import Children
+from kantor_orchestrator.definitions.meaning import Children, heard
 from kantor_orchestrator.definitions.model import SagaModel
 from kantor_orchestrator.definitions.problem import Findings, Path, Problem, Ways, nearest
 from kantor_orchestrator.definitions.reading import Written
 from kantor_orchestrator.definitions.scopes import Scopes
 from kantor_orchestrator.definitions.tree import Node
 from kantor_schemas import Schema
+
+#: How the names of topics of events begin: intake reads those, and a service never takes them for commands.
+_EVENTS = "evt."
 
 
 def check(
@@ -35,7 +38,7 @@ def check(
     sagas = {**{m.saga: m for m in deployed}, **_latest(one.model for one in written)}
     children = children_of(sagas.values(), catalog)
     found = {problem for one in written for problem in _Check(one, catalog, children, sagas).run()}
-    return sorted(found | set(_together(written)))
+    return sorted(found | set(_together(written)) | set(_of_others(written, sagas)))
 
 
 def recheck(
@@ -78,6 +81,24 @@ def _together(written: Sequence[Written]) -> Iterator[Problem]:
             yield same_start(one, other.model.saga)
 
 
+def _of_others(written: Sequence[Written], sagas: Mapping[str, SagaModel]) -> Iterator[Problem]:
+    """Events that start one saga and belong to a transaction of another: a transaction runs one saga."""
+    children = {name for saga in sagas.values() for name in started_by(saga)}
+    remedy = "start it on an event of its own, published with a transaction id of its own, or run it as a step (`saga:`)"
+    for one in written:
+        for other in sagas.values():
+            if other.saga == one.model.saga:
+                continue
+            start = one.model.starts_on
+            if start in heard(other) and one.model.saga not in children:
+                what = f"{start} is what the saga {other.saga} waits for: {one.model.saga} never starts for its transactions"
+                yield Problem(one.places.at(("starts_on",)), what, remedy)
+            here = any(written_.model.saga == other.saga for written_ in written)
+            if not here and other.starts_on in heard(one.model) and other.saga not in children:
+                what = f"{other.starts_on} starts the saga {other.saga}, which never does so for a transaction of {one.model.saga}"
+                yield Problem(one.places.at(()), what, remedy)
+
+
 class _Check:
     """One definition."""
 
@@ -101,13 +122,13 @@ class _Check:
         self._placed = {node.path for node in self._tree.ordered()}
 
     def run(self) -> list[Problem]:
-        self._type(self._model.starts_on, ("starts_on",))
+        self._event(self._model.starts_on, ("starts_on",))
         check_shape(self._tree, self._found)
         for node in self._tree.nodes.values():
             self._types(node)
             self._step(node)
         check_replies(self._scopes, self._found)
-        check_saga(self._scopes, self._found, self._formulas, self._fields, self._type)
+        check_saga(self._scopes, self._found, self._formulas, self._fields, self._type, self._event)
         self._keys()
         return self._found.problems
 
@@ -122,13 +143,13 @@ class _Check:
                     at,
                 )
             else:
-                self._type(step.succeeds_on, (*at, "succeeds_on"))
+                self._event(step.succeeds_on, (*at, "succeeds_on"))
         if step.signal is not None:
-            self._type(step.signal, (*at, "signal"))
+            self._event(step.signal, (*at, "signal"))
         if step.task is not None and step.task.result is not None:
-            self._type(step.task.result, (*at, "task", "result"))
+            self._event(step.task.result, (*at, "task", "result"))
         if step.progress_on is not None:
-            self._type(step.progress_on, (*at, "progress_on"))
+            self._event(step.progress_on, (*at, "progress_on"))
         for index, type_ in enumerate(step.fails_on):
             place = ((*at, "fails_on", index), (*at, "fails_on"))
             if type_ == STEP_FAILED:
@@ -138,7 +159,7 @@ class _Check:
                     *place,
                 )
             else:
-                self._type(type_, *place)
+                self._event(type_, *place)
         waits = step.kind not in ("sleep", "composite")
         if waits and step.timeout is None and self._model.deadline is None:
             add(f"step {node.name} may wait for ever", "give it a `timeout`, or the saga a `deadline`", at)
@@ -215,7 +236,7 @@ class _Check:
             what = f"step {node.name} has `compensate_with` but no `compensated_on`"
             self._found.add(what, "name the event that confirms the compensation", at)
         else:
-            self._type(step.compensated_on, (*node.at, "compensated_on"))
+            self._event(step.compensated_on, (*node.at, "compensated_on"))
         if self._type(reverse.command, (*at, "command"), at) and placed:
             known = self._scopes.known(node, own=True)
             when = f"when {node.name}'s command is sent"
@@ -229,6 +250,21 @@ class _Check:
         near = nearest(type_, [name for name in self._catalog if name not in meaning.own()])
         remedy = f"did you mean {near}?" if near else "add its .avsc file to a folder that --schemas names"
         self._found.add(f"no schema for {type_}", remedy, *paths)
+        return False
+
+    def _event(self, type_: str, *paths: Path) -> bool:
+        """Whether the schema of an event is known, and intake reads its topic; a problem if not."""
+        if not self._type(type_, *paths):
+            return False
+        topic = self._catalog[type_].get("kantor.topic", "")
+        if type_ in meaning.own() or topic.startswith(_EVENTS):
+            return True
+        namespace = type_.rpartition(".")[0].rpartition(".")[2]
+        what = f"{type_} is an event, but its schema names no topic, and would make it a command"
+        if topic:
+            what = f"{type_} is an event, but is sent to {topic}: events are heard on {_EVENTS}* only"
+        remedy = f'write "kantor.topic": "{_EVENTS}{namespace}.v1", or another one that begins with {_EVENTS}, into its .avsc'
+        self._found.add(what, remedy, *paths)
         return False
 
     def _keys(self) -> None:

@@ -81,6 +81,14 @@ class FieldCheck:
                 what = f"the literal {filling.explicit.value!r} does not fit: {wanted}"
                 self._found.add(what, "write another one, or take it from an event", *at)
             return
+        if (union := avro.lookalikes(target)) is not None:
+            self._found.add(
+                f"{wanted}: which of {avro.shown(union)} a value was is not known once it is read, and another "
+                "one might be sent",
+                "put them into fields of their own, each of them or null, or use one type with a field that says which",
+                *at,
+            )
+            return
         if isinstance(filling.explicit, Formula):
             text = filling.explicit.text
             given = [(text, self._formulas.type_of(text, sent.known))]

@@ -24,8 +24,9 @@ def check_saga(
     formulas: FormulaCheck,
     fields: FieldCheck,
     exists: Callable[..., bool],
+    event: Callable[..., bool],
 ) -> None:
-    """``exists``: whether a type has a schema; it reports one that has none."""
+    """``exists``: whether a type has a schema; it reports one that has none. ``event``: the same of an event."""
     saga = scopes.saga
 
     def message(command: Command, known: Mapping[str, Scope], when: str, at: Path) -> None:
@@ -44,7 +45,7 @@ def check_saga(
         else:
             message(command, scopes.at_end(status), f"when a transaction ends as {status}", at)
     _returns(scopes, found, formulas)
-    _cancellation(scopes, found, message, exists)
+    _cancellation(scopes, found, message, event)
     _commands(scopes, found, formulas, exists)
     if saga.enforce is not None and saga.mode != "enforce":
         what = f"mode {saga.mode} sends nothing, so no share can be enforced"
@@ -74,12 +75,12 @@ def _cancellation(
     scopes: Scopes,
     found: Findings,
     message: Callable[[Command, Mapping[str, Scope], str, Path], None],
-    exists: Callable[..., bool],
+    event: Callable[..., bool],
 ) -> None:
     cancel = scopes.saga.cancel_on
     if cancel is None:
         return
-    exists(cancel.event, ("cancel_on", "event"))
+    event(cancel.event, ("cancel_on", "event"))
     if cancel.event == scopes.saga.starts_on:
         found.add(
             f"{cancel.event} both starts and cancels the saga", "use another event", ("cancel_on", "event")

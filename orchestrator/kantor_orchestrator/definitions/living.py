@@ -9,18 +9,23 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from kantor.clients import BEGINNING, Clients, Partition
+from kantor.clients import BEGINNING, Admin, Clients, Partition
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError
 from kantor_orchestrator import topics
+from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core.transaction import ENDED
 from kantor_orchestrator.definitions.bundle import key_of
 
 #: Seconds without anything new before the end: longer than a dead engine's Kafka transaction stays open (10 s).
 _PATIENCE = 60.0
+#: Seconds that intake and the engines are given to process what was there when it was asked.
+_CATCHING_UP = 10.0
 #: Seconds between two words on how far it is.
 _TELL_EVERY = 2.0
+#: How the names of the topics begin that intake reads.
+_READ = ("evt.", "cmd.")
 #: An empty fetch, which brings the end, would wait 500 ms.
 _CONSUMER = {"fetch.wait.max.ms": 10}
 
@@ -30,8 +35,8 @@ Tell = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Living:
     """By ``saga/version``. ``alive``: running, parked, compensating, with an incident or without. ``ended``: kept for
-    messages that come late, which still need their definition. ``clock``: everything that was sent up to this time (ms)
-    has been processed; 0: not known."""
+    messages that come late, which still need their definition. ``clock``: everything that was journaled up to this time
+    (ms) has been processed, and so has everything that was there when it was asked; 0: it has not, or that is not known."""
 
     alive: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
@@ -54,21 +59,30 @@ def count(
     if not partitions:
         return Living()
     ends = admin.ends(partitions)
+    caught_up = _is_journaled(clients, admin, clock)
+    journal = admin.ends([(topics.JOURNAL, p) for _, p in partitions if admin.topics().get(topics.JOURNAL)])
     found: dict[bytes, tuple[str, bool]] = {}
-    marks: dict[Partition, int] = {}
+    clocks: dict[Partition, int] = {}
+    positions: dict[Partition, int] = {}
+
+    def behind() -> bool:
+        """Whether an engine has not processed what is in the journal."""
+        return any(position < journal.get((topics.JOURNAL, p), 0) for (_, p), position in positions.items())
+
     reached = dict.fromkeys(partitions, 0)
     consumer = clients.consumer("kantor-living", ends=True, extra=_CONSUMER)
     try:
         consumer.assign(dict.fromkeys(partitions, BEGINNING))
         told = last = clock.monotonic()
-        while any(reached[p] < end for p, end in ends.items()):
+        until = told + _CATCHING_UP
+        while any(reached[p] < end for p, end in ends.items()) or (behind() and clock.monotonic() < until):
             batch = consumer.poll(0.1, 5_000)
             for record in batch.records:
                 place, key, value = (record.topic(), record.partition()), record.key() or b"", record.value()
                 reached[place] = max(reached[place], record.offset() + 1)
                 if key == topics.SHARD_KEY and value is not None:
-                    watermarks = codec.decode(value)["watermarks"]
-                    marks[place] = min(watermarks.values(), default=0)
+                    shard = codec.decode(value)
+                    clocks[place], positions[place] = shard["clock"], shard["position"]
                 elif key[:1] != b"\0":
                     found.pop(key, None)
                     if value is not None:
@@ -93,5 +107,25 @@ def count(
     return Living(
         Counter(version for version, has_ended in found.values() if not has_ended),
         Counter(version for version, has_ended in found.values() if has_ended),
-        min((marks.get(place, 0) for place in partitions), default=0),
+        min(clocks.get(place, 0) for place in partitions) if caught_up and not behind() else 0,
     )
+
+
+def _is_journaled(clients: Clients, admin: Admin, clock: Clock) -> bool:
+    """Whether intake has journaled all that is in its topics now; it is waited for."""
+    sources = [
+        (topic, p) for topic, count in admin.topics().items() if topic.startswith(_READ) for p in range(count)
+    ]
+    ends = admin.ends(sources)
+    reader = clients.consumer("kantor-living", group=INTAKE_GROUP)
+    try:
+        until = clock.monotonic() + _CATCHING_UP
+        while True:
+            committed = reader.committed(sources) if sources else {}
+            if all(committed.get(place, 0) >= end for place, end in ends.items()):
+                return True
+            if clock.monotonic() > until:
+                return False
+            clock.sleep(0.2)  # Kafka tells nobody when a position is committed
+    finally:
+        reader.close()

@@ -95,6 +95,14 @@ def messages(saga: SagaModel) -> list[Command]:
     return [*saga.ends_with.values(), *([refusal] if refusal else [])]
 
 
+def heard(saga: SagaModel) -> set[str]:
+    """The events of services that its steps, and people who cancel, are told by."""
+    found = {saga.cancel_on.event} if saga.cancel_on else set()
+    for step in saga.every_step():
+        found |= {success(step), *failures(step), step.progress_on or "", confirms(step)}
+    return found - {""} - own().keys()
+
+
 def types(saga: SagaModel, children: Children) -> list[str]:
     """Every message type that it names, in the order of writing, each once."""
     found = [saga.starts_on]

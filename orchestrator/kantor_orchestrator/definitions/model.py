@@ -16,7 +16,6 @@ from pydantic_core import ErrorDetails
 
 from kantor_orchestrator.definitions.expressions import Plain
 from kantor_orchestrator.definitions.parts import (
-    Brake,
     Call,
     Cancel,
     Command,
@@ -28,7 +27,6 @@ from kantor_orchestrator.definitions.parts import (
     Retries,
     Route,
     Task,
-    as_brake,
     as_command,
     as_compensation,
     as_doubt,
@@ -50,7 +48,6 @@ from kantor_orchestrator.definitions.words import (
 __all__ = [
     "KINDS",
     "RESERVED",
-    "Brake",
     "Call",
     "Cancel",
     "Command",
@@ -139,16 +136,17 @@ class StepModel(Part):
 class SagaModel(Part):
     """The definition of one type of transaction."""
 
+    later = frozenset({"brake"})
+
     saga: Name
     version: int = Field(ge=1, le=2**31 - 1)
     starts_on: Word
     deadline: Duration | None = None
     keys: Names = ()
-    mode: Literal["observe", "alert", "enforce"] = "enforce"
+    mode: Literal["observe", "enforce"] = "enforce"
     #: The share of transactions whose commands are sent; the others are observed.
     enforce: Share | None = None
     compensation: Literal["topological", "sequential", "parallel"] = "topological"
-    brake: Annotated[Brake | None, BeforeValidator(as_brake)] = None
     cancel_on: Cancel | None = None
     steps: dict[StepName, StepModel] = Field(min_length=1)
     ends_with: dict[str, Annotated[Command, BeforeValidator(as_command)]] = Field(default_factory=dict)
@@ -188,7 +186,6 @@ _BELOW: Mapping[str, type[Part]] = {
     "compensate_with": Compensation,
     "in_doubt": Doubt,
     "cancel_on": Cancel,
-    "brake": Brake,
     "call": Call,
     "task": Task,
     "escalate": Escalation,

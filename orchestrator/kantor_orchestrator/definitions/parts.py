@@ -17,7 +17,6 @@ from kantor_orchestrator.definitions.words import (
     Fields,
     Formula,
     Names,
-    Share,
     Template,
     Templates,
     Topic,
@@ -25,7 +24,6 @@ from kantor_orchestrator.definitions.words import (
 )
 
 __all__ = [
-    "Brake",
     "Call",
     "Cancel",
     "Command",
@@ -231,14 +229,3 @@ class Cancel(Part):
     event: Word
     until: str
     refuse_with: Annotated[Command | None, BeforeValidator(as_command)] = None
-
-
-def as_brake(value: object) -> object:
-    return {"share": value} if isinstance(value, str) else value
-
-
-class Brake(Part):
-    """When compensations after timeouts exceed a share of a saga's transactions, the rest wait for a person."""
-
-    share: Share = 0.05
-    within: Duration = 60_000
