@@ -144,7 +144,8 @@ class KafkaSettings:
         found: dict[str, Any] = {}
         for config in configs:
             found |= config
-        return found | self.extra
+        found |= self.extra
+        return found
 
     def _common(self, client_id: str) -> dict[str, Any]:
         return {
