@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -181,6 +182,10 @@ class Feed:
 
     def fresh(self) -> Changes:
         return self._changes.pop(0) if self._changes else ([], [])
+
+    def catch_up(self, take: Callable[[list[Bundle], list[str]], None]) -> bool:
+        take(*self.fresh())
+        return True
 
     def close(self) -> None:
         self.closed = True

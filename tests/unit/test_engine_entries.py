@@ -21,7 +21,8 @@ from kantor_orchestrator import journal, topics
 from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions import bundle as bundles
-from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.definitions.bundle import Bundle
+from kantor_orchestrator.definitions.catalogue import Changes, Definitions
 from kantor_orchestrator.definitions.dsl import Saga
 from kantor_orchestrator.engine.log import is_epoch
 from kantor_orchestrator.engine.loop import Engine
@@ -30,6 +31,7 @@ from unit.core_kit import EXAMPLE, ORDER
 
 CATALOG = kantor_schemas.example("checkout")
 PLACED = CATALOG["shop.OrderPlaced"]
+BUNDLE = bundles.bundle(Saga.load(EXAMPLE).model, CATALOG, 1)
 
 
 class AtOnce(Executor):
@@ -47,7 +49,7 @@ class AtOnce(Executor):
 class Place:
     """A platform's topics in memory with one engine; ``schemas``: what it knows, ``others``: what its senders know."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, definitions: Definitions | None = None) -> None:
         self.broker = MemoryBroker()
         self.schemas, self.others = MemorySchemas(), MemorySchemas()
         specs = [spec for spec in topics.specs(1, 1 << 20) if spec.partitions == 1]
@@ -56,13 +58,12 @@ class Place:
         )
         self._sent = 0
         self._producer = self.broker.clients().producer("test")
-        bundle = bundles.bundle(Saga.load(EXAMPLE).model, CATALOG, 1)
         self.engine = Engine(
             self.broker.clients(),
             1,
             folder,
             self.schemas,
-            Definitions([bundle]),
+            definitions or Definitions([BUNDLE]),
             EngineMetrics(CollectorRegistry()),
             clock=self.broker.clock,
             jobs=AtOnce(),
@@ -136,6 +137,37 @@ def test_a_message_whose_schema_comes_later_waits_alone(place: Place) -> None:
     kinds = place.kinds("early")
     assert kinds.index("started") < kinds.index("succeeded")
     assert "incident_opened" not in kinds
+
+
+class UnderWay:
+    """A saga that was just deployed: this engine has not been sent it; who asks for the topic's end gets it, once it answers."""
+
+    answers = False
+
+    def fresh(self) -> Changes:
+        return [], []
+
+    def catch_up(self, take: Callable[[list[Bundle], list[str]], None]) -> bool:
+        if self.answers:
+            take([BUNDLE], [])
+        return self.answers
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_start_that_comes_a_moment_after_its_saga_was_deployed(tmp_path: Path) -> None:
+    """It waits until everything is known that was deployed before it, and starts then."""
+    source = UnderWay()
+    place = Place(tmp_path, Definitions(source=source))
+    place.schemas.id_of(PLACED, "t")
+    place.event("t", "shop.OrderPlaced")
+    for _ in range(100):
+        place.engine.turn()
+    assert place.history() == []
+    source.answers = True
+    place.turn_until(lambda: "started" in place.kinds("t"))
+    place.engine.close()
 
 
 def test_a_message_that_never_can_be_read_waits_for_a_person(place: Place) -> None:

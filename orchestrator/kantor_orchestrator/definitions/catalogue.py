@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import NamedTuple, Protocol
@@ -25,6 +25,8 @@ from kantor_schemas import Schema
 Changes = tuple[list[Bundle], list[str]]
 
 
+#: Seconds that reading the topic to its end may take, where entries wait for it.
+_PATIENCE = 1.0
 #: Later than anything that was sent (ms).
 _NOW = 1 << 62
 
@@ -40,6 +42,9 @@ class Source(Protocol):
     def fresh(self) -> Changes:
         """What changed since it was last asked; waits for nothing."""
 
+    def catch_up(self, take: Callable[[list[Bundle], list[str]], None]) -> bool:
+        """Hand on what changed since it was last asked, up to an end that is asked for now. Whether it was met."""
+
     def close(self) -> None: ...
 
 
@@ -54,6 +59,8 @@ class Definitions:
         #: Every message type that means something to some saga, with the earliest deployment (ms) of those sagas.
         self.named: Mapping[str, int] = {}
         self._source = source
+        #: Broker times (ms): up to which the caller has heard of entries, and up to which every deployment is known.
+        self._heard = self._covered = 0
         self._bundles: dict[str, Bundle] = {}
         self._sagas: dict[str, Saga] = {}
         self._starting: Mapping[str, Sequence[_Start]] = {}
@@ -75,8 +82,29 @@ class Definitions:
             self._derive()
             self.generation += 1
 
-    def refresh(self) -> bool:
-        """Take in what came since; waits for nothing. Whether something changed. Raises as ``DefinitionsTopic.load``."""
+    def covers(self, at: int) -> bool:
+        """Whether everything is known that was deployed before a broker time (ms) of something that has happened: an entry
+        of the journal that the caller has read, and told of by ``refresh``.
+
+        Whoever is about to drop an entry because no saga names its type must ask first: the definition that does may have
+        been deployed a moment before it was sent. False: the topic's end could not be met; keep the entry, ask again. After
+        True, what was looked up before may have changed.
+
+        Costs a comparison, and once a turn a request to the broker: what is at the end now was deployed before now, and now
+        is after everything that has been heard of.
+        """
+        if self._source is None or at <= self._covered:
+            return True
+        heard = max(self._heard, at)
+        if not self._source.catch_up(self.update):
+            return False
+        self._covered = heard
+        return True
+
+    def refresh(self, heard: int = 0) -> bool:
+        """Take in what came since; waits for nothing. Whether something changed. ``heard``: the latest broker time (ms) of
+        what the caller has read, for ``covers``. Raises as ``DefinitionsTopic.load``."""
+        self._heard = max(self._heard, heard)
         if self._source is None:
             return False
         before = self.generation
@@ -172,6 +200,7 @@ class DefinitionsTopic:
         self._clock = clock
         self._consumer = clients.consumer(client_id, ends=True)
         self._consumer.assign({self._PARTITION: BEGINNING})
+        self._position = 0
 
     def load(self, timeout: float = 30.0) -> Definitions:
         """Everything that is deployed now; what comes later with ``Definitions.refresh``.
@@ -193,10 +222,24 @@ class DefinitionsTopic:
     def fresh(self) -> Changes:
         return self._read(self._consumer.poll(0))
 
+    def catch_up(self, take: Callable[[list[Bundle], list[str]], None]) -> bool:
+        """See ``Source``. Waits a second at most. Raises as ``load``."""
+        try:
+            end = self._consumer.end(self._PARTITION, _PATIENCE)
+        except KafkaUnavailableError:
+            return False
+        deadline = self._clock.monotonic() + _PATIENCE
+        while self._position < end and self._clock.monotonic() < deadline:
+            take(*self._read(self._consumer.poll(0.05)))
+        return self._position >= end
+
     def close(self) -> None:
         self._consumer.close()
 
     def _read(self, batch: Batch) -> Changes:
+        for record in batch.records:
+            self._position = max(self._position, record.offset() + 1)
+        self._position = max(self._position, batch.ends.get(self._PARTITION, 0))
         latest = {(record.key() or b"").decode(): record.value() for record in batch.records}
         return (
             [bundles.decode(value, self._codec) for value in latest.values() if value is not None],

@@ -156,6 +156,11 @@ class Decider:
         type_ = headers.get("ce_type", b"").decode("utf-8", "replace")
         sent, since = sent_at(headers), self._definitions.named.get(type_)
         if since is None:
+            # A saga that names it may have been deployed a moment before it was sent.
+            if not self._definitions.covers(record.timestamp()[1]):
+                raise NotYet(f"the end of {topics.DEFINITIONS} can't be read, so {type_} may be a new saga's")
+            since = self._definitions.named.get(type_)
+        if since is None:
             shard.mark(source, offset)
             return UNNAMED
         id_ = transaction_of(record)

@@ -153,9 +153,10 @@ class Engine:
             shard = self._shards.get(record.partition())
             if shard is not None:
                 shard.pending.append(record)
-        if batch.records:
-            self._time.observe(max(record.timestamp()[1] for record in batch.records))
-        self._definitions.refresh()
+        latest = max((record.timestamp()[1] for record in batch.records), default=0)
+        if latest:
+            self._time.observe(latest)
+        self._definitions.refresh(latest)
         self._appender.poll()
         self._take_shards()
         for shard in list(self._shards.values()):
