@@ -28,6 +28,7 @@ from kantor_orchestrator.dev.broker import DevBroker
 from kantor_orchestrator.view import role
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.reader import NoViewError
+from kantor_orchestrator.wellness import Wellness
 from kantor_schemas import example, system
 from view_traffic import SHARDS, Traffic, Written
 from waiting import PATIENCE, patiently
@@ -53,8 +54,9 @@ def at_home(kafka: KafkaSettings, home: Path) -> Settings:
 
 
 def traffic_on(settings: Settings) -> Traffic:
-    """Its entries come after those that are there: transitions name them by their offsets."""
-    return Traffic(ends=Admin(settings.kafka).ends([(topics.JOURNAL, shard) for shard in range(SHARDS)]))
+    """Its entries and decisions come after those that are there: decisions name both by their offsets."""
+    places = [(topic, shard) for topic in (topics.JOURNAL, topics.HISTORY) for shard in range(SHARDS)]
+    return Traffic(ends=Admin(settings.kafka).ends(places))
 
 
 def set_up(servers: str) -> KafkaSettings:
@@ -73,28 +75,27 @@ def set_up(servers: str) -> KafkaSettings:
 
 
 def produce(settings: Settings, records: list[Written]) -> None:
-    """Write records where they belong: entries plainly, as intake does, the rest in one Kafka transaction, as the engine
-    does."""
+    """Write records where they belong, as intake and the engine do."""
     admin = Admin(settings.kafka)
     admin.create_topics(
         [TopicSpec(topic, 1) for topic in {r.topic() for r in records} if topic.startswith("cmd.")]
     )
     intake = Producer(settings.kafka, "test-intake")
-    engine = Producer(settings.kafka, "test-engine", transactional_id="test")
-    engine.init_transactions()
-    engine.begin()
+    engine = Producer(settings.kafka, "test-engine")
     for r in records:
         producer = intake if r.topic() == topics.JOURNAL else engine
         producer.produce(r.topic(), r.value(), r.key(), r.headers(), r.partition())
     intake.flush()
-    engine.commit()
+    engine.flush()
 
 
 @contextmanager
 def viewing(settings: Settings) -> Iterator[None]:
     """The view, in a thread."""
     stop, ready = threading.Event(), threading.Event()
-    thread = threading.Thread(target=role.run_view, args=(settings, stop, ready.set, CollectorRegistry()))
+    thread = threading.Thread(
+        target=role.run_view, args=(settings, stop, ready.set, CollectorRegistry(), Wellness())
+    )
     thread.start()
     try:
         assert ready.wait(PATIENCE)

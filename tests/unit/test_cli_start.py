@@ -32,10 +32,10 @@ def heavy_after(program: str) -> set[str]:
 )
 def test_a_role_imports_only_what_it_needs(role: str, needed: set[str]) -> None:
     """Neither the commands that show something, nor the other roles."""
-    life = f"r.ROLES[{role!r}](None, 1, p.CollectorRegistry())" if role else ""
+    life = f"r.ROLES[{role!r}](None, 1, p.CollectorRegistry(), w.Wellness())" if role else ""
     assert (
         heavy_after(
-            "import prometheus_client as p, kantor_orchestrator.roles as r\n"
+            "import prometheus_client as p, kantor_orchestrator.roles as r, kantor_orchestrator.wellness as w\n"
             "from kantor_orchestrator.cli.main import main\n"
             f"main.commands['run']\n{life}"
         )

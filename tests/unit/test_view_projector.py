@@ -302,6 +302,18 @@ def test_a_history_without_its_beginning_counts(traffic: Traffic, path: Place) -
     assert statuses(trace) == {"stock": "incident", "payment": "failed", "shipping": "pending"}
 
 
+def test_an_epoch_whose_value_can_not_be_read_begins_all_the_same(traffic: Traffic, path: Place) -> None:
+    """Its headers say what it is, as to the engine: else all that follows would be void."""
+    started(traffic, "tx")
+    traffic.records = [
+        Written(topics.HISTORY, r.partition(), r.offset(), None, b"rubbish", r.headers() or [], T0)
+        if r.topic() == topics.HISTORY and r.key() is None
+        else r
+        for r in traffic.records
+    ]
+    assert statuses(traced(traffic, path))["shipping"] == "active"
+
+
 def test_an_epoch_is_remembered_though_nothing_else_comes(traffic: Traffic, path: Place) -> None:
     """The position moves past its record: whoever goes on from there must know it."""
     shard = 0

@@ -20,6 +20,7 @@ from kantor.errors import UndecodableError, UnknownSchemaError
 from kantor.kafka import Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
+from kantor_orchestrator.engine.log import is_epoch
 from kantor_orchestrator.history import Epoch
 from kantor_orchestrator.view.facts import Entry, frame, frames
 from kantor_orchestrator.view.kept import Told
@@ -119,9 +120,8 @@ class Projector:
             row.entry = max((m.position for m in one.messages if isinstance(m, Entry)), default=-1)
             for offset, value in one.moves:
                 said = self._read(value)
-                if said is not None:
-                    self._recalled(one.shard, said)
-                    self._apply(row, said, offset)
+                self._recalled(one.shard, said)
+                self._apply(row, said, offset)
             row.updated_at = max((row.updated_at, *(message.at for message in one.messages)))
         return changes
 
@@ -193,6 +193,13 @@ class Projector:
     # -- the history
 
     def _move(self, record: Record, shard: int, offset: int) -> None:
+        epoch = self._epochs.get(shard)
+        if epoch is None:
+            epoch = self._epochs[shard] = Epoch()
+        if is_epoch(record):
+            epoch.begin(offset)
+            self._changes.epochs[shard] = epoch
+            return
         try:
             said = self._read(record.value())
         except UndecodableError as error:
@@ -202,13 +209,6 @@ class Projector:
             if error.schema_id not in self._given_up and record.timestamp()[1] > self._patient_since:
                 raise
             self._skip(record, str(error))
-            return
-        epoch = self._epochs.get(shard)
-        if epoch is None:
-            epoch = self._epochs[shard] = Epoch()
-        if said is None:
-            epoch.begin(offset)
-            self._changes.epochs[shard] = epoch
             return
         if not epoch.takes(said.epoch, said.journal_offset):
             self._void(shard, offset, said, epoch)
@@ -289,8 +289,6 @@ class Projector:
         row, moves = found
         for _, value in frames(moves):
             said = self._read(value)
-            if said is None:
-                continue
             if row.folded is None:
                 row.folded = Folded(id_)
             row.folded.fold(said)

@@ -23,7 +23,7 @@ from kantor_orchestrator.core.values import load
 from kantor_orchestrator.snapshots import decided_from
 from kantor_schemas import Schema
 
-DECISION, EPOCH = "kantor.Decision", "kantor.Epoch"
+DECISION = "kantor.Decision"
 
 
 @dataclass(slots=True)
@@ -52,10 +52,10 @@ class HistoryReader:
         self._codec = codec
         self._schemas = schemas
         self._on_schema = on_schema
-        self._readers: dict[bytes, Callable[[bytes], Said | None]] = {}
+        self._readers: dict[bytes, Callable[[bytes], Said]] = {}
 
-    def read(self, value: bytes | None) -> Said | None:
-        """A decision; None: an epoch begins here. Raises ``UndecodableError``, ``UnknownSchemaError`` or
+    def read(self, value: bytes | None) -> Said:
+        """A decision. Raises ``UndecodableError``, ``UnknownSchemaError`` or
         ``RegistryUnavailableError``."""
         if value is None or len(value) < 5 or value[0] != 0:
             raise UndecodableError("no Avro in Confluent wire format")
@@ -69,20 +69,17 @@ class HistoryReader:
                 f"bytes do not fit schema {int.from_bytes(value[1:5], 'big')}: {error}"
             ) from error
 
-    def _learn(self, prefix: bytes) -> Callable[[bytes], Said | None]:
+    def _learn(self, prefix: bytes) -> Callable[[bytes], Said]:
         id_ = int.from_bytes(prefix[1:], "big")
         schema = self._schemas.schema_of(id_)
         name = _full_name(schema)
-        reader: Callable[[bytes], Said | None]
-        if name == EPOCH:
-            reader = _no_decision
-        elif name == DECISION:
-            try:
-                reader = compile_reader(schema)
-            except LookupError:
-                reader = self._whole
-        else:
-            raise UndecodableError(f"schema {id_} is {name}: the history has {DECISION} and {EPOCH}")
+        reader: Callable[[bytes], Said]
+        if name != DECISION:
+            raise UndecodableError(f"schema {id_} is {name}, no {DECISION}")
+        try:
+            reader = compile_reader(schema)
+        except LookupError:
+            reader = self._whole
         if self._on_schema is not None:
             self._on_schema(id_, schema)
         self._readers[prefix] = reader
@@ -101,10 +98,6 @@ class HistoryReader:
 def _full_name(schema: Schema) -> str:
     name, namespace = str(schema.get("name", schema.get("type"))), schema.get("namespace")
     return f"{namespace}.{name}" if namespace and "." not in name else name
-
-
-def _no_decision(_: bytes) -> None:
-    return None
 
 
 #: Of a move and of its command: what ``evolve`` never looks at.
