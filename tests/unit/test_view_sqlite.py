@@ -55,3 +55,20 @@ def test_an_unsupported_url_is_refused(url: str) -> None:
     """The message says which are supported."""
     with pytest.raises(ConfigError, match="postgresql://"):
         is_shared(url)
+
+
+def test_a_new_database_has_one_version_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads while it is being made finds none yet, not one of another Kantor."""
+    place = tmp_path / "view.db"
+    met: list[str] = []
+
+    def meanwhile(path: Path, **options: str) -> str:
+        with pytest.raises(NoViewError) as none:
+            View(place)
+        met.append(str(none.value))
+        return text(path, **options)
+
+    text = Path.read_text
+    monkeypatch.setattr(Path, "read_text", meanwhile)
+    Writer(place).close()
+    assert len(met) > 1

@@ -204,7 +204,9 @@ def _migrate(db: apsw.Connection, path: Path) -> None:
         raise ConfigError(
             f"{path} was written by a newer Kantor; use that one, or delete the file: it is built again"
         )
-    for number, file in enumerate(files[version:], version + 1):
-        with db:
+    if version == len(files):
+        return
+    with db:  # at once: nobody who reads meets a version in between
+        for file in files[version:]:
             db.execute(file.read_text(encoding="utf-8"))
-            db.pragma("user_version", number)
+        db.pragma("user_version", len(files))
