@@ -18,6 +18,7 @@ from kantor_orchestrator.snapshots import Outgoing, decision_record
 from kantor_orchestrator.view.database import Place, Writer
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import SagaFacts
+from kantor_orchestrator.watermarks import Mark, Uncorrelated, dump_uncorrelated
 from kantor_schemas import system
 
 SHARDS = 4
@@ -219,12 +220,16 @@ class Traffic:
     def watermark(
         self,
         intake: str,
-        uncorrelated: dict[str, journal.Uncorrelated],
+        uncorrelated: dict[str, dict[str, Uncorrelated]],
         refused: dict[str, str] | None = None,
     ) -> None:
-        mark = journal.Watermark(intake, self.now, [], [], uncorrelated, refused=refused or {})
-        for shard in range(SHARDS):
-            self._write(topics.JOURNAL, shard, None, mark.dump(), list(journal.WATERMARK_HEADERS))
+        """``uncorrelated``: by topic and reason."""
+        for topic, found in uncorrelated.items():
+            key = f"uncorrelated/{intake}/{topic}".encode()
+            self._write(topics.WATERMARKS, 0, key, dump_uncorrelated(found), [])
+        self._write(
+            topics.WATERMARKS, 0, f"mark/{intake}".encode(), Mark(self.now, "", refused or {}).dump(), []
+        )
 
     def hold(self, act: str, saga: str = ALL) -> None:
         """A person holds or releases a saga: each shard carries it out; those that stood still go on."""

@@ -30,7 +30,7 @@ VIEW_SILENT = 15_000
 OVERDUE = 60_000
 #: Overdue transactions that are counted.
 MOST = 1_000
-#: Records behind that a role makes up for in no time: watermarks alone are 4 a second and shard.
+#: Records behind that a role makes up for in no time.
 LAG_PER_SHARD = 500
 #: Seconds for each question to the broker.
 _TIMEOUT = 5.0

@@ -70,13 +70,6 @@ def sent_at(headers: Headers) -> int:
         raise MalformedEntry(f"no valid {journal.TIMESTAMP}") from error
 
 
-def watermark(record: Record) -> journal.Watermark:
-    try:
-        return journal.Watermark.load(record.value() or b"")
-    except (KeyError, ValueError, TypeError) as error:
-        raise MalformedEntry(f"no watermark: {error}") from error
-
-
 def timer_entry(record: Record) -> Entry:
     try:
         fired = journal.Timer.load(record.value() or b"")

@@ -3,18 +3,16 @@
 It reads headers only. At-least-once, in the order of each source partition: a batch is delivered before its offsets are
 committed, and intake stops at its first failed delivery; the engine removes the replays (rule 7a.6). What is wrong with one
 record is the end of that record alone: it is counted, sampled and said (``addressing.py``, ``appending.py``). A topic that
-was made again is noticed by its id, or by offsets that go back. Watermarks tell the shards up to which time everything is in the journal
-(section 7, rule 7): intake notes its clock, samples each source partition's read_uncommitted end, and publishes that
-clock once it has journaled past all of them.
+was made again is noticed by its id, or by offsets that go back. How far intake has come it tells by watermarks
+(``marking.py``).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor
 from threading import Event
-from uuid import uuid4
 from zlib import crc32
 
 from kantor.clients import BEGINNING, Batch, Clients, Partition, Record
@@ -30,7 +28,9 @@ from kantor_orchestrator.addressing import (
     why_not,
 )
 from kantor_orchestrator.appending import LARGE, Appender
+from kantor_orchestrator.aside import Aside
 from kantor_orchestrator.config import INTAKE_GROUP
+from kantor_orchestrator.marking import Marker
 from kantor_orchestrator.metrics import IntakeMetrics
 from kantor_orchestrator.wellness import Wellness
 
@@ -39,16 +39,11 @@ log = logging.getLogger("kantor.intake")
 #: Kantor's conventions (section 5): events and commands.
 PATTERN = r"^(evt|cmd)\..*"
 BATCH = 2_000
-#: Seconds between watermarks: timeouts are late by up to about this much; the journal grows by one record a shard.
-WATERMARK_INTERVAL = 1.0
 #: Seconds between commits: replays after a crash are at most this much, and change nothing.
 COMMIT_INTERVAL = 0.25
 
 _valid = TRANSACTION_ID.fullmatch
 _OURS = KANTOR_SOURCE.encode()
-
-#: What the brokers say of the sources: when (ms), their ends, how many partitions exist by topic, topics' ids.
-Sample = tuple[int, dict[Partition, int], dict[str, int], dict[str, str]]
 
 #: The ids that brokers without KIP-516 give to all topics.
 _NO_IDS = frozenset({"", "AAAAAAAAAAAAAAAAAAAAAA", "00000000-0000-0000-0000-000000000000"})
@@ -75,7 +70,6 @@ class Intake:
         self._wellness = wellness or Wellness()
         self._shards = shards
         self._metrics = metrics
-        self._name = f"intake-{uuid4().hex[:8]}"
         self._admin = clients.admin("kantor-intake-admin")
         self._consumer = clients.consumer("kantor-intake", group=INTAKE_GROUP, ends=True)
         self._appender = Appender(clients, self._admin, clock)
@@ -85,12 +79,9 @@ class Intake:
         self._read: dict[Partition, int] = {}  # the next offset, of what was read
         self._begun_anew: set[str] = set()  # topics whose records in this batch are passed over
         self._turned_back: set[Partition] = set()  # said once
-        self._uncorrelated: dict[str, journal.Uncorrelated] = {}
-        self._uncorrelated_changed = False
         self._refused: dict[Partition, str] = {}  # may not be read, and why
-        self._sampler = sampler or ThreadPoolExecutor(1, "watermark")
-        self._sample: Future[Sample] | None = None
-        self._next_watermark = 0.0
+        self._sampler = sampler or Aside("watermark")
+        self._marker = Marker(clients, self._admin, self._sampler, metrics, clock)
         self._next_commit = 0.0
 
     def run(self, stop: Event, ready: Callable[[], None]) -> None:
@@ -109,7 +100,7 @@ class Intake:
 
         def assigned(partitions: list[Partition]) -> None:
             self._learn_topics([topic for topic, _ in partitions])
-            self._sample = None
+            self._marker.drop()
             log.info("reading %d more partitions", len(partitions), extra={"action": "assigned"})
             ready()
 
@@ -119,16 +110,15 @@ class Intake:
     def turn(self) -> None:
         """One turn of the loop: journal what is there; at times commit, and tell the shards the time."""
         self._wellness.beat("intake")
-        batch = self._consumer.poll(0.05, BATCH)
+        batch = self._consumer.poll(0.01 if self._marker.is_urgent else 0.05, BATCH)
         if batch.records:
             self._journal(batch.records)
         if batch.ends:
             self._advance(batch.ends)
         if batch.refused or self._refused:
             self._note_refused(batch)
+        self._marker.turn(self._consumer.assignment, self._reached, self._refused, self._made_again)
         now = self._clock.monotonic()
-        if now >= self._next_watermark or self._sample is not None:
-            self._watermark(now)
         if now >= self._next_commit:
             self._next_commit = now + COMMIT_INTERVAL
             self._commit(wait=False)
@@ -136,8 +126,11 @@ class Intake:
     def close(self) -> None:
         """Leave the group: what is delivered is committed, what is not is another's."""
         self._sampler.shutdown(wait=True, cancel_futures=True)
-        self._consumer.close()
-        self._appender.purge()
+        try:
+            self._marker.close()
+        finally:
+            self._consumer.close()
+            self._appender.purge()
 
     def _journal(self, records: list[Record]) -> None:
         """Append what belongs to a transaction; returns when the broker has all of it. Only then are these records done:
@@ -209,12 +202,9 @@ class Intake:
     def _refuse(self, record: Record, reason: str, detail: str = "") -> None:
         """It is counted and sampled, and everybody is told: it is not in the journal."""
         topic = record.topic()
-        before = self._uncorrelated.get(topic)
         sample = f"{topic}/{record.partition()}/{record.offset()}"
-        self._uncorrelated[topic] = journal.Uncorrelated(before.count + 1 if before else 1, reason, sample)
-        self._uncorrelated_changed = True
         self._metrics.uncorrelated(topic)
-        if before is None:
+        if self._marker.refusals.add(topic, reason, sample):
             text = f"{reason} ({detail})" if detail else reason
             log.warning("can't correlate %s: %s", sample, text, extra={"action": "uncorrelated"})
 
@@ -222,13 +212,13 @@ class Intake:
 
     def _learn_topics(self, names: Iterable[str]) -> None:
         for name, id_ in self._admin.topic_ids(sorted(set(names))).items():
-            self._topic_ids[name] = _named(name, id_)
+            self._topic_ids[name] = self._named(name, id_)
 
     def _identify(self, place: Partition, offset: int, positions: dict[Partition, int]) -> None:
         """A record of a topic that nobody knows yet, or before one that was read already: which topic is it of?"""
         topic = place[0]
         before = self._topic_ids.get(topic)
-        found = _named(topic, self._admin.topic_ids([topic]).get(topic, ""))
+        found = self._named(topic, self._admin.topic_ids([topic]).get(topic, ""))
         if before is None:
             self._topic_ids[topic] = found
         elif not found.startswith(_NAME):
@@ -244,7 +234,8 @@ class Intake:
                     *place, offset, self._read[place], extra={"action": "source_turned_back"},
                 )  # fmt: skip
         else:
-            self._topic_ids[topic] = found + b"@%d" % self._clock.now()
+            again = self._topic_ids[topic] = _NAME + topic.encode() + b"@%d" % self._clock.now()
+            self._marker.remember_id(topic, again)
             self._read = {p: n for p, n in self._read.items() if p[0] != topic}
             log.warning(
                 "%s/%d goes on at %d: the topic was made again, or Kafka lost records; what comes counts as new"
@@ -252,11 +243,17 @@ class Intake:
                 *place, offset, extra={"action": "topic_made_again"},
             )  # fmt: skip
 
+    def _named(self, topic: str, id_: str) -> bytes:
+        """What tells this topic from any other, and from one of the same name that was before it."""
+        return (
+            (self._marker.id_of(topic).encode() or _NAME + topic.encode()) if id_ in _NO_IDS else id_.encode()
+        )
+
     def _made_again(self, found: Mapping[str, str]) -> bool:
         """Whether any of these topics is another one than it was; it is read anew then."""
         begun = False
         for topic, id_ in found.items():
-            now, before = _named(topic, id_), self._topic_ids.get(topic)
+            now, before = self._named(topic, id_), self._topic_ids.get(topic)
             if before is not None and now != before and not now.startswith(_NAME):
                 self._begin_anew(topic, now)
                 begun = True
@@ -271,7 +268,7 @@ class Intake:
         )  # fmt: skip
         self._topic_ids[topic] = id_
         self._begun_anew.add(topic)
-        self._sample = None
+        self._marker.drop()
         for partition in [p for p in self._consumer.assignment() if p[0] == topic]:
             self._read.pop(partition, None)
             self._reached.pop(partition, None)
@@ -302,57 +299,6 @@ class Intake:
         if topics_.keys() != before:
             self._metrics.refused(topics_)
 
-    # -- watermarks
-
-    def _watermark(self, now: float) -> None:
-        if self._sample is None:
-            self._next_watermark = now + WATERMARK_INTERVAL
-            assignment = self._consumer.assignment()
-            if assignment:
-                self._sample = self._sampler.submit(self._sample_ends, assignment)
-            else:  # nothing is its task, so nothing lags: else the time of what it gave back would age for ever
-                self._metrics.behind(0)
-                self._metrics.watermark(self._clock.now() / 1000)
-            return
-        if not self._sample.done():
-            return
-        try:
-            clock, ends, existing, ids = self._sample.result()
-        except KantorError as error:
-            log.warning("no watermark this time: %s", error, extra={"action": "watermark_failed"})
-            self._sample = None
-            return
-        if self._made_again(ids):
-            return
-        reached = self._reached
-        read = {partition: end for partition, end in ends.items() if partition not in self._refused}
-        behind = sum(max(0, end - max(0, reached.get(partition, -1))) for partition, end in read.items())
-        self._metrics.behind(behind)
-        if any(reached.get(partition, -1) < end for partition, end in read.items()):
-            return  # later: not everything that was there is in the journal yet
-        self._sample = None
-        watermark = journal.Watermark(
-            self._name,
-            clock,
-            [f"{topic}/{partition}" for topic, partition in read],
-            list(existing),
-            self._uncorrelated if self._uncorrelated_changed else {},
-            sum(existing.values()),
-            {p[0]: self._refused[p] for p in ends if p in self._refused},
-        ).dump()
-        for shard in range(self._shards):
-            self._appender.produce(topics.JOURNAL, watermark, None, journal.WATERMARK_HEADERS, shard)
-        self._appender.flush()
-        self._uncorrelated_changed = False
-        self._metrics.watermark(clock / 1000)
-
-    def _sample_ends(self, assignment: list[Partition]) -> Sample:
-        clock = self._clock.now()
-        ids = self._admin.topic_ids(sorted({topic for topic, _ in assignment}))
-        found = self._admin.topics()
-        existing = {name: found[name] for name in sorted(found) if name.startswith(("evt.", "cmd."))}
-        return clock, self._admin.ends(assignment), existing, ids
-
     # -- positions
 
     def _commit(self, *, wait: bool) -> None:
@@ -365,13 +311,8 @@ class Intake:
         self._forget(partitions)
 
     def _forget(self, partitions: list[Partition]) -> None:
-        self._sample = None
+        self._marker.drop()
         for partition in partitions:
             self._positions.pop(partition, None)
             self._read.pop(partition, None)
             self._reached.pop(partition, None)
-
-
-def _named(topic: str, id_: str) -> bytes:
-    """What tells this topic from any other, and from one of the same name that was before it."""
-    return _NAME + topic.encode() if id_ in _NO_IDS else id_.encode()

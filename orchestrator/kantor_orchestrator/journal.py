@@ -3,7 +3,7 @@
 An entry keeps the source record's bytes and headers and adds (DESIGN sections 5 and 5a):
 
 =====================  ===========================================================================================
-``kantor_entry``       what it is: event, command, timer, act, watermark (later also answer, release, breaker)
+``kantor_entry``       what it is: event, command, timer, act (later also answer, release, breaker)
 ``kantor_origin``      ``topic/partition/offset`` of the source record
 ``kantor_topicid``     that topic's id (KIP-516): one made again under the same name starts over
 ``kantor_key``         the source record's key, if it had one
@@ -12,7 +12,7 @@ An entry keeps the source record's bytes and headers and adds (DESIGN sections 5
 =====================  ===========================================================================================
 
 The record's key is the transaction id, its partition the shard, its timestamp the broker's (LogAppendTime). Control
-entries (watermarks, and acts on a whole saga: hold and release) have no key and an explicit partition.
+entries (acts on a whole saga: hold and release) have no key and an explicit partition.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TIMESTAMP = "kantor_timestamp"
 #: Of a message that starts a child: the transaction whose step it is.
 PARENT = "kantor_parent"
 
-EVENT, COMMAND, TIMER, ACT, WATERMARK = b"event", b"command", b"timer", b"act", b"watermark"
+EVENT, COMMAND, TIMER, ACT = b"event", b"command", b"timer", b"act"
 #: Of a copy of an entry that was put off: the original's offset in the journal; and whether that is gone.
 AGAIN, LOST = "kantor_again", "kantor_lost"
 #: A message of the engine that Kafka did not take.
@@ -39,7 +39,6 @@ REFUSED = b"refused"
 TIMER_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, TIMER)]
 ACT_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, ACT)]
 REFUSED_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, REFUSED)]
-WATERMARK_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, WATERMARK)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,61 +84,3 @@ class Act:
         if not all(isinstance(text, str) for text in texts) or not isinstance(found.fields, dict):
             raise TypeError("a part of an act is of the wrong type")
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class Uncorrelated:
-    """What intake could not attribute, of one topic, since this intake process started."""
-
-    count: int
-    reason: str
-    sample: str  # topic/partition/offset of the latest
-
-
-@dataclass(frozen=True, slots=True)
-class Watermark:
-    """Everything that was in ``partitions`` at ``clock`` (intake's clock, ms) is in the journal.
-
-    ``topics``: every source topic that exists, whoever reads it; what is not among them holds up nobody any more.
-    ``uncorrelated`` is there when it has changed. ``refused``: topics that this intake may see but not read, and why; they
-    hold up everybody. ``sources``: how many source partitions exist; where nobody has been past
-    some of them yet, nobody knows what is in them.
-    """
-
-    intake: str  # which intake process
-    clock: int
-    partitions: list[str]  # topic/partition
-    topics: list[str]
-    uncorrelated: dict[str, Uncorrelated] = field(default_factory=dict)
-    sources: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
-
-    def dump(self) -> bytes:
-        found: dict[str, Any] = {
-            "intake": self.intake,
-            "clock": self.clock,
-            "partitions": self.partitions,
-            "topics": self.topics,
-            "sources": self.sources,
-        }
-        if self.uncorrelated:
-            found["uncorrelated"] = {
-                topic: {"count": u.count, "reason": u.reason, "sample": u.sample}
-                for topic, u in self.uncorrelated.items()
-            }
-        if self.refused:
-            found["refused"] = self.refused
-        return json.dumps(found, separators=(",", ":")).encode()
-
-    @classmethod
-    def load(cls, value: bytes) -> Watermark:
-        found = json.loads(value)
-        return cls(
-            str(found["intake"]),
-            int(found["clock"]),
-            list(found["partitions"]),
-            list(found["topics"]),
-            {topic: Uncorrelated(**u) for topic, u in found.get("uncorrelated", {}).items()},
-            int(found.get("sources", 0)),
-            dict(found.get("refused", {})),
-        )

@@ -15,6 +15,7 @@ HISTORY = "sys.kantor.history"
 STATE = "sys.kantor.state"
 DEFINITIONS = "sys.kantor.definitions"
 SCHEMAS = "sys.kantor.schemas"
+WATERMARKS = "sys.kantor.watermarks"
 QUARANTINE = "sys.kantor.quarantine"
 #: Where every end is announced.
 ENDED = "evt.kantor.transaction.v1"
@@ -76,6 +77,20 @@ def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
         ),
         TopicSpec(DEFINITIONS, 1, compacted),
         TopicSpec(SCHEMAS, 1, compacted),
+        TopicSpec(
+            WATERMARKS,
+            1,
+            compacted
+            | {
+                # Read whole at each start, and nothing in it is of use once there is something newer.
+                "message.timestamp.type": "LogAppendTime",
+                "segment.ms": "600000",
+                "max.compaction.lag.ms": "600000",
+                "min.cleanable.dirty.ratio": "0.05",
+                "delete.retention.ms": "3600000",
+                "max.message.bytes": str(LARGEST),
+            },
+        ),
         TopicSpec(QUARANTINE, shards, {"cleanup.policy": "delete", "retention.ms": str(90 * _DAY)}),
         TopicSpec(ENDED, shards),
         TopicSpec(OWN_COMMANDS, shards),

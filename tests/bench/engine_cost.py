@@ -124,7 +124,9 @@ def run(sagas: int, folder: Path) -> tuple[float, int, int]:
     """CPU seconds, entries, records written."""
     broker = MemoryBroker()
     admin = broker.clients().admin()
-    admin.create_topics([TopicSpec(name, 1) for name in (topics.JOURNAL, topics.STATE, topics.HISTORY)])
+    admin.create_topics(
+        [TopicSpec(name, 1) for name in (topics.JOURNAL, topics.STATE, topics.HISTORY, topics.WATERMARKS)]
+    )
     schemas = MemorySchemas()
     now = int(time.time() * 1000)
     bundle = bundles.bundle(Saga.load(CHECKOUT).model, kantor_schemas.example("checkout"), 1)

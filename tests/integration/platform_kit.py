@@ -48,13 +48,14 @@ from kantor.kafka import (
 )
 from kantor.publisher import Publisher
 from kantor.schemas import schema_store
-from kantor_orchestrator import journal, topics
+from kantor_orchestrator import journal, topics, watermarks
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, Transaction, Transition, evolve
 from kantor_orchestrator.definitions import deploy, yaml_source
 from kantor_orchestrator.definitions.reading import Reading
 from kantor_orchestrator.snapshots import decided_from, transaction_from
 from kantor_orchestrator.view.queries import Trace, View
+from kantor_orchestrator.watermarks import Uncorrelated
 from kantor_schemas import Catalog
 from waiting import PATIENCE, patiently, until
 
@@ -619,16 +620,15 @@ class Platform:
         until(there, f"the view shows {id_}", lambda: f"{found}\n{self.tails()}")
         return found[0]
 
-    def uncorrelated(self, topic: str) -> dict[str, journal.Uncorrelated]:
-        """What intake says in its watermarks that it can't attribute, of this topic: the latest word of each process."""
-        found: dict[str, journal.Uncorrelated] = {}
-        for record in self.read(topics.JOURNAL, self.began):
-            if record.key() is None:
-                mark = journal.Watermark.load(record.value() or b"")
-                said, known = mark.uncorrelated.get(topic), found.get(mark.intake)
-                if said and (known is None or said.count > known.count):
-                    found[mark.intake] = said
-        return found
+    def uncorrelated(self, topic: str) -> dict[tuple[str, str], Uncorrelated]:
+        """What intake says that it can't journal, of this topic: the latest word of each process, by reason."""
+        told = watermarks.read(self.settings, "test")
+        return {
+            (member, reason): one
+            for (member, name), found in told.uncorrelated.items()
+            if name == topic
+            for reason, one in found.items()
+        }
 
     def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """``kantor ARGUMENTS``, with this platform's home."""

@@ -14,13 +14,14 @@ from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperatio
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from prometheus_client import CollectorRegistry
 
-from kantor.clients import BEGINNING, TopicSpec
+from kantor.clients import TopicSpec
 from kantor.kafka import KafkaSettings
-from kantor_orchestrator import journal, topics
+from kantor_orchestrator import topics, watermarks
 from kantor_orchestrator.dev import config
 from kantor_orchestrator.dev.broker import DevBroker
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.metrics import IntakeMetrics
+from kantor_orchestrator.watermarks import About, Told
 from waiting import PATIENCE, until
 
 SECRET, OPEN = "evt.secret.v1", "evt.open.v1"
@@ -50,25 +51,10 @@ def rule(permission: AclPermissionType, operation: AclOperation) -> AclBinding:
     return AclBinding(*place, "User:*", "*", operation, permission)
 
 
-def latest_watermark(settings: KafkaSettings) -> journal.Watermark | None:
-    reader = settings.consumer("test", ends=True)
-    reader.assign({(topics.JOURNAL, 0): BEGINNING})
-    found = None
-    try:
-        while True:
-            batch = reader.poll(5)
-            for record in batch.records:
-                found = record if record.key() is None else found
-            if batch.ends:
-                return journal.Watermark.load(found.value() or b"") if found else None
-    finally:
-        reader.close()
-
-
 def test_a_topic_that_may_be_seen_but_not_read(guarded: KafkaSettings) -> None:
     """It is named by the watermarks as long as it may not be read; others are read, and it is when it may."""
     admin = guarded.admin()
-    specs = [spec for spec in topics.specs(1, 1 << 20) if spec.name == topics.JOURNAL]
+    specs = [spec for spec in topics.specs(1, 1 << 20) if spec.name in (topics.JOURNAL, topics.WATERMARKS)]
     admin.create_topics([*specs, TopicSpec(SECRET, 1), TopicSpec(OPEN, 1)])
     producer = guarded.producer("test")
     for topic in (SECRET, OPEN):
@@ -84,29 +70,29 @@ def test_a_topic_that_may_be_seen_but_not_read(guarded: KafkaSettings) -> None:
     with ThreadPoolExecutor(1) as thread:
         running = thread.submit(intake.run, stop, lambda: None)
         try:
-            mark = wait_for(guarded, lambda mark: bool(mark.refused) and bool(mark.partitions))
-            assert (list(mark.refused), mark.partitions, mark.sources) == ([SECRET], [f"{OPEN}/0"], 2)
-            assert "authorization failed" in mark.refused[SECRET].lower()
+            told = wait_for(guarded, lambda told: bool(told.refused()))
+            (member,) = told.members.values()
+            assert member.about == About({SECRET: 1, OPEN: 1}, {OPEN: [0]})
+            assert "authorization failed" in told.refused()[SECRET].lower()
+            assert told.low() == 0  # an answer may be in it
 
             place = (ResourceType.TOPIC, SECRET, ResourcePatternType.LITERAL)
             denied = AclBindingFilter(*place, "User:*", "*", AclOperation.READ, AclPermissionType.DENY)
             for removed in acls.delete_acls([denied]).values():
                 removed.result(PATIENCE)
-            mark = wait_for(guarded, lambda mark: len(mark.partitions) == 2)
-            assert mark.refused == {}
+            assert wait_for(guarded, lambda told: bool(told.low())).refused() == {}
         finally:
             stop.set()
         running.result(PATIENCE)
 
 
-def wait_for(settings: KafkaSettings, is_met: Callable[[journal.Watermark], bool]) -> journal.Watermark:
-    """The first watermark that is as wanted."""
-    marks: list[journal.Watermark | None] = []
+def wait_for(settings: KafkaSettings, is_met: Callable[[Told], bool]) -> Told:
+    """The first that intake tells which is as wanted."""
+    told: list[Told] = []
 
     def is_there() -> bool:
-        marks[:] = [latest_watermark(settings)]
-        return marks[0] is not None and is_met(marks[0])
+        told[:] = [watermarks.read(settings, "test")]
+        return is_met(told[0])
 
-    until(is_there, "such a watermark", lambda: str(marks))
-    assert marks[0] is not None
-    return marks[0]
+    until(is_there, "such a watermark", lambda: str([one.members for one in told]))
+    return told[0]

@@ -79,13 +79,13 @@ def test_a_null_value(platform: Platform) -> None:
 def test_a_message_of_no_transaction(platform: Platform, id_: str | None, reason: str) -> None:
     """Without a valid transaction id it goes to the dead letters; intake counts it by topic, with a sample."""
     value = platform.encode(OrderPlaced(order_id="1", plan="good"))
-    before = {intake: found.count for intake, found in platform.uncorrelated(SHOP).items()}
+    before = {said: found.count for said, found in platform.uncorrelated(SHOP).items()}
     place = platform.send(OrderPlaced, id_, value)
     assert_unchanged(platform.dead_letter("stock", place), value)
 
     def said() -> list[tuple[str, int, bool]]:
         found = platform.uncorrelated(SHOP).items()
-        return [(u.sample, u.count - before.get(intake, 0), reason in u.reason) for intake, u in found]
+        return [(u.sample, u.count - before.get(said, 0), reason in said[1]) for said, u in found]
 
     until(lambda: (place, 1, True) in said(), f"intake counts {place}", platform.tails)
     until(lambda: place in platform.cli("status", "--json").stdout, "the status shows it", platform.tails)

@@ -27,7 +27,7 @@ from integration.test_view import (
 from integration.view_rows import differences, rows_of
 from kantor.errors import KantorError
 from kantor.kafka import Admin, KafkaSettings, Partition
-from kantor_orchestrator import journal, topics
+from kantor_orchestrator import topics
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.config import ApiSettings
@@ -37,6 +37,7 @@ from kantor_orchestrator.view.database import InUseError, beside, for_reading
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.rebuild import Progress, rebuild
 from kantor_orchestrator.view.search import Criteria
+from kantor_orchestrator.watermarks import Uncorrelated
 from view_places import Postgres
 from view_traffic import SHARDS, Traffic, Written
 from waiting import PATIENCE
@@ -136,7 +137,7 @@ def in_a_process(settings: Settings, *what: str) -> subprocess.CompletedProcess[
 def test_a_rebuilt_view_is_the_live_one_row_by_row(settings: Settings) -> None:
     """And once more: what Kafka has forgotten meanwhile stays."""
     traffic = Traffic()
-    traffic.watermark("intake-1", {"evt.x": journal.Uncorrelated(3, "why", "evt.x/0/1")})
+    traffic.watermark("intake-1", {"evt.x": {"why": Uncorrelated(3, "evt.x/0/1")}})
     old = story(0, 60, traffic)
     go_on(traffic, old[:30])
     traffic.hold(HOLD, "other")

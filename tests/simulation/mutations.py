@@ -26,7 +26,6 @@ from kantor_orchestrator.core.saga import Saga, Step
 from kantor_orchestrator.core.transaction import AFTER_PIVOT, Kind
 from kantor_orchestrator.engine import deciding
 from kantor_orchestrator.engine.cut import Cut, Cutter
-from kantor_orchestrator.engine.journalmarks import JournalMarks
 from kantor_orchestrator.engine.log import DecisionLog, is_epoch
 from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.shard import Shard
@@ -37,6 +36,7 @@ from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.snapshots import Decided, decided_from
 from kantor_orchestrator.store.sqlite import Store, StoreLostError
 from kantor_orchestrator.view.rows import Folded
+from kantor_orchestrator.watermarks import Told
 
 #: What to put in place of what: (owner, name, maker of the new one from the old one).
 Change = tuple[Any, str, Callable[[Any], Any]]
@@ -151,7 +151,7 @@ def _no_timers(_: Any) -> Any:
 
 
 def _unknown_is_read(_: Any) -> Any:
-    return lambda self: min(self._known.values(), default=0)
+    return lambda self, topic, count: min(self._times.get(topic, []), default=self._latest)
 
 
 def _forget_early(consider: Any) -> Any:
@@ -361,7 +361,7 @@ MUTATIONS = (
     Mutation("timers are not restored", (Shard, "load_timers", _no_timers), _near(12), "engines"),
     Mutation(
         "a source that nobody read is taken for read",
-        (JournalMarks, "low", _unknown_is_read),
+        (Told, "_lowest", _unknown_is_read),
         _near(47),
         "intakes",
     ),

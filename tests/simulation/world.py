@@ -19,6 +19,7 @@ from kantor.testing import MemoryBroker, VirtualClock
 from kantor.testing.log import Partition
 from kantor.writing import Writer
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.engine.cut import REST_INTERVAL
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.holds import HOLD, RELEASE
 from simulation import services as acting
@@ -55,8 +56,9 @@ SHARDS = 2
 ROUNDS = 5
 #: Seconds after the trouble by which everything must have ended: several times what a plan's failures make it wait.
 PATIENCE = 400.0
-#: Seconds for which nothing happens before it counts as over: late timers and watermarks have come by then.
-_QUIET = 4.0
+#: Seconds for which nothing happens before it counts as over: late timers have come by then, and a shard at rest has told where
+#: it is.
+_QUIET = REST_INTERVAL + 1.5
 #: Seconds that an idle world jumps ahead, at first and at most.
 _JUMP, _LONGEST_JUMP = 0.005, 1.0
 #: Turns without any effect after which everybody is asked once whether there is anything to do.

@@ -22,6 +22,7 @@ from kantor_orchestrator.engine.log import is_epoch
 from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.metrics import EngineMetrics
 from unit.core_kit import EXAMPLE
+from unit.intake_kit import AtOnce
 
 SCHEMAS = MemorySchemas()
 
@@ -29,7 +30,7 @@ SCHEMAS = MemorySchemas()
 @pytest.fixture
 def broker() -> MemoryBroker:
     broker = MemoryBroker()
-    names = (topics.JOURNAL, topics.STATE, topics.HISTORY)
+    names = (topics.JOURNAL, topics.STATE, topics.HISTORY, topics.WATERMARKS)
     broker.clients().admin().create_topics([TopicSpec(name, 1) for name in names])
     return broker
 
@@ -42,7 +43,7 @@ def history(broker: MemoryBroker, folder: Path, *acts: journal.Act) -> list[dict
     producer.flush()
     bundle = bundles.bundle(Saga.load(EXAMPLE).model, kantor_schemas.example("checkout"), 1)
     metrics = EngineMetrics(CollectorRegistry())
-    engine = Engine(broker.clients(), 1, folder, SCHEMAS, Definitions([bundle]), metrics)
+    engine = Engine(broker.clients(), 1, folder, SCHEMAS, Definitions([bundle]), metrics, jobs=AtOnce())
     engine.start(lambda: None)
     log, codec = broker.topics[topics.HISTORY].logs[0], Codec(SCHEMAS)
     try:

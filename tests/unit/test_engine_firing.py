@@ -16,10 +16,11 @@ from kantor.errors import KafkaUnavailableError
 from kantor_orchestrator.core.transaction import StepState, StepStatus, Transaction
 from kantor_orchestrator.engine.appending import Appender
 from kantor_orchestrator.engine.brokertime import BrokerTime
-from kantor_orchestrator.engine.firing import Firing, Watermarks
+from kantor_orchestrator.engine.firing import Firing
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import ShardTimers
 from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.watermarks import Watermarks
 
 DUE = 1_000
 
@@ -153,3 +154,15 @@ def test_a_shard_that_cannot_process_fires_nothing(place: Place, facts: dict[str
     vars(place.shard).update(facts)
     place.fire()
     assert (place.fired, place.later.asked) == ([], [])
+
+
+def test_what_became_known_while_the_end_was_asked_for_counts_for_the_next_time(place: Place) -> None:
+    """The end belongs to the watermark that was known before it was asked for: an answer may lie behind it."""
+    place.low = DUE
+    place.shard.timers.set((DUE + 50, "t", "timeout", "b", 1, 1))
+    place.fire()
+    place.low = DUE + 100
+    place.later.answer()
+    place.fire()
+    assert place.fired == ["t"]
+    assert place.shard.timers.verdicts.first() == DUE + 50

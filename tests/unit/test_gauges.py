@@ -15,23 +15,20 @@ from typing import cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kantor.clients import Clients, Record, TopicSpec
+from kantor.clients import Clients, Record
 from kantor.errors import ConfigError, KafkaUnavailableError
 from kantor.health import HealthServer
 from kantor.metrics import Metrics
-from kantor.testing import MemoryBroker
-from kantor_orchestrator import topics
 from kantor_orchestrator.engine.gauges import look
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import ShardTimers
-from kantor_orchestrator.intake import Intake
-from kantor_orchestrator.metrics import EngineMetrics, IntakeMetrics
+from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.pulse import Pulse
 from kantor_orchestrator.supervisor import supervise
 from kantor_orchestrator.view.census import count
 from kantor_orchestrator.view.metrics import CensusMetrics
 from kantor_orchestrator.wellness import Wellness
-from unit.intake_kit import AtOnce
+from unit.intake_kit import EVENT, Running
 from view_traffic import Traffic, project
 
 NOW = 1_000_000
@@ -87,25 +84,17 @@ def test_an_engine_tells_how_its_shards_stand(
 
 def test_intake_tells_what_is_not_journaled_yet() -> None:
     """With each sample of the ends; and one that has nothing to read is behind with nothing."""
-    broker, registry = MemoryBroker(), CollectorRegistry()
-    admin = broker.clients().admin()
-    admin.create_topics([spec for spec in topics.specs(1, 1 << 20) if spec.name == topics.JOURNAL])
-    intake = Intake(broker.clients(), 1, IntakeMetrics(registry), clock=broker.clock, sampler=AtOnce())
-    value = registry.get_sample_value
-    intake.start(lambda: None)
-    intake.turn()
-    assert value("kantor_intake_watermark_timestamp_seconds") == pytest.approx(
-        broker.clock.now() / 1000, abs=1
+    running = Running({EVENT: 1})
+    running.turn(300)
+    assert running.value("watermark_timestamp_seconds") == pytest.approx(
+        running.broker.clock.now() / 1000, abs=11
     )
-    intake._consumer.assignment = lambda: [("evt.a.b.v1", 0)]  # type: ignore[method-assign]  # it has not read from it yet
-    admin.create_topics([TopicSpec("evt.a.b.v1", 1)])
-    producer = broker.clients().producer("test")
+    assert running.value("behind_records") == 0
+    running.intake._advance = lambda positions: None  # type: ignore[method-assign]  # it journals nothing from now on
     for _ in range(3):
-        producer.produce("evt.a.b.v1", b"x", b"t1", [("ce_correlationid", b"t1")], 0)
-    producer.flush()
-    intake._watermark(broker.clock.monotonic())
-    intake._watermark(broker.clock.monotonic())
-    assert value("kantor_intake_behind_records") == 3
+        running.send()
+    running.turn(300)
+    assert running.value("behind_records") == 3
 
 
 def test_the_view_counts_what_is_open_and_what_needs_a_person(tmp_path: Path) -> None:

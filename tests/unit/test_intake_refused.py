@@ -6,51 +6,27 @@ import logging
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from kantor.clients import BEGINNING, TopicSpec
-from kantor.testing import MemoryBroker
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.intake import Intake
-from kantor_orchestrator.metrics import IntakeMetrics
-from unit.intake_kit import AtOnce
+from kantor_orchestrator import watermarks
+from kantor_orchestrator.watermarks import Told
+from unit.intake_kit import Running
 
 SECRET, OPEN = "evt.secret.v1", "evt.open.v1"
 
 
-class Running:
-    """An intake in memory, whose broker has two source topics with a record each."""
-
-    def __init__(self) -> None:
-        self.broker = MemoryBroker()
-        own = [spec for spec in topics.specs(1, 1 << 20) if spec.name == topics.JOURNAL]
-        self.broker.clients().admin().create_topics([*own, TopicSpec(SECRET, 2), TopicSpec(OPEN, 1)])
-        producer = self.broker.clients().producer("test")
-        for topic in (SECRET, OPEN):
-            producer.produce(topic, b"x", b"t1", [("ce_correlationid", b"t1")], 0)
-        producer.flush()
-        self.registry = CollectorRegistry()
-        clients, clock = self.broker.clients(), self.broker.clock
-        self.intake = Intake(clients, 1, IntakeMetrics(self.registry), clock=clock, sampler=AtOnce())
-        self.intake.start(lambda: None)
-
-    def watermark(self) -> journal.Watermark:
-        """The latest, after some seconds."""
-        for _ in range(100):
-            self.intake.turn()
-        reader = self.broker.clients().consumer("test", ends=True)
-        reader.assign({(topics.JOURNAL, 0): BEGINNING})
-        marks = [record for record in reader.poll(0, 10_000).records if record.key() is None]
-        return journal.Watermark.load(marks[-1].value() or b"")
-
-    def told(self, topic: str) -> float | None:
-        return self.registry.get_sample_value("kantor_intake_refused", {"topic": topic})
+def told(running: Running) -> Told:
+    """What everybody knows, after some seconds."""
+    running.turn(500)
+    return watermarks.read(running.broker.clients(), "test", running.broker.clock)
 
 
 @pytest.fixture
 def running(caplog: pytest.LogCaptureFixture) -> Running:
     caplog.set_level(logging.INFO, "kantor.intake")
-    return Running()
+    running = Running({SECRET: 2, OPEN: 1})
+    for topic in (SECRET, OPEN):
+        running.send(topic)
+    return running
 
 
 def actions(caplog: pytest.LogCaptureFixture) -> list[Any]:
@@ -61,14 +37,14 @@ def actions(caplog: pytest.LogCaptureFixture) -> list[Any]:
 def test_it_is_told_and_what_can_be_read_is_read(running: Running, caplog: pytest.LogCaptureFixture) -> None:
     """By watermark, metric and, once for the topic, log; nobody says that its partitions are in the journal."""
     running.broker.refused.add(SECRET)
-    mark = running.watermark()
-    assert list(mark.refused) == [SECRET]
-    assert "authorization failed" in mark.refused[SECRET]
-    assert mark.partitions == [f"{OPEN}/0"]
-    assert (
-        mark.sources == 3
-    )  # so a shard knows that it has not heard of two of them, and lets no timeout fire
-    assert running.told(SECRET) == 1
+    found = told(running)
+    assert list(found.refused()) == [SECRET]
+    assert "authorization failed" in found.refused()[SECRET]
+    (member,) = found.members.values()
+    assert member.about is not None
+    assert (member.about.counts[SECRET], SECRET in member.about.covers) == (2, False)
+    assert found.low() == 0  # so no timeout goes off
+    assert running.value("refused", topic=SECRET) == 1
     assert actions(caplog) == ["source_refused"]
     assert f"intake may not read {SECRET}" in caplog.text
 
@@ -76,11 +52,12 @@ def test_it_is_told_and_what_can_be_read_is_read(running: Running, caplog: pytes
 def test_it_is_over_when_it_may_be_read(running: Running, caplog: pytest.LogCaptureFixture) -> None:
     """Everybody hears of that, too."""
     running.broker.refused.add(SECRET)
-    running.watermark()
+    told(running)
     running.broker.refused.clear()
-    mark = running.watermark()
-    assert (mark.refused, len(mark.partitions)) == ({}, 3)
-    assert running.told(SECRET) is None
+    found = told(running)
+    assert found.refused() == {}
+    assert found.low() > 0
+    assert running.value("refused", topic=SECRET) is None
     assert actions(caplog) == ["source_refused", "source_accepted"]
 
 
@@ -88,12 +65,5 @@ def test_nothing_is_told_of_topics_that_can_be_read(
     running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The usual case."""
-    assert running.watermark().refused == {}
-    assert (running.told(SECRET), actions(caplog)) == (None, [])
-
-
-def test_a_watermark_with_what_is_refused_can_be_read_back() -> None:
-    """And one of an older intake, which says nothing of it."""
-    mark = journal.Watermark("i", 1, ["a/0"], ["a", "b"], {}, 2, {"b": "no"})
-    assert journal.Watermark.load(mark.dump()) == mark
-    assert journal.Watermark.load(b'{"intake":"i","clock":1,"partitions":[],"topics":[]}').refused == {}
+    assert told(running).refused() == {}
+    assert (running.value("refused", topic=SECRET), actions(caplog)) == (None, [])

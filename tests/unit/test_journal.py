@@ -41,26 +41,11 @@ def test_a_timer_comes_back_as_it_was() -> None:
     assert journal.Timer.load(fired.dump()) == fired
 
 
-def test_a_watermark_comes_back_as_it_was() -> None:
-    """Partitions, existing topics and what could not be correlated survive the journal."""
-    mark = journal.Watermark(
-        "intake-1", 5, ["evt.a/0"], ["evt.a"], {"evt.b": journal.Uncorrelated(3, "no id", "evt.b/0/1")}, 7
-    )
-    assert journal.Watermark.load(mark.dump()) == mark
-
-
 @pytest.mark.parametrize("value", [None, b"", b"[]", b"{}", b"\xff", b"[1,2]", b'["a","b","c","d","e"]'])
 def test_a_foreign_timer_is_named_malformed(value: bytes | None) -> None:
     """Somebody else's record in the journal must not stop a shard."""
     with pytest.raises(entries.MalformedEntry):
         entries.timer_entry(FakeRecord(value))
-
-
-@pytest.mark.parametrize("value", [None, b"", b"[]", b"{}", b"\xff", b'{"intake":1,"clock":"x"}'])
-def test_a_foreign_watermark_is_named_malformed(value: bytes | None) -> None:
-    """Somebody else's record in the journal must not stop a shard."""
-    with pytest.raises(entries.MalformedEntry):
-        entries.watermark(FakeRecord(value))
 
 
 def test_an_entry_without_a_key_is_named_malformed() -> None:

@@ -59,7 +59,7 @@ class Running:
     def __init__(self, folder: Path, jobs: Hanging) -> None:
         self.jobs = jobs
         self.broker = MemoryBroker()
-        names = (topics.JOURNAL, topics.STATE, topics.HISTORY)
+        names = (topics.JOURNAL, topics.STATE, topics.HISTORY, topics.WATERMARKS)
         self.broker.clients().admin().create_topics([TopicSpec(name, 1) for name in names])
         producer = self.broker.clients().producer("people")
         act = journal.Act("a-1", core.RETRY, "ann", "please")

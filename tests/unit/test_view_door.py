@@ -33,7 +33,7 @@ _OURS: list[tuple[str, bytes | None]] = [("ce_source", b"kantor"), ("ce_correlat
         pytest.param(Written(topics.JOURNAL, 0, 0, b"\xff\0", b"", _EVENT, T0), id="no-transaction"),
         pytest.param(Written(topics.JOURNAL, 0, 0, b"x" * 1_000, b"", _EVENT, T0), id="endless-key"),
         pytest.param(
-            Written(topics.JOURNAL, 0, 0, None, b'"refused"', list(journal.WATERMARK_HEADERS), T0),
+            Written(topics.WATERMARKS, 0, 0, b"mark/intake-1", b"no", [], T0),
             id="watermark",
         ),
         pytest.param(Written(topics.HISTORY, 0, 0, b"tx", None, [], T0), id="tombstone"),

@@ -13,7 +13,7 @@ from kantor.clients import BEGINNING, Admin, Clients, Partition
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError
-from kantor_orchestrator import topics
+from kantor_orchestrator import topics, watermarks
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core.transaction import ENDED
 from kantor_orchestrator.definitions.bundle import key_of
@@ -60,6 +60,9 @@ def count(
         return Living()
     ends = admin.ends(partitions)
     caught_up = _is_journaled(clients, admin, clock)
+    low = watermarks.read(
+        clients, "kantor-living", clock
+    ).low()  # before the journal's ends: it lies before them
     journal = admin.ends([(topics.JOURNAL, p) for _, p in partitions if admin.topics().get(topics.JOURNAL)])
     found: dict[bytes, tuple[str, bool]] = {}
     clocks: dict[Partition, int] = {}
@@ -107,7 +110,7 @@ def count(
     return Living(
         Counter(version for version, has_ended in found.values() if not has_ended),
         Counter(version for version, has_ended in found.values() if has_ended),
-        min(clocks.get(place, 0) for place in partitions) if caught_up and not behind() else 0,
+        max(low, min(clocks.get(place, 0) for place in partitions)) if caught_up and not behind() else 0,
     )
 
 

@@ -57,8 +57,7 @@ class Quiet:
             if self._is_behind(positions[group], {p: ends[p] for p in _partitions(names, counts)}):
                 return group
         journaled = self._admin.ends(journal)
-        # The engine commits what watermarks alone have moved only now and then. They have no key.
-        if self._is_behind(self._admin.group_offsets(ENGINE_GROUP), journaled, keyed=True):
+        if self._is_behind(self._admin.group_offsets(ENGINE_GROUP), journaled):
             return ENGINE_GROUP
         return "" if self._admin.ends(everything) == ends else ENGINE_GROUP
 
@@ -67,10 +66,8 @@ class Quiet:
         own = {group: [name for name in names if name in counts] for group, names in self._services.items()}
         return {INTAKE_GROUP: sources, ENGINE_GROUP: [topics.JOURNAL], **own}
 
-    def _is_behind(
-        self, positions: Mapping[Partition, int], ends: Mapping[Partition, int], *, keyed: bool = False
-    ) -> bool:
-        """Whether there is a record (``keyed``: one with a key) between the positions and the ends."""
+    def _is_behind(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> bool:
+        """Whether there is a record between the positions and the ends."""
         rest = {p: positions.get(p, 0) for p, end in ends.items() if positions.get(p, 0) < end}
         if not rest:
             return False
@@ -81,8 +78,7 @@ class Quiet:
                 batch = self._reader.poll(0.1)
                 for record in batch.records:
                     partition = record.topic(), record.partition()
-                    before_end = record.offset() < ends[partition]
-                    if before_end and not (keyed and record.key() is None):
+                    if record.offset() < ends[partition]:
                         return True
                     if record.offset() + 1 >= ends[partition]:
                         open_.discard(partition)

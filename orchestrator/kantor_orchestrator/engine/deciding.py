@@ -22,7 +22,6 @@ from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.again import Copies
 from kantor_orchestrator.engine.brokertime import BrokerTime
-from kantor_orchestrator.engine.journalmarks import JournalMarks
 from kantor_orchestrator.engine.log import LogRecord
 from kantor_orchestrator.engine.messages import Messages
 from kantor_orchestrator.engine.shard import Shard
@@ -40,7 +39,6 @@ from kantor_orchestrator.entries import (
     sent_at,
     timer_entry,
     transaction_of,
-    watermark,
 )
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.snapshots import Outgoing, decision_record
@@ -88,7 +86,6 @@ class Decider:
         self._payloads = payloads
         self._copies = copies
         self._metrics = metrics
-        self.marks = JournalMarks()
         self._time = time
         self._messages = Messages(codec, definitions)
         self._encode = codec.encoder(system("Decision"), topics.HISTORY)
@@ -142,9 +139,6 @@ class Decider:
             return self._decide(
                 shard, record, headers, shard.get(transaction_of(record)), refusal_entry(record)
             )
-        if kind == journal.WATERMARK:
-            self.marks.take(watermark(record))
-            return UNCHANGED
         raise MalformedEntry(f"{journal.ENTRY} is {kind!r}")
 
     def _message(self, shard: Shard, record: Record, headers: Headers) -> str:

@@ -2,7 +2,7 @@
 
 ``due`` is the broker's time, as entries are stamped; this process's clock decides only when to look. A timer that ends in a
 verdict (a timeout, a deadline) has two conditions more: intake's lowest watermark has passed the due time, and the shard has
-processed the journal up to an end that was sampled after it was due. So lag never compensates. A pause between two attempts
+processed the journal up to an end that was sampled after that was known. So lag never compensates. A pause between two attempts
 needs neither. A shard that can't process (it waits, it lags) fires nothing.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Executor
-from typing import Protocol
 
 from kantor.clients import Admin
 from kantor.errors import KafkaUnavailableError
@@ -20,18 +19,12 @@ from kantor_orchestrator.engine.brokertime import BrokerTime
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import Timers
 from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.watermarks import Watermarks
 
 log = logging.getLogger("kantor.engine")
 
 #: A shard with more entries waiting than this lags, and fires nothing.
 _LAGS = 2_000
-
-
-class Watermarks(Protocol):
-    """What intake says: see ``kantor_orchestrator.watermarks``."""
-
-    def low(self) -> int: ...
-    def want(self, shard: int) -> None: ...
 
 
 class Firing:
@@ -66,32 +59,33 @@ class Firing:
         if 0 < timers.pauses.first() <= now:
             self._fire(shard, timers.pauses, now, now)
         first = timers.verdicts.first()
-        if not first or first > now:
+        if not first:
             return
         low = self._watermarks.low()
         if first > low:
-            self._watermarks.want(shard.number)
+            if first <= now:
+                self._watermarks.want(shard.number)
             return
         if shard.sampled_end is None:
-            shard.sampled_end = self._asking.submit(self._sample, shard.number)
+            shard.sampled_end = self._asking.submit(self._sample, shard.number, low)
         if not shard.sampled_end.done():
             return
         try:
-            sampled, end = shard.sampled_end.result()
+            low, end = shard.sampled_end.result()  # the watermark that was known before the end was asked for
         except KafkaUnavailableError as error:
             log.warning("timers wait: %s", error, extra={"action": "timers_wait"})
             shard.sampled_end = None
             return
         if shard.position >= end:
             shard.sampled_end = None
-            self._fire(shard, timers.verdicts, min(sampled, low), now)
+            self._fire(shard, timers.verdicts, low, now)
 
-    def _sample(self, number: int) -> tuple[int, int]:
-        now, place = self._time.now(), (topics.JOURNAL, number)
+    def _sample(self, number: int, low: int) -> tuple[int, int]:
+        place = (topics.JOURNAL, number)
         end = self._admin.ends([place], timeout=1.0).get(place)
         if end is None:
             raise KafkaUnavailableError(f"{topics.JOURNAL}/{number} is gone")
-        return now, end
+        return low, end
 
     def _fire(self, shard: Shard, timers: Timers, until: int, now: int) -> None:
         fired = shard.timers.fired

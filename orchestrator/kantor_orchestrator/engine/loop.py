@@ -33,6 +33,7 @@ from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, take
 from kantor_orchestrator.entries import NotYet, PayloadReader
 from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.watermarks import Watermarks
 from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.engine")
@@ -113,7 +114,8 @@ class Engine:
         payloads = PayloadReader(codec, definitions, waits=waits_for_schemas)
         copies = Copies(clients, self._appender, self._jobs, clock)
         self._decider = Decider(codec, definitions, payloads, copies, metrics, self._time)
-        self._firing = Firing(self._appender, admin, self._jobs, self._decider.marks, metrics, self._time)
+        self._watermarks = Watermarks(clients, "kantor-engine", clock, self._time.observe)
+        self._firing = Firing(self._appender, admin, self._jobs, self._watermarks, metrics, self._time)
         self._shards: dict[int, Shard] = {}
         self._taking: dict[int, _Taking] = {}
         self._paused: set[int] = set()
@@ -144,6 +146,7 @@ class Engine:
         self._consumer.close()  # gives the shards back
         self._jobs.shutdown()
         self._appender.close()
+        self._watermarks.close()
 
     def turn(self) -> None:
         """One turn of the loop."""
@@ -156,6 +159,7 @@ class Engine:
         latest = max((record.timestamp()[1] for record in batch.records), default=0)
         if latest:
             self._time.observe(latest)
+        self._watermarks.poll()
         self._definitions.refresh(latest)
         self._appender.poll()
         self._take_shards()
@@ -221,11 +225,13 @@ class Engine:
 
     def _patience(self) -> float:
         """How long nothing needs to be done, unless an entry comes (s)."""
-        patience, now = 0.1, self._time.now()
+        patience, now = 0.02 if self._watermarks.is_awaited else 0.1, self._time.now()
         for shard in self._shards.values():
             if shard.pending and not shard.not_before:
                 return 0.001 if shard.writer.waiting >= MOST_TURNS else 0
             if due := shard.timers.pauses.first():
+                patience = min(patience, (due - now) / 1000)
+            if (due := shard.timers.verdicts.first()) > now:
                 patience = min(patience, (due - now) / 1000)
             if shard.sampled_end is not None:
                 patience = min(patience, 0.005)

@@ -286,9 +286,8 @@ class Writer:
             changes.incidents_closed,
         )
         many(
-            "INSERT INTO uncorrelated VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (topic, intake) DO UPDATE SET"
-            " count = excluded.count, reason = excluded.reason, sample = excluded.sample, at = excluded.at"
-            " WHERE excluded.at >= uncorrelated.at",  # each shard has its own copy, and they are read in any order
+            "INSERT INTO uncorrelated VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (topic, intake, reason) DO UPDATE SET"
+            " count = excluded.count, sample = excluded.sample, at = excluded.at WHERE excluded.at >= uncorrelated.at",
             changes.uncorrelated,
         )
         many(

@@ -27,6 +27,7 @@ from kantor_orchestrator.view.kept import Told
 from kantor_orchestrator.view.reading import HistoryReader, Said
 from kantor_orchestrator.view.rows import Changes, Folded, TransactionRow
 from kantor_orchestrator.view.sagas import SagaFacts, Sagas, keys_in
+from kantor_orchestrator.watermarks import MALFORMED, Mark, load_uncorrelated
 
 log = logging.getLogger("kantor.view")
 
@@ -99,6 +100,8 @@ class Projector:
                 self._entry(record, partition[1], offset)
             elif topic == topics.HISTORY:
                 self._move(record, partition[1], offset)
+            elif topic == topics.WATERMARKS:
+                self._watermark(record)
             else:
                 self._command(record)
         changes.records = count
@@ -138,8 +141,6 @@ class Projector:
         at = record.timestamp()[1]
         kind = headers.get(journal.ENTRY)
         if key is None:
-            if kind == journal.WATERMARK:
-                self._watermark(record, at)
             return
         id_ = _text(key)
         if kind is None or not self._is_transaction(id_):
@@ -159,22 +160,24 @@ class Projector:
         row.entry = max(row.entry, offset)
         row.messages.append((offset, at, *_texts(headers, _OF_ENTRIES), _number(sent) if sent else 0, detail))
 
-    def _watermark(self, record: Record, at: int) -> None:
-        changes, value = self._changes, record.value() or b""
-        if at > changes.seen_intake:
-            changes.seen_intake = at
-        if (
-            b'"uncorrelated"' not in value and b'"refused"' not in value
-        ):  # several a second and shard, and nearly none has news
+    # -- what intake says of itself
+
+    def _watermark(self, record: Record) -> None:
+        changes, at = self._changes, record.timestamp()[1]
+        kind, _, name = _text(record.key() or b"").partition("/")
+        value = record.value()
+        if value is None or kind not in ("mark", "uncorrelated"):
             return
         try:
-            mark = journal.Watermark.load(value)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            if kind == "mark":
+                changes.refused += [(topic, why, at) for topic, why in Mark.load(value).refused.items()]
+                changes.seen_intake = max(changes.seen_intake, at)
+                return
+            member, _, topic = name.partition("/")
+            for reason, found in load_uncorrelated(value, at).items():
+                changes.uncorrelated.append((topic, member, found.count, reason, found.sample, at))
+        except MALFORMED as error:
             self._skip(record, f"no watermark: {error}")
-            return
-        for topic, found in mark.uncorrelated.items():
-            changes.uncorrelated.append((topic, mark.intake, found.count, found.reason, found.sample, at))
-        changes.refused += [(topic, reason, at) for topic, reason in mark.refused.items()]
 
     # -- the engine's commands, where they were sent
 

@@ -20,8 +20,8 @@ from kantor_orchestrator.view.trace import Child, Incident, Trace, build_trace
 #: Of a saga, its version and the names of its keys: those that are not for everybody.
 Hides = Callable[[str, int, Collection[str]], frozenset[str]]
 
-#: Intake says it each second; what it has not said for so long (ms) is over.
-REFUSED_FOR = 10_000
+#: Intake says it every ten seconds; what it has not said for so long (ms) is over.
+REFUSED_FOR = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class UncorrelatedTopic:
-    """Records of one topic that belong to no transaction. ``sample``: ``topic/partition/offset`` of the latest."""
+    """Records of one topic that could not be journaled for one reason. ``sample``: ``topic/partition/offset`` of the latest."""
 
     topic: str
     count: int

@@ -158,9 +158,9 @@ class Reader:
     def uncorrelated(self) -> list[Row]:
         return self._rows(
             "SELECT topic, count, reason, sample, at FROM ("
-            "SELECT topic, CAST(sum(count) OVER (PARTITION BY topic) AS BIGINT) AS count, reason, sample, at,"
-            " row_number() OVER (PARTITION BY topic ORDER BY at DESC, intake) AS nth FROM uncorrelated"
-            ") AS latest WHERE nth = 1 ORDER BY count DESC, topic"
+            "SELECT topic, CAST(sum(count) OVER (PARTITION BY topic, reason) AS BIGINT) AS count, reason, sample, at,"
+            " row_number() OVER (PARTITION BY topic, reason ORDER BY at DESC, intake) AS nth FROM uncorrelated"
+            ") AS latest WHERE nth = 1 ORDER BY count DESC, topic, reason"
         )
 
     def incidents(self, limit: int, after: tuple[int, int, int] = (-1, -1, -1)) -> list[Row]:

@@ -320,6 +320,6 @@ def after_gaps(records: Iterable[Record], open_: set[Partition]) -> int:
 
 
 def is_ours(topic: str) -> bool:
-    return topic in (topics.JOURNAL, topics.HISTORY) or (
+    return topic in (topics.JOURNAL, topics.HISTORY, topics.WATERMARKS) or (
         topic.startswith("cmd.") and topic != topics.OWN_COMMANDS
     )

@@ -164,7 +164,7 @@ class Changes:
 
     @property
     def is_news(self) -> bool:
-        """Whether there is anything to store: watermarks alone, which never end, may as well be read again."""
+        """Whether there is anything to store: watermarks, which never end, may as well be read again."""
         return bool(
             self.transactions or self.uncorrelated or self.refused or self.unreadable or self.holds
             or self.epochs or self.schemas or self.sagas

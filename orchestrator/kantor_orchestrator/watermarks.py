@@ -1,0 +1,338 @@
+"""Watermarks: up to which of the broker's times everything in all source topics is in the journal.
+
+Topic ``sys.kantor.watermarks``: compacted, one partition, stamped by the broker (LogAppendTime). Nothing else is compared:
+a record's own time is the producer's clock, and every process's clock may be minutes off. Values are JSON.
+
+===============================  =====================================================================================
+``wanted/<who>``                 somebody asks: up to now, please. Its broker time is the mark of all that answer
+``mark/<member>``                everything that was in what the member covers at ``at`` is in the journal. ``about``: the
+                                 fingerprint of the record that says what it covers; ``refused``: topics that it may see
+                                 but not read, and why
+``about/<member>``               which partitions of which topic it covers, and how many there are of each topic;
+                                 written when that changes
+``uncorrelated/<member>/<topic>``  by reason, what could not be journaled since the member began: count, a sample, when
+``id/<topic>``                   what stands for the id of a topic that was made again, where the broker gives none
+===============================  =====================================================================================
+
+A member of intake reads that somebody asks, at T. *Then* it asks the brokers which topics exist and where each of its
+partitions ends (also within open Kafka transactions), and once it has journaled past all of that it publishes T. So:
+
+* What a member said stays true, whatever becomes of the member: a partition's time is the latest that anybody has said of
+  it. One that is gone holds up nobody once others cover its partitions; while nobody does, everybody is held up.
+* The topics that existed at T are among those that a member saw after T. The lowest watermark is never later than the latest
+  mark, so that mark's topics are the ones to ask for.
+* Any beginning of the topic, compacted or not, tells only what is true.
+
+Nobody asks while nothing is due, but for once in a while (``marking.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from kantor.clients import BEGINNING, Clients, Partition
+from kantor.clock import SYSTEM_CLOCK, Clock
+from kantor.errors import KantorError
+from kantor_orchestrator import topics
+
+log = logging.getLogger("kantor.watermarks")
+
+PLACE: Partition = (topics.WATERMARKS, 0)
+
+#: What reading a record that is no watermark raises.
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+#: Partitions of one topic that anybody would believe in: what is told is kept for each of them.
+_MOST = 200_000
+
+#: Seconds after which somebody asks again, if nobody has answered: a record may be lost with its producer.
+AGAIN = 1.0
+#: Seconds between two asks of one process, however many verdicts are due.
+PAUSE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a member covers: ``counts`` has every source topic that exists, ``covers`` the partitions of some of them."""
+
+    counts: dict[str, int]
+    covers: dict[str, list[int]]
+
+    def dump(self) -> bytes:
+        """``{topic: [partitions that exist, "0-3,7": those that it covers]}``"""
+        found = {
+            topic: [count, _ranges(self.covers[topic])] if topic in self.covers else [count]
+            for topic, count in sorted(self.counts.items())
+        }
+        return json.dumps(found, separators=(",", ":")).encode()
+
+    @classmethod
+    def load(cls, value: bytes) -> About:
+        counts, covers = {}, {}
+        for topic, (count, *ranges) in json.loads(value).items():
+            counts[topic] = int(count)
+            if not 0 <= counts[topic] <= _MOST:
+                raise ValueError(f"{topic} with {count} partitions")
+            if ranges:
+                covers[topic] = list(_numbers(ranges[0], counts[topic]))
+        return cls(counts, covers)
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int], partitions: Iterable[Partition]) -> About:
+        covers: dict[str, list[int]] = {}
+        for topic, partition in sorted(partitions):
+            covers.setdefault(topic, []).append(partition)
+        return cls(dict(counts), covers)
+
+
+def _ranges(numbers: list[int]) -> str:
+    """``0-3,7``: many topics have many partitions, and one member mostly covers all of them."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def _numbers(ranges: str, count: int) -> Iterable[int]:
+    for part in ranges.split(","):
+        first, _, last = part.partition("-")
+        if not 0 <= int(first) <= int(last or first) < count:
+            raise ValueError(f"partitions {part} of {count}")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def fingerprint(about: bytes) -> str:
+    return blake2b(about, digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """See above. ``at``: ms, the broker's."""
+
+    at: int
+    about: str
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def dump(self) -> bytes:
+        found = {"at": self.at, "about": self.about} | ({"refused": self.refused} if self.refused else {})
+        return json.dumps(found, separators=(",", ":")).encode()
+
+    @classmethod
+    def load(cls, value: bytes) -> Mark:
+        found = json.loads(value)
+        refused = {str(topic): str(why) for topic, why in found.get("refused", {}).items()}
+        return cls(int(found["at"]), str(found["about"]), refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Uncorrelated:
+    """What a member could not journal, of one topic and for one reason, since it began."""
+
+    count: int
+    sample: str  # topic/partition/offset of the latest
+    at: int = 0  # when that was written, as the broker has it (ms); not in the record
+
+
+def dump_uncorrelated(found: Mapping[str, Uncorrelated]) -> bytes:
+    return json.dumps({reason: [one.count, one.sample] for reason, one in found.items()}).encode()
+
+
+def load_uncorrelated(value: bytes, at: int) -> dict[str, Uncorrelated]:
+    found = json.loads(value)
+    return {str(reason): Uncorrelated(int(n), str(sample), at) for reason, (n, sample) in found.items()}
+
+
+@dataclass(slots=True)
+class Member:
+    """A process of intake, as its records tell. ``said_at``: when it said something last (ms, the broker's)."""
+
+    mark: Mark | None = None
+    said_at: int = 0
+    about: About | None = None
+    fingerprint: str = ""
+
+
+class Told:
+    """What the topic's records tell, one after the other. No I/O, no clock."""
+
+    def __init__(self) -> None:
+        self.wanted_at = 0  # when somebody asked last
+        self.members: dict[str, Member] = {}
+        self.uncorrelated: dict[tuple[str, str], dict[str, Uncorrelated]] = {}  # by member and topic
+        self.ids: dict[str, str] = {}
+        self._times: dict[
+            str, list[int]
+        ] = {}  # by topic, of each partition: everything up to then is in the journal
+        self._latest = 0  # the latest mark, and all topics that existed then
+        self._existing: dict[str, int] = {}
+        self._low: int | None = 0
+
+    def take(self, key: bytes, value: bytes | None, at: int) -> None:
+        """One record; ``at``: its broker time. Raises ``MALFORMED`` for what is none."""
+        kind, _, name = key.decode().partition("/")
+        if kind == "wanted":
+            self.wanted_at = max(self.wanted_at, at)
+        elif kind == "mark":
+            self._mark(name, value, at)
+        elif kind == "about":
+            member = self.members.setdefault(name, Member())
+            if value is None:
+                member.about, member.fingerprint = None, ""
+            else:
+                member.about, member.fingerprint = About.load(value), fingerprint(value)
+                member.said_at = max(member.said_at, at)
+        elif kind == "uncorrelated":
+            who, _, topic = name.partition("/")
+            if value is None:
+                self.uncorrelated.pop((who, topic), None)
+            else:
+                self.uncorrelated[who, topic] = load_uncorrelated(value, at)
+        elif kind == "id":
+            if value is not None:
+                self.ids[name] = str(json.loads(value))
+        else:
+            raise ValueError(f"nobody knows what {key!r} means")
+
+    def _mark(self, name: str, value: bytes | None, at: int) -> None:
+        if value is None:
+            self.members.pop(name, None)
+            return
+        mark, member = Mark.load(value), self.members.setdefault(name, Member())
+        member.mark, member.said_at = mark, at
+        about = member.about
+        if about is None or member.fingerprint != mark.about:
+            return  # of what it covered before, or will: it can't be told what this is about
+        for topic, partitions in about.covers.items():
+            times = self._times.setdefault(topic, [])
+            times += [0] * (partitions[-1] + 1 - len(times))
+            for partition in partitions:
+                if mark.at > times[partition]:
+                    times[partition] = mark.at
+        if mark.at > self._latest:
+            self._latest, self._existing = mark.at, dict(about.counts)
+            for topic in self._times.keys() - about.counts.keys():
+                del self._times[topic]
+        elif mark.at == self._latest:  # asked after the same moment: what either saw may have existed
+            for topic, count in about.counts.items():
+                self._existing[topic] = max(count, self._existing.get(topic, 0))
+        self._low = None
+
+    def low(self) -> int:
+        """Everything that was in any source topic at this time (ms, the broker's) is in the journal; 0 if that is not known
+        of some partition."""
+        if self._low is None:
+            self._low = min((self._lowest(*one) for one in self._existing.items()), default=self._latest)
+        return self._low
+
+    def _lowest(self, topic: str, count: int) -> int:
+        times = self._times.get(topic, [])
+        return min(times[:count], default=0) if len(times) >= count else 0
+
+    def is_superseded(self, member: Member) -> bool:
+        """Whether others have said more of all that it covers, as far as that exists: then nobody needs it any more."""
+        if member.about is None or member.mark is None or member.fingerprint != member.mark.about:
+            return True
+        return all(
+            self._times[topic][partition] > member.mark.at
+            for topic, partitions in member.about.covers.items()
+            for partition in partitions
+            if partition < self._existing.get(topic, 0)
+        )
+
+    def refused(self) -> dict[str, str]:
+        """Topics that some member may see but not read, and why."""
+        marks = [member.mark for member in self.members.values() if member.mark is not None]
+        return {topic: why for mark in marks for topic, why in mark.refused.items()}
+
+
+class Watermarks:
+    """Reads the topic, and asks. One owner thread; nothing waits."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        name: str,
+        clock: Clock = SYSTEM_CLOCK,
+        observe: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """``name``: of the clients. ``observe`` hears the broker's time of each record."""
+        self.told = Told()
+        self._observe = observe
+        self._clock = clock
+        self._consumer = clients.consumer(f"{name}-watermarks", ends=True)
+        self._consumer.assign({PLACE: BEGINNING})
+        #: What it sends is soon out of date: better lost than late.
+        self.producer = clients.producer(
+            f"{name}-watermarks", linger_ms=0, extra={"message.timeout.ms": 5_000}
+        )
+        self._asked = -AGAIN  # monotonic, s
+        self._asked_after = 0  # the latest ask that had been read then
+        self.is_read = False  # up to an end, once
+
+    def poll(self) -> None:
+        """Take in what there is."""
+        batch = self._consumer.poll(0, 1_000)
+        for record in batch.records:
+            at = record.timestamp()[1]
+            self._observe(at)
+            try:
+                self.told.take(record.key() or b"", record.value(), at)
+            except MALFORMED as error:
+                place = f"{topics.WATERMARKS}/0/{record.offset()}"
+                log.error("%s is no watermark: %s", place, error, extra={"action": "malformed_watermark"})
+        if batch.ends:
+            self.is_read = True
+        self.producer.poll()
+
+    def low(self) -> int:
+        """See :meth:`Told.low`."""
+        return self.told.low()
+
+    def want(self, shard: int | str) -> None:
+        """Somebody waits for a later :meth:`low`. Call it as often as you like: one ask at a time is sent, and again if
+        nobody answers it."""
+        now = self._clock.monotonic()
+        is_read = self.told.wanted_at > self._asked_after
+        is_answered = is_read and self.low() >= self.told.wanted_at
+        if now - self._asked < (PAUSE if is_answered else AGAIN):
+            return
+        self._asked, self._asked_after = now, self.told.wanted_at
+        self.say(f"wanted/{shard}", b"{}")
+
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody has asked just now, and not everybody has answered yet."""
+        if self._clock.monotonic() - self._asked > AGAIN:
+            return False
+        return self.told.wanted_at <= self._asked_after or self.low() < self.told.wanted_at
+
+    def say(self, key: str, value: bytes | None) -> None:
+        """Write a record; ``None``: take it back. It may be lost: what matters is said again."""
+        self.producer.produce(topics.WATERMARKS, value, key.encode(), None, 0)
+        self.producer.poll()
+
+    def close(self) -> None:
+        """Let go of the clients."""
+        self._consumer.close()
+        self.producer.purge()
+
+
+def read(clients: Clients, name: str, clock: Clock = SYSTEM_CLOCK, patience: float = 10.0) -> Told:
+    """All that the topic tells now. Raises ``KantorError`` if its end is not met."""
+    reader = Watermarks(clients, name, clock)
+    try:
+        deadline = clock.monotonic() + patience
+        while not reader.is_read:
+            if clock.monotonic() > deadline:
+                raise KantorError(f"{topics.WATERMARKS} could not be read to its end")
+            reader.poll()
+            clock.sleep(0.01)
+        return reader.told
+    finally:
+        reader.close()
