@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from kantor_orchestrator.definitions.check import check
+from kantor_schemas import Catalog
 from unit.definitions_kit import SCHEMAS, model, order, problems, read, record
 
 ADDRESS = {"type": "record", "name": "Address", "fields": [{"name": "city", "type": "string"}]}
@@ -209,3 +213,33 @@ def test_words_that_do_nothing(line: str, what: str) -> None:
     """Nobody takes for granted what nothing acts upon."""
     (found,) = problems(order(line_4=f"deadline: 15m\n{line}"))
     assert what in found
+
+
+# -- products
+
+
+def test_lists_that_multiply() -> None:
+    """Members of an `each` within an `each` are counted together, as far as the lists are known."""
+    inner = f"[{', '.join(map(str, range(50)))}]"
+    nested = f"""
+  outer:
+    each: "{inner}"
+    steps:
+      inner:
+        each: "{inner}"
+        steps:
+          book: {{command: {{type: parcel.Book, fields: {{shelf: "'1'"}}}}, succeeds_on: parcel.Booked}}
+"""
+    text = order().partition("  parcel:")[0] + nested.lstrip("\n")
+    (found,) = problems(text)
+    assert "step inner would have 2,500 members in all, and a transaction has at most 2,000" in found
+
+
+# -- files
+
+
+def test_a_schema_file_from_windows(tmp_path: Path) -> None:
+    """It may begin with a byte order mark."""
+    schema = SCHEMAS["shop.Ordered"]
+    (tmp_path / "Ordered.avsc").write_text(json.dumps(schema), encoding="utf-8-sig")
+    assert Catalog.load(tmp_path)["shop.Ordered"] == schema

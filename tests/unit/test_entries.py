@@ -63,7 +63,6 @@ def _read(value: bytes, codec: Any) -> JournalEntry:
     [
         ("not json", "its `returns` is no JSON"),
         ("[1]", "its `returns` is no JSON object"),
-        ('{"reference": {"$decimal": "x"}}', "its `returns` is no JSON"),
         ("[" * 5000, "its `returns` is no JSON"),
     ],
 )

@@ -45,8 +45,11 @@ def _read(value: dict[str, Any]) -> Any:
     if len(value) == 1:
         (name,) = value
         reader = _READERS.get(name)
-        if reader is not None:
-            return reader(value[name])
+        if reader is not None and isinstance(value[name], str):
+            try:
+                return reader(value[name])
+            except (ValueError, ArithmeticError):
+                return value  # somebody's own map with such a key: a state that has it must be readable
     return value
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
+from kantor_orchestrator.core.progress import MOST_MEMBERS_IN_ALL
 from kantor_orchestrator.definitions import expressions, graph
 from kantor_orchestrator.definitions.model import StepModel
 from kantor_orchestrator.definitions.problem import Findings, nearest
@@ -45,6 +47,7 @@ def check_shape(tree: Tree, found: Findings) -> None:
         _kinds(node, found)
         _words(node, found)
         _members(node, found)
+        _product(node, found)
         _names(tree, node, found)
         _pivot(tree, node, found)
     for parent in (None, *(n for n in tree.nodes.values() if n.step.steps)):
@@ -87,6 +90,18 @@ def _said(step: StepModel) -> Iterator[str]:
 def _says(step: StepModel, word: str) -> bool:
     """Whether more than the default was said: a deployed definition says everything."""
     return bool(getattr(step, word) != type(step).model_fields[word].get_default(call_default_factory=True))
+
+
+def _product(node: Node, found: Findings) -> None:
+    """Lists that are written in the definition, one in the other: their members multiply."""
+    each = [one.step.each for one in (node, *node.around) if one.step.each is not None]
+    if node.step.each is None or expressions.literal(node.step.each) is None:
+        return
+    known = [value[0] for text in each if (value := expressions.literal(text)) is not None]
+    count = math.prod(len(value) for value in known if isinstance(value, list))
+    if count > MOST_MEMBERS_IN_ALL:
+        what = f"step {node.name} would have {count:,} members in all, and a transaction has at most {MOST_MEMBERS_IN_ALL:,}"
+        found.add(what, "run the inner ones as a saga of their own (`saga:`)", (*node.at, "each"))
 
 
 def _members(node: Node, found: Findings) -> None:
