@@ -72,6 +72,26 @@ def is_refusal(error: Any) -> bool:
     return code is not None and code() in _REFUSALS
 
 
+#: As ``extra`` of a producer: a keyed record goes to the partition that Kafka's own client in Java chooses, and with it most
+#: of the world. librdkafka's default is CRC32, so that one key would lie in two partitions of a topic that both write.
+AS_JAVA = {"partitioner": "murmur2_random"}
+
+
+def java_partition(key: bytes, partitions: int) -> int:
+    """The partition of a key as ``org.apache.kafka.common.utils.Utils.murmur2`` gives it, made positive, of so many."""
+    mask, m = 0xFFFF_FFFF, 0x5BD1_E995
+    found = (0x9747_B28C ^ len(key)) & mask
+    whole = len(key) & ~3
+    for at in range(0, whole, 4):
+        k = int.from_bytes(key[at : at + 4], "little") * m & mask
+        k = (k ^ k >> 24) * m & mask
+        found = found * m & mask ^ k
+    if len(key) > whole:
+        found = (found ^ int.from_bytes(key[whole:], "little")) * m & mask
+    found = (found ^ found >> 13) * m & mask
+    return ((found ^ found >> 15) & 0x7FFF_FFFF) % partitions
+
+
 class Record(Protocol):
     """One record as read from a topic."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from kantor.clients import Batch, Clients, Consumer, Partition, Producer, Record, deliver
@@ -38,8 +38,9 @@ class Delivery(Protocol):
     def poll(self, timeout: float, limit: int) -> Sequence[Record]:
         """The next batch; nothing of it is sent or committed before :meth:`finish`."""
 
-    def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> None:
-        """Send a batch's answers and commit its positions; or give it up and let it be read again.
+    def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> Collection[Partition]:
+        """Send a batch's answers and commit its positions; or give it up and let it be read again: the partitions that
+        were set back are returned.
 
         Raises ``KantorError`` (also ``FencedError``): join the group anew, and read from what is committed.
         """
@@ -130,10 +131,9 @@ class TransactionalDelivery:
         self._group = self._consumer.group_metadata()
         return self._consumer.poll(timeout, limit).records
 
-    def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> None:
+    def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> Collection[Partition]:
         if not answers:
-            self._skip(records)
-            return
+            return self._skip(records)
         starts = _starts(records) | self._skipped_from
         positions = self._skipped | _ends(records)
         self._forget_skipped()
@@ -143,8 +143,9 @@ class TransactionalDelivery:
             raise
         except KantorError as error:
             self._give_up(starts, error)
-            return
+            return starts
         self._commit()
+        return ()
 
     def _commit(self) -> None:
         # If this fails nobody knows whether it happened: a new producer's init_transactions settles it.
@@ -156,7 +157,8 @@ class TransactionalDelivery:
         produce = self._producer.produce
         for topic, value, key, headers in answers:
             produce(topic, value, key, headers)
-        self._producer.send_offsets(positions, self._group)
+        if positions:
+            self._producer.send_offsets(positions, self._group)
 
     def _give_up(self, starts: Mapping[Partition, int], error: KantorError) -> None:
         """Abort and read the batch again: mostly the group was rebalanced meanwhile, and a part is another's now.
@@ -176,15 +178,16 @@ class TransactionalDelivery:
             if partition in mine:
                 self._consumer.seek(partition, offset)
 
-    def _skip(self, records: Sequence[Record]) -> None:
+    def _skip(self, records: Sequence[Record]) -> Collection[Partition]:
         if not self._skipped:
             self._skipped_since = self._clock.monotonic()
         self._skipped |= _ends(records)
         self._skipped_from = _starts(records) | self._skipped_from
         if self._clock.monotonic() - self._skipped_since > _SKIPPED_FOR:
-            self._commit_skipped()
+            return self._commit_skipped()
+        return ()
 
-    def _commit_skipped(self) -> None:
+    def _commit_skipped(self) -> Collection[Partition]:
         starts, positions = self._skipped_from, self._skipped
         self._forget_skipped()
         try:
@@ -193,8 +196,9 @@ class TransactionalDelivery:
             raise
         except KantorError as error:
             self._give_up(starts, error)
-            return
+            return starts
         self._commit()
+        return ()
 
     def _forget_skipped(self) -> None:
         self._skipped_from, self._skipped = {}, {}
@@ -242,6 +246,8 @@ class AtLeastOnceDelivery:
         self._done: dict[Partition, int] = {}
         self._uncommitted: dict[Partition, int] = {}
         self._committed_at = 0.0
+        #: Taken away since the last poll: what is answered of them now is another's to commit.
+        self._gone: set[Partition] = set()
 
     def start(self) -> None:
         pass
@@ -250,18 +256,20 @@ class AtLeastOnceDelivery:
         pass
 
     def poll(self, timeout: float, limit: int) -> Sequence[Record]:
+        self._gone.clear()
         batch: Batch = self._consumer.poll(timeout, limit)
         return batch.records
 
-    def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> None:
+    def finish(self, records: Sequence[Record], answers: Sequence[Outgoing]) -> Collection[Partition]:
         for topic, value, key, headers in answers:
             self._producer.produce(topic, value, key, headers)
         if answers:
             deliver(self._producer, self._clock, self._stop.is_set)
-        ends = _ends(records)
+        ends = {place: position for place, position in _ends(records).items() if place not in self._gone}
         self._done |= ends
         self._uncommitted |= ends
         self._commit()
+        return ()
 
     def _commit(self) -> None:
         now = self._clock.monotonic()
@@ -283,6 +291,7 @@ class AtLeastOnceDelivery:
             log.info("positions not committed: %s", error, extra={"action": "commit_failed"})
 
     def lost(self, partitions: list[Partition]) -> None:
+        self._gone.update(partitions)
         for partition in partitions:
             self._done.pop(partition, None)
             self._uncommitted.pop(partition, None)

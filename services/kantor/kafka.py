@@ -91,6 +91,8 @@ _OURS = frozenset(
     }
 )
 
+T = TypeVar("T")
+
 _EOF = ck.KafkaError._PARTITION_EOF
 #: ``message.headers()``, called so that the interpreter looks for an exception: for a name that is no UTF-8 the binding sets
 #: one and returns a result nevertheless. Called in the usual way, it comes out at some later statement.
@@ -233,6 +235,8 @@ class Consumer:
         self._guard = Guard(f"the consumer {client_id}")
         self._consumer = _made(ck.Consumer, settings._all(config, extra or {}))
         self._on_error = _raise_if_fatal
+        #: A callback of this client runs.
+        self._is_serving = False
 
     def subscribe(
         self,
@@ -249,21 +253,26 @@ class Consumer:
         them by now) must abandon. They run inside :meth:`poll`.
         """
 
+        def tell(listener: Listener | None, partitions: list[Any]) -> Mapping[Partition, int] | None:
+            self._is_serving = True
+            try:
+                return listener([(p.topic, p.partition) for p in partitions]) if listener else None
+            finally:
+                self._is_serving = False
+
         def assigned(consumer: Any, partitions: list[Any]) -> None:
-            start = on_assign([(p.topic, p.partition) for p in partitions]) if on_assign else None
+            start = tell(on_assign, partitions)
             if start is not None:
                 for p in partitions:
                     p.offset = start.get((p.topic, p.partition), p.offset)
             consumer.incremental_assign(partitions)
 
         def revoked(consumer: Any, partitions: list[Any]) -> None:
-            if on_revoke:
-                on_revoke([(p.topic, p.partition) for p in partitions])
+            tell(on_revoke, partitions)
             consumer.incremental_unassign(partitions)
 
         def lost(consumer: Any, partitions: list[Any]) -> None:
-            if on_lost:
-                on_lost([(p.topic, p.partition) for p in partitions])
+            tell(on_lost, partitions)
             consumer.incremental_unassign(partitions)
 
         self._consumer.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=lost)
@@ -319,7 +328,7 @@ class Consumer:
             return
         try:
             if wait:
-                self._guard(
+                self._limited(
                     lambda: self._consumer.commit(offsets=offsets, asynchronous=False), _PATIENCE, "commit"
                 )
             else:
@@ -329,15 +338,22 @@ class Consumer:
                 _translate(error)
             log.warning("offsets not committed: %s", error, extra={"action": "commit_failed"})
 
+    def _limited(self, call: Callable[[], T], seconds: float, what: str) -> T:
+        """Within a callback of this client the call is made as it is: from another thread, librdkafka answers it only when the
+        callback is over, which would wait for it. The limit is then that of what made the callback (:meth:`close`)."""
+        if self._is_serving:
+            self._guard.check()
+            return call()
+        return self._guard(call, seconds, what)
+
     def committed(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
         """The group's committed positions; partitions without one are left out."""
-        try:
-            places = [ck.TopicPartition(t, p) for t, p in partitions]
-            found = self._guard(
-                lambda: self._consumer.committed(places, timeout), timeout + _GRACE, "committed"
-            )
-        except ck.KafkaException as error:
-            _translate(error)
+        places = [ck.TopicPartition(t, p) for t, p in partitions]
+
+        def ask() -> Any:
+            return self._consumer.committed(places, timeout)
+
+        found = _led(lambda: self._limited(ask, timeout + _GRACE, "committed"), timeout)
         return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
 
     def assignment(self) -> list[Partition]:
@@ -363,7 +379,7 @@ class Consumer:
         def ask() -> Any:
             return self._consumer.get_watermark_offsets(place, timeout=timeout)
 
-        return int(_led(lambda: self._guard(ask, timeout + _GRACE, "get_watermark_offsets")[1], timeout))
+        return int(_led(lambda: self._limited(ask, timeout + _GRACE, "get_watermark_offsets")[1], timeout))
 
     def group_metadata(self) -> Any:
         """What :meth:`Producer.send_offsets` wants: take it at a batch's begin (KIP-447)."""
@@ -524,6 +540,8 @@ class Admin:
 
     def __init__(self, settings: KafkaSettings, client_id: str = "kantor-admin") -> None:
         self._guard = Guard(f"the admin client {client_id}")
+        self._settings = settings
+        self._readers: dict[str, Consumer] = {}
         self._admin = _made(AdminClient, settings._common(client_id))
 
     def create_topics(self, specs: Sequence[TopicSpec], timeout: float = 30.0) -> list[str]:
@@ -643,15 +661,22 @@ class Admin:
             _translate(error)
 
     def group_offsets(self, group: str, timeout: float = 10.0) -> dict[Partition, int]:
-        """A group's committed positions."""
-        future = self._admin.list_consumer_group_offsets(
-            [ck.ConsumerGroupTopicPartitions(group)], request_timeout=timeout
-        )[group]
+        """A group's committed positions.
+
+        A consumer that never joins the group asks for them: where a coordinator is not there (yet), librdkafka's admin request
+        for them reads a null pointer, and the process is gone (2.16, rd_kafka_handle_OffsetFetch).
+        """
+        places = [(topic, number) for topic, count in self.topics(timeout).items() for number in range(count)]
+        reader = self._readers.get(group)
+        if reader is None:
+            reader = self._readers[group] = Consumer(
+                self._settings, "kantor-offsets", group=group, isolation="read_uncommitted"
+            )
         try:
-            found = _answer(future, timeout).topic_partitions
-        except ck.KafkaException as error:
-            _translate(error)
-        return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
+            return reader.committed(places, timeout)
+        except StuckError:
+            del self._readers[group]
+            raise
 
     def group_members(self, group: str, timeout: float = 10.0) -> dict[str, list[Partition]]:
         """Partitions by member (its client id and host) of a group; empty if there is no such group."""
@@ -693,15 +718,17 @@ def _raise_if_fatal(error: Any) -> None:
     log.info("passing trouble: %s", error, extra={"action": "consumer_error"})
 
 
-T = TypeVar("T")
-
-#: What a partition answers while it has no leader, or one that moved or came back just now (KIP-207, KIP-320).
+#: What a partition answers while it has no leader, or one that moved or came back just now (KIP-207, KIP-320); and for a group,
+#: while it has no coordinator.
 _LEADERLESS = {
     ck.KafkaError.NOT_LEADER_FOR_PARTITION,
     ck.KafkaError.LEADER_NOT_AVAILABLE,
     ck.KafkaError.FENCED_LEADER_EPOCH,
     ck.KafkaError.UNKNOWN_LEADER_EPOCH,
     ck.KafkaError.OFFSET_NOT_AVAILABLE,
+    ck.KafkaError.NOT_COORDINATOR,
+    ck.KafkaError.COORDINATOR_NOT_AVAILABLE,
+    ck.KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 }
 _FENCED = {ck.KafkaError._FENCED, ck.KafkaError.PRODUCER_FENCED, ck.KafkaError.INVALID_PRODUCER_EPOCH}
 

@@ -33,7 +33,7 @@ from kantor.inbox import Inbox
 from kantor.incoming import Incoming
 from kantor.metrics import Metrics
 from kantor.records import StepFailed
-from kantor.topics import dead_letters
+from kantor.topics import MAX_RECORD, dead_letters
 from kantor.writing import Header, Outgoing, Payload, Writer
 
 if TYPE_CHECKING:
@@ -46,10 +46,16 @@ _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 1.0
 #: Characters of an exception that a StepFailed carries.
 _MESSAGE_LENGTH = 500
+#: Bytes of a record that fits the dead letters with what is added: a compressed one may have been of any size.
+_LARGEST_LETTER = MAX_RECORD - 20_000
 
 
 class UndeclaredAnswerError(KantorError):
     """A handler returned what its annotation does not name. A bug: nothing was sent."""
+
+
+def _never() -> bool:
+    return False
 
 
 class _Again(Exception):  # noqa: N818 - no error: this record's turn comes again
@@ -87,28 +93,43 @@ class Processor:
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._observe = {h: metrics.seconds.labels(h.message.TYPE).observe for h in service.handlers}
         self._dead_letters = dead_letters(service.name)
+        #: Of the last batch: what was not handled, in the order of reading.
+        self.left: list[Record] = []
 
-    def batch(self, records: Sequence[Record]) -> list[Outgoing]:
+    def batch(
+        self,
+        records: Sequence[Record],
+        enough: Callable[[], bool] = lambda: False,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> list[Outgoing]:
         """The records to produce, in the order of those that they answer. With a store, effects are committed when this
         returns.
+
+        Once ``enough``, what is not begun is left for another batch; the first is handled in any case. Once ``stopping``, what
+        is to be tried again is left, too. :attr:`left` has these.
 
         Raises ``StoreError`` or ``RegistryUnavailableError``: give it the same records again later; answers that were
         committed come out again.
         """
         answers: list[Sequence[Outgoing]] = [()] * len(records)
         waiting = list(enumerate(records))
+        self.left = []
         deadline, pause, final = 0.0, _FIRST_PAUSE, False
         try:
             while True:
                 # Committed after each round: other writers of the store need not wait for our pauses.
                 with self._transaction():
-                    waiting = self._round(waiting, answers, final)
+                    waiting = self._round(waiting, answers, final, enough)
                     if self._inbox is not None:
                         # Twice what came in, so that it shrinks after KEEP_DAYS was made shorter.
                         self._inbox.prune(self._clock(), 2 * len(records))
+                if stopping():
+                    self.left += [record for _, record in waiting]
+                    break
                 if not waiting:
                     break
                 now = self._timer()
+                enough = _never  # these have begun
                 deadline = deadline or now + self._service.retry_events_for
                 self._sleep(max(0.0, min(pause, deadline - now)))
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -121,12 +142,19 @@ class Processor:
         return nullcontext() if self._inbox is None else self._inbox.transaction()
 
     def _round(
-        self, records: list[tuple[int, Record]], answers: list[Sequence[Outgoing]], final: bool
+        self,
+        records: list[tuple[int, Record]],
+        answers: list[Sequence[Outgoing]],
+        final: bool,
+        enough: Callable[[], bool],
     ) -> list[tuple[int, Record]]:
         """Handle these; those that shall be tried again, and those of the same transactions behind them."""
         again: list[tuple[int, Record]] = []
         held: set[bytes | None] = set()
-        for index, record in records:
+        for number, (index, record) in enumerate(records):
+            if number and enough():
+                self.left += [record for _, record in records[number:]]
+                break
             try:
                 headers = attributes(record.headers())
             except EnvelopeError as error:
@@ -178,7 +206,7 @@ class Processor:
             return self._expired(incoming, now)
         try:
             return self._call(incoming)
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is reported
+        except BaseException as error:  # noqa: BLE001 - a handler may raise anything, SystemExit too; it is reported
             return self._failed(incoming, error, final)
 
     def _answer_once(
@@ -211,7 +239,7 @@ class Processor:
         inbox.savepoint()
         try:
             outcome, payloads = self._call(incoming)
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is reported
+        except BaseException as error:  # noqa: BLE001 - as above
             inbox.undo()
             outcome, payloads = self._failed(incoming, error, final)
             if outcome == "failed":
@@ -240,7 +268,7 @@ class Processor:
             assert handler.confirm is not None
             try:
                 payloads = self._encode(handler, [handler.confirm(incoming.message)])
-            except Exception as error:  # noqa: BLE001 - the author's code
+            except BaseException as error:  # noqa: BLE001 - the author's code
                 return self._failed(incoming, error, final=True)
         inbox.fence(reverses, payloads, now, reversed_=False)
         inbox.store(incoming.key, payloads, now)
@@ -279,20 +307,23 @@ class Processor:
                 )
         return [self._writer.encode(message, now) for message in messages]
 
-    def _failed(self, incoming: Incoming, error: Exception, final: bool) -> tuple[str, list[Payload]]:
-        """``retryable`` or ``failed``, and what to answer. Raises ``_Again`` for an event that has time left."""
+    def _failed(self, incoming: Incoming, error: BaseException, final: bool) -> tuple[str, list[Payload]]:
+        """``retryable`` or ``failed``, and what to answer. Raises ``_Again`` for an event that has time left; ``KeyboardInterrupt``
+        is a person's."""
+        if isinstance(error, KeyboardInterrupt):
+            raise error
         is_command = incoming.handler.is_command
-        code, text = "error", f"{type(error).__name__}: {error}"
+        code, text = "error", f"{type(error).__name__}: {_text(error)}"
         if isinstance(error, Retryable):
             if not is_command and not final:
                 self._outcomes[incoming.handler.message.TYPE, "again"] += 1
                 raise _Again
-            code, text = error.code, str(error)
+            code, text = error.code, _text(error)
         log.warning(
             "%s failed: %s",
             incoming.handler.name,
             text,
-            exc_info=None if isinstance(error, Retryable) else error,
+            exc_info=None if isinstance(error, Retryable) else _printable(error),
             extra={
                 "action": "handler_failed",
                 "type": incoming.handler.message.TYPE,
@@ -306,7 +337,9 @@ class Processor:
     def _failure(self, incoming: Incoming, code: str, text: str, *, retryable: bool) -> list[Payload]:
         failure = StepFailed(
             code=code,
-            message=text[:_MESSAGE_LENGTH],
+            message=text[:_MESSAGE_LENGTH]
+            .encode("utf-8", "replace")
+            .decode(),  # of a file's name, it may hold surrogates
             retryable=retryable,
             handling=incoming.handler.message.TYPE,
         )
@@ -323,6 +356,11 @@ class Processor:
             text += "; key and value are the record's own, its headers are lost"
         else:
             headers += record.headers() or ()
+        value = record.value()
+        size = len(value or b"") + len(record.key() or b"") + sum(len(n) + len(v or b"") for n, v in headers)
+        if size > _LARGEST_LETTER:
+            text += f"; of {size} bytes, so its value and headers are left where they are: at {where}"
+            value, headers = None, []
         added: dict[str, object] = {
             "topic": record.topic(),
             "partition": record.partition(),
@@ -334,7 +372,7 @@ class Processor:
         headers += [
             (f"__dlq.errors.{name}", str(value).encode("utf-8", "replace")) for name, value in added.items()
         ]
-        return Outgoing(self._dead_letters, record.value(), record.key(), headers)
+        return Outgoing(self._dead_letters, value, record.key(), headers)
 
     def _count(self) -> None:
         """Into the metrics, once a batch: a labelled counter costs as much as decoding a header."""
@@ -350,3 +388,20 @@ class Processor:
             if outcome != "again":
                 metrics.messages.labels(type_, outcome).inc(count)
         self._outcomes.clear()
+
+
+def _text(error: BaseException) -> str:
+    """What it says, if it can say anything."""
+    try:
+        return str(error)
+    except Exception as trouble:  # noqa: BLE001 - its __str__ is somebody's code
+        return f"(its text can't be had: {type(trouble).__name__})"
+
+
+def _printable(error: BaseException) -> BaseException | None:
+    """None if a log could not print it."""
+    try:
+        str(error)
+    except Exception:  # noqa: BLE001 - as above
+        return None
+    return error

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kantor import logs, topics
+from kantor.backlog import BATCH_SECONDS, Backlog, Keeper, done_of
 from kantor.clients import Clients, Partition, Record
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec, SchemaStore
@@ -35,6 +36,7 @@ from kantor.instance import Instance
 from kantor.metrics import Metrics
 from kantor.processing import Processor
 from kantor.schemas import schema_store
+from kantor.watchdog import end_within
 from kantor.writing import Outgoing, failure_topic
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ _POLL = 0.2
 _BATCH = 500
 #: Seconds to wait after something did not answer.
 _PAUSE = 1.0
+#: Seconds from a signal to the hard end: below the 30 s after which Kubernetes kills.
+_DEADLINE = 25.0
 
 
 def run(service: Service, clients: Clients) -> None:
@@ -55,8 +59,7 @@ def run(service: Service, clients: Clients) -> None:
     logs.configure(service.name)
     runner = Runner(service, clients)
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: runner.stop())
+        end_within(_DEADLINE, runner.stop)
     try:
         runner.run()
     except (ConfigError, CodecError, StoreError) as error:
@@ -76,7 +79,7 @@ class Runner:
         self._ready = threading.Event()
 
     def stop(self) -> None:
-        """Finish the batch in hand, then return from :meth:`run`. Any thread, and signal handlers, may call it."""
+        """Finish the message in hand, commit what is answered, then return from :meth:`run`. Any thread may call it."""
         self._stop.set()
 
     def wait_ready(self, timeout: float) -> bool:
@@ -120,7 +123,9 @@ class Runner:
             except (ConfigError, CodecError):
                 raise
             except KantorError as error:
-                # The broker is not there or did not take a batch: join again, from the committed positions.
+                # The broker is not there or did not take a batch, or a client hangs: join again, with new clients, from the
+                # committed positions.
+                self._ready.clear()
                 log.warning("waiting: %s", error, extra={"action": "unavailable"})
                 self._stop.wait(_PAUSE)
 
@@ -129,11 +134,13 @@ class Runner:
         session = Session(
             self._service, self._clients, schemas, self.metrics, inbox, instance=instance, stop=self._stop
         )
+        keeper = Keeper(session.keep)
         try:
             session.start(self._assigned)
             while not self._stop.is_set():
-                session.turn()
+                session.turn(keeper.handling)
         finally:
+            keeper.close()
             session.close()
 
     def _assigned(self, partitions: list[Partition]) -> None:
@@ -180,6 +187,8 @@ class Session:
         )
         client_id = f"kantor-kit-{service.name}"
         self._consumer = clients.consumer(client_id, group=service.name)
+        self._backlog = Backlog(self._consumer)
+        self._clock = clock
         self._delivery: Delivery
         if service.transactional:
             id_ = f"{client_id}-{instance}"
@@ -198,38 +207,64 @@ class Session:
             self._delivery.assigned()
             on_assign(partitions)
 
-        self._delivery.start()
-        self._consumer.subscribe(
-            self._topics, on_assign=assigned, on_revoke=self._delivery.revoked, on_lost=self._delivery.lost
-        )
+        def revoked(partitions: list[Partition]) -> None:
+            self._backlog.forget(partitions)
+            self._delivery.revoked(partitions)
 
-    def turn(self) -> None:
-        """Read a batch, handle it and deliver the answers; if there is nothing to read, serve the clients."""
-        records = self._delivery.poll(_POLL, _BATCH)
+        def lost(partitions: list[Partition]) -> None:
+            self._backlog.forget(partitions)
+            self._delivery.lost(partitions)
+
+        self._delivery.start()
+        self._consumer.subscribe(self._topics, on_assign=assigned, on_revoke=revoked, on_lost=lost)
+
+    def turn(self, handling: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """Read a batch, handle it and deliver the answers; if there is nothing to read, serve the clients. ``handling`` is entered
+        while handlers run: meanwhile, :meth:`keep` may be called by another thread."""
+        if self._backlog:
+            self._backlog.keep(lambda: self._delivery.poll(0, 1))
+            records: Sequence[Record] = self._backlog.take()
+        else:
+            self._backlog.go_on()
+            records = self._delivery.poll(_POLL, _BATCH)
         if not records:
             self._delivery.idle()
             self._service.serve()
             return
         self._metrics.in_flight.set(len(records))
-        answers = self._answers(records)
+        with handling():
+            answers = self._answers(records)
         if answers is None:
             return
+        left = self._processor.left
         started = time.perf_counter()
-        self._delivery.finish(records, answers)
+        set_back = self._delivery.finish(done_of(records, left), answers)
+        self._backlog.put_back(left)
+        self._backlog.drop(set_back)
         self._metrics.commits.observe(time.perf_counter() - started)
-        self._metrics.in_flight.set(0)
+        self._metrics.in_flight.set(len(left))
+
+    def keep(self) -> None:
+        """Stay a member of the group while a handler runs."""
+        self._backlog.keep(lambda: self._consumer.poll(0, 1).records)
 
     def close(self) -> None:
         """Leave the group."""
-        self._consumer.close()
-        self._delivery.close()
+        try:
+            self._consumer.close()
+        finally:
+            self._delivery.close()
 
     def _answers(self, records: Sequence[Record]) -> list[Outgoing] | None:
         """The batch's answers; waits while store or registry are not there. None: stopped meanwhile, nothing is done."""
         while True:
+            until = self._clock.monotonic() + BATCH_SECONDS
             try:
-                return self._processor.batch(records)
+                return self._processor.batch(records, partial(self._is_enough, until), self._stop.is_set)
             except (RegistryUnavailableError, StoreError) as error:
                 log.warning("waiting: %s", error, extra={"action": "unavailable"})
                 if self._stop.wait(_PAUSE):
                     return None
+
+    def _is_enough(self, until: float) -> bool:
+        return self._stop.is_set() or self._clock.monotonic() > until

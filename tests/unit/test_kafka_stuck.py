@@ -100,3 +100,34 @@ def test_a_consumer_that_hangs_is_not_closed() -> None:
         stuck.commit({PLACE: 1}, wait=True)
     stuck.close()
     assert called(stuck._consumer) == ["commit"]
+
+
+class Leaving:
+    """A consumer that runs its callback when it is closed, as librdkafka does."""
+
+    def __init__(self, *_: object) -> None:
+        self.threads: list[int] = []
+
+    def subscribe(self, _: object, *, on_revoke: Callable[..., None], **__: object) -> None:
+        self.on_revoke = on_revoke
+
+    def incremental_unassign(self, _: object) -> None:
+        pass
+
+    def commit(self, **_: object) -> None:
+        self.threads.append(threading.get_ident())
+
+    def close(self) -> None:
+        self.threads.append(threading.get_ident())
+        self.on_revoke(self, [])
+
+
+def test_a_callback_calls_its_client_in_its_own_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From another one librdkafka would answer when the callback is over, which waits for the answer."""
+    monkeypatch.setattr("kantor.kafka.ck.Consumer", Leaving)
+    consumer = Consumer(SETTINGS, "c", group="g")
+    consumer.subscribe(["t"], on_revoke=lambda _: consumer.commit({PLACE: 1}, wait=True))
+    consumer.close()
+    inner: Any = consumer._consumer
+    closed, committed = inner.threads
+    assert closed == committed != threading.get_ident()

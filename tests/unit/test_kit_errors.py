@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -26,7 +27,7 @@ def charging(action: Callable[[StockReserved], object]) -> Desk:
     return Desk(service)
 
 
-def booking(error: Exception | None = None) -> Desk:
+def booking(error: BaseException | None = None) -> Desk:
     """A service that carries out a command, or raises."""
     service = Service("shipping")
 
@@ -288,3 +289,43 @@ def test_a_malformed_record_of_another_type_is_skipped() -> None:
     record = replaced(desk, "ce_type", b"x.Other")
     record.headers_ = [*(record.headers_ or ()), ("ce_specversion", b"0.3")]
     assert desk.processor.batch([record]) == []
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise AttributeError("missing")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (SystemExit(3), "SystemExit: 3"),
+        (asyncio.CancelledError(), "CancelledError: "),
+        (GeneratorExit(), "GeneratorExit: "),
+        (UnprintableError(), "UnprintableError: (its text can't be had: AttributeError)"),
+        (FileNotFoundError("a\udcff"), "FileNotFoundError: a?"),
+    ],
+)
+def test_what_is_no_ordinary_exception(error: BaseException, message: str) -> None:
+    """Whatever a handler raises is a failure of its message; the service goes on with the next one."""
+    desk = booking(error)
+    for id_ in ("m1", "m2"):
+        (answer,) = desk.send(BOOK, id_=id_)
+        assert (answer.message.code, answer.message.message) == ("error", message)
+
+
+def test_ctrl_c_is_a_persons() -> None:
+    """It ends the process, not a message."""
+    with pytest.raises(KeyboardInterrupt):
+        booking(KeyboardInterrupt()).send(BOOK)
+
+
+def test_a_dead_letter_that_is_larger_than_kafka_takes() -> None:
+    """What came compressed may be of any size: its letter says where it is, so that its partition goes on."""
+    desk = charging(raises())
+    record = spoiled(desk, value_=b"x" * 11_000_000)
+    (dead,) = desk.processor.batch([record])
+    assert (dead.value, dead.key) == (None, b"t1")
+    assert b"so its value and headers are left where they are: at evt.inventory.stock.v1/0/" in (
+        dict(dead.headers)["__dlq.errors.message"] or b""
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 from zlib import crc32
 
-from kantor.clients import TopicSpec
+from kantor.clients import AS_JAVA, TopicSpec
 from kantor.errors import FencedError, KafkaUnavailableError, TooLargeError
 from kantor.testing.clock import VirtualClock
 from kantor.testing.groups import SESSION_TIMEOUT, Group, Metadata
@@ -159,7 +159,10 @@ class MemoryClients:
         settings = extra or {}
         only_errors = bool(settings.get("delivery.report.only.error", transactional_id is None))
         timeout = float(settings.get("transaction.timeout.ms", 10_000)) / 1000
-        return MemoryProducer(self, transactional_id, only_errors=only_errors, timeout=timeout)
+        as_java = settings.get("partitioner") == AS_JAVA["partitioner"]
+        return MemoryProducer(
+            self, transactional_id, only_errors=only_errors, timeout=timeout, as_java=as_java
+        )
 
     def admin(self, client_id: str = "kantor-admin") -> MemoryAdmin:
         from kantor.testing.admin import MemoryAdmin

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kantor.clients import BEGINNING, END, Batch, Listener, Partition, Record
+from kantor.clients import BEGINNING, END, Batch, Listener, Partition, Record, java_partition
 from kantor.errors import FencedError, KafkaUnavailableError, KantorError
 from kantor.testing.broker import MemoryClients, Owner, Refusal
 from kantor.testing.groups import Member, Metadata
@@ -265,9 +265,16 @@ class MemoryProducer:
     """See ``kantor.kafka.Producer``. Idempotent: what is tried again is appended once."""
 
     def __init__(
-        self, clients: MemoryClients, transactional_id: str | None, *, only_errors: bool, timeout: float
+        self,
+        clients: MemoryClients,
+        transactional_id: str | None,
+        *,
+        only_errors: bool,
+        timeout: float,
+        as_java: bool = False,
     ) -> None:
-        """``timeout``: seconds that a Kafka transaction may take."""
+        """``timeout``: seconds that a Kafka transaction may take. ``as_java``: see ``kantor.clients.AS_JAVA``."""
+        self._as_java = as_java
         self._clients = clients
         self._broker = clients.broker
         self._faults = clients.faults
@@ -341,6 +348,8 @@ class MemoryProducer:
             if refusal is not None:
                 self._refused(refusal, on_delivery)
                 continue
+            if self._as_java and partition < 0 and key is not None and topic in broker.topics:
+                partition = java_partition(key, len(broker.topics[topic].logs))
             entry = broker.append(topic, partition, key, value, headers, created, transaction)
             if on_delivery is not None and not self._only_errors:
                 on_delivery(None, entry)
