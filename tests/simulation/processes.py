@@ -189,6 +189,9 @@ class Process:
     def marker_lag(self) -> float:
         return self.world.marker_lag()
 
+    def leaves(self, queued: int) -> int:
+        return self.world.leaves(queued)
+
     def order(self, partitions: list[Partition]) -> None:
         self.world.order(self.name, partitions)
 

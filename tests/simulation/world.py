@@ -208,6 +208,9 @@ class World:
             (f.seconds for f in self._lags.get(partition[0], ()) if f.at <= now < f.until), default=0.0
         )
 
+    def leaves(self, queued: int) -> int:
+        return queued if self.random.random() < 0.8 else self.random.randint(0, queued)
+
     def marker_lag(self) -> float:
         most = self.plan.marker_lag
         return self.random.choice([0.0, self.random.uniform(0, most)]) if most else 0.0

@@ -57,6 +57,9 @@ class Faults(Protocol):
     def marker_lag(self) -> float:
         """Seconds until the markers of a Kafka transaction that is committed now are written."""
 
+    def leaves(self, queued: int) -> int:
+        """How many of a producer's queued records the broker gets by the time that somebody polls it."""
+
     def order(self, partitions: list[Partition]) -> None:
         """Put partitions into the order in which they are fetched; leave out those that bring nothing this time."""
 
@@ -77,6 +80,9 @@ class Calm:
 
     def marker_lag(self) -> float:
         return 0.0
+
+    def leaves(self, queued: int) -> int:
+        return queued
 
     def order(self, partitions: list[Partition]) -> None: ...
     def wait(self, seconds: float, *, is_member: bool) -> None:

@@ -315,14 +315,14 @@ class MemoryProducer:
     def poll(self, timeout: float = 0) -> None:
         self._check()
         if self._id is None and self._queue:
-            self._deliver()
+            self._deliver(self._faults.leaves(len(self._queue)))
 
     def flush(self, timeout: float = 30.0) -> None:
         self._check()
         if not self._queue:
             return
         self._faults.before("flush")
-        self._deliver()
+        self._deliver(len(self._queue))
         self._faults.after("flush")
         if self._failure is not None:
             failure, self._failure = self._failure, None
@@ -335,10 +335,10 @@ class MemoryProducer:
         if self._broken is not None:
             raise type(self._broken)(str(self._broken))
 
-    def _deliver(self) -> None:
-        """Append what is queued, in order; a crash may come between any two."""
+    def _deliver(self, count: int) -> None:
+        """Append the first that are queued, in order; a crash may come between any two."""
         broker, faults = self._broker, self._faults
-        while self._queue:
+        for _ in range(count):
             faults.before("send")
             transaction = None
             if self._id is not None:
@@ -394,7 +394,7 @@ class MemoryProducer:
     def commit(self, timeout: float = 10.0) -> None:
         self._check()
         self._faults.before("commit")
-        self._deliver()
+        self._deliver(len(self._queue))
         owner = self._owner()
         self._broker.end(owner, aborted=False)
         self._in_transaction = False
