@@ -29,7 +29,6 @@ from kantor_orchestrator.engine.cut import Cut, Cutter
 from kantor_orchestrator.engine.log import DecisionLog, is_epoch
 from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.engine.taking import _Restored
 from kantor_orchestrator.engine.writing import Turn, Writer
 from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.intake import Intake
@@ -111,17 +110,6 @@ def _position_apart(commit: Any) -> Any:
         plain.flush()
         found: float = commit(self, cut)
         return found
-
-    return mutated
-
-
-def _restore_what_is_visible(read: Any) -> Any:
-    def mutated(self: Any) -> None:
-        reader = self._means.clients.consumer("visible", ends=True)
-        reader.assign({self._place: 0})
-        records = reader.poll(0, 100_000).records
-        self.end = records[-1].offset() + 1 if records else 0
-        read(self)
 
     return mutated
 
@@ -348,12 +336,6 @@ MUTATIONS = (
         "the position is not in the Kafka transaction",
         (Cutter, "commit", _position_apart),
         _near(1),
-        "engines",
-    ),
-    Mutation(
-        "a shard is restored from what is visible",
-        (_Restored, "_read", _restore_what_is_visible),
-        _near(11),
         "engines",
     ),
     Mutation("the last owner is not fenced", (MemoryClients, "producer", _no_fence), _near(0), "engines"),
