@@ -227,7 +227,7 @@ def plan(seed: int, focus: str = "") -> Plan:
         faults = [_fault(random, processes, topics) for _ in range(random.choice([0, 1, 2, 3, 4, 6, 9]))]
         for process in dict.fromkeys(processes):
             if random.random() < 0.1:
-                faults.append(Skew(process, random.choice([-1.5, -0.2, 0.2, 1.5])))
+                faults.append(Skew(process, random.choice([-120.0, -0.2, 0.2, 120.0])))
     else:
         view = focus == "view"
         if focus == "engines":
