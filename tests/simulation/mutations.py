@@ -27,13 +27,11 @@ from kantor_orchestrator.core.transaction import AFTER_PIVOT, Kind
 from kantor_orchestrator.engine import deciding
 from kantor_orchestrator.engine.cut import Cut, Cutter
 from kantor_orchestrator.engine.log import DecisionLog, is_epoch
-from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.writing import Turn, Writer
 from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.snapshots import Decided, decided_from
-from kantor_orchestrator.store.sqlite import Store, StoreLostError
 from kantor_orchestrator.view.rows import Folded
 from kantor_orchestrator.watermarks import Told
 
@@ -191,28 +189,6 @@ def _not_sent_again(fold: Any) -> Any:
     return mutated
 
 
-def _has_left(_: Any) -> Any:
-    return lambda self, number: True
-
-
-def _passed_at_once(put: Any) -> Any:
-    def mutated(self: Writer, item: Turn | Cut) -> None:
-        if isinstance(item, Cut):
-            item.passed(self._log.epoch, self._log.end, self._sender.sent)
-        else:
-            put(self, item)
-
-    return mutated
-
-
-def _holds_are_live(fold: Any) -> Any:
-    def mutated(self: Shard, decision: Decided) -> None:
-        if decision.transaction_id:
-            fold(self, decision)
-
-    return mutated
-
-
 # -- intake
 
 
@@ -274,16 +250,6 @@ def _keeps_incidents(fold: Any) -> Any:
 
 def _nothing(_: Any) -> Any:
     return lambda *args, **facts: None
-
-
-def _unnoticed(flush: Any) -> Any:
-    def mutated(self: Store, *args: Any) -> None:
-        try:
-            flush(self, *args)
-        except StoreLostError:
-            return
-
-    return mutated
 
 
 def _without_positions(_: Any) -> Any:
@@ -357,9 +323,6 @@ MUTATIONS = (
     Mutation("void decisions count", (DecisionLog, "read_valid", _all_is_valid), _near(0), "engines"),
     Mutation("recovery decides", (DecisionLog, "read_valid", _nothing_is_recorded), _near(0), "engines"),
     Mutation("recovery sends nothing", (Shard, "fold", _not_sent_again), _near(0), "engines"),
-    Mutation("a cut passes what has not left", (Sender, "has_left", _has_left), _near(0), "engines"),
-    Mutation("a cut passes what is not logged", (Writer, "put", _passed_at_once), _near(0), "engines"),
-    Mutation("holds are not recovered", (Shard, "fold", _holds_are_live), _near(74), "people"),
     Mutation("intake commits before it journals", (Intake, "_journal", _commit_first), _near(26), "all"),
     Mutation("the inbox forgets its answers", (Inbox, "answers", _no_memory), _near(60)),
     Mutation("what never happened is reversed", (Inbox, "action", _always_reversible), _near(5)),
@@ -368,7 +331,6 @@ MUTATIONS = (
     Mutation("a release is lost", (decide_module, "_release", _nothing), _near(0), "people"),
     Mutation("a pivot is ignored", (reversal, "pivot_status", _nothing), _near(14)),
     Mutation("one member less is enough", (progress, "_judge", _one_less), _near(12)),
-    Mutation("a store of somebody else is used on", (Store, "flush", _unnoticed), _near(21009)),
     Mutation(
         "a service's positions are not in its Kafka transaction",
         (TransactionalDelivery, "_write", _without_positions),
