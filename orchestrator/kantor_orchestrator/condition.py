@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from kantor.clients import Clients
 from kantor.errors import KafkaUnavailableError
 from kantor.kafka import Admin, Partition
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP, VIEW_GROUP, Settings
+from kantor_orchestrator.durability import weaknesses
+from kantor_orchestrator.unlooked import Unlooked, unlooked
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import (
     Hold,
@@ -23,6 +27,8 @@ from kantor_orchestrator.view.queries import (
     View,
 )
 from kantor_orchestrator.words import count, duration
+
+log = logging.getLogger("kantor.condition")
 
 #: The view gives a sign of life every 2 seconds (ms).
 VIEW_SILENT = 15_000
@@ -74,6 +80,9 @@ class Condition:
     incidents: list[OpenIncident] = field(default_factory=list)
     overdue: list[Summary] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
+    unlooked: list[Unlooked] = field(default_factory=list)
+    dead_letters: dict[str, int] = field(default_factory=dict)  # by topic
+    weaknesses: list[tuple[str, str]] = field(default_factory=list)  # what, and its remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +105,14 @@ def inspect(settings: Settings, view: View | None, view_error: str, now: int) ->
         found.holds = view.holds()
         seen = view.seen().get("view", 0)
     try:
-        _ask_kafka(found, Admin(settings.kafka, "kantor-status"), view, now - seen < VIEW_SILENT)
+        admin = Admin(settings.kafka, "kantor-status")
+        _ask_kafka(found, admin, settings.kafka, view, now - seen < VIEW_SILENT)
     except KafkaUnavailableError as error:
         found.broker_error = str(error)
     return found
 
 
-def _ask_kafka(found: Condition, admin: Admin, view: View | None, view_lives: bool) -> None:
+def _ask_kafka(found: Condition, admin: Admin, clients: Clients, view: View | None, view_lives: bool) -> None:
     existing = admin.topics(_TIMEOUT)
     found.is_set_up = topics.JOURNAL in existing
     if not found.is_set_up:
@@ -137,6 +147,24 @@ def _ask_kafka(found: Condition, admin: Admin, view: View | None, view_lives: bo
             )
         )
 
+    journal = {place: end for place, end in ends.items() if place[0] == topics.JOURNAL}
+    found.unlooked = unlooked(clients, journal, lambda: admin.group_offsets(ENGINE_GROUP, _TIMEOUT))
+    letters = [(name, p) for name, count_ in existing.items() if _is_dead(name) for p in range(count_)]
+    starts = admin.starts(letters, _TIMEOUT)
+    for place, end in admin.ends(letters, _TIMEOUT).items():
+        if left := end - starts.get(place, end):
+            found.dead_letters[place[0]] = found.dead_letters.get(place[0], 0) + left
+    try:
+        found.weaknesses = weaknesses(admin, _TIMEOUT)
+    except (
+        KafkaUnavailableError
+    ) as error:  # mostly an ACL forbids it: what can't be known is not told as a fault
+        log.info("the topics' settings are not known: %s", error, extra={"action": "settings_unknown"})
+
+
+def _is_dead(topic: str) -> bool:
+    return topic.startswith("dlq.")
+
 
 def _is_read(topic: str) -> bool:
     return topic.startswith(("evt.", "cmd.")) or topic in (topics.JOURNAL, topics.HISTORY)
@@ -158,10 +186,13 @@ def diagnose(found: Condition) -> list[Problem]:
         return [Problem("the platform has never run here: its topics do not exist", "start it: `kantor run`")]
     return [
         *_of_roles(found),
+        *_of_unlooked(found),
         *_of_refused(found),
         *_of_holds(found),
         *_of_transactions(found),
         *_of_sources(found),
+        *_of_dead_letters(found),
+        *(Problem(what, remedy) for what, remedy in found.weaknesses),
     ]
 
 
@@ -181,6 +212,31 @@ def _of_roles(found: Condition) -> Iterator[Problem]:
                 f"{role.name} is {count(role.lag, 'record')} behind",
                 f"ask again; if it grows, {replica}look at its log",
             )
+
+
+def _of_unlooked(found: Condition) -> Iterator[Problem]:
+    for one in found.unlooked:
+        entries = f"{one.count:,} {'entry' if one.count == 1 else 'entries'} not looked at, "
+        entries += f"the oldest {duration(round(one.age, -3))}"
+        if one.stands:
+            yield Problem(
+                f"shard {one.shard} stands still at {one.position}: {entries}",
+                "see /readyz of the engine that has it, and its log; `kantor run` replaces an engine that hangs, "
+                "elsewhere restart it",
+            )
+        else:
+            yield Problem(
+                f"shard {one.shard}: {entries}",
+                "the engine is behind: ask again; if it grows, add a replica (`kantor run --role engine`)",
+            )
+
+
+def _of_dead_letters(found: Condition) -> Iterator[Problem]:
+    for topic, letters in sorted(found.dead_letters.items()):
+        yield Problem(
+            f"{count(letters, 'dead letter')} in {topic}: a service set them aside",
+            "the headers __dlq.errors.* say what and why; mend the producer, and publish them again",
+        )
 
 
 def _of_transactions(found: Condition) -> Iterator[Problem]:
@@ -274,6 +330,19 @@ def condition_as_json(found: Condition, problems: list[Problem]) -> dict[str, An
             "open": found.incident_count,
             "oldest": [shapes.open_incident(incident) for incident in found.incidents],
         },
+        "unlooked": [
+            {
+                "shard": one.shard,
+                "engine_position": one.position,
+                "entries": one.count,
+                "oldest_ms": one.age,
+                "stands_still": one.stands,
+            }
+            for one in found.unlooked
+        ],
+        "dead_letters": [
+            {"topic": topic, "count": letters} for topic, letters in sorted(found.dead_letters.items())
+        ],
         "holds": [shapes.hold(one) for one in found.holds],
         "overdue": [shapes.summary(one) for one in found.overdue],
         "wrong": [{"what": problem.what, "remedy": problem.remedy} for problem in problems],

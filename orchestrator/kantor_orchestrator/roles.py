@@ -20,11 +20,12 @@ from prometheus_client import (
     generate_latest,
 )
 
-from kantor.errors import ConfigError, KantorError
+from kantor.errors import ConfigError, KafkaUnavailableError, KantorError
 from kantor.health import HealthServer, Readiness
 from kantor.kafka import Admin
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
+from kantor_orchestrator.durability import weaknesses
 from kantor_orchestrator.metrics import RoleMetrics
 from kantor_orchestrator.pulse import Pulse
 from kantor_orchestrator.wellness import Wellness
@@ -118,6 +119,15 @@ ROLES: dict[str, Callable[[Settings, int, CollectorRegistry, Wellness], Life]] =
 }
 
 
+def _warn(admin: Admin) -> None:
+    """Say what the broker does not keep though the decision log relies on it."""
+    try:
+        for what, remedy in weaknesses(admin):
+            log.warning("%s; %s", what, remedy, extra={"action": "not_durable"})
+    except KafkaUnavailableError as error:  # mostly an ACL forbids to ask: no reason not to start
+        log.info("the topics' settings are not known: %s", error, extra={"action": "settings_unknown"})
+
+
 def run_role(
     name: str, settings: Settings, stop: Event, tell: Callable[[str], None] = lambda _: None
 ) -> None:
@@ -159,7 +169,10 @@ def run_role(
             wellness.beat(name, _START)
             try:
                 if life is None:
-                    shards = topics.ensure(Admin(settings.kafka), settings.shards, settings.default_shards)
+                    admin = Admin(settings.kafka)
+                    shards = topics.ensure(admin, settings.shards, settings.default_shards)
+                    if name == "engine":
+                        _warn(admin)
                     life = ROLES[name](settings, shards, registry, wellness)
                 life(stop, ready)
             except ConfigError:

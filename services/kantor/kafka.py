@@ -579,6 +579,20 @@ class Admin:
             _translate(error)
         return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
 
+    def replicas(self, timeout: float = 10.0) -> dict[str, int]:
+        """By topic, how many brokers have each of its records: of its partition that has the fewest."""
+        try:
+            found = self._guard(
+                lambda: self._admin.list_topics(timeout=timeout), timeout + _GRACE, "list_topics"
+            ).topics
+        except ck.KafkaException as error:
+            _translate(error)
+        return {
+            name: min((len(partition.replicas) for partition in topic.partitions.values()), default=0)
+            for name, topic in found.items()
+            if topic.error is None
+        }
+
     def topic_ids(self, names: Sequence[str], timeout: float = 10.0) -> dict[str, str]:
         """Topic ids (KIP-516): a topic that is deleted and made again gets another one."""
         if not names:

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from kantor_orchestrator.cli import status
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.condition import Condition, Role, Shard, diagnose
+from kantor_orchestrator.unlooked import Unlooked
 from kantor_orchestrator.view.queries import OpenIncident, RefusedTopic, Summary, UncorrelatedTopic
 
 
@@ -98,6 +99,41 @@ def test_a_topic_that_intake_may_not_read_is_told(kantor_status: pytest.MonkeyPa
     assert shown["refused"] == [
         {"topic": "evt.secret.v1", "reason": "Topic authorization failed", "at": "1970-01-01T00:00:01.000Z"}
     ]
+
+
+def test_a_shard_that_stands_still_is_told_with_what_waits(kantor_status: pytest.MonkeyPatch) -> None:
+    """All was well, it said, while two shards were frozen. One that moves is only behind."""
+    found = healthy()
+    found.unlooked = [Unlooked(1, 17, 20, 34_200, stands=True), Unlooked(2, 90, 1, 9_000, stands=False)]
+    assert "shard 1 stands still at 17: 20 entries not looked at, the oldest 34 s -> see /readyz" in told(
+        found
+    )
+    assert "shard 2: 1 entry not looked at, the oldest 9 s -> the engine is behind" in told(found)
+    (first, _) = json.loads(run(kantor_status, found, "--json").stdout)["unlooked"]
+    assert first == {
+        "shard": 1,
+        "engine_position": 17,
+        "entries": 20,
+        "oldest_ms": 34_200,
+        "stands_still": True,
+    }
+
+
+def test_dead_letters_are_told_by_topic(kantor_status: pytest.MonkeyPatch) -> None:
+    """A service set them aside, and nobody may have noticed."""
+    found = healthy()
+    found.dead_letters = {"dlq.payment": 1_200, "dlq.shop": 1}
+    assert "1,200 dead letters in dlq.payment: a service set them aside -> " in told(found)
+    assert "1 dead letter in dlq.shop" in told(found)
+    shown = json.loads(run(kantor_status, found, "--json").stdout)["dead_letters"]
+    assert shown[0] == {"topic": "dlq.payment", "count": 1_200}
+
+
+def test_what_the_broker_does_not_keep_is_told() -> None:
+    """With the setting that mends it."""
+    found = healthy()
+    found.weaknesses = [("sys.kantor.state may lose records", "set this")]
+    assert told(found) == "sys.kantor.state may lose records -> set this"
 
 
 def test_uncorrelated_records_are_told_by_topic() -> None:

@@ -58,10 +58,11 @@ def run_view(
     stop: Event,
     ready: Callable[[], None],
     registry: CollectorRegistry,
-    wellness: Wellness,
+    wellness: Wellness | None = None,
 ) -> None:
     """Project until ``stop``. Kafka or the registry not answering is waited for. Raises ``ConfigError`` for what no
     retry can mend (another process writes to the database, for example)."""
+    wellness = wellness or Wellness()
     metrics, census = ViewMetrics(registry), CensusMetrics(registry)
     unknown: dict[int, float] = {}  # schema ids, since when
     database: Writer | None = None
