@@ -121,13 +121,18 @@ class DevBroker:
         raise AssertionError("unreachable")
 
     def stop(self) -> Ending:
-        """Stops the broker, if it runs. Its data stay."""
-        if self._external:
+        """Stops the broker of this home, if it runs. Its data stay. An external cluster is not stopped, and hides none of
+        ours that was started before it was named."""
+        if self._external and not self._runs_ours():
             return self._external.stop()
         if not self.folder.exists():
             return "not running"
         with self._alone():
             return self._stop()
+
+    def _runs_ours(self) -> bool:
+        record = Record.read(self._state)
+        return record is not None and record.is_alive
 
     def status(self) -> Status:
         if self._external:
