@@ -29,7 +29,7 @@ from kantor_orchestrator.addressing import (
 )
 from kantor_orchestrator.appending import LARGE, Appender
 from kantor_orchestrator.aside import Aside
-from kantor_orchestrator.config import INTAKE_GROUP
+from kantor_orchestrator.config import INTAKE_GROUP, NEVER_LONG
 from kantor_orchestrator.marking import Marker
 from kantor_orchestrator.metrics import IntakeMetrics
 from kantor_orchestrator.wellness import Wellness
@@ -71,7 +71,7 @@ class Intake:
         self._shards = shards
         self._metrics = metrics
         self._admin = clients.admin("kantor-intake-admin")
-        self._consumer = clients.consumer("kantor-intake", group=INTAKE_GROUP, ends=True)
+        self._consumer = clients.consumer("kantor-intake", group=INTAKE_GROUP, ends=True, extra=NEVER_LONG)
         self._appender = Appender(clients, self._admin, clock)
         self._topic_ids: dict[str, bytes] = {}
         self._positions: dict[Partition, int] = {}  # delivered to the journal, not yet committed

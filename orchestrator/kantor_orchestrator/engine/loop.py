@@ -20,7 +20,7 @@ from kantor.codec import Codec, SchemaStore
 from kantor.errors import FencedError, KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.aside import Aside
-from kantor_orchestrator.config import ENGINE_GROUP
+from kantor_orchestrator.config import ENGINE_GROUP, NEVER_LONG
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.again import Copies
 from kantor_orchestrator.engine.appending import Appender
@@ -50,8 +50,8 @@ WAIT = 0.5
 RETAKE = 1.0
 #: Seconds that taking may take before it is taken for hanging in the client.
 TAKING_HANGS = 600.0
-#: Seconds that a shard gets to log, send and commit what is under way, when it is given back.
-FAREWELL = 5.0
+#: Seconds that all shards that are given back at once get to log, send and commit what is under way.
+FAREWELL = 10.0
 #: Seconds between commits of the group's offsets, which are for lag tools.
 GROUP_INTERVAL = 1.0
 #: Bytes that transactions may take in memory, in all shards of the process.
@@ -94,7 +94,7 @@ class Engine:
         self._metrics = metrics
         metrics.all_shards.set(shards)
         self._consumer = clients.consumer(
-            "kantor-engine", group=ENGINE_GROUP, extra={"queued.max.messages.kbytes": 32_768}
+            "kantor-engine", group=ENGINE_GROUP, extra={"queued.max.messages.kbytes": 32_768} | NEVER_LONG
         )
         self._jobs = jobs or Aside("engine")
         self._time = BrokerTime(clock)
@@ -290,9 +290,7 @@ class Engine:
                         "shard %d can't be taken yet: %s", number, error, extra={"action": "take_failed"}
                     )
                     self._taking[number] = _Taking(now + RETAKE)
-                    self._wellness.position(f"taking shard {number}", 0, end=1)
                     continue
-                self._wellness.forget(f"taking shard {number}")
                 self._shards[number] = shard
                 self._metrics.lost.inc(shard.lost_entries)
                 self._consumer.resume([place])
@@ -319,13 +317,14 @@ class Engine:
             self._taking[number] = _Taking(self._clock.monotonic() + pause)
 
     def _revoked(self, partitions: list[Partition]) -> None:
+        deadline = self._clock.monotonic() + FAREWELL
         for _, number in partitions:
             self._give_up(number)
             shard = self._shards.pop(number, None)
             if shard is None:
                 continue
             try:
-                shard.finish(FAREWELL)
+                shard.finish(max(0.01, deadline - self._clock.monotonic()))
             except (KantorError, TimeoutError) as error:
                 facts = {"action": "revoke", "shard": number}
                 log.warning("shard %d is given back with a cut open: %s", number, error, extra=facts)
@@ -345,7 +344,6 @@ class Engine:
     def _give_up(self, number: int) -> None:
         """It is not ours any more: if it is being taken, whoever takes it lets go of it."""
         self._paused.discard(number)
-        self._wellness.forget(f"taking shard {number}")
         taking = self._taking.pop(number, None)
         if taking is not None and taking.job is not None:
             taking.job.add_done_callback(_let_go)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from kantor.clients import Clients, is_refusal
+from kantor.clients import AS_JAVA, Clients, is_refusal
 from kantor.errors import KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.snapshots import Outgoing
@@ -42,7 +42,7 @@ class Sender:
                 "message.max.bytes": topics.LARGEST,
                 # A topic that does not exist is one after this long; a new one is known by then.
                 "topic.metadata.propagation.max.ms": 5_000,
-                "partitioner": "murmur2_random",  # as Java's clients: one key, one partition, whoever writes
+                **AS_JAVA,
             },
         )
 
