@@ -114,7 +114,7 @@ class _StoredPayloads:
 
 
 def move(kind: str, *, step: str = "", reason: str = "") -> Move:
-    return {"kind": kind, "step": step, "status": "running", "step_status": "", "code": "", "reason": reason}
+    return {"kind": kind, "step": step, "status": "running", "code": "", "reason": reason}
 
 
 def people() -> tuple[ApiSettings, dict[str, str]]:

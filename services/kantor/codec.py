@@ -244,6 +244,8 @@ def _check_name(written: _Written, id_: int | UUID, expected: str, reader: Schem
     else:
         return
     if written.name not in names:
+        if not written.name:
+            raise UndecodableError(f"schema id {id_} is no record")
         raise UndecodableError(
             f"the value is a {written.name} (schema id {id_}), not a {expected or full_name(reader or {})} as its ce_type says; "
             "write the type that the message has, or give the reader's schema an alias"

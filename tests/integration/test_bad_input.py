@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from integration.chaos_services import DEFINITION, MESSAGES, MoneyTaken, OrderPlaced, StockTaken
-from integration.platform_kit import Platform
-from kantor.kafka import Record, TopicSpec
-from kantor_orchestrator import topics
+from integration.platform_kit import SHARDS, Platform
+from kantor.envelope import shard_of
+from kantor.kafka import Producer, Record, TopicSpec
+from kantor_orchestrator import journal, topics
 from kantor_schemas import schema_id
 from waiting import until
 
@@ -155,11 +156,15 @@ def test_an_endless_attribute(platform: Platform, name: str) -> None:
 
 
 def test_an_answer_that_can_not_be_read(platform: Platform) -> None:
-    """A poison answer is an incident of its transaction, which goes on with the answers that can be read."""
+    """A poison answer is an incident of its transaction; what comes after it waits in order, until a person does without it."""
     orders = platform.place(1, "good")
     (id_,) = orders
     platform.send(MoneyTaken, id_, b"no avro")
     assert "chaos.money.MoneyTaken" in platform.incident(id_)
+    act = journal.Act(f"skip-{id_}", "skip", "ann", "it was no answer")
+    producer = Producer(platform.settings, "ann")
+    producer.produce(topics.JOURNAL, act.dump(), id_.encode(), journal.ACT_HEADERS, shard_of(id_, SHARDS))
+    producer.flush()
     platform.await_completed(orders)
     assert_orders_complete(platform)
 

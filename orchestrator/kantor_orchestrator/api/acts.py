@@ -234,7 +234,7 @@ def _summed(count: Count, moves: Mapping[str, list[Move]]) -> dict[str, Any]:
 def _told(
     id_: str, act: str, moves: list[Move], *, transaction_id: str = "", saga: str = ""
 ) -> dict[str, Any]:
-    parts = ("kind", "step", "status", "step_status", "code", "reason")
+    parts = ("kind", "step", "status", "code", "reason")
     return {
         "id": id_,
         "act": act,

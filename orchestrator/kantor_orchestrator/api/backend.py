@@ -249,10 +249,7 @@ class Backend:
                         f"the key {key} belongs to another act: {found.get('act')}; use a new one"
                     )
                 return [
-                    {
-                        name: getattr(move, name)
-                        for name in ("kind", "at", "step", "status", "step_status", "code", "reason")
-                    }
+                    {name: getattr(move, name) for name in ("kind", "at", "step", "status", "code", "reason")}
                     for move in message.moves
                 ]
         return []

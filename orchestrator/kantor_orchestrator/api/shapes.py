@@ -230,7 +230,6 @@ class ActMove(Shape):
     kind: str
     step: Text
     status: Text
-    step_status: Text
     code: Text
     reason: Text
 
