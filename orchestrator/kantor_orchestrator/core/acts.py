@@ -1,7 +1,6 @@
 """What people do to a transaction (DESIGN section 7, rule 14): entries of the journal with who, when and why.
 
-An act that is not possible changes nothing; it is recorded with the reason why not. docs/acts.md has the whole table, drawn
-from this code; ``mending.py`` has ``retry`` and ``skip``, the ways forward from an incident.
+An act that is not possible changes nothing; it is recorded with the reason why not. ``mending.py`` has ``retry`` and ``skip``, the ways forward from an incident.
 """
 
 from __future__ import annotations

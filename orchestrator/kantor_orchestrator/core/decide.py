@@ -9,7 +9,7 @@ Rules (DESIGN section 7), each by its number there:
    without it.
 3. Compensation runs in reverse topological order, each confirmed. One in doubt is sent in its turn and holds nobody up.
 4. A compensation that exhausts its retries is an incident, never an end. From every incident there is a way forward besides
-   closing it (docs/acts.md). ``closed`` is final. One effect has one reversal (``evidence.py``).
+   closing it (``mending.py``). ``closed`` is final. One effect has one reversal (``evidence.py``).
 5. After the pivot there is no way back. One that failed retryably acts if its command is delivered once more, and nothing
    could reverse that: it is asked about before it is given up, if it can be. One that takes effect all the same, after what
    was before it has been given up, is a person's.
