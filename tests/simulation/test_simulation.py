@@ -112,7 +112,7 @@ def test_a_fact_that_is_told_twice_has_one_effect() -> None:
     would notice if it did not."""
     first = StepShape("s1", "sim.s1", "command", timeout=2, attempts=4)
     then = StepShape("s2", "sim.s2", "event", ("s1",), trigger="s1", timeout=10)
-    trouble = (Stall("sim.s1", 1, 3.0, "handle"),)
+    trouble = (Stall("sim.s1", 1, 5.0, "handle"),)
     twice = Plan(0, Shape((first, then)), (Started("t0", 0.0),), trouble, engines=1, intakes=1)
     assert run(twice).broken == ()
     with TOLD_TWICE.applied():
