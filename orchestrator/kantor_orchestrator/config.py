@@ -13,9 +13,9 @@ from kantor.kafka import ENV_BOOTSTRAP, KafkaSettings
 INTAKE_GROUP = "kantor-intake"
 ENGINE_GROUP = "kantor-engine"
 VIEW_GROUP = "kantor-view"
-#: Of consumers that are polled many times a second. A request to join the group waits for this long, and while a connection is
-#: mute nothing else ends it: the default is five minutes.
-NEVER_LONG = {"max.poll.interval.ms": 60_000}
+#: Of consumers that are polled many times a second: so long does a request to join the group wait on a connection that is mute,
+#: and so long does a member that hangs keep its partitions.
+NEVER_LONG = {"max.poll.interval.ms": 15_000}
 
 #: In ``home``: where the pages are, while they are served.
 ADDRESS_FILE = "api.url"

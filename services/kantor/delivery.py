@@ -48,8 +48,8 @@ class Delivery(Protocol):
     def idle(self) -> None:
         """There was nothing to read: serve the clients."""
 
-    def assigned(self) -> None:
-        """Partitions were added, and their positions are not known yet. Raises ``KantorError``: join the group anew."""
+    def assigned(self, partitions: list[Partition]) -> None:
+        """These were added, and their positions are not known yet. Raises ``KantorError``: join the group anew."""
 
     def revoked(self, partitions: list[Partition]) -> None:
         """These go to another member in good order: commit what is known of them. Raises nothing."""
@@ -117,7 +117,7 @@ class TransactionalDelivery:
         self._producer.init_transactions(_INIT_TIMEOUT)
         self._outside = self._consumer.group_metadata()
 
-    def assigned(self) -> None:
+    def assigned(self, partitions: list[Partition]) -> None:  # noqa: ARG002
         # A broker's crash may tear a Kafka transaction of ours: committed, but the group never gets its marker, and tells
         # its positions to nobody any more (docs/decisions/0011). Our next marker there commits it, so one is written for
         # nothing; as nobody in particular, whom the broker does not refuse for a rebalance.
@@ -252,8 +252,8 @@ class AtLeastOnceDelivery:
     def start(self) -> None:
         pass
 
-    def assigned(self) -> None:
-        pass
+    def assigned(self, partitions: list[Partition]) -> None:
+        self._gone.difference_update(partitions)
 
     def poll(self, timeout: float, limit: int) -> Sequence[Record]:
         self._gone.clear()

@@ -49,6 +49,7 @@ from kantor.errors import (
     StuckError,
     TooLargeError,
 )
+from kantor.positions import Positions
 from kantor.watchdog import Guard
 
 __all__ = [
@@ -103,6 +104,13 @@ _GRACE = 5.0
 #: Seconds for a call that takes no timeout: leaving a group, committing positions.
 _PATIENCE = 15.0
 
+#: Until a request that nobody answers is asked again, on another connection (ms). A connection may go mute: a firewall forgot it,
+#: and only a time limit tells. librdkafka's default is 60 s; a transactional producer takes its Kafka transaction's limit.
+_MUTE = 10_000
+#: Until a member that does not poll is none any more (ms); and a request to join the group gets this long: while its connection is
+#: mute nothing else ends it. The default is five minutes. The kit polls while a handler works (``backlog.py``).
+_POLL_INTERVAL = 30_000
+
 #: Topics whose settings are asked for in one request: each answers with some 3 KB.
 _CONFIGS = 500
 
@@ -155,6 +163,8 @@ class KafkaSettings:
             "client.id": client_id,
             "topic.metadata.refresh.interval.ms": 2_000,
             "retry.backoff.ms": 5,
+            "socket.timeout.ms": _MUTE,
+            "socket.connection.setup.timeout.ms": _MUTE,
             "reconnect.backoff.max.ms": 1_000,
             # The default is 5 minutes. A broker that is on its way down names no brokers at all; librdkafka then
             # forgets them all, and sometimes the bootstrap ones, too (its issue 5301).
@@ -231,9 +241,17 @@ class Consumer:
             "enable.partition.eof": ends,
             "fetch.queue.backoff.ms": 5,
             "allow.auto.create.topics": False,
+            "on_commit": self._committed,
         }
+        self._positions = Positions()
         self._guard = Guard(f"the consumer {client_id}")
-        self._consumer = _made(ck.Consumer, settings._all(config, extra or {}))
+        config = settings._all(config, {"max.poll.interval.ms": _POLL_INTERVAL}, extra or {})
+        session = str(config["session.timeout.ms"])
+        if (
+            "max.poll.interval.ms" not in settings.extra and session.isdecimal()
+        ):  # it can't be the shorter one
+            config["max.poll.interval.ms"] = max(config["max.poll.interval.ms"], int(session))
+        self._consumer = _made(ck.Consumer, config)
         self._on_error = _raise_if_fatal
         #: A callback of this client runs.
         self._is_serving = False
@@ -269,10 +287,14 @@ class Consumer:
 
         def revoked(consumer: Any, partitions: list[Any]) -> None:
             tell(on_revoke, partitions)
-            consumer.incremental_unassign(partitions)
+            taken(consumer, partitions)
 
         def lost(consumer: Any, partitions: list[Any]) -> None:
             tell(on_lost, partitions)
+            taken(consumer, partitions)
+
+        def taken(consumer: Any, partitions: list[Any]) -> None:
+            self._positions.forget((p.topic, p.partition) for p in partitions)
             consumer.incremental_unassign(partitions)
 
         self._consumer.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=lost)
@@ -287,6 +309,8 @@ class Consumer:
         Raises ``FencedError`` or ``KafkaUnavailableError`` for errors that don't pass; passing ones are logged. The headers of
         a record that librdkafka can't give are ``envelope.unreadable``: no record's ``headers()`` raises.
         """
+        if again := self._positions.due():
+            self.commit(again)
         first = self._consumer.poll(timeout)
         if first is None:
             return Batch([], {})
@@ -321,8 +345,8 @@ class Consumer:
         return Batch(records, ends, refused)  # type: ignore[arg-type]
 
     def commit(self, positions: Mapping[Partition, int], *, wait: bool = False) -> None:
-        """Commit these positions (next offset to read). Without ``wait``, a failure is only logged: the next commit
-        carries at least as much. With it, raises ``KafkaUnavailableError``."""
+        """Commit these positions (next offset to read). Without ``wait``, what fails is tried again by :meth:`poll`, as long as
+        the partition is ours. With it, raises ``KafkaUnavailableError``."""
         offsets = [ck.TopicPartition(t, p, offset) for (t, p), offset in positions.items()]
         if not offsets:
             return
@@ -332,11 +356,20 @@ class Consumer:
                     lambda: self._consumer.commit(offsets=offsets, asynchronous=False), _PATIENCE, "commit"
                 )
             else:
+                self._positions.asked(positions)
                 self._consumer.commit(offsets=offsets, asynchronous=True)
         except ck.KafkaException as error:
             if wait:
                 _translate(error)
-            log.warning("offsets not committed: %s", error, extra={"action": "commit_failed"})
+            self._committed(error.args[0], offsets)
+
+    def _committed(self, error: Any, offsets: list[Any]) -> None:
+        """What became of a commit: of all of it, and of each position."""
+        if error is not None:
+            log.info("positions not committed: %s", error, extra={"action": "commit_failed"})
+        for p in offsets:
+            done = error is None and p.error is None
+            self._positions.told((p.topic, p.partition), p.offset, is_committed=done)
 
     def _limited(self, call: Callable[[], T], seconds: float, what: str) -> T:
         """Within a callback of this client the call is made as it is: from another thread, librdkafka answers it only when the
@@ -414,6 +447,7 @@ class Producer:
             "queue.buffering.max.messages": 500_000,
         }
         if transactional_id is not None:  # a lost record fails the Kafka transaction: no reports are needed
+            del config["socket.timeout.ms"]
             config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 10_000}
         else:
             config |= {"delivery.report.only.error": True, "on_delivery": self._failed}

@@ -204,7 +204,7 @@ class Session:
         """Join the group. Raises ``KafkaUnavailableError``."""
 
         def assigned(partitions: list[Partition]) -> None:
-            self._delivery.assigned()
+            self._delivery.assigned(partitions)
             on_assign(partitions)
 
         def revoked(partitions: list[Partition]) -> None:

@@ -6,8 +6,10 @@ What can happen to a connection on a real network, seen from the role:
 * :meth:`Proxy.half_close` towards the client: the broker's side ends in good order (FIN); the role may still write.
 * :meth:`Proxy.half_close` towards the broker: the broker believes that the role has gone, and the role hears nothing any
   more: no answer, no end. Only a time limit of its own tells it.
+* :meth:`Proxy.mute_at`: the connection that a certain request comes by goes mute, the request is lost, and nobody is told.
+* :meth:`Proxy.silence`: nothing is carried any more, and nobody is told, for those of the role's clients that a test names.
 
-New connections work as before, at once.
+New connections work as before, at once; but for clients that are silenced.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Literal, Self
 
 _CHUNK = 1 << 16
+#: Where the client's id begins in a request of Kafka's; the two bytes before are its length.
+_ID = 14
 #: Close at once, and let the other side know by RST.
 _NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -31,11 +35,22 @@ Side = Literal["client", "broker"]
 class _Pair:
     """The two connections that make one."""
 
-    def __init__(self, client: asyncio.StreamWriter, broker: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        client: asyncio.StreamWriter,
+        broker: asyncio.StreamWriter,
+        is_silenced: Callable[[str, int], bool] = lambda _, __: False,
+    ) -> None:
+        """``is_silenced`` hears of each request, by its client's id and its kind; True: from here on nothing is carried."""
         self.client = client
         self.broker = broker
-        #: The broker has been told that the client has gone; the client has not been told anything.
+        #: Nothing is carried any more; the client has not been told anything.
         self.is_mute = False
+        #: As it calls itself in its first request; empty until then.
+        self.client_id = ""
+        self._is_silenced = is_silenced
+        self._begin = b""  # of a request
+        self._rest = 0  # bytes until the next one
 
     def reset(self) -> None:
         for writer in (self.client, self.broker):
@@ -50,8 +65,27 @@ class _Pair:
         with suppress(OSError, RuntimeError):  # it may be closed by now
             writer.write_eof()
 
+    def _look(self, data: bytes) -> None:
+        """A request begins with its size, its kind, three numbers that are no matter here, and the client's id."""
+        while data:
+            if self._rest:
+                data, self._rest = data[self._rest :], max(0, self._rest - len(data))
+                continue
+            self._begin += data
+            id_ends = _ID + int.from_bytes(self._begin[_ID - 2 : _ID], "big")
+            if len(self._begin) < max(_ID, id_ends):
+                return
+            begin, self._begin = self._begin, b""
+            self.client_id = begin[_ID:id_ends].decode("latin-1")
+            self.is_mute = self.is_mute or self._is_silenced(
+                self.client_id, int.from_bytes(begin[4:6], "big")
+            )
+            data, self._rest = begin, 4 + int.from_bytes(begin[:4], "big")
+
     async def carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         while data := await source.read(_CHUNK):
+            if target is self.broker:
+                self._look(data)
             if not self.is_mute:
                 target.write(data)
                 await target.drain()
@@ -70,6 +104,8 @@ class Proxy:
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._pairs: set[_Pair] = set()
+        self._silenced = ""
+        self._last_request: tuple[int, threading.Event] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -86,6 +122,35 @@ class Proxy:
     def half_close(self, towards: Side) -> int:
         """End one direction of every connection that there is now; how many."""
         return self._to_all(lambda pair: pair.half_close(towards))
+
+    @contextmanager
+    def silence(self, client_id: str) -> Iterator[None]:
+        """Within, nothing is carried of clients whose id begins with ``client_id``, on connections that there are and those to
+        come. At the end these are reset."""
+
+        def silence(pair: _Pair) -> None:
+            pair.is_mute = pair.is_mute or self._is_silenced(pair.client_id, -1)
+
+        self._silenced = client_id
+        self._to_all(silence)
+        try:
+            yield
+        finally:
+            self._silenced = ""
+            self._to_all(lambda pair: pair.reset() if pair.client_id.startswith(client_id) else None)
+
+    def mute_at(self, kind: int) -> threading.Event:
+        """The connection by which the next request of this kind comes (its ``api_key``) goes mute before it; set then."""
+        came = threading.Event()
+        self._last_request = kind, came
+        return came
+
+    def _is_silenced(self, client_id: str, kind: int) -> bool:
+        if self._last_request is not None and self._last_request[0] == kind:
+            self._last_request[1].set()
+            self._last_request = None
+            return True
+        return bool(self._silenced) and client_id.startswith(self._silenced)
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
@@ -127,7 +192,7 @@ class Proxy:
         except OSError:
             _Pair(writer, writer).reset()
             return
-        pair = _Pair(writer, to_broker)
+        pair = _Pair(writer, to_broker, self._is_silenced)
         self._pairs.add(pair)
         try:
             async with asyncio.TaskGroup() as both:

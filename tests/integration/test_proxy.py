@@ -99,6 +99,49 @@ def test_half_closed_towards_the_broker(client: socket.socket, proxy: Proxy, ech
         client.recv(100)
 
 
+def request(client_id: bytes, kind: int = 18) -> bytes:
+    """As Kafka's clients ask, as far as the proxy looks."""
+    found = kind.to_bytes(2, "big") + bytes(6) + len(client_id).to_bytes(2, "big") + client_id + b"..."
+    return len(found).to_bytes(4, "big") + found
+
+
+def test_a_client_is_silenced_by_its_name(proxy: Proxy) -> None:
+    """On a connection that is there and on a new one; others go on; in the end it is told by a reset, and heard again."""
+    with (
+        socket.create_connection(("127.0.0.1", proxy.port), 10) as before,
+        socket.create_connection(("127.0.0.1", proxy.port), 10) as after,
+        socket.create_connection(("127.0.0.1", proxy.port), 10) as other,
+    ):
+        assert said(before, request(b"log-1")) == request(b"log-1")
+        with proxy.silence("log-"):
+            assert said(other, request(b"pulse")) == request(b"pulse")
+            for client in (before, after):
+                client.settimeout(0.3)
+                with pytest.raises(TimeoutError):
+                    said(client, request(b"log-2"))
+        for client in (before, after):
+            client.settimeout(10)
+            with pytest.raises(ConnectionResetError):
+                client.recv(100)
+        assert said(other, b"still here") == b"still here"
+    with socket.create_connection(("127.0.0.1", proxy.port), 10) as again:
+        assert said(again, request(b"log-1")) == request(b"log-1")
+
+
+def test_a_connection_goes_mute_with_a_request(proxy: Proxy) -> None:
+    """Whatever came before it; others go on."""
+    with socket.create_connection(("127.0.0.1", proxy.port), 10) as member:
+        came = proxy.mute_at(11)
+        assert said(member, request(b"member", 3)) == request(b"member", 3)
+        assert not came.is_set()
+        member.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            said(member, request(b"member", 11))
+        assert came.is_set()
+    with socket.create_connection(("127.0.0.1", proxy.port), 10) as other:
+        assert said(other, request(b"other", 11)) == request(b"other", 11)
+
+
 def test_nobody_behind_the_proxy_is_a_reset() -> None:
     """As a broker that has been killed: while connecting, or after it."""
     with (

@@ -10,7 +10,7 @@ from kantor import kafka
 from kantor.errors import ConfigError
 from kantor.kafka import KafkaSettings
 from kantor.registry import RegistrySchemas
-from kantor_orchestrator.config import Settings
+from kantor_orchestrator.config import NEVER_LONG, Settings
 
 
 @pytest.fixture
@@ -39,6 +39,31 @@ def test_what_the_user_sets_wins(monkeypatch: pytest.MonkeyPatch, given: list[di
     settings.admin()
     assert len(given) == 3
     assert all(config | wanted == config for config in given)
+
+
+def test_a_mute_connection_is_left_soon(given: list[dict[str, Any]]) -> None:
+    """A request that gets no answer is asked again after ten seconds; one to join a group after half a minute at most."""
+    settings = KafkaSettings("broker:9092")
+    settings.consumer("c", group="g")
+    settings.producer("p")
+    settings.admin()
+    assert [config["socket.timeout.ms"] for config in given] == [10_000] * 3
+    assert given[0]["max.poll.interval.ms"] == 30_000
+    settings.consumer("intake", group="g", extra=NEVER_LONG)
+    assert given[3]["max.poll.interval.ms"] == 15_000
+
+
+def test_a_longer_session_needs_nothing_else() -> None:
+    """librdkafka refuses a session that is longer than the pause between two polls may be."""
+    settings = KafkaSettings("127.0.0.1:1", {"session.timeout.ms": "45000"})
+    settings.consumer("c", group="g", extra=NEVER_LONG).close()  # else it had raised ConfigError
+
+
+def test_a_shorter_kafka_transaction_needs_nothing_else() -> None:
+    """librdkafka refuses one that is shorter than a request may take."""
+    KafkaSettings("127.0.0.1:1", {"transaction.timeout.ms": "3000"}).producer(
+        "p", transactional_id="t"
+    ).purge()
 
 
 @pytest.mark.parametrize(

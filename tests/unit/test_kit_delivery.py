@@ -137,7 +137,7 @@ def test_what_a_crash_has_torn_is_closed_with_each_assignment(notes: Notes) -> N
     delivery.start()
     outside = notes.generation
     delivery.poll(0, 1)
-    delivery.assigned()
+    delivery.assigned([T0])
     assert notes.calls == [("init",), ("begin",), ("send_offsets", {ASIDE: 0}, outside), ("commit",)]
 
 
@@ -312,6 +312,14 @@ def test_lost_positions_are_forgotten(repeating: AtLeastOnceDelivery, notes: Not
     notes.calls.clear()
     repeating.revoked([T0])
     assert notes.calls == [("commit", {}, "wait")]
+
+
+def test_a_partition_that_was_lost_and_comes_back(repeating: AtLeastOnceDelivery, notes: Notes) -> None:
+    """Also within one poll, whose records are already those of the new assignment: their position is committed."""
+    repeating.lost([T0, T1])
+    repeating.assigned([T0])
+    repeating.finish([record(4), record(7, 1)], [])
+    assert notes.calls == [("commit", {T0: 5})]
 
 
 def test_positions_are_committed_now_and_then(
