@@ -147,9 +147,13 @@ def moves_of(decision: dict[str, Any]) -> list[Move]:
 
 
 def refusal(moves: Sequence[Move]) -> str:
-    """Why the engine did not do it; empty: it did, now or before."""
-    ignored = (move for move in moves if move["kind"] == Kind.IGNORED and move["code"] != DONE_ALREADY)
-    return next((str(move["reason"]) for move in ignored), "")
+    """Why the engine did not do it; empty: it did, now or before, at least in part."""
+    if any(move["kind"] != Kind.IGNORED for move in moves):
+        return (
+            ""  # what was ignored besides is of what followed, or of a step that the act could do nothing for
+        )
+    ignored = (move for move in moves if move["code"] != DONE_ALREADY)
+    return "; ".join(str(move["reason"]) for move in ignored)
 
 
 def _all_there(moves: Mapping[str, Mapping[int, list[Move]]], ids: AbstractSet[str], of_each: int) -> bool:

@@ -13,7 +13,16 @@ from kantor_orchestrator.core.decision import ANSWER, REFUSAL, Decision
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.mending import IMPOSSIBLE
 from kantor_orchestrator.core.saga import ROOT, Cancellation
-from kantor_orchestrator.core.transaction import ENDED, Early, Kind, SentCommand, Status, StepStatus
+from kantor_orchestrator.core.transaction import (
+    BY_HAND,
+    ENDED,
+    FINAL,
+    Early,
+    Kind,
+    SentCommand,
+    Status,
+    StepStatus,
+)
 
 __all__ = ["ACTS", "DONE_ALREADY", "IMPOSSIBLE", "NO_TRANSACTION", "act"]
 
@@ -64,6 +73,12 @@ def act(d: Decision) -> None:
         _signal(d)
 
 
+def as_before(d: Decision) -> str:
+    """Why an act changed nothing: what waits for a person is in the way of it, too."""
+    said = [i.reason for i in d.txn.incidents if d.entry.step in ("", i.step)]
+    return f"it fails as before: {'; '.join(said)}" if said else "it changes nothing"
+
+
 def _close(d: Decision, why: str) -> None:
     txn, at = d.txn, d.entry.at
     reason = f"closed by {d.entry.actor}: {why}"
@@ -110,8 +125,11 @@ def _of_quarantine(d: Decision, why: str) -> None:
 
 def _cancel(d: Decision, reason: str) -> None:
     txn = d.txn
+    pivot = _pivot_that_nobody_knows(d)
     if txn.status is not Status.RUNNING:
         d.ignore(IMPOSSIBLE, f"it is {txn.status}")
+    elif pivot and d.entry.type == COMPENSATE:
+        _pivot_did_not_happen(d, pivot, reason)
     elif txn.failing:
         d.ignore(IMPOSSIBLE, f"it is given up already ({txn.failing}), and waits for its pivot's answer")
     elif reversal.pivot_status(d, ROOT, ROOT) is not None:
@@ -119,6 +137,22 @@ def _cancel(d: Decision, reason: str) -> None:
     else:
         progress.give_up(d, "cancelled", reason)
         progress.settle(d)
+
+
+def _pivot_that_nobody_knows(d: Decision) -> str:
+    """The pivot of which a person must say whether it happened; empty: none."""
+    waiting = {incident.step for incident in d.txn.incidents}
+    assert d.saga is not None
+    pivots = (step.path for step in d.saga.children[ROOT] if step.pivot)
+    return next((path for path in pivots if path in waiting and d.status(path) is S.IN_DOUBT), "")
+
+
+def _pivot_did_not_happen(d: Decision, path: str, reason: str) -> None:
+    """A person has found out: there is a way back. (That it did happen, ``skip`` says.)"""
+    d.emit(Kind.FAILED, step=path, code=BY_HAND, reason=reason, evidence=FINAL)
+    if not d.txn.failing:
+        progress.give_up(d, BY_HAND, reason)
+    progress.settle(d)
 
 
 def cancelled_by_event(d: Decision, cancellation: Cancellation) -> None:
@@ -191,8 +225,12 @@ def _answer(d: Decision, cause: str, type_: str, fields: dict[str, Any], reason:
 def _signal(d: Decision) -> None:
     path = d.entry.step
     step = d.step(path)
-    if step is None or step.kind != "signal":
+    if not path:
+        d.ignore(IMPOSSIBLE, "a signal is about one step: name it")
+    elif step is None or step.kind != "signal":
         d.ignore(IMPOSSIBLE, f"{path} waits for no signal")
+    elif d.txn.status in ENDED:
+        d.ignore(IMPOSSIBLE, f"it is {d.txn.status}")
     elif d.status(path) is not S.ACTIVE:
         d.ignore(IMPOSSIBLE, f"{path} is {d.status(path)}")
     else:

@@ -11,13 +11,13 @@ from kantor_orchestrator.core.transaction import SECOND_EFFECT, Kind, Status
 def confirmed(
     d: Decision, path: str, code: str = "", reason: str = "", *, evidence: Evidence | None = None
 ) -> None:
-    """A step's compensation is done; ``evidence``: what its service says, else a person vouches for all that is known.
+    """A step's compensation is done; ``evidence``: what its service says, else a person vouches for all that was told so far.
 
     A success that came meanwhile was reversed by it if it was told before. Else it is an effect of its own: reversed in
     its turn, or a person's, if one was reversed that was known."""
     state = d.state(path)
     again, doubtful, effect = state.again, state.doubtful, state.effect
-    where = "" if evidence is None else evidence.dump()
+    where = (evidence or Evidence(sent_at=d.entry.at)).dump()
     d.emit(Kind.COMPENSATION_CONFIRMED, step=path, code=code, reason=reason, evidence=where)
     if again and evidence is not None and not Evidence.load(effect).is_before(evidence):
         if doubtful:

@@ -94,6 +94,8 @@ def _act(d: Decision) -> None:
     else:
         acts.act(d)
         _wake(d)
+        if not d.out:  # what it tried went wrong as before: the incident that says why is open already
+            d.ignore(acts.IMPOSSIBLE, acts.as_before(d))
 
 
 def _message(d: Decision) -> None:

@@ -16,6 +16,7 @@ from kantor_orchestrator.core.entry import SLEEP, TIMEOUT
 from kantor_orchestrator.core.saga import Step
 from kantor_orchestrator.core.transaction import (
     AFTER_PIVOT,
+    BY_HAND,
     ENDED,
     SECOND_EFFECT,
     Kind,
@@ -55,6 +56,10 @@ def _each(d: Decision, why: str, do: Callable[[Decision, str, str], None]) -> No
             do(d, step, why)
 
 
+def no_step(d: Decision, path: str) -> str:
+    return f"{path} is a member: name a step in it" if path in d.txn.steps else f"there is no step {path}"
+
+
 def _has_incident(d: Decision, path: str, kind: str = "") -> bool:
     return any(i.step == path and kind in ("", i.kind) for i in d.txn.incidents)
 
@@ -73,7 +78,7 @@ def _retry(d: Decision, path: str, why: str) -> None:
     elif not path:
         _resume(d, path, why)
     elif step is None:
-        d.ignore(IMPOSSIBLE, f"there is no step {path}")
+        d.ignore(IMPOSSIBLE, no_step(d, path))
     elif state is None:
         if _has_incident(d, path):  # its guard or a field threw
             _resume(d, path, why)
@@ -123,7 +128,8 @@ def _act_again(d: Decision, step: Step, path: str, state: StepState) -> None:
             IMPOSSIBLE, f"{path} is done by a service by itself, which nobody asks: if it is done, skip it"
         )
     elif txn.status is not Status.RUNNING or txn.failing:
-        d.ignore(IMPOSSIBLE, f"{path} is {state.status}, and it is given up: find out, and skip it")
+        ways = "if it happened, skip it; if not, compensate" if step.pivot else "find out, and skip it"
+        d.ignore(IMPOSSIBLE, f"{path} is {state.status}, and it is given up: {ways}")
     elif not waits and not sending.is_wanted(d, path):
         d.ignore(IMPOSSIBLE, f"{path} is {state.status}, and what it is in is decided without it")
     elif state.final or state.status is S.COMPENSATED:
@@ -152,12 +158,14 @@ def _skip(d: Decision, path: str, why: str) -> None:
             d.ignore(IMPOSSIBLE, f"it is {txn.status}")
     elif not path:
         _skip_whole(d, said)
+    elif status is S.PENDING and not waits and d.step(path) is None:
+        d.ignore(IMPOSSIBLE, no_step(d, path))
     elif status in (S.INCIDENT, S.COMPENSATING) or (
         waits and status is S.SUCCEEDED and not _has_incident(d, path, AFTER_PIVOT)
     ):
-        confirmed(d, path, "by_hand", said)
+        confirmed(d, path, BY_HAND, said)
     elif _may_be_skipped(d, path, status, waits=waits):
-        d.emit(Kind.SKIPPED, step=path, code="by_hand", reason=said)
+        d.emit(Kind.SKIPPED, step=path, code=BY_HAND, reason=said)
         progress.settle(d)
     else:
         d.ignore(IMPOSSIBLE, f"{path} is {status}")

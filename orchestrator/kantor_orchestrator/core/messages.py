@@ -121,7 +121,7 @@ def _is_known(d: Decision, path: str, message: Entry | Early) -> bool:
     state, cause = d.txn.steps.get(path), message.causation_id
     if state is None:
         return False
-    if state.status is S.SUCCEEDED:
+    if state.status is S.SUCCEEDED or (state.status is S.INCIDENT and not state.compensation_round):
         d.ignore("already_succeeded", f"{path} has succeeded already", path)
         return True
     # All attempts of a command share one effect: another one's answer tells no more. Earlier rounds have been reversed.

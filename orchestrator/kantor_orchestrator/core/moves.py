@@ -135,6 +135,8 @@ del S
 AFTER_PIVOT = "after_pivot"
 #: The code of a step in a member of a composite that is decided without it: what it does is reversed.
 NOT_NEEDED = "not_needed"
+#: The code of what a person vouches for.
+BY_HAND = "by_hand"
 #: The code of a failure that the engine itself finds: nobody answered in time.
 TIMED_OUT = "timed_out"
 #: The code of an incident: a message can't be read; what comes after it waits behind it.

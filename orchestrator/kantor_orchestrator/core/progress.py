@@ -80,7 +80,8 @@ def settle(d: Decision, *, plain_end: bool = False) -> None:
     elif txn.status in (Status.COMPLETED, Status.COMPENSATED) and reversal.is_open(d):
         status = Status.RUNNING if txn.status is Status.COMPLETED else Status.COMPENSATING
         d.emit(Kind.REOPENED, status=status, reason="an effect came after the end")
-        reversal.reverse(d)
+        if not reversal.reverse(d):  # it is only observed: nobody will confirm anything
+            settle(d)
 
 
 def _go_onward(d: Decision) -> None:

@@ -24,7 +24,7 @@ from kantor_orchestrator.core.decision import (
 from kantor_orchestrator.core.entry import COMPENSATION_RETRY, CONFIRMATION
 from kantor_orchestrator.core.saga import PARALLEL, ROOT, SEQUENTIAL, Step
 from kantor_orchestrator.core.sending import EXPRESSION, message
-from kantor_orchestrator.core.transaction import BACKWARD, NOT_NEEDED, Kind, Status, StepStatus
+from kantor_orchestrator.core.transaction import BACKWARD, BY_HAND, NOT_NEEDED, Kind, Status, StepStatus
 
 S = StepStatus
 _WELL = (S.ACTIVE, S.SUCCEEDED, S.SKIPPED)
@@ -49,14 +49,16 @@ def reverse(d: Decision) -> bool:
 
 
 def pivot_status(d: Decision, path: str, definition: str) -> StepStatus | None:
-    """Of a group's pivots: succeeded if one has; the status of one that may happen; None if there is a way back."""
+    """Of a group's pivots: succeeded if one has, or a person says so; the status of one that may happen; None if there is a
+    way back."""
     assert d.saga is not None
     found = None
     for step in d.saga.children[definition]:
         if step.pivot:
-            status = d.status(instance_of(step, path, definition))
-            if status is S.SUCCEEDED:
-                return status
+            instance = instance_of(step, path, definition)
+            status = d.status(instance)
+            if status is S.SUCCEEDED or (status is S.SKIPPED and d.state(instance).code == BY_HAND):
+                return S.SUCCEEDED
             if status is S.ACTIVE or (status is S.IN_DOUBT and not d.is_given_up(step, status)):
                 found = status
     return found
