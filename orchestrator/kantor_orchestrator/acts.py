@@ -8,6 +8,8 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import uuid4
 
+from msgspec.structs import asdict
+
 from kantor.codec import Codec
 from kantor.envelope import shard_of
 from kantor.errors import KantorError, NotFoundError
@@ -17,6 +19,7 @@ from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.acts import DONE_ALREADY, NO_TRANSACTION
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.engine.log import is_epoch
+from kantor_orchestrator.snapshots import transitions_from
 
 #: Seconds that the engine has to answer.
 PATIENCE = 10.0
@@ -143,7 +146,8 @@ class Acts:
 def moves_of(decision: dict[str, Any]) -> list[Move]:
     """The transitions of a ``kantor.Decision``."""
     shared = {name: value for name, value in decision.items() if name not in ("transitions", "messages")}
-    return [{**shared, **transition, "status": shared["status"]} for transition in decision["transitions"]]
+    transitions = transitions_from(decision["transitions"])
+    return [{**shared, **asdict(transition), "status": shared["status"]} for transition in transitions]
 
 
 def refusal(moves: Sequence[Move]) -> str:

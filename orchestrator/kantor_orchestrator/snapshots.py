@@ -1,129 +1,62 @@
-"""Transactions and transitions as the platform's Avro records, and back."""
+"""Transactions and transitions as the platform's records, and back.
+
+The records are Avro. What only engines and the view look into is one field of them: the transitions of a decision as JSON,
+its messages and a transaction's facts as MessagePack, written and read by msgspec straight from and into the core's own types
+(docs/decisions/0018).
+"""
 
 from __future__ import annotations
 
-import json
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
+
+from msgspec import MsgspecError, Struct
+from msgspec.json import Decoder as JsonDecoder
+from msgspec.json import Encoder as JsonEncoder
+from msgspec.msgpack import Decoder, Encoder
+from msgspec.structs import replace
 
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import (
     Early,
     Incident,
-    Kind,
-    SentCommand,
     Status,
     StepState,
-    StepStatus,
     Transaction,
     Transition,
 )
-from kantor_orchestrator.core.values import dump, load
+from kantor_orchestrator.core.values import TAGGED, plain, real
 
 
-def transaction_record(t: Transaction) -> dict[str, Any]:
-    """A ``kantor.TransactionState``. Equal transactions give equal bytes: sets and maps are sorted."""
-    prints = sorted(t.fingerprints)
-    return {
-        "transaction_id": t.id,
-        "saga": t.saga,
-        "version": t.version,
-        "status": t.status,
-        "started_at": t.started_at,
-        "updated_at": t.updated_at,
-        "ended_at": t.ended_at,
-        "expires_at": t.expires_at,
-        "deadline": t.deadline,
-        "reason": t.reason,
-        "failing": t.failing,
-        "parent": t.parent,
-        "parent_command": t.parent_command,
-        "held": t.held,
-        "entries": t.entries,
-        "endings": t.endings,
-        "steps": [
-            {
-                "path": path,
-                "status": s.status,
-                "round": s.round,
-                "attempt": s.attempt,
-                "doubtful": s.doubtful,
-                "command_id": s.command_id,
-                "compensation_round": s.compensation_round,
-                "compensation_attempt": s.compensation_attempt,
-                "compensation_id": s.compensation_id,
-                "again": s.again,
-                "questions": s.questions,
-                "timer": s.timer,
-                "due": s.due,
-                "started_at": s.started_at,
-                "ended_at": s.ended_at,
-                "code": s.code,
-                "reason": s.reason,
-                "final": s.final,
-                "effect": s.effect,
-                "reversal": s.reversal,
-                "reversed_round": s.reversed_round,
-            }
-            for path, s in t.steps.items()
-        ],
-        "captured": dump(t.captured),
-        "early": [_dump_early(early) for early in t.early],
-        "fingerprints": struct.pack(f">{len(prints)}q", *prints),
-        "incidents": [
-            {"kind": i.kind, "step": i.step, "reason": i.reason, "opened_at": i.opened_at}
-            for i in t.incidents
-        ],
-        "put_off": t.put_off,
-        "put_off_since": t.put_off_since,
-        "put_off_print": t.put_off_print,
-        "again_at": t.again_at,
-        "asked": t.asked,
-    }
+class _Facts(Struct, array_like=True):
+    """What a snapshot has of a transaction, in this order. ``fingerprints``: 8 bytes each, big-endian, sorted."""
+
+    started_at: int
+    updated_at: int
+    ended_at: int
+    expires_at: int
+    deadline: int
+    reason: str
+    failing: str
+    parent: str
+    parent_command: str
+    held: str
+    entries: int
+    endings: int
+    steps: dict[str, StepState]
+    captured: dict[str, dict[str, Any]]
+    early: list[Early]
+    fingerprints: bytes
+    incidents: list[Incident]
+    put_off: list[int]
+    put_off_since: int
+    put_off_print: int
+    again_at: int
+    asked: int
 
 
-def transaction_from(record: dict[str, Any]) -> Transaction:
-    """The inverse of :func:`transaction_record`."""
-    prints = record["fingerprints"]
-    steps = {}
-    for found in record["steps"]:
-        facts = dict(found)
-        path = facts.pop("path")
-        facts["status"] = StepStatus(facts["status"])
-        steps[path] = StepState(**facts)
-    return Transaction(
-        id=record["transaction_id"],
-        saga=record["saga"],
-        version=record["version"],
-        status=Status(record["status"]),
-        started_at=record["started_at"],
-        updated_at=record["updated_at"],
-        ended_at=record["ended_at"],
-        expires_at=record["expires_at"],
-        deadline=record["deadline"],
-        reason=record["reason"],
-        failing=record["failing"],
-        parent=record["parent"],
-        parent_command=record["parent_command"],
-        held=record["held"],
-        entries=record["entries"],
-        endings=record["endings"],
-        steps=steps,
-        captured=load(record["captured"]),
-        early=[_load_early(text) for text in record["early"]],
-        fingerprints=set(struct.unpack(f">{len(prints) // 8}q", prints)),
-        incidents=[Incident(**incident) for incident in record["incidents"]],
-        put_off=list(record["put_off"]),
-        put_off_since=record["put_off_since"],
-        put_off_print=record["put_off_print"],
-        again_at=record["again_at"],
-        asked=record["asked"],
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, array_like=True, frozen=True):
     """A message of the engine as it leaves, byte for byte. ``key`` empty: none."""
 
     topic: str
@@ -132,8 +65,85 @@ class Outgoing:
     value: bytes
 
 
-@dataclass(slots=True)
-class Decided:
+_pack = Encoder().encode
+_facts_from = Decoder(_Facts).decode
+_messages_from = Decoder(list[Outgoing]).decode
+_json = JsonEncoder().encode
+_transitions_from = JsonDecoder(list[Transition]).decode
+
+
+def transaction_record(t: Transaction) -> dict[str, Any]:
+    """A ``kantor.TransactionState``; its id is the record's key. Transactions that were folded from equal transitions give
+    equal bytes. Raises ``ValueError`` or ``TypeError`` for captured values that Avro does not have."""
+    prints = sorted(t.fingerprints)
+    facts = _Facts(
+        t.started_at,
+        t.updated_at,
+        t.ended_at,
+        t.expires_at,
+        t.deadline,
+        t.reason,
+        t.failing,
+        t.parent,
+        t.parent_command,
+        t.held,
+        t.entries,
+        t.endings,
+        t.steps,
+        plain(t.captured),
+        [_plain_early(one) for one in t.early] if t.early else [],
+        struct.pack(f">{len(prints)}q", *prints),
+        t.incidents,
+        t.put_off,
+        t.put_off_since,
+        t.put_off_print,
+        t.again_at,
+        t.asked,
+    )
+    return {"saga": t.saga, "version": t.version, "status": t.status, "facts": _pack(facts)}
+
+
+def transaction_from(id_: str, record: Mapping[str, Any]) -> Transaction:
+    """The inverse of :func:`transaction_record`. Raises ``ValueError`` for what it did not write."""
+    raw = record["facts"]
+    try:
+        f = _facts_from(raw)
+    except MsgspecError as error:
+        raise ValueError(f"no facts of a transaction: {error}") from error
+    captured, early = f.captured, f.early
+    if b"$" in raw:
+        captured, early = real(captured), [_real_early(one) for one in early]
+    return Transaction(
+        id_,
+        record["saga"],
+        record["version"],
+        Status(record["status"]),
+        f.started_at,
+        f.updated_at,
+        f.ended_at,
+        f.expires_at,
+        f.deadline,
+        f.reason,
+        f.failing,
+        f.parent,
+        f.parent_command,
+        f.held,
+        f.entries,
+        f.endings,
+        f.steps,
+        captured,
+        early,
+        set(struct.unpack(f">{len(f.fingerprints) // 8}q", f.fingerprints)),
+        f.incidents,
+        f.put_off,
+        f.put_off_since,
+        f.put_off_print,
+        f.again_at,
+        f.asked,
+    )
+
+
+class Decided(Struct):
     """What one journal entry led to, as the history has it (``kantor.Decision``). Empty text and 0 mean: none."""
 
     transaction_id: str
@@ -160,7 +170,8 @@ def decision_record(
     epoch: int,
     journal_offset: int,
 ) -> dict[str, Any]:
-    """A ``kantor.Decision``: what ``entry`` led to; ``txn`` as it is after all of ``transitions``."""
+    """A ``kantor.Decision``: what ``entry`` led to; ``txn`` as it is after all of ``transitions``. Raises ``ValueError`` or
+    ``TypeError`` for captured values that Avro does not have."""
     return {
         "transaction_id": txn.id,
         "epoch": epoch,
@@ -174,125 +185,79 @@ def decision_record(
         "saga": txn.saga,
         "version": txn.version,
         "status": txn.status,
-        "transitions": [_move_record(t) for t in transitions],
-        "messages": [
-            {
-                "topic": m.topic,
-                "key": m.key,
-                "headers": [{"name": name, "value": value} for name, value in m.headers],
-                "value": m.value,
-            }
-            for m in messages
-        ],
+        "transitions": _json([_plain(t) for t in transitions]).decode(),
+        "messages": _pack(messages) if messages else b"",
     }
 
 
-def decided_from(record: dict[str, Any]) -> Decided:
-    """The inverse of :func:`decision_record`."""
-    at, actor = record["at"], record["actor"]
+def decided_from(record: Mapping[str, Any]) -> Decided:
+    """The inverse of :func:`decision_record`. Raises ``ValueError`` for what it did not write."""
     return Decided(
         record["transaction_id"],
         record["epoch"],
         record["journal_offset"],
-        at,
+        record["at"],
         record["entry_kind"],
         record["message_id"],
         record["message_type"],
         record["origin"],
-        actor,
+        record["actor"],
         record["saga"],
         record["version"],
         record["status"],
-        [_move_from(move, at, actor) for move in record["transitions"]],
-        [
-            Outgoing(m["topic"], m["key"], [(h["name"], h["value"]) for h in m["headers"]], m["value"])
-            for m in record["messages"]
-        ],
+        transitions_from(record["transitions"]),
+        _messages(record["messages"]),
     )
 
 
-def _move_record(t: Transition) -> dict[str, Any]:
-    return {
-        "kind": t.kind,
-        "step": t.step,
-        "status": "" if t.status is None else t.status,
-        "saga": t.saga,
-        "version": t.version,
-        "round": t.round,
-        "attempt": t.attempt,
-        "timer": t.timer,
-        "due": t.due,
-        "code": t.code,
-        "reason": t.reason,
-        "scope": t.scope,
-        "captured": "" if t.captured is None else dump(t.captured),
-        "fingerprint": t.fingerprint,
-        "commands": [] if t.command is None else [_command_record(t.command)],
-        "early": "" if t.early is None else _dump_early(t.early),
-        "parent": t.parent,
-        "parent_command": t.parent_command,
-        "put_off": t.put_off,
-        "evidence": t.evidence,
-    }
+def _messages(packed: bytes) -> list[Outgoing]:
+    try:
+        return _messages_from(packed) if packed else []
+    except MsgspecError as error:
+        raise ValueError(f"no messages: {error}") from error
 
 
-def _move_from(record: dict[str, Any], at: int, actor: str) -> Transition:
-    captured, early, commands, status = (record[name] for name in ("captured", "early", "commands", "status"))
-    return Transition(
-        kind=Kind(record["kind"]),
-        at=at,
-        step=record["step"],
-        status=Status(status) if status else None,
-        saga=record["saga"],
-        version=record["version"],
-        round=record["round"],
-        attempt=record["attempt"],
-        timer=record["timer"],
-        due=record["due"],
-        code=record["code"],
-        reason=record["reason"],
-        scope=record["scope"],
-        captured=load(captured) if captured else None,
-        fingerprint=record["fingerprint"],
-        command=_command_from(commands[0]) if commands else None,
-        early=_load_early(early) if early else None,
-        actor=actor,
-        parent=record["parent"],
-        parent_command=record["parent_command"],
-        put_off=record["put_off"],
-        evidence=record["evidence"],
-    )
+def transitions_from(text: str) -> list[Transition]:
+    """Those of a decision's record. Raises ``ValueError`` if they are none."""
+    try:
+        found = _transitions_from(text)
+    except MsgspecError as error:
+        raise ValueError(f"no transitions: {error}") from error
+    if TAGGED in text:
+        return [_real(t) for t in found]
+    return found
 
 
-def _command_record(c: SentCommand) -> dict[str, Any]:
-    """Without the payload where the message itself has it."""
-    return {
-        "id": c.id,
-        "type": c.type,
-        "topic": c.topic,
-        "kind": c.kind,
-        "idempotency_key": c.idempotency_key,
-        "causation_id": c.causation_id,
-        "reverses": c.reverses,
-        "asks": c.asks,
-        "expires_at": c.expires_at,
-        "key": c.key,
-        "about": c.about,
-        "held": c.held,
-        "format": c.format,
-        "fields": dump(c.fields) if c.held else "",
-    }
+def _plain(t: Transition) -> Transition:
+    """As the log has it: without the payload of a command where the message itself has it."""
+    captured, command, early = t.captured, t.command, t.early
+    if captured is None and command is None and early is None:
+        return t
+    if captured is not None:
+        captured = plain(captured)
+    if command is not None:
+        command = replace(command, fields=plain(command.fields) if command.held else {})
+    if early is not None:
+        early = _plain_early(early)
+    if captured is t.captured and command is None and early is t.early:
+        return t
+    return replace(t, captured=captured, command=command, early=early)
 
 
-def _command_from(record: dict[str, Any]) -> SentCommand:
-    return SentCommand(**{**record, "fields": load(record["fields"] or "{}")})
+def _real(t: Transition) -> Transition:
+    if t.captured is not None:
+        t.captured = real(t.captured)
+    if t.command is not None:
+        t.command.fields = real(t.command.fields)
+    if t.early is not None:
+        t.early = _real_early(t.early)
+    return t
 
 
-def _dump_early(e: Early) -> str:
-    payload = json.loads(dump(e.payload))
-    facts = [e.kind, e.type, e.id, e.source, e.causation_id, e.at, e.origin, payload]
-    return dump([*facts, e.sent_at, e.idempotency_key])
+def _plain_early(e: Early) -> Early:
+    payload = plain(e.payload)
+    return e if payload is e.payload else replace(e, payload=payload)
 
 
-def _load_early(text: str) -> Early:
-    return Early(*load(text))
+def _real_early(e: Early) -> Early:
+    return replace(e, payload=real(e.payload))

@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from msgspec import msgpack
+
 from kantor.codec import Codec
 from kantor.envelope import KANTOR_SOURCE
 from kantor.kafka import Record
@@ -59,9 +61,9 @@ def logged(codec: Codec, history: Iterable[Record]) -> Iterator[Message]:
     log = Log(codec)
     for record in history:
         decision = log.valid(record)
-        for message in (decision or {}).get("messages", ()):
-            headers = tuple((header["name"], header["value"]) for header in message["headers"])
-            yield Message(message["topic"], message["key"], headers, message["value"])
+        packed = (decision or {}).get("messages")
+        for topic, key, headers, value in msgpack.decode(packed) if packed else ():
+            yield Message(topic, key, tuple((name, said) for name, said in headers), value)
 
 
 def sent_by_kantor(records: Iterable[Record]) -> list[Message]:

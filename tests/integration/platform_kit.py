@@ -49,6 +49,7 @@ from kantor.kafka import (
 from kantor.publisher import Publisher
 from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics, watermarks
+from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, Transaction, Transition, evolve
 from kantor_orchestrator.definitions import deploy, yaml_source
@@ -210,8 +211,7 @@ class Follower:
 
     def _learn(self, decision: dict[str, Any]) -> None:
         id_ = decision["transaction_id"]
-        facts = {name: value for name, value in decision.items() if name not in ("transitions", "messages")}
-        self.moves[id_] += [{**move, **facts} for move in decision["transitions"]]
+        self.moves[id_] += moves_of(decision)
         self.transitions[id_] += decided_from(decision).transitions
 
     def catch_up(self) -> None:
@@ -563,7 +563,7 @@ class Platform:
         for id_ in orders:
             folded = self.follower.folded(id_)
             value = state.get(id_)
-            stored = transaction_from(self.codec.decode(value)) if value else None
+            stored = transaction_from(id_, self.codec.decode(value)) if value else None
             if stored != folded:
                 found.append(f"{id_}: history says {folded}, state says {stored}")
         return found

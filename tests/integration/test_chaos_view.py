@@ -12,6 +12,7 @@ import pytest
 
 from integration.platform_kit import Orders, Platform, Program
 from kantor.errors import KantorError
+from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.view.database import PARTS, for_reading
 from kantor_orchestrator.view.facts import frames
 from kantor_orchestrator.view.queries import View
@@ -101,9 +102,7 @@ def test_kill_9_of_the_view_loses_and_doubles_nothing(platform: Platform, url: s
     stored = moves_in(url)
     for id_ in orders:
         decisions = [platform.codec.decode(value) for _, value in stored[id_]]
-        told = [(d["journal_offset"], m["kind"], m["step"]) for d in decisions for m in d["transitions"]]
-        followed = [(m["journal_offset"], m["kind"], m["step"]) for m in platform.follower.moves[id_]]
-        assert told == followed, id_
+        assert [move for d in decisions for move in moves_of(d)] == platform.follower.moves[id_], id_
         offsets = [offset for offset, _ in stored[id_]]
         assert offsets == sorted(set(offsets)), id_
     assert platform.wrong_snapshots(orders) == []

@@ -125,7 +125,7 @@ class Ledger:
     def transaction(self, id_: str) -> Transaction | None:
         """As its last snapshot says."""
         snapshot = self.snapshots.get(id_)
-        return None if snapshot is None else transaction_from(self._codec.decode(snapshot))
+        return None if snapshot is None else transaction_from(id_, self._codec.decode(snapshot))
 
     def folded(self, id_: str) -> Transaction:
         """As its history says."""

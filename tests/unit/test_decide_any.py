@@ -145,7 +145,7 @@ def test_the_history_is_the_transaction(seed: int) -> None:
         evolve(folded, told)
     snapshot = STATE(transaction_record(story.txn))
     assert STATE(transaction_record(folded)) == snapshot
-    assert STATE(transaction_record(transaction_from(CODEC.decode(snapshot)))) == snapshot
+    assert STATE(transaction_record(transaction_from(story.txn.id, CODEC.decode(snapshot)))) == snapshot
 
 
 def test_the_drawn_sagas_are_what_is_meant() -> None:

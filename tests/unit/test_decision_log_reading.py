@@ -15,6 +15,9 @@ from integration.decisions import (
     sent_by_kantor,
 )
 from kantor.codec import Codec, MemorySchemas
+from kantor_orchestrator.core.entry import Entry
+from kantor_orchestrator.core.transaction import Transaction
+from kantor_orchestrator.snapshots import Outgoing, decision_record
 from kantor_schemas import system
 
 
@@ -59,25 +62,9 @@ def epoch(offset: int) -> Written:
 
 
 def decision(offset: int, under: int, *messages: Message) -> Written:
-    facts = {
-        "transaction_id": "t",
-        "epoch": under,
-        "journal_offset": 1,
-        "at": 0,
-        "entry_kind": "event",
-        "status": "running",
-        "transitions": [],
-        "messages": [
-            {
-                "topic": m.topic,
-                "key": m.key,
-                "headers": [{"name": name, "value": value} for name, value in m.headers],
-                "value": m.value,
-            }
-            for m in messages
-        ],
-    }
-    return Written(offset, CODEC.encoder(system("Decision"), "h")(facts))
+    sent = [Outgoing(m.topic, m.key, list(m.headers), m.value) for m in messages]
+    record = decision_record(Transaction("t"), Entry("event", 0), [], sent, under, 1)
+    return Written(offset, CODEC.encoder(system("Decision"), "h")(record))
 
 
 @pytest.mark.parametrize(

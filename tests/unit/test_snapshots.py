@@ -38,6 +38,16 @@ VALUES = {
     "money": Decimal("12.30"),
     "id": UUID(int=7),
     "list": [1, 2.5, None, True, {"nested": [b"x"]}],
+    "odd": [
+        float("inf"),
+        float("-inf"),
+        1 << 70,
+        -(1 << 63),
+        "$bytes",
+        {"$bytes": "no base64!"},
+        {"$map": {"$int": "5"}},
+        (1 << 63) - 1,
+    ],
 }
 
 
@@ -69,15 +79,15 @@ def test_a_transaction_comes_back_as_it_was() -> None:
     """Through Avro and back nothing is lost: restored state is live state."""
     codec = Codec(MemorySchemas())
     encode = codec.encoder(system("TransactionState"), "sys.kantor.state")
-    assert transaction_from(codec.decode(encode(transaction_record(a_transaction())))) == a_transaction()
+    record = codec.decode(encode(transaction_record(a_transaction())))
+    assert transaction_from("order-1", record) == a_transaction()
 
 
 def test_equal_transactions_give_equal_bytes() -> None:
-    """Whatever order sets and maps were filled in, byte for byte."""
+    """Whatever order its set was filled in, byte for byte."""
     encode = Codec(MemorySchemas()).encoder(system("TransactionState"), "sys.kantor.state")
     one, other = a_transaction(), a_transaction()
     other.fingerprints = {5, 0x7FFFFFFFFFFFFFFF, -(2**63)}
-    other.captured = {"start": dict(reversed(VALUES.items()))}
     assert encode(transaction_record(one)) == encode(transaction_record(other))
 
 

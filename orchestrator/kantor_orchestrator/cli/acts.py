@@ -96,8 +96,8 @@ def _actor() -> click.Option:
 def told(move: Move) -> str:
     """A move in a line: what was done, not what the person said."""
     kind, step, reason = move["kind"], move["step"], move["reason"]
-    if move["commands"]:
-        sent = ", ".join(f"{command['type']} ({command['id']})" for command in move["commands"])
+    if command := move["command"]:
+        sent = f"{command.type} ({command.id})"
         return " ".join(part for part in (kind, step, sent) if part)
     if kind == Kind.RESUMED:
         return (

@@ -3,9 +3,10 @@ that are in transitions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 
 class Status(StrEnum):
@@ -147,8 +148,7 @@ SECOND_EFFECT = "second_effect"
 AFTER_CLOSE = "after_close"
 
 
-@dataclass(slots=True)
-class SentCommand:
+class SentCommand(Struct, omit_defaults=True):
     """A message that goes out with a transition. ``fields`` is its payload; ``expires_at`` 0: never; ``key``: its record
     key, if that is not the transaction id; ``about``: the transaction that it is sent to, if that is another one (a
     child); ``held``: it is history only, because the saga observes or alerts. ``reverses``, ``asks``: the idempotency key
@@ -170,8 +170,7 @@ class SentCommand:
     format: str = "avro"  # | json
 
 
-@dataclass(slots=True)
-class Early:
+class Early(Struct, omit_defaults=True):
     """A message that came before its saga's start, or before the composite whose member it is for."""
 
     kind: str

@@ -16,8 +16,10 @@ far their content is; what is reversed are the steps in them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from copy import copy
 from typing import Any
+
+from msgspec import Struct, field
 
 from kantor_orchestrator.core.moves import (
     AFTER_CLOSE,
@@ -76,8 +78,7 @@ class IllegalTransition(Exception):  # noqa: N818 - the name says what it is
     """``decide`` produced a move that the table does not allow: a bug. Nothing was changed."""
 
 
-@dataclass(slots=True)
-class Transition:
+class Transition(Struct, omit_defaults=True):
     """One move. Empty text and 0 mean: none. ``at`` and ``due`` are milliseconds since the epoch.
 
     ``evidence`` is what must be remembered of the message: of a success and of a confirmation, which effect they tell of
@@ -109,8 +110,7 @@ class Transition:
     evidence: str = ""
 
 
-@dataclass(slots=True)
-class StepState:
+class StepState(Struct, array_like=True):
     """Where one step of one transaction stands."""
 
     status: StepStatus = StepStatus.PENDING
@@ -142,16 +142,14 @@ class StepState:
         return self.compensation_round > 0 and self.reversed_round >= self.round
 
 
-@dataclass(slots=True)
-class Incident:
+class Incident(Struct, array_like=True):
     kind: str
     step: str
     reason: str
     opened_at: int
 
 
-@dataclass(slots=True)
-class Transaction:
+class Transaction(Struct):
     """Everything the engine knows of one transaction. ``saga`` empty: none has started (yet)."""
 
     id: str
@@ -185,42 +183,14 @@ class Transaction:
 
     def copy(self) -> Transaction:
         """A copy that can be changed without changing this one. Captured values are shared: they never change."""
-        return Transaction(
-            self.id,
-            self.saga,
-            self.version,
-            self.status,
-            self.started_at,
-            self.updated_at,
-            self.ended_at,
-            self.expires_at,
-            self.deadline,
-            self.reason,
-            self.failing,
-            self.parent,
-            self.parent_command,
-            self.held,
-            self.entries,
-            self.endings,
-            {path: _copy_step(step) for path, step in self.steps.items()},
-            dict(self.captured),
-            list(self.early),
-            set(self.fingerprints),
-            list(self.incidents),
-            list(self.put_off),
-            self.put_off_since,
-            self.put_off_print,
-            self.again_at,
-            self.asked,
-        )
-
-
-def _copy_step(s: StepState) -> StepState:
-    return StepState(
-        s.status, s.round, s.attempt, s.doubtful, s.command_id, s.compensation_round, s.compensation_attempt,
-        s.compensation_id, s.again, s.questions, s.timer, s.due, s.started_at, s.ended_at, s.code, s.reason,
-        s.final, s.effect, s.reversal, s.reversed_round,
-    )  # fmt: skip
+        found = copy(self)
+        found.steps = {path: copy(step) for path, step in self.steps.items()}
+        found.captured = dict(self.captured)
+        found.early = list(self.early)
+        found.fingerprints = set(self.fingerprints)
+        found.incidents = list(self.incidents)
+        found.put_off = list(self.put_off)
+        return found
 
 
 def evolve(transaction: Transaction, transition: Transition) -> Transaction:

@@ -1,7 +1,8 @@
 """Captured payload values as JSON text, and back without loss.
 
 Avro has values that JSON lacks: bytes, decimals, dates, times, UUIDs. They are written as ``{"$kind": text}``.
-Keys are sorted, so that equal values are equal text.
+In what :func:`dump` gives, keys are sorted, so that equal values are equal text. :func:`plain` and :func:`real` are for whoever
+writes and reads JSON (or MessagePack) itself.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
 from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
+from math import isfinite
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +24,8 @@ _WRITERS: dict[type, tuple[str, Callable[[Any], str]]] = {
     time: ("$time", lambda value: value.isoformat()),
     Decimal: ("$decimal", str),
     UUID: ("$uuid", str),
+    float: ("$float", repr),  # one that is not finite
+    int: ("$int", str),  # one of more than 64 bits
 }
 _READERS: dict[str, Callable[[str], Any]] = {
     "$bytes": b64decode,
@@ -30,10 +34,46 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "$time": time.fromisoformat,
     "$decimal": Decimal,
     "$uuid": UUID,
+    "$float": float,
+    "$int": int,
 }
+#: The tag of a map that has one key, which looks like a tag.
+_MAP = "$map"
+_TAGS = frozenset({_MAP, *_READERS})
+#: A text that each of ``_READERS`` needs.
+TAGGED = '"$'
 
 
-def _write(value: Any) -> dict[str, str]:
+def plain(value: Any) -> Any:
+    """The value with nothing in it that JSON lacks; the same object if there was nothing. Raises ``TypeError`` for what Avro
+    does not have."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is int:
+        return value if -(1 << 63) <= value < 1 << 63 else _tagged(value)
+    if kind is float:
+        return value if isfinite(value) else _tagged(value)
+    if kind is dict:
+        if len(value) == 1 and next(iter(value)) in _TAGS:  # somebody's own map that looks like ours
+            return {_MAP: {name: plain(one) for name, one in value.items()}}
+        for one in value.values():
+            if plain(one) is not one:
+                return {name: plain(one) for name, one in value.items()}
+        return value
+    if kind is list:
+        for one in value:
+            if plain(one) is not one:
+                return [plain(one) for one in value]
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, tuple):
+        return [plain(one) for one in value]
+    return _tagged(value)
+
+
+def _tagged(value: Any) -> dict[str, str]:
     found = _WRITERS.get(type(value))
     if found is None:
         raise TypeError(f"a {type(value).__name__} can't be captured: {value!r:.100}")
@@ -41,29 +81,38 @@ def _write(value: Any) -> dict[str, str]:
     return {name: write(value)}
 
 
-def _read(value: dict[str, Any]) -> Any:
+def real(value: Any) -> Any:
+    """What :func:`plain` was given. Raises ``ValueError`` for what it did not give."""
+    if type(value) is list:
+        return [real(one) for one in value]
+    if type(value) is not dict:
+        return value
     if len(value) == 1:
-        (name,) = value
-        reader = _READERS.get(name)
-        if reader is not None and isinstance(value[name], str):
+        ((name, inner),) = value.items()
+        if name == _MAP and type(inner) is dict:
+            return {key: real(one) for key, one in inner.items()}
+        if (reader := _READERS.get(name)) is not None:
             try:
-                return reader(value[name])
-            except (ValueError, ArithmeticError):
-                return value  # somebody's own map with such a key: a state that has it must be readable
-    return value
+                return reader(inner)
+            except (TypeError, ArithmeticError) as error:
+                raise ValueError(f"{name} of {inner!r:.100}: {error}") from error
+    return {key: real(one) for key, one in value.items()}
 
 
-_encoder = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=_write)
+_encoder = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=_tagged)
 #: What ``JSONEncoder.encode`` makes anew for each call, which costs more than encoding a few captured fields.
 _chunks = c_make_encoder and c_make_encoder(
-    None, _write, encode_basestring, None, ":", ",", True, False, True
+    None, _tagged, encode_basestring, None, ":", ",", True, False, True
 )
 
 
 def dump(value: Any) -> str:
     """Value to JSON text. Raises ``TypeError`` for what Avro does not have."""
-    return "".join(_chunks(value, 0)) if _chunks else _encoder.encode(value)
+    found = plain(value)
+    return "".join(_chunks(found, 0)) if _chunks else _encoder.encode(found)
 
 
-#: JSON text back to the value.
-load: Callable[[str], Any] = json.JSONDecoder(object_hook=_read).decode
+def load(text: str) -> Any:
+    """JSON text back to the value. Raises ``ValueError``."""
+    found = json.loads(text)
+    return real(found) if TAGGED in text else found

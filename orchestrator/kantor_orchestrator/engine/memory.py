@@ -73,7 +73,7 @@ class Transactions:
         return len(self._cache) + len(self.changed)
 
     def _keep(self, id_: str, snapshot: bytes) -> Transaction:
-        txn = transaction_from(self._decode(snapshot))
+        txn = transaction_from(id_, self._decode(snapshot))
         self._cached(id_, txn, len(snapshot))
         return txn
 
@@ -141,25 +141,24 @@ class Transactions:
 
     def due_before(self, moment: int) -> Iterator[Transaction]:
         """Transactions with a timer due before ``moment`` (ms)."""
-        for snapshot in self._store.due_before(moment):
-            yield self._current(snapshot)
+        for id_, snapshot in self._store.due_before(moment):
+            yield self._current(id_, snapshot)
         yield from self._unstored()
 
     def held(self) -> Iterator[Transaction]:
         """Transactions that stand still."""
-        for snapshot in self._store.due_at(HELD):
-            yield self._current(snapshot)
+        for id_, snapshot in self._store.due_at(HELD):
+            yield self._current(id_, snapshot)
         yield from self._unstored()
 
-    def _current(self, snapshot: bytes) -> Transaction:
-        txn = transaction_from(self._decode(snapshot))
-        return self.changed.get(txn.id, txn)
+    def _current(self, id_: str, snapshot: bytes) -> Transaction:
+        return self.changed.get(id_) or transaction_from(id_, self._decode(snapshot))
 
     def _unstored(self) -> Iterator[Transaction]:
         for rows in (self._dirty, self._cutting):
             for id_, row in rows.items():
                 if row is not None and row[1] is not None and id_ not in self.changed:
-                    yield transaction_from(self._decode(row[0]))
+                    yield transaction_from(id_, self._decode(row[0]))
         yield from list(self.changed.values())
 
     def close(self) -> None:

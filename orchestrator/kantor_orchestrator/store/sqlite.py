@@ -126,15 +126,13 @@ class Store:
             self._set("journal_position", journal_position)
             self._set("flushed_at", self._clock.now() / 1000)
 
-    def due_before(self, moment: int) -> Iterator[bytes]:
-        """Snapshots of transactions with a timer due before ``moment`` (ms)."""
-        for (snapshot,) in self._db.execute("SELECT snapshot FROM snapshots WHERE due < ?", (moment,)):
-            yield bytes(snapshot)
+    def due_before(self, moment: int) -> Iterator[tuple[str, bytes]]:
+        """Ids and snapshots of transactions with a timer due before ``moment`` (ms)."""
+        yield from self._db.execute("SELECT id, snapshot FROM snapshots WHERE due < ?", (moment,))
 
-    def due_at(self, moment: int) -> Iterator[bytes]:
-        """Snapshots of transactions whose next timer is due at ``moment`` (ms)."""
-        for (snapshot,) in self._db.execute("SELECT snapshot FROM snapshots WHERE due = ?", (moment,)):
-            yield bytes(snapshot)
+    def due_at(self, moment: int) -> Iterator[tuple[str, bytes]]:
+        """Ids and snapshots of transactions whose next timer is due at ``moment`` (ms)."""
+        yield from self._db.execute("SELECT id, snapshot FROM snapshots WHERE due = ?", (moment,))
 
     def expired(self, moment: int, limit: int) -> Iterable[str]:
         """Ids of stubs that expired before ``moment`` (ms), the oldest first."""

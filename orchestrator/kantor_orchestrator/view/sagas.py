@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from kantor.codec import Codec
 from kantor.errors import CodecError, DefinitionError
 from kantor.kafka import KafkaSettings
 from kantor_orchestrator.core.saga import Saga
-from kantor_orchestrator.core.values import load
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
 
 log = logging.getLogger("kantor.view")
@@ -70,14 +69,9 @@ class SagaFacts:
         return cls(found["saga"], found["version"], tuple(found["keys"]), steps)
 
 
-def keys_in(captured: str, names: Iterable[str]) -> list[tuple[str, str]]:
-    """Names and values, among captured fields (JSON as ``core.values`` writes it), that people search by."""
-    if not any(
-        f'"{name}":' in captured for name in names
-    ):  # reading JSON costs as much as the rest of a move
-        return []
-    values = load(captured) if '{"$' in captured else json.loads(captured)
-    return [(name, str(values[name])[:KEY_LENGTH]) for name in names if values.get(name) is not None]
+def keys_in(captured: Mapping[str, Any], names: Iterable[str]) -> list[tuple[str, str]]:
+    """Names and values, among captured fields, that people search by."""
+    return [(name, str(captured[name])[:KEY_LENGTH]) for name in names if captured.get(name) is not None]
 
 
 class Sagas(Protocol):

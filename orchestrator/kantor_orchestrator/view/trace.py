@@ -14,7 +14,6 @@ from kantor.errors import CodecError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.decision import CHILD, COMPENSATION
 from kantor_orchestrator.core.transaction import SentCommand, Status, StepState, Transition
-from kantor_orchestrator.core.values import dump
 from kantor_orchestrator.snapshots import Decided, decided_from
 from kantor_orchestrator.view.facts import Command, Entry, frames, messages_from_json
 from kantor_orchestrator.view.rows import Folded
@@ -163,7 +162,7 @@ def build_trace(stored: Stored) -> Trace:
             told.append(_Told(decided, _fold(folded, decided, tries, position)))
             if stored.definition:
                 for move in decided.transitions:
-                    for name, text in keys_in(dump(move.captured or {}), stored.definition.keys):
+                    for name, text in keys_in(move.captured or {}, stored.definition.keys):
                         keys.setdefault(name, text)
     return Trace(
         transaction_id=stored.transaction_id,
