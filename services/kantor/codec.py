@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import fastavro
@@ -68,6 +68,10 @@ class MemorySchemas:
         return schema
 
 
+#: Schemas of which a process keeps what was made of them.
+_MOST_MADE = 1_000
+
+Thing = TypeVar("Thing")
 Encoder = Callable[[Mapping[str, Any]], bytes]
 _Check = Callable[[Any], None]
 
@@ -100,11 +104,9 @@ class Codec:
         ``SchemaStore.id_of`` raises.
         """
         name = full_name(schema)
-        parsed = _parse(schema)
-        raw_defaults(parsed)
+        parsed, check = _to_write.of(schema)
         prefix = b"\0" + self._schemas.id_of(schema, topic).to_bytes(4, "big")
         write = fastavro.schemaless_writer
-        check = _int_check(schema)
         fast = compile_writer(schema, prefix)
 
         def encode(value: Mapping[str, Any]) -> bytes:
@@ -163,7 +165,7 @@ class Codec:
         id_, start = _schema_of(value, headers)
         written = self._writers.get(id_)
         if written is None:
-            written = self._writers[id_] = _written(self._schemas.schema_of(id_))
+            written = self._writers[id_] = _to_read.of(self._schemas.schema_of(id_))
         _check_name(written, id_, expected, reader)
         is_same = reader is None or same_shape(written.schema, reader)
         target = None if is_same else self._reader(reader)
@@ -220,6 +222,34 @@ def _written(schema: Schema) -> _Written:
         return _Written(schema, parsed, name, walker(parsed, _named(parsed)))
     except Exception as error:  # fastavro does not look at everything: a size may be a text
         raise CodecError(f"schema {name or '?'} is no valid Avro: {_shorten(error)}") from error
+
+
+class _Made(Generic[Thing]):
+    """What is made of a schema, once: a codec is made for each life of a role, the schemas stay the same."""
+
+    def __init__(self, make: Callable[[Schema], Thing]) -> None:
+        self._make = make
+        #: By a schema's identity; with the schema, so that nothing else gets its identity.
+        self._known: dict[int, tuple[Schema, Thing]] = {}
+
+    def of(self, schema: Schema) -> Thing:
+        """Raises ``CodecError``."""
+        known = self._known.get(id(schema))
+        if known is None:
+            known = schema, self._make(schema)
+            if len(self._known) >= _MOST_MADE:
+                self._known.clear()
+            self._known[id(schema)] = known
+        return known[1]
+
+
+def _written_with(schema: Schema) -> tuple[Any, _Check | None]:
+    parsed = _parse(schema)
+    raw_defaults(parsed)
+    return parsed, _int_check(schema)
+
+
+_to_write, _to_read = _Made(_written_with), _Made(_written)
 
 
 def _named(parsed: Any) -> Mapping[str, Any]:

@@ -33,10 +33,11 @@ from kantor_orchestrator.engine.taking import Means, take
 from kantor_orchestrator.holds import ALL
 from kantor_orchestrator.snapshots import Outgoing
 from kantor_orchestrator.store.sqlite import StoreLostError
+from simulation.instead import Steps
 from simulation.judge import Judge
 from simulation.order import Order
 from simulation.plan import INTAKES, PROMPT, Act, Started, Told, instances
-from simulation.processes import SCHEMAS, EngineProcess, Steps
+from simulation.processes import SCHEMAS, EngineProcess
 from simulation.services import effects
 from simulation.view import ViewProcess, disagreements
 from simulation.world import ROUNDS, World
@@ -155,7 +156,7 @@ def once(world: World) -> Iterator[str]:
         # A release looks at everything that has waited: several messages at once.
         released = {move["journal_offset"] for move in moves if move["kind"] == Kind.RELEASED}
         seen = Counter(
-            (move["journal_offset"], move["kind"], move["step"], move["at"])
+            (move["journal_offset"], move["kind"], move["step"], move["code"], move["at"])
             for move in moves
             if move["journal_offset"] not in released
         )

@@ -7,18 +7,13 @@ whatever ``finally`` still tries finds dead clients.
 from __future__ import annotations
 
 import shutil
-import threading
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
 from kantor import Service
-from kantor.clock import Clock
-from kantor.codec import MemorySchemas
 from kantor.errors import KafkaUnavailableError, KantorError
 from kantor.inbox import Inbox
 from kantor.metrics import Metrics
@@ -30,16 +25,14 @@ from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.metrics import EngineMetrics, IntakeMetrics
+from simulation.instead import Schemas, Steps, VirtualStop
 from simulation.plan import Crash, Stall
 
 if TYPE_CHECKING:
     from simulation.world import World
 
-Parameters = ParamSpec("Parameters")
-Answer = TypeVar("Answer")
-
 #: Schemas by fingerprint, and metrics that nobody reads: one of each is enough for all runs.
-SCHEMAS = MemorySchemas()
+SCHEMAS = Schemas()
 ENGINE_METRICS, INTAKE_METRICS = EngineMetrics(CollectorRegistry()), IntakeMetrics(CollectorRegistry())
 SERVICE_METRICS = Metrics()
 #: Seconds after which a role that met trouble is started anew.
@@ -65,58 +58,6 @@ class Crashed(BaseException):
     """The process is dead."""
 
 
-class Step(Future[Any]):
-    """What a thread would do: done when the world says so, or at once when somebody waits for it."""
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        super().__init__()
-        self._work = work
-
-    def run(self) -> None:
-        """Raises ``Crashed`` only; other errors are the result."""
-        if not self.done():
-            try:
-                self.set_result(self._work())
-            except Exception as error:  # noqa: BLE001 - handed to whoever asks
-                self.set_exception(error)
-
-    def result(self, timeout: float | None = None) -> Any:
-        self.run()
-        return super().result(timeout)
-
-
-class Steps(Executor):
-    """In place of a pool of threads."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Step] = []
-
-    def submit(
-        self, fn: Callable[Parameters, Answer], /, *args: Parameters.args, **kwargs: Parameters.kwargs
-    ) -> Future[Answer]:
-        step = Step(lambda: fn(*args, **kwargs))
-        self.waiting.append(step)
-        return step
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        steps, self.waiting = self.waiting, []
-        for step in steps:
-            if not cancel_futures:
-                step.run()
-
-
-class VirtualStop(threading.Event):
-    """Waiting for it lets virtual time pass."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self._clock.sleep(timeout or 0)
-        return self.is_set()
-
-
 class Process:
     """One process of the platform, through all its lives. It is also the :class:`Faults` of its clients."""
 
@@ -139,6 +80,8 @@ class Process:
         self.wakes_at = 0.0
         self.thaws_at = 0.0
         self._killed_by: Crash | None = None
+        #: The broker's version at which it had nothing to do; -1: it may have.
+        self.idle_at = -1
 
     # -- faults
 
@@ -206,8 +149,34 @@ class Process:
         now = self.clock.monotonic()
         return not self.is_still and now >= self.wakes_at and now >= self.thaws_at
 
+    @property
+    def is_idle(self) -> bool:
+        """Its last turn had no effect."""
+        return self.idle_at >= 0
+
+    def is_awake(self, now: float, version: int) -> bool:
+        """Whether it can run, and may have something to do. ``version``: the broker's."""
+        if self.is_still or now < self.wakes_at or now < self.thaws_at:
+            return False
+        if self.idle_at < 0 or self.steps.waiting:
+            return True
+        if self.idle_at != version:
+            if self.clients.has_news():
+                return True
+            self.idle_at = version
+        return False
+
     def turn(self) -> None:
         """Start it if it does not run; else one turn of its loop, or of a thread of its own."""
+        clients, broker = self.clients, self.world.broker
+        before = broker.version, clients.fetched, self.calls, len(self.steps.waiting)
+        was_running = self.runs
+        self._take_turn()
+        after = broker.version, clients.fetched, self.calls, len(self.steps.waiting)
+        is_idle = self.runs and was_running and before == after
+        self.idle_at = broker.version if is_idle else -1
+
+    def _take_turn(self) -> None:
         self.clients.silent_since = None
         try:
             if not self.runs:
@@ -239,6 +208,7 @@ class Process:
         self.runs = False
 
     def freeze(self, until: float) -> None:
+        self.idle_at = -1
         self.thaws_at = max(self.thaws_at, until)
         if self.clients.silent_since is None:
             self.clients.silent_since = self.clock.monotonic()
@@ -252,6 +222,7 @@ class Process:
                 self._buried()
                 return
         self.wakes_at = max(self.wakes_at, until)
+        self.idle_at = -1
 
     def _die(self, crash: Crash) -> None:
         """It is killed now, and started again later."""

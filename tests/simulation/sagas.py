@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from simulation.shapes import CANCELLED, GUARD, REFUSAL, START, Shape, StepShape
 #: When the sagas were deployed: before every start.
 DEPLOYED = EPOCH - 3_600_000
 _EXAMPLE = Path(__file__).parents[2] / "services" / "kantor_examples" / "checkout" / "checkout.yaml"
+
+#: Runs whose sagas a process remembers.
+_RUNS = 64
 
 COMMANDS, EVENTS = ("Do", "Reverse", "Ask"), ("Done", "Refused", "Reversed", "Given")
 
@@ -78,7 +81,7 @@ def topic_of(type_: str) -> str:
     return f"{'cmd' if name in COMMANDS or type_ == REFUSAL else 'evt'}.{space}.v1"
 
 
-@cache
+@lru_cache(_RUNS)
 def catalog(shape: Shape) -> Mapping[str, Schema]:
     if shape.example:
         return kantor_schemas.example("checkout")
@@ -164,7 +167,7 @@ def _of_service(step: StepShape, item: dict[str, str]) -> dict[str, Any]:
     return words
 
 
-@cache
+@lru_cache(_RUNS)
 def definitions(shape: Shape) -> Definitions:
     """The sagas, deployed."""
     schemas = catalog(shape)

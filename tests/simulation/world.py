@@ -61,8 +61,6 @@ PATIENCE = 400.0
 _QUIET = REST_INTERVAL + 1.5
 #: Seconds that an idle world jumps ahead, at first and at most.
 _JUMP, _LONGEST_JUMP = 0.005, 1.0
-#: Turns without any effect after which everybody is asked once whether there is anything to do.
-_IDLE = 3
 #: Turns in one run, in case something goes round in circles.
 _MOST_TURNS = 400_000
 
@@ -115,9 +113,7 @@ class World:
         self._due: list[tuple[float, int, Happening]] = []
         self._calm_at = 0.0
         self._moments = 0
-        self._turns, self._version, self._idle, self._jump = 0, -1, 0, _JUMP
-        #: Who has still to be asked before time jumps.
-        self._round: list[Process] = []
+        self._turns, self._jump = 0, _JUMP
         self._plan_faults()
         behaviours = {(one.id, step): found for one in plan.transactions for step, found in one.behaviours}
         #: By child: the transaction of the plan that it belongs to.
@@ -243,41 +239,26 @@ class World:
             self._turn()
 
     def _turn(self) -> bool:
-        """Somebody's turn. Whether nobody had anything to do for a while: then time has jumped."""
+        """The turn of somebody who may have something to do. Whether there was nobody: then time has jumped, which may give
+        everybody something to do."""
         self._turns += 1
         now = self.clock.monotonic()
         while self._due and self._due[-1][0] <= now:
             self._happen(self._due.pop()[2])
-        if self._round:
-            process = self._round.pop()
-            if process.can_run:
-                process.turn()
-        else:
-            able = [process for process in self.processes if process.can_run]
-            if able:
-                self.random.choice(able).turn()
-        self.clock.sleep(0.0002 + self.random.random() * 0.002)
-        if self.broker.version != self._version:
-            self._version, self._idle = self.broker.version, 0
-            self._round.clear()
-            self._jump = max(_JUMP, self._jump / 4)
+        version = self.broker.version
+        awake = [process for process in self.processes if process.is_awake(now, version)]
+        if awake:
+            process = awake[int(self.random.random() * len(awake))]
+            process.turn()
+            self.clock.sleep(0.0002 + self.random.random() * 0.002)
+            if not process.is_idle:
+                self._jump = max(_JUMP, self._jump / 4)
             return False
-        self._idle += 1
-        if self._round or self._idle < _IDLE or self._is_thread_waiting():
-            return False
-        if self._idle == _IDLE:  # it looks as if nobody had anything to do: ask each of them once
-            self._round = [process for process in self.processes if process.can_run]
-            self.random.shuffle(self._round)
-            if self._round:
-                return False
-        self._idle = 0
         self.clock.sleep(self._jump)
-        self._jump = min(self._jump * 2, _LONGEST_JUMP)
+        self._jump = min(self._jump * 3, _LONGEST_JUMP)
+        for process in self.processes:
+            process.idle_at = -1
         return True
-
-    def _is_thread_waiting(self) -> bool:
-        """Whether a thread of some process has something to do: that takes no time by itself."""
-        return any(process.steps.waiting for process in self.processes if process.can_run)
 
     def _is_over(self, now: float) -> bool:
         if self._due or now < self._calm_at:

@@ -132,6 +132,14 @@ class MemoryClients:
     #: Since when (monotonic, s) the process is frozen or dead; None: it lives.
     silent_since: float | None = None
     is_dead: bool = False
+    #: Records that they were given so far.
+    fetched: int = 0
+    #: The consumers that are not closed.
+    consumers: list[MemoryConsumer] = field(default_factory=list)
+
+    def has_news(self) -> bool:
+        """Whether some consumer has something to do or to read that it had not when it was last polled."""
+        return any(consumer.has_news() for consumer in self.consumers)
 
     def is_forgotten(self, now: float) -> bool:
         """It is dead, and no group has a member of it any more."""
@@ -191,7 +199,7 @@ class MemoryBroker:
         self.refused: set[str] = set()
         #: Topics that nobody may write.
         self.unwritable: set[str] = set()
-        #: Grows with whatever happens.
+        #: Grows with whatever others could notice.
         self.version = 0
         self.faults: Faults = Calm(self.clock)
         self._processes: list[MemoryClients] = []

@@ -45,6 +45,7 @@ class MemoryConsumer:
         #: The broker's version at which there was nothing to fetch; -1: to be looked at.
         self._nothing_at = -1
         self._is_closed = False
+        clients.consumers.append(self)
 
     def subscribe(
         self,
@@ -135,9 +136,11 @@ class MemoryConsumer:
         self._rebalance()
         batch = self._fetch(limit)
         if not batch.records and not batch.ends and not batch.refused and timeout > 0:
+            before = self._broker.clock.monotonic()
             self._faults.wait(timeout, is_member=self._group is not None)
-            self._broker.tick()
-            batch = self._fetch(limit)
+            if self._broker.clock.monotonic() > before:
+                self._broker.tick()
+                batch = self._fetch(limit)
         return batch
 
     def _fetch(self, limit: int) -> Batch:
@@ -176,9 +179,26 @@ class MemoryConsumer:
                 self._told[partition] = end
                 if self._ends:
                     ends[partition] = end
-        if records:
-            self._broker.version += 1
+        self._clients.fetched += len(records)
         return Batch(records, ends, refused)
+
+    def has_news(self) -> bool:
+        """Whether a poll may find what the last one did not: in the group, or in a partition."""
+        if self._subscription:
+            member = self._member
+            if member is None or member.is_lost or member.owned != member.wanted:
+                return True
+        broker, told, logs = self._broker, self._told, self._logs
+        if broker.refused or self._refused:
+            return True
+        if broker.version == self._nothing_at:
+            return False
+        for partition, position in self._positions.items():
+            log_ = logs.get(partition)
+            is_new = log_ is None or log_.end != position or told.get(partition) != position
+            if is_new and partition not in self._paused:
+                return True
+        return False
 
     def seek(self, partition: Partition, offset: int) -> None:
         if partition not in self._positions:
@@ -235,6 +255,7 @@ class MemoryConsumer:
         if self._is_closed or self._clients.is_dead:
             return
         self._is_closed = True
+        self._clients.consumers.remove(self)
         member, self._member = self._member, None
         if member is None or self._group is None:
             return
