@@ -148,7 +148,7 @@ SECOND_EFFECT = "second_effect"
 AFTER_CLOSE = "after_close"
 
 
-class SentCommand(Struct, omit_defaults=True):
+class SentCommand(Struct, omit_defaults=True, gc=False):
     """A message that goes out with a transition. ``fields`` is its payload; ``expires_at`` 0: never; ``key``: its record
     key, if that is not the transaction id; ``about``: the transaction that it is sent to, if that is another one (a
     child); ``held``: it is history only, because the saga observes or alerts. ``reverses``, ``asks``: the idempotency key
@@ -170,7 +170,7 @@ class SentCommand(Struct, omit_defaults=True):
     format: str = "avro"  # | json
 
 
-class Early(Struct, omit_defaults=True):
+class Early(Struct, omit_defaults=True, gc=False):
     """A message that came before its saga's start, or before the composite whose member it is for."""
 
     kind: str

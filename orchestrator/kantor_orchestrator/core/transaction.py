@@ -78,7 +78,7 @@ class IllegalTransition(Exception):  # noqa: N818 - the name says what it is
     """``decide`` produced a move that the table does not allow: a bug. Nothing was changed."""
 
 
-class Transition(Struct, omit_defaults=True):
+class Transition(Struct, omit_defaults=True, gc=False):
     """One move. Empty text and 0 mean: none. ``at`` and ``due`` are milliseconds since the epoch.
 
     ``evidence`` is what must be remembered of the message: of a success and of a confirmation, which effect they tell of
@@ -110,7 +110,7 @@ class Transition(Struct, omit_defaults=True):
     evidence: str = ""
 
 
-class StepState(Struct, array_like=True):
+class StepState(Struct, array_like=True, gc=False):
     """Where one step of one transaction stands."""
 
     status: StepStatus = StepStatus.PENDING
@@ -142,7 +142,7 @@ class StepState(Struct, array_like=True):
         return self.compensation_round > 0 and self.reversed_round >= self.round
 
 
-class Incident(Struct, array_like=True):
+class Incident(Struct, array_like=True, gc=False):
     kind: str
     step: str
     reason: str
