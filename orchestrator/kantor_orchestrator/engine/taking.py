@@ -34,15 +34,16 @@ log = logging.getLogger("kantor.shard")
 
 #: Half of the state topic's delete.retention.ms (24 h), in seconds: an older store may know what is long gone.
 STORE_MAX_AGE = 12 * 3600.0
-#: Snapshots that are put into the store at once.
-_ROWS = 20_000
+#: Snapshots that are put into the store at once, for each shard that is being taken.
+_ROWS = 2_000
 #: Seconds without a record before the end of the state after which taking it is given up.
 _PATIENCE = 120.0
 #: After this long (s) without a record before the end, the Kafka transaction that is open there is nobody's: the last
 #: owner's was ended by ``init_transactions``.
 _HANGING = 2.0
-#: An empty fetch, which brings the changelog's end, would wait 500 ms: half a second for each shard that is taken.
-_READ = {"fetch.wait.max.ms": 10}
+#: An empty fetch, which brings the changelog's end, would wait 500 ms: half a second for each shard that is taken. All shards
+#: may be taken at once, so little is fetched ahead.
+_READ = {"fetch.wait.max.ms": 10, "queued.max.messages.kbytes": 2_048, "fetch.message.max.bytes": 1_048_576}
 
 
 @dataclass(frozen=True)

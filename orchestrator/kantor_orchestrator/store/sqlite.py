@@ -69,9 +69,10 @@ class Store:
     def _open(self) -> None:
         self._db = apsw.Connection(str(self._path))
         self._db.set_busy_timeout(_BUSY)
+        # A page cache of 1 MB: there are dozens of shards in a process, and the system caches the file as well.
         # One by one: execute() stops at the first statement that answers with a row. Not to sync comes first: else a new
         # file is synced when it gets its WAL.
-        for name, value in (("synchronous", 0), ("journal_mode", "wal"), ("cache_size", -65_536)):
+        for name, value in (("synchronous", 0), ("journal_mode", "wal"), ("cache_size", -1_024)):
             self._db.pragma(name, value)
         self._db.execute(_SCHEMA)
 
