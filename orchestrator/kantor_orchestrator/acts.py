@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import uuid4
 
+from msgspec import Struct
 from msgspec.structs import asdict
 
 from kantor.codec import Codec
@@ -18,6 +19,7 @@ from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.acts import DONE_ALREADY, NO_TRANSACTION
 from kantor_orchestrator.core.transaction import Kind
+from kantor_orchestrator.core.values import plain
 from kantor_orchestrator.engine.log import is_epoch
 from kantor_orchestrator.snapshots import transitions_from
 
@@ -147,7 +149,15 @@ def moves_of(decision: dict[str, Any]) -> list[Move]:
     """The transitions of a ``kantor.Decision``."""
     shared = {name: value for name, value in decision.items() if name not in ("transitions", "messages")}
     transitions = transitions_from(decision["transitions"])
-    return [{**shared, **asdict(transition), "status": shared["status"]} for transition in transitions]
+    return [{**shared, **_facts(transition), "status": shared["status"]} for transition in transitions]
+
+
+def _facts(of: Struct) -> dict[str, Any]:
+    """Its fields, as JSON may have them."""
+    return {
+        name: _facts(value) if isinstance(value, Struct) else plain(value)
+        for name, value in asdict(of).items()
+    }
 
 
 def refusal(moves: Sequence[Move]) -> str:

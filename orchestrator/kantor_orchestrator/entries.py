@@ -38,6 +38,10 @@ class NotYet(Exception):  # noqa: N818 - control flow, not a failure
     and tries again soon."""
 
 
+#: What reading JSON of somebody else's raises: also for a number that is infinite, and for ten thousand brackets.
+_NO_JSON = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+
+
 class MalformedEntry(Exception):  # noqa: N818 - the name says what it is
     """No entry of intake, a timer or an act: somebody else wrote into the journal. It is logged and passed over."""
 
@@ -73,7 +77,7 @@ def sent_at(headers: Headers) -> int:
 def timer_entry(record: Record) -> Entry:
     try:
         fired = journal.Timer.load(record.value() or b"")
-    except (ValueError, TypeError) as error:
+    except _NO_JSON as error:
         raise MalformedEntry(f"no timer: {error}") from error
     at = record.timestamp()[1]
     return Entry("timer", at, timer=fired.timer, step=fired.step, round=fired.round, attempt=fired.attempt)
@@ -82,7 +86,7 @@ def timer_entry(record: Record) -> Entry:
 def act_entry(record: Record) -> Entry:
     try:
         act = journal.Act.load(record.value() or b"")
-    except (ValueError, TypeError) as error:
+    except _NO_JSON as error:
         raise MalformedEntry(f"no act: {error}") from error
     return Entry(
         "act",
@@ -101,7 +105,7 @@ def refusal_entry(record: Record) -> Entry:
     try:
         found = json.loads(record.value() or b"")
         id_, type_, topic, why = (str(found[name]) for name in ("id", "type", "topic", "why"))
-    except (KeyError, ValueError, TypeError) as error:
+    except _NO_JSON as error:
         raise MalformedEntry(f"no refusal: {error}") from error
     reason = f"Kafka does not take {type_} for {topic}: {why}"
     return Entry("refused", record.timestamp()[1], type=type_, causation_id=id_, payload={"reason": reason})

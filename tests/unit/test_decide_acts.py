@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.decision import ANSWER
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, StepStatus
+from unit.acts_page import MOST, page
 from unit.small_sagas import small_sagas
 from unit.walk import SAME, UNKNOWN, Edge, Place, Walk
 
 S = StepStatus
 SAGAS = small_sagas()
-#: Places from which everything is tried, of each saga.
-MOST = 300
 #: What people may do to what is closed: say that something is dealt with, or have it read again.
 _OF_CLOSED = {Kind.RESUMED, Kind.DROPPED, Kind.AGAIN_ASKED}
 
@@ -101,6 +101,12 @@ def one_effect_one_reversal(edge: Edge) -> str:
 @pytest.mark.parametrize("broken", [answered, closed_is_final, one_effect_one_reversal])
 def test_of_every_act(name: str, broken: Callable[[Edge], str]) -> None:
     assert faults(name, broken)[:5] == []
+
+
+def test_the_page_says_what_the_acts_do() -> None:
+    """docs/acts.md is what comes of every act in every state. If it differs, make it anew: ``unit.acts_page`` says how."""
+    text = (Path(__file__).parents[2] / "docs" / "acts.md").read_text(encoding="utf-8")
+    assert text == page(map(walk, SAGAS))
 
 
 # -- the way forward

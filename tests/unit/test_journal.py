@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from kantor_orchestrator import entries, journal
@@ -46,6 +48,14 @@ def test_a_foreign_timer_is_named_malformed(value: bytes | None) -> None:
     """Somebody else's record in the journal must not stop a shard."""
     with pytest.raises(entries.MalformedEntry):
         entries.timer_entry(FakeRecord(value))
+
+
+@pytest.mark.parametrize("value", [b"[" * 100_000, b'["timeout", "pay", 1, 1, Infinity]', b'{"a":' * 100_000])
+@pytest.mark.parametrize("read", [entries.timer_entry, entries.act_entry, entries.refusal_entry])
+def test_hostile_json_is_named_malformed(read: Callable[[FakeRecord], object], value: bytes) -> None:
+    """Ten thousand brackets, a number without an end: whoever may write into the journal can't stop a shard with them."""
+    with pytest.raises(entries.MalformedEntry):
+        read(FakeRecord(value))
 
 
 def test_an_entry_without_a_key_is_named_malformed() -> None:

@@ -1,4 +1,4 @@
-"""``kantor retry | skip | cancel | compensate | close | signal``: what people do to a transaction; ``hold | release``: to a
+"""``kantor retry | skip | cancel | compensate | close | signal | start``: what people do to a transaction; ``hold | release``: to a
 saga, or to all of them."""
 
 from __future__ import annotations
@@ -22,13 +22,21 @@ from kantor_orchestrator.definitions.deploy import read
 from kantor_orchestrator.view.reader import NoViewError
 
 
-def _command(name: str, summary: str, *, step: str = "", fields: bool = False) -> click.Command:
-    """``step``: "needed" or "possible", where the act is about one."""
+def _command(
+    name: str, summary: str, *, step: str = "", fields: bool = False, offset: bool = False
+) -> click.Command:
+    """``step``: "needed" or "possible", where the act is about one; ``offset``: it is about an entry of the journal."""
 
     def run(
-        what: str, why: str, actor: str, as_json: bool, path: str = "", field: tuple[str, ...] = ()
+        what: str,
+        why: str,
+        actor: str,
+        as_json: bool,
+        path: str = "",
+        field: tuple[str, ...] = (),
+        offset: int | None = None,
     ) -> None:
-        said = {}
+        said: dict[str, Any] = {} if offset is None else {"offset": offset}
         for one in field:
             key, equals, value = one.partition("=")
             if not equals:
@@ -45,6 +53,9 @@ def _command(name: str, summary: str, *, step: str = "", fields: bool = False) -
     ]
     if step:
         options.append(click.Option(["--step", "path"], **_needed(step == "needed"), help="The step's path."))
+    if offset:
+        said = "Where the message that starts it lies in the journal: `kantor trace` shows it."
+        options.append(click.Option(["--offset"], type=click.IntRange(0), required=True, help=said))
     if fields:
         options.append(
             click.Option(["--field"], multiple=True, metavar="NAME=VALUE", help="What the signal says.")
@@ -97,7 +108,7 @@ def told(move: Move) -> str:
     """A move in a line: what was done, not what the person said."""
     kind, step, reason = move["kind"], move["step"], move["reason"]
     if command := move["command"]:
-        sent = f"{command.type} ({command.id})"
+        sent = f"{command['type']} ({command['id']})"
         return " ".join(part for part in (kind, step, sent) if part)
     if kind == Kind.RESUMED:
         return (
@@ -146,6 +157,11 @@ hold = _command_on_sagas(
     "Let a saga's transactions stand still: what comes for them waits, nothing is sent, no timer goes off.",
 )
 release = _command_on_sagas(holds.RELEASE, "Let them go on: what has waited is looked at in its order.")
+start = _command(
+    core.START,
+    "Start a transaction whose start came too late to start it by itself.",
+    offset=True,
+)
 signal = _command(core.SIGNAL, "Give the signal that a step waits for.", step="needed", fields=True)
 
 

@@ -31,6 +31,7 @@ _PLACES = {
     "compensate": ("acts", "compensate"),
     "close": ("acts", "close"),
     "signal": ("acts", "signal"),
+    "start": ("acts", "start"),
     "hold": ("acts", "hold"),
     "release": ("acts", "release"),
     "bulk": ("bulk", "bulk"),

@@ -142,7 +142,7 @@ def _before_start(d: Decision) -> None:
         if entry.at - entry.sent_at > OLD_START:
             d.fingerprint = 0  # the same message may start it yet
             hours = (entry.at - entry.sent_at) // 3_600_000
-            reason = f"it was sent {hours} h ago, and may have ended since: if not, start it by hand"
+            reason = f"it was sent {hours} h ago, and may have ended since: if not, `kantor start --offset {entry.journal_offset}`"
             d.ignore("old_start", f"{entry.type} at {entry.origin} starts nothing: {reason}")
             return
     waiting = d.txn.early

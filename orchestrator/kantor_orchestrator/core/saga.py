@@ -33,7 +33,7 @@ COMPENSATE, WAIT, ASK = "compensate", "wait", "ask"
 #: In which order effects are reversed.
 TOPOLOGICAL, SEQUENTIAL, PARALLEL = "topological", "sequential", "parallel"
 #: Whether commands are sent. Otherwise they are history only (``would_send``).
-OBSERVE, ALERT, ENFORCE = "observe", "alert", "enforce"
+OBSERVE, ENFORCE = "observe", "enforce"
 
 _INDEX = re.compile(r"\[\d+\]")
 
