@@ -15,7 +15,7 @@ from kantor_orchestrator.wellness import Wellness
 log = logging.getLogger("kantor.role")
 
 #: Seconds between questions, and until an answer is missed.
-INTERVAL, PATIENCE = 5.0, 5.0
+INTERVAL, PATIENCE = 3.0, 5.0
 #: Its loop, as it is told by :class:`Wellness`, and seconds until the client hangs that it asks with: it has a limit itself.
 LOOP, STUCK = "the question whether Kafka answers", 60.0
 

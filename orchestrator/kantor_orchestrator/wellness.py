@@ -20,8 +20,9 @@ from threading import Lock
 
 from kantor.clients import Partition
 
-#: Seconds that a loop may stand, and a position with something before it. No turn takes that long.
-PATIENCE = 10.0
+#: Seconds that a loop may stand, and a position with something before it. No turn takes that long; and with the pause until Kafka is
+#: asked for the ends (``pulse.py``) it is said within ten seconds.
+PATIENCE = 7.0
 
 
 @dataclass(slots=True)

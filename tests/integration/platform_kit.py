@@ -23,6 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
+
 from integration.chaos_services import (
     DEFINITION,
     ENV_FOLDER,
@@ -148,16 +150,27 @@ class Program:
             self._signal(signal.SIGTERM)
             self._signal(signal.SIGCONT)
 
-    def _said(self, action: str) -> dict[str, Any] | None:
-        """The first line of this life's log with this action."""
+    def child(self, role: str) -> psutil.Process:
+        """The process that runs a role for this ``kantor run``."""
+        assert self._process is not None
+        started = psutil.Process(self._process.pid).children()
+        return next(one for one in started if one.cmdline()[-2:] == ["--role", role])
+
+    def said(self, action: str, **facts: str) -> list[dict[str, Any]]:
+        """The lines of this life's log with this action, and these facts."""
+        found = []
         with self._log.open("rb") as log:
             log.seek(self._log_start)
             for line in log:
                 with suppress(ValueError):
-                    found: dict[str, Any] = json.loads(line)
-                    if found.get("action") == action:
-                        return found
-        return None
+                    one: dict[str, Any] = json.loads(line)
+                    if (facts | {"action": action}).items() <= one.items():
+                        found.append(one)
+        return found
+
+    def _said(self, action: str) -> dict[str, Any] | None:
+        """The first of them."""
+        return next(iter(self.said(action)), None)
 
     def _ended(self) -> bool:
         assert self._process is not None
@@ -301,6 +314,11 @@ class Platform:
         """One role of the orchestrator, not started yet. Replicas need names of their own; they share one home."""
         command = ["kantor_orchestrator.cli.main", "run", "--role", role]
         return self._program(name or role, command, KANTOR_HOME=str(self._home), **environment)
+
+    def kantor(self, *options: str, **environment: str) -> Program:
+        """``kantor run``, which starts the roles that it is told, not started yet."""
+        command = ["kantor_orchestrator.cli.main", "run", *options]
+        return self._program("kantor", command, KANTOR_HOME=str(self._home), **environment)
 
     def _program(self, name: str, command: Sequence[str], **environment: str) -> Program:
         program = Program(name, command, self.folder, self._environment | environment)
