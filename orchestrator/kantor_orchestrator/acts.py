@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -13,7 +14,7 @@ from msgspec.structs import asdict
 
 from kantor.codec import Codec
 from kantor.envelope import shard_of
-from kantor.errors import KantorError, NotFoundError
+from kantor.errors import CodecError, KantorError, NotFoundError
 from kantor.kafka import Admin, Consumer, KafkaSettings, Producer
 from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics
@@ -22,6 +23,8 @@ from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.core.values import plain
 from kantor_orchestrator.engine.log import is_epoch
 from kantor_orchestrator.snapshots import transitions_from
+
+log = logging.getLogger("kantor.acts")
 
 #: Seconds that the engine has to answer.
 PATIENCE = 10.0
@@ -136,10 +139,15 @@ class Acts:
                 for record in reader.poll(0.1).records:
                     if is_epoch(record):
                         continue
-                    decision = self._codec.decode(record.value())
-                    if decision["message_id"] in ids:
-                        found = moves.setdefault(decision["message_id"], {})
-                        found.setdefault(record.partition(), []).extend(moves_of(decision))
+                    try:
+                        decision = self._codec.decode(record.value())
+                        if decision["message_id"] in ids:
+                            made = moves_of(decision)
+                            found = moves.setdefault(decision["message_id"], {})
+                            found.setdefault(record.partition(), []).extend(made)
+                    except (CodecError, LookupError, ValueError) as error:
+                        place = f"{topics.HISTORY}/{record.partition()}/{record.offset()}"
+                        log.warning("%s is no decision: %s", place, error, extra={"action": "no_decision"})
             return moves
         finally:
             reader.close()

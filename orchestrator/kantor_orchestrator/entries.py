@@ -5,7 +5,6 @@ Decodes only what some saga wants of a payload; says in the entry what could not
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -103,7 +102,7 @@ def act_entry(record: Record) -> Entry:
 def refusal_entry(record: Record) -> Entry:
     """A message of the engine that Kafka did not take: its id is the entry's cause."""
     try:
-        found = json.loads(record.value() or b"")
+        found = journal.read(record.value() or b"")
         id_, type_, topic, why = (str(found[name]) for name in ("id", "type", "topic", "why"))
     except _NO_JSON as error:
         raise MalformedEntry(f"no refusal: {error}") from error

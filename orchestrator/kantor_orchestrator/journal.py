@@ -41,6 +41,15 @@ ACT_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, ACT)]
 REFUSED_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, REFUSED)]
 
 
+def read(value: bytes) -> Any:
+    """JSON. What no text can have (half a surrogate pair, which a terminal makes of a byte that is no UTF-8) becomes ``?``: nobody
+    could write it down. Raises ``ValueError``, ``RecursionError``."""
+    found = json.loads(value)
+    text = json.dumps(found, ensure_ascii=False)
+    clean = text.encode(errors="replace")
+    return found if clean.decode() == text else json.loads(clean)
+
+
 @dataclass(frozen=True, slots=True)
 class Timer:
     """A timer that went off. What it was set for tells whether it is stale by the time it is read."""
@@ -56,7 +65,7 @@ class Timer:
 
     @classmethod
     def load(cls, value: bytes) -> Timer:
-        timer, step, round_, attempt, due = json.loads(value)
+        timer, step, round_, attempt, due = read(value)
         return cls(str(timer), str(step), int(round_), int(attempt), int(due))
 
 
@@ -79,7 +88,7 @@ class Act:
     @classmethod
     def load(cls, value: bytes) -> Act:
         """Raises ``ValueError`` or ``TypeError`` for anything else."""
-        found = cls(**json.loads(value))
+        found = cls(**read(value))
         texts = (found.id, found.act, found.actor, found.why, found.step, found.saga)
         if not all(isinstance(text, str) for text in texts) or not isinstance(found.fields, dict):
             raise TypeError("a part of an act is of the wrong type")

@@ -26,7 +26,7 @@ from kantor_orchestrator.core.transaction import (
     Transaction,
     Transition,
 )
-from kantor_orchestrator.core.values import TAGGED, plain, real
+from kantor_orchestrator.core.values import TAGGED, plain_fields, real_fields
 
 
 class _Facts(Struct, array_like=True):
@@ -65,6 +65,9 @@ class Outgoing(Struct, array_like=True, frozen=True):
     value: bytes
 
 
+#: What reading a record raises that is none of ours, or none of this version.
+_FOREIGN = (MsgspecError, ValueError, TypeError, AttributeError, LookupError, RecursionError, struct.error)
+
 _pack = Encoder().encode
 _facts_from = Decoder(_Facts).decode
 _messages_from = Decoder(list[Outgoing]).decode
@@ -90,7 +93,7 @@ def transaction_record(t: Transaction) -> dict[str, Any]:
         t.entries,
         t.endings,
         t.steps,
-        plain(t.captured),
+        {scope: plain_fields(fields) for scope, fields in t.captured.items()},
         [_plain_early(one) for one in t.early] if t.early else [],
         struct.pack(f">{len(prints)}q", *prints),
         t.incidents,
@@ -105,14 +108,19 @@ def transaction_record(t: Transaction) -> dict[str, Any]:
 
 def transaction_from(id_: str, record: Mapping[str, Any]) -> Transaction:
     """The inverse of :func:`transaction_record`. Raises ``ValueError`` for what it did not write."""
-    raw = record["facts"]
     try:
-        f = _facts_from(raw)
-    except MsgspecError as error:
-        raise ValueError(f"no facts of a transaction: {error}") from error
+        return _transaction(id_, record)
+    except _FOREIGN as error:
+        raise ValueError(f"no transaction's record: {type(error).__name__}: {error}") from error
+
+
+def _transaction(id_: str, record: Mapping[str, Any]) -> Transaction:
+    raw = record["facts"]
+    f = _facts_from(raw)
     captured, early = f.captured, f.early
     if b"$" in raw:
-        captured, early = real(captured), [_real_early(one) for one in early]
+        captured = {scope: real_fields(fields) for scope, fields in captured.items()}
+        early = [_real_early(one) for one in early]
     return Transaction(
         id_,
         record["saga"],
@@ -192,6 +200,13 @@ def decision_record(
 
 def decided_from(record: Mapping[str, Any]) -> Decided:
     """The inverse of :func:`decision_record`. Raises ``ValueError`` for what it did not write."""
+    try:
+        return _decided(record)
+    except _FOREIGN as error:
+        raise ValueError(f"no decision's record: {type(error).__name__}: {error}") from error
+
+
+def _decided(record: Mapping[str, Any]) -> Decided:
     return Decided(
         record["transaction_id"],
         record["epoch"],
@@ -206,26 +221,17 @@ def decided_from(record: Mapping[str, Any]) -> Decided:
         record["version"],
         record["status"],
         transitions_from(record["transitions"]),
-        _messages(record["messages"]),
+        _messages_from(record["messages"]) if record["messages"] else [],
     )
-
-
-def _messages(packed: bytes) -> list[Outgoing]:
-    try:
-        return _messages_from(packed) if packed else []
-    except MsgspecError as error:
-        raise ValueError(f"no messages: {error}") from error
 
 
 def transitions_from(text: str) -> list[Transition]:
     """Those of a decision's record. Raises ``ValueError`` if they are none."""
     try:
         found = _transitions_from(text)
-    except MsgspecError as error:
-        raise ValueError(f"no transitions: {error}") from error
-    if TAGGED in text:
-        return [_real(t) for t in found]
-    return found
+        return [_real(t) for t in found] if TAGGED in text else found
+    except _FOREIGN as error:
+        raise ValueError(f"no transitions: {type(error).__name__}: {error}") from error
 
 
 def _plain(t: Transition) -> Transition:
@@ -234,9 +240,9 @@ def _plain(t: Transition) -> Transition:
     if captured is None and command is None and early is None:
         return t
     if captured is not None:
-        captured = plain(captured)
+        captured = plain_fields(captured)
     if command is not None:
-        command = replace(command, fields=plain(command.fields) if command.held else {})
+        command = replace(command, fields=plain_fields(command.fields) if command.held else {})
     if early is not None:
         early = _plain_early(early)
     if captured is t.captured and command is None and early is t.early:
@@ -246,18 +252,18 @@ def _plain(t: Transition) -> Transition:
 
 def _real(t: Transition) -> Transition:
     if t.captured is not None:
-        t.captured = real(t.captured)
+        t.captured = real_fields(t.captured)
     if t.command is not None:
-        t.command.fields = real(t.command.fields)
+        t.command.fields = real_fields(t.command.fields)
     if t.early is not None:
         t.early = _real_early(t.early)
     return t
 
 
 def _plain_early(e: Early) -> Early:
-    payload = plain(e.payload)
+    payload = plain_fields(e.payload)
     return e if payload is e.payload else replace(e, payload=payload)
 
 
 def _real_early(e: Early) -> Early:
-    return replace(e, payload=real(e.payload))
+    return replace(e, payload=real_fields(e.payload))

@@ -22,10 +22,11 @@ def test_an_engine_that_stands_still_is_replaced(platform: Platform) -> None:
     """It hangs in the middle of its work: it is ended, another one takes its shards, and nobody needs to notice."""
     kantor = platform.kantor("--role", "intake", "--role", "engine").start()
     until(lambda: len(kantor.said("ready")) == 2, "intake and engine are ready", kantor.tail)
-    platform.await_completed(platform.place(4, "good"))
+    orders = platform.place(4, "good")
+    platform.await_completed(orders)
     engine = kantor.child("engine")
     engine.suspend()
-    orders = platform.place(4, "good")
+    platform.place(4, "good", orders)
     until(lambda: kantor.said("role_replaced", role="engine"), "the engine is replaced", kantor.tail)
     platform.await_completed(orders)
     assert not engine.is_running()

@@ -26,16 +26,46 @@ _STEPS = [*StepStatus]
 
 _HEAD = """# What people may do, and when
 
-What `kantor retry | skip | signal | cancel | compensate | close | start` do in each state of a transaction. Nobody wrote these tables: a
-program walks every state that small sagas can reach (all that a saga can have is in one of them), tries each act there, and writes down what came of it
-(`tests/unit/acts_page.py`; a test keeps this page equal to what it finds).
+Run `kantor trace ID`. The **status** of the transaction chooses the section below; its **open incidents** choose the row. An incident of a step is
+in the section's second table, too. Trying is safe: an act that is refused changes nothing, and says why. Each act takes `--why`: a `skip` without
+one is always refused.
 
-How to read a cell: **the moves** that the act makes, as `kantor trace` shows them, where it is carried out; **a number** where it is refused, with the reason that the
-person reads below, in [Refusals](#refusals); both where it depends on more than the row says: the saga, the rest of the transaction. A refused act changes nothing. Where a saga has no step in a state, there is no row.
+Nobody wrote the tables: a program visits the states that small sagas can reach (together they use every feature of the language; the nearest 300 states of
+each), tries each act there, and writes down what came of it (`tests/unit/acts_page.py`; a test keeps this page equal to what it finds).
 
-- Every incident has a way forward besides `close`; a test looks for the way from each of these states, by `retry` and `skip` alone.
-- `closed` is final: no act sends anything any more. Acts on its incidents say that they are dealt with.
+## What waits
+
+| incident | what happened | mostly |
+|---|---|---|
+| `compensation_failed` | a compensation used up its attempts, or was refused for good | repair the service, `retry`; or reverse it by hand, `skip` |
+| `after_pivot` | something failed after the pivot: there is no way back | repair, `retry`; or do it by hand, `skip` |
+| `no_answer` | a step may have happened, and nobody can say | find out. It did: `skip --step`. It did not: `retry --step`, or `compensate` |
+| `refused` | Kafka did not take a message: its topic is gone, forbidden, or takes nothing so large | mend the topic, `retry` |
+| `expression` | a guard or field of the saga failed on this transaction's data | `skip`, or deploy the saga again and `retry` |
+| `timer_failed` | the engine failed when a timeout was due | `retry` |
+| `second_effect` | a step may have taken effect again after it was reversed | find out. It did: `retry` reverses it. It did not: `skip` |
+| `after_close` | an effect became known after a person had closed the transaction | reverse it by hand, `skip` |
+| `poison`, put off | a message can't be read; it and what came after it wait | publish the schema, `retry`; or do without it, `skip` |
+| held | a person holds the saga: `kantor hold` | `kantor release`; other acts are refused until then |
+
+## What the acts do
+
+- `retry` tries again. The same effect is not asked for twice: the service knows the command by its idempotency key.
+- `skip` says that a step, or its compensation, was done by hand. Of what is put off it **drops the first message for good**.
+- `cancel` and `compensate` reverse what has happened, as long as there is a way back. `compensate` says besides, of a pivot that nobody
+  answers for, that it **did not happen**: know that first.
+- `close` ends a transaction as it is, whatever its state. It **reverses nothing**, and nothing is sent any more.
+- `signal` gives the signal that a step waits for; `start` starts what came too late to start by itself (`--offset`: where its message lies in the journal).
+
+- Every incident has a way forward besides `close` (once it is released, if it is held); a test looks for it by `retry` and `skip` alone.
+- `closed` is final. `skip` and `close` only mark its incidents as dealt with; `retry` is refused.
 - One effect is reversed once, whatever is tried again.
+
+How to read a cell: a name is the **first move** that the act makes, as the history has it; a number: it is **refused**, for the reason of that number at the end of
+the page. Several of them: which one comes depends on the saga and on the other steps. The moves: `command_sent`, `compensation_sent`, `asked`: a message goes to
+a service; `resumed`: the incident is closed, and what it held up goes on (nothing, where the transaction has ended); `skipped`, `compensation_confirmed`: done by hand; `again_asked`:
+what is put off is read again; `dropped`: done without it; `succeeded`: it counts as an effect, and is reversed; `failed`: it counts as not happened; `ended`: it
+is over. What the program did not reach has no row; items of `each` are as other steps, and have none either.
 """
 
 
@@ -60,6 +90,8 @@ def page(walks: Iterable[Walk]) -> str:
         for edge in walk.edges:
             if edge.act not in acts.ACTS or edge.entry.step == NOWHERE:
                 continue
+            if edge.act == acts.SKIP and not (edge.entry.payload or {}).get("why"):
+                continue  # refused everywhere
             txn, path = edge.before, edge.entry.step
             if not path:
                 of_all[txn.status, _of_all(edge)][edge.act] |= _outcome(edge)
@@ -83,7 +115,7 @@ def page(walks: Iterable[Walk]) -> str:
             keys = [((str(step), incident or "-"), steps[step, incident]) for step, incident in rows]
             parts.append(_table(("step", "its incident"), keys, _OF_A_STEP, reasons))
     parts.append(
-        "## Refusals\n\nSTEP is the step's name, N a number, ... a text of somebody's own.\n\n"
+        "## Refusals\n\nSTEP stands for a step's name, ... for a text of this transaction.\n\n"
         + "\n".join(reasons.lines())
         + "\n"
     )
@@ -121,7 +153,8 @@ def _general(reason: str, txn: Transaction) -> str:
     found = reason.replace(HOLD, "...")
     for path in sorted(txn.steps, key=len, reverse=True):
         found = re.sub(rf"(?<![\w.]){re.escape(path)}{_AFTER_A_STEP}", "STEP", found)
-    return re.sub(r"\d+", "N", found)
+    found = re.sub(r"\(STEP: .*?\), and waits", "(STEP: ...), and waits", found)
+    return re.sub(r"it fails as before: .*", "it fails as before: ...", found)
 
 
 def _table(

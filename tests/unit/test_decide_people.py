@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from kantor_orchestrator.acts import moves_of, refusal
+from kantor_orchestrator.acts import Move, moves_of, refusal
+from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import ASK, OBSERVE, WAIT
-from kantor_orchestrator.core.transaction import BY_HAND, Kind
+from kantor_orchestrator.core.transaction import BY_HAND, Kind, Transaction, Transition
+from kantor_orchestrator.snapshots import decision_record
 from unit.core_kit import BEGIN, Story, seconds
 from unit.saga_kit import act, begun, build, command, composite, confirm, message, reply, state, step
 from unit.small_sagas import throws
@@ -116,8 +118,11 @@ def test_a_step_that_there_is_not(what: str) -> None:
 
 def test_an_act_that_is_carried_out_is_no_refusal_whatever_is_ignored_besides() -> None:
     """A close tells what it makes of the messages that had waited; a retry of everything, what it can't retry."""
-    ended = {"kind": "ended", "code": "closed", "reason": "closed by ann: so"}
-    ignored = {"kind": "ignored", "code": "closed", "reason": "it is closed: x.AFailed changes nothing"}
-    decision = {"message_id": "a-1", "status": "closed", "messages": [], "transitions": [ended, ignored]}
-    assert refusal(moves_of(decision)) == ""
-    assert refusal(moves_of(decision | {"transitions": [ignored]})) == ignored["reason"]
+    ended = Transition(Kind.ENDED, 7, code="closed", reason="closed by ann: so")
+    ignored = Transition(Kind.IGNORED, 7, code="closed", reason="it is closed: x.AFailed changes nothing")
+
+    def moves(*made: Transition) -> list[Move]:
+        return moves_of(decision_record(Transaction("t-1"), Entry("act", 7), list(made), [], 0, 0))
+
+    assert refusal(moves(ended, ignored)) == ""
+    assert refusal(moves(ignored)) == ignored.reason

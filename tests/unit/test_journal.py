@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -56,6 +57,26 @@ def test_hostile_json_is_named_malformed(read: Callable[[FakeRecord], object], v
     """Ten thousand brackets, a number without an end: whoever may write into the journal can't stop a shard with them."""
     with pytest.raises(entries.MalformedEntry):
         read(FakeRecord(value))
+
+
+@pytest.mark.parametrize("part", ["actor", "why", "act", "step", "saga"])
+def test_half_a_surrogate_pair_in_an_act_is_replaced(part: str) -> None:
+    """A terminal makes it of a byte that is no UTF-8. Nobody could write it into the history: the shard would stand still."""
+    act = {
+        "id": "a",
+        "act": "hold",
+        "actor": "ann",
+        "why": "so",
+        "fields": {"x": ["\udcff"]},
+        part: "a\udcff",
+    }
+    found = journal.Act.load(json.dumps(act).encode())
+    assert (getattr(found, part), found.fields) == ("a?", {"x": ["?"]})
+
+
+def test_half_a_surrogate_pair_in_a_refusal_is_replaced() -> None:
+    value = json.dumps({"id": "c", "type": "t", "topic": "x", "why": "\udcff"}).encode()
+    assert str((entries.refusal_entry(FakeRecord(value)).payload or {})["reason"]).endswith(": ?")
 
 
 def test_an_entry_without_a_key_is_named_malformed() -> None:

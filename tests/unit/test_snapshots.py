@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
+
+import pytest
+from msgspec import msgpack
 
 from kantor.codec import Codec, MemorySchemas
 from kantor_orchestrator.core.entry import Entry
@@ -27,6 +31,7 @@ from kantor_orchestrator.snapshots import (
     decision_record,
     transaction_from,
     transaction_record,
+    transitions_from,
 )
 from kantor_schemas import system
 
@@ -147,3 +152,59 @@ def test_a_decision_comes_back_as_it_was() -> None:
     assert found == Decided(
         txn.id, 41, 17, 7, "act", "m-1", "retry", "evt.a.b.v1/0/1", "ada", "checkout", 3, "compensating", transitions, messages
     )  # fmt: skip
+
+
+FOREIGN = [
+    '[{"kind":"succeeded","at":1,"step":"a","captured":{"f":{"$uuid":1}}}]',
+    '[{"kind":"succeeded","at":1,"step":"a","captured":{"f":' + "[" * 100_000,
+    '[{"kind":"succeeded","at":1,"step":"a","captured":{"f":' + "[" * 2_000 + "]" * 2_000 + "}}]",
+    "",
+    "{}",
+    '[{"kind":"sung","at":1}]',
+    b"\xff",
+    7,
+    None,
+    [{"kind": "ended"}],
+]
+
+
+@pytest.mark.parametrize("transitions", FOREIGN)
+def test_a_foreign_decision_is_a_value_error(transitions: Any) -> None:
+    """Whoever may write into the history can't stop an engine that takes the shard: what it did not write is void."""
+    record = decision_record(a_transaction(), Entry("event", 7), [], [], 1, 1)
+    with pytest.raises(ValueError, match=r"no (decision|transitions)"):
+        decided_from({**record, "transitions": transitions})
+    with pytest.raises(ValueError, match="no transitions"):
+        transitions_from(transitions)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (15, b"123456789"),
+        (13, {"a": {"f": {"$uuid": {}}}}),
+        (13, {"a": 7}),
+        (13, 7),
+        (0, "then"),
+        (12, {"a": [7]}),
+    ],
+)
+def test_a_foreign_snapshot_is_a_value_error(place: int, value: object) -> None:
+    """Each of its fields may be anything."""
+    record = transaction_record(a_transaction())
+    facts = msgpack.decode(record["facts"])
+    facts[place] = value
+    with pytest.raises(ValueError, match="no transaction"):
+        transaction_from("order-1", {**record, "facts": msgpack.encode(facts)})
+
+
+@pytest.mark.parametrize("facts", [b"", b"\xc1", b"\x91" * 100_000, 7, None])
+def test_facts_that_are_none_are_a_value_error(facts: Any) -> None:
+    with pytest.raises(ValueError, match="no transaction"):
+        transaction_from("order-1", {**transaction_record(a_transaction()), "facts": facts})
+
+
+def test_fields_whose_only_name_is_a_tag() -> None:
+    """They are fields: only values are tagged."""
+    txn = Transaction("t", captured={"a": {"$bytes": "eA=="}, "b": {"$map": {"$int": "5"}}})
+    assert transaction_from("t", transaction_record(txn)) == txn

@@ -170,6 +170,16 @@ def test_a_gap_in_the_history_does_not_stop_the_fold() -> None:
     assert (folded.txn.saga, folded.txn.steps["a"].status) == ("s", "compensated")
 
 
+@pytest.mark.parametrize("kind", [Kind.TAKEN_BACK, Kind.DROPPED])
+def test_what_was_put_off_before_the_history_begins(kind: Kind) -> None:
+    """Its retention took the beginning; the view goes on."""
+    folded = Folded("tx")
+    folded.move(Transition(kind, 7, put_off=3))
+    folded.move(Transition(Kind.PUT_OFF, 8, put_off=9))
+    folded.move(Transition(kind, 9, put_off=3))
+    assert folded.txn.put_off == [9]
+
+
 def test_a_transaction_that_starts_again_is_a_new_one() -> None:
     """The engine forgets what ended long ago; a second start under the same id begins from nothing."""
     folded = Folded("tx")

@@ -55,7 +55,9 @@ def _command(
         options.append(click.Option(["--step", "path"], **_needed(step == "needed"), help="The step's path."))
     if offset:
         said = "Where the message that starts it lies in the journal: `kantor trace` shows it."
-        options.append(click.Option(["--offset"], type=click.IntRange(0), required=True, help=said))
+        options.append(
+            click.Option(["--offset"], type=click.IntRange(0, (1 << 63) - 1), required=True, help=said)
+        )
     if fields:
         options.append(
             click.Option(["--field"], multiple=True, metavar="NAME=VALUE", help="What the signal says.")

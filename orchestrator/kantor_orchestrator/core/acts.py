@@ -108,7 +108,7 @@ def _start(d: Decision, why: str) -> None:
         d.ignore(IMPOSSIBLE, "a message waits that can't be read: retry or skip that first")
     elif txn.status in ENDED:
         d.ignore(IMPOSSIBLE, f"it is {txn.status}")
-    elif not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
+    elif not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset < 1 << 63:
         d.ignore(IMPOSSIBLE, "a start needs the journal offset of the message that starts it")
     else:
         quarantine.start(d, offset, f"started by {d.entry.actor}: {why}")

@@ -354,7 +354,10 @@ def _ask_again(transaction: Transaction, t: Transition) -> None:
 
 def _take_out(transaction: Transaction, t: Transition) -> None:
     """The first one is dealt with."""
-    assert transaction.put_off[0] == t.put_off
+    if transaction.put_off[:1] != [t.put_off]:
+        raise IllegalTransition(
+            f"{transaction.id}: {t.put_off} is not the first that is put off, {t.kind} it can't be"
+        )
     del transaction.put_off[0]
     transaction.asked = max(0, transaction.asked - 1)
     transaction.put_off_since = transaction.put_off_print = 0

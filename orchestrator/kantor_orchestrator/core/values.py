@@ -39,14 +39,16 @@ _READERS: dict[str, Callable[[str], Any]] = {
 }
 #: The tag of a map that has one key, which looks like a tag.
 _MAP = "$map"
+#: Maps and lists in one another: Python reads what is written up to here, and the codec takes less.
+_DEEPEST = 200
 _TAGS = frozenset({_MAP, *_READERS})
 #: A text that each of ``_READERS`` needs.
 TAGGED = '"$'
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """The value with nothing in it that JSON lacks; the same object if there was nothing. Raises ``TypeError`` for what Avro
-    does not have."""
+    does not have, ``ValueError`` for what is nested too deep to be read again."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return value
@@ -55,22 +57,39 @@ def plain(value: Any) -> Any:
     if kind is float:
         return value if isfinite(value) else _tagged(value)
     if kind is dict:
+        found = plain_fields(value, depth)
         if len(value) == 1 and next(iter(value)) in _TAGS:  # somebody's own map that looks like ours
-            return {_MAP: {name: plain(one) for name, one in value.items()}}
-        for one in value.values():
-            if plain(one) is not one:
-                return {name: plain(one) for name, one in value.items()}
-        return value
-    if kind is list:
-        for one in value:
-            if plain(one) is not one:
-                return [plain(one) for one in value]
-        return value
+            return {_MAP: found}
+        return found
+    if kind is list or isinstance(value, tuple):
+        _check_depth(depth)
+        items: list[Any] | None = None if kind is list else list(value)
+        for place, one in enumerate(value):
+            told = plain(one, depth + 1)
+            if told is not one:
+                items = list(value) if items is None else items
+                items[place] = told
+        return value if items is None else items
     if isinstance(value, str):
-        return str(value)
-    if isinstance(value, tuple):
-        return [plain(one) for one in value]
+        return str.__str__(value)
     return _tagged(value)
+
+
+def plain_fields(fields: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+    """As :func:`plain`, of each field; a map of fields is never taken for a tag."""
+    _check_depth(depth)
+    found: dict[str, Any] | None = None
+    for name, one in fields.items():
+        told = plain(one, depth + 1)
+        if told is not one:
+            found = dict(fields) if found is None else found
+            found[name] = told
+    return fields if found is None else found
+
+
+def _check_depth(depth: int) -> None:
+    if depth > _DEEPEST:
+        raise ValueError(f"a value is nested more than {_DEEPEST} deep")
 
 
 def _tagged(value: Any) -> dict[str, str]:
@@ -81,8 +100,14 @@ def _tagged(value: Any) -> dict[str, str]:
     return {name: write(value)}
 
 
+def real_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`plain_fields` was given. Raises as :func:`real`."""
+    return {name: real(one) for name, one in fields.items()}
+
+
 def real(value: Any) -> Any:
-    """What :func:`plain` was given. Raises ``ValueError`` for what it did not give."""
+    """What :func:`plain` was given. Raises ``ValueError`` for what it did not give (``RecursionError`` for what is nested
+    deeper than it gives)."""
     if type(value) is list:
         return [real(one) for one in value]
     if type(value) is not dict:
@@ -94,7 +119,7 @@ def real(value: Any) -> Any:
         if (reader := _READERS.get(name)) is not None:
             try:
                 return reader(inner)
-            except (TypeError, ArithmeticError) as error:
+            except (TypeError, AttributeError, ArithmeticError) as error:
                 raise ValueError(f"{name} of {inner!r:.100}: {error}") from error
     return {key: real(one) for key, one in value.items()}
 

@@ -250,11 +250,11 @@ class Decider:
         except RegistryUnavailableError as error:
             raise NotYet(str(error)) from error
         except CodecError as error:
-            entry.error = f"a command can't be built: {error}"
+            entry.error = _printable(f"a command can't be built: {error}")
         except Exception as error:
             facts = {"action": "decide_failed", "transaction": txn.id}
             log.exception("can't decide on %s of %s", entry.origin or entry.timer, txn.id, extra=facts)
-            entry.error = f"the engine failed on it: {type(error).__name__}: {error}"
+            entry.error = _printable(f"the engine failed on it: {type(error).__name__}: {error}")
         transitions, after = consider(saga, txn, entry, now, hold)
         if not transitions:
             return None
@@ -307,3 +307,8 @@ class Decider:
                     "step": t.step,
                 }
                 log.error("incident: %s", t.reason or t.code, extra=facts)
+
+
+def _printable(text: str) -> str:
+    """An error may quote what can't be written down."""
+    return text.encode(errors="backslashreplace").decode()

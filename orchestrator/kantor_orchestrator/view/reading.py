@@ -55,7 +55,7 @@ class HistoryReader:
             moves = transitions_from(record["transitions"])
             captured = [fields for move in moves if (fields := _seen(move)) is not None]
             status = Status(record["status"])
-        except (ValueError, KeyError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UndecodableError(f"no decision that can be folded: {error}") from error
         kept = _without(record["messages"], value) if ends_with_messages else value
         return Said(

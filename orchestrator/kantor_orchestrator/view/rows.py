@@ -84,6 +84,8 @@ class Folded:
             evolve(self.txn, move)
         except IllegalTransition as error:
             self._has_gap(error)
+            if not move.step:  # of what was put off before the history begins: there is nothing to take out
+                return
             state = self.txn.steps.setdefault(move.step, StepState())
             state.status = next(iter(TRANSITIONS[kind]))  # what must have been there
             evolve(self.txn, move)
