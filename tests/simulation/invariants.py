@@ -330,8 +330,14 @@ def same_view(world: World) -> Iterator[str]:
 
 
 def standstill(world: World) -> Iterator[str]:
-    """While a person holds a saga, its transactions make no move (section 7, rule 13)."""
+    """While a person holds a saga, its transactions make no move (section 7, rule 13), unless a person closes one: then
+    that act also tells what the messages that were kept tell of."""
     for id_, moves in world.ledger.history.items():
+        closing = {
+            move["journal_offset"]
+            for move in moves
+            if move["kind"] == Kind.ENDED and move["code"] == "closed"
+        }
         holds = world.ledger.holds[shard_of(id_, world.shards)]
         for move in moves:
             held: set[str] = set()
@@ -340,6 +346,8 @@ def standstill(world: World) -> Iterator[str]:
                     held.add(act["saga"])
                 elif act["journal_offset"] < move["journal_offset"] and act["kind"] == Kind.RELEASED:
                     held.discard(act["saga"])
+            if move["journal_offset"] in closing:
+                continue
             if held & {ALL, move["saga"]} and move["kind"] not in _STILL and move["code"] != "closed":
                 yield f"{id_} is held, but {move['kind']} {move['step']} (entry {move['journal_offset']})"
 
