@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from kantor.codec import Codec
 from kantor.envelope import shard_of
 from kantor.errors import CodecError, KantorError, NotFoundError
-from kantor.kafka import Admin, Consumer, KafkaSettings, Producer
+from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.acts import DONE_ALREADY, NO_TRANSACTION
@@ -44,11 +44,11 @@ class Acts:
     def __init__(self, kafka: KafkaSettings, registry_url: str = "") -> None:
         """Raises ``NotFoundError`` where no platform has run yet, ``KafkaUnavailableError``."""
         self._kafka = kafka
-        self._admin = Admin(kafka)
+        self._admin = kafka.admin()
         self._shards = self._admin.topics().get(topics.HISTORY, 0)
         if not self._shards:
             raise NotFoundError("there is no platform on this cluster: start it with `kantor run`")
-        self._producer = Producer(kafka, "kantor-acts", linger_ms=0)
+        self._producer = kafka.producer("kantor-acts", linger_ms=0)
         self._codec = Codec(schema_store(kafka, registry_url))
 
     def do(
@@ -129,7 +129,7 @@ class Acts:
     ) -> dict[str, dict[int, list[Move]]]:
         """By act's id and shard: the moves that name it, up to the first ones of ``of_each`` shards."""
         history = [(topics.HISTORY, shard) for shard in sorted(shards)]
-        reader = Consumer(self._kafka, "kantor-acts")
+        reader = self._kafka.consumer("kantor-acts")
         try:
             reader.assign(self._admin.ends(history))
             write()

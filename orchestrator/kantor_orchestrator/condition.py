@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from kantor.clients import Clients
+from kantor.clients import Clients, Partition
 from kantor.errors import KafkaUnavailableError
-from kantor.kafka import Admin, Partition
+from kantor.kafka import Admin
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP, VIEW_GROUP, Settings
 from kantor_orchestrator.durability import weaknesses
@@ -105,7 +105,7 @@ def inspect(settings: Settings, view: View | None, view_error: str, now: int) ->
         found.holds = view.holds()
         seen = view.seen().get("view", 0)
     try:
-        admin = Admin(settings.kafka, "kantor-status")
+        admin = settings.kafka.admin("kantor-status")
         _ask_kafka(found, admin, settings.kafka, view, now - seen < VIEW_SILENT)
     except KafkaUnavailableError as error:
         found.broker_error = str(error)

@@ -178,7 +178,7 @@ def run_role(
             wellness.beat(name, _START)
             try:
                 if life is None:
-                    admin = Admin(settings.kafka)
+                    admin = settings.kafka.admin()
                     shards = topics.ensure(admin, settings.shards, settings.default_shards)
                     if name == "engine":
                         _warn(admin)

@@ -16,7 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
-from kantor.kafka import Consumer, KafkaSettings, Partition, Producer, Record
+from kantor.clients import Partition, Record
+from kantor.kafka import KafkaSettings
 from kantor_orchestrator.engine.loop import BACKLOG
 
 GROUP = "bench-bare-loop"
@@ -32,7 +33,7 @@ class _Lane:
         self._target = target
         self._position = 0
         name = f"{GROUP}-{partition[1]}"
-        self._producer = Producer(settings, name, transactional_id=name, linger_ms=1)
+        self._producer = settings.producer(name, transactional_id=name, linger_ms=1)
         self._producer.init_transactions()
 
     def write(self) -> None:
@@ -60,7 +61,7 @@ def run(source: str, target: str, partitions: int) -> None:
     settings = KafkaSettings.from_env()
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    consumer = Consumer(settings, GROUP, group=GROUP)
+    consumer = settings.consumer(GROUP, group=GROUP)
     lanes = [_Lane(settings, (source, number), target) for number in range(partitions)]
     commits = ThreadPoolExecutor(partitions)
     paused: set[int] = set()

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 from kantor.codec import Codec
 from kantor.envelope import TRANSACTION_ENDED
-from kantor.kafka import Admin, Consumer, KafkaSettings
+from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 
@@ -24,11 +24,11 @@ class Ends:
     """Sees what ends after it was made. One thread."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        admin = Admin(settings, "bench-ends")
+        admin = settings.admin("bench-ends")
         counts = admin.topics()
         shards = [(name, p) for name in (topics.HISTORY, topics.ENDED) for p in range(counts[name])]
         self._codec = Codec(schema_store(settings))
-        self._consumer = Consumer(settings, "bench-ends")
+        self._consumer = settings.consumer("bench-ends")
         self._consumer.assign(admin.ends(shards))
         #: By transaction: when we saw its end in the history (``time.monotonic_ns``), and the record's value.
         self.seen: dict[str, tuple[int, bytes]] = {}

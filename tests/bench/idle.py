@@ -14,7 +14,7 @@ from typing import Any
 from bench import processes
 from bench.ends import BenchError
 from bench.stack import Ground
-from kantor.kafka import TopicSpec
+from kantor.clients import TopicSpec
 from kantor_orchestrator import topics
 
 _FOR_EACH_TOPIC = 100

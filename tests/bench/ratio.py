@@ -17,7 +17,8 @@ from bench.bare_loop import GROUP
 from bench.ends import BenchError, Ends
 from bench.stack import Ground
 from bench.stats import slope
-from kantor.kafka import Admin, TopicSpec
+from kantor.clients import TopicSpec
+from kantor.kafka import Admin
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP, LOCAL_SHARDS
 

@@ -10,7 +10,7 @@ from bench.services import GOOD, order
 from kantor import envelope
 from kantor.codec import Codec
 from kantor.envelope import shard_of
-from kantor.kafka import Admin, KafkaSettings, Producer
+from kantor.kafka import KafkaSettings
 from kantor.messages import Message
 from kantor.schemas import schema_store
 from kantor.writing import Outgoing, Writer
@@ -112,8 +112,8 @@ class Recording:
 
 def fill(settings: KafkaSettings, topics: Sequence[str], shards: int, count: int) -> int:
     """Write ``count`` transactions into each of ``topics``; the number of entries in each."""
-    producer = Producer(settings, "bench-recording")
-    ids = Admin(settings, "bench-recording").topic_ids(TOPICS)
+    producer = settings.producer("bench-recording")
+    ids = settings.admin("bench-recording").topic_ids(TOPICS)
     recording = Recording(Codec(schema_store(settings)), ids, shards)
     written = 0
     for value, key, headers, partition in recording.entries(count):

@@ -17,7 +17,7 @@ from bench import processes
 from bench.ends import BenchError, Ends
 from bench.processes import Accounts
 from bench.services import GOOD, SERVICES, UNSHIPPABLE
-from kantor.kafka import Admin, KafkaSettings
+from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import LOCAL_SHARDS
@@ -53,7 +53,7 @@ class Ground:
             "KANTOR_BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
             "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")]),
         }
-        self.admin = Admin(self.settings, "bench")
+        self.admin = self.settings.admin("bench")
         topics.ensure(self.admin, shards)
         deploying.deploy(
             files.read([saga]).models(),

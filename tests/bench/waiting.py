@@ -22,7 +22,6 @@ from bench.services import GOOD, order
 from bench.stack import Ground
 from kantor.codec import Codec
 from kantor.envelope import shard_of
-from kantor.kafka import Consumer, Producer
 from kantor.schemas import schema_store
 from kantor.writing import Writer
 from kantor_examples.checkout.messages import OrderPlaced, PaymentCaptured
@@ -47,7 +46,7 @@ class Traffic:
 
     def __init__(self, ground: Ground) -> None:
         self._shards = ground.admin.topics()[topics.JOURNAL]
-        self._producer = Producer(ground.settings, "bench-waiting")
+        self._producer = ground.settings.producer("bench-waiting")
         codec = Codec(schema_store(ground.settings))
         self._shop = Writer("shop", codec, [OrderPlaced])
         self._payment = Writer("payment", codec, [PaymentCaptured])
@@ -202,7 +201,7 @@ def measure(ground: Ground, count: int) -> dict[str, Any]:
 def _restored(ground: Ground, traffic: Traffic) -> tuple[float, float, float]:
     """Seconds from the start of an engine on an empty disk until each shard has gone on; then memory and CPU."""
     shards = ground.admin.topics()[topics.HISTORY]
-    consumer = Consumer(ground.settings, "bench-waiting")
+    consumer = ground.settings.consumer("bench-waiting")
     consumer.assign(ground.admin.ends([(topics.HISTORY, shard) for shard in range(shards)]))
     waiting_for = traffic.begin_in_each_shard()
     began = time.monotonic()

@@ -16,7 +16,7 @@ from typing import Any
 import kantor_examples.checkout
 from kantor.codec import Codec
 from kantor.envelope import Envelope, command_id, event_id
-from kantor.kafka import Admin, KafkaSettings, Producer
+from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import ADDRESS_FILE
@@ -45,7 +45,7 @@ class Stack:
         self._deploy()
         self._codec = Codec(schema_store(self.kafka))
         self._schemas = example("checkout")
-        self._producer = Producer(self.kafka, "test-services", linger_ms=0)
+        self._producer = self.kafka.producer("test-services", linger_ms=0)
         ours = {name: value for name, value in os.environ.items() if not name.startswith("KANTOR_")}
         environment = ours | {
             "KANTOR_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
@@ -175,7 +175,7 @@ class Stack:
         return bool(found) and all(role["running"] for role in found["roles"]) and len(found["roles"]) == 3
 
     def _deploy(self) -> None:
-        topics.ensure(Admin(self.kafka), 2)
+        topics.ensure(self.kafka.admin(), 2)
         text = (Path(kantor_examples.checkout.__path__[0]) / "checkout.yaml").read_text()
         changed = text.replace("timeout: 30s", "timeout: 20m").replace("timeout: 10s", "timeout: 20m")
         changed = changed.replace("deadline: 15m", "deadline: 2h").replace(

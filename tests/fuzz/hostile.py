@@ -13,8 +13,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from kantor.clients import TopicSpec
 from kantor.codec import Codec
-from kantor.kafka import TopicSpec
 from kantor.messages import Message
 from kantor.records import StepFailed, TransactionEnded
 from kantor.testing.clock import EPOCH

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from msgspec import msgpack
 
+from kantor.clients import Record
 from kantor.codec import Codec
 from kantor.envelope import KANTOR_SOURCE
-from kantor.kafka import Record
 
 EPOCH = b"kantor.Epoch"
 

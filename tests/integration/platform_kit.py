@@ -35,19 +35,11 @@ from integration.chaos_services import (
     database,
 )
 from integration.decisions import Log
+from kantor.clients import BEGINNING, Partition, Record, TopicSpec
 from kantor.codec import Codec
 from kantor.envelope import shard_of
 from kantor.errors import KafkaUnavailableError, NotFoundError
-from kantor.kafka import (
-    BEGINNING,
-    Admin,
-    Consumer,
-    KafkaSettings,
-    Partition,
-    Producer,
-    Record,
-    TopicSpec,
-)
+from kantor.kafka import KafkaSettings
 from kantor.publisher import Publisher
 from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics, watermarks
@@ -198,9 +190,9 @@ class Follower:
     """Reads the history and our commands, valid decisions only, from where they ended when it was made."""
 
     def __init__(self, settings: KafkaSettings, codec: Codec, followed: Sequence[str]) -> None:
-        self._admin = Admin(settings)
+        self._admin = settings.admin()
         self._codec = codec
-        self._consumer = Consumer(settings, "chaos-follower", ends=True)
+        self._consumer = settings.consumer("chaos-follower", ends=True)
         counts = self._admin.topics()
         partitions = [(name, p) for name in followed for p in range(counts[name])]
         self._positions = patiently(lambda: self._admin.ends(partitions))
@@ -264,7 +256,7 @@ class Platform:
     def __init__(self, bootstrap_servers: str, folder: Path) -> None:
         self.folder = folder
         self.settings = KafkaSettings(bootstrap_servers)
-        self.admin = Admin(self.settings)
+        self.admin = self.settings.admin()
         self.schemas = schema_store(self.settings)
         self.codec = Codec(self.schemas)
         self._environment = {"KANTOR_BOOTSTRAP_SERVERS": bootstrap_servers, ENV_FOLDER: str(folder)}
@@ -396,7 +388,7 @@ class Platform:
             "message.max.bytes": 20_000_000,
             "delivery.report.only.error": False,
         }
-        producer = Producer(self.settings, "chaos-sender", linger_ms=0, extra=extra)
+        producer = self.settings.producer("chaos-sender", linger_ms=0, extra=extra)
         producer.produce(topic, value, key, list(headers.items()), on_delivery=delivered)
         patiently(producer.flush)
         return places[0]
@@ -407,7 +399,7 @@ class Platform:
         headers = {"ce_source": b"flood", "ce_type": b"chaos.flood.Rained"}
         ids = (self.new_id() for _ in range(10 * len(self.began) * count))
         for_shard_0 = (id_ for id_ in ids if shard_of(id_, len(self.began)) == 0)
-        producer = Producer(self.settings, "chaos-flood", linger_ms=50)
+        producer = self.settings.producer("chaos-flood", linger_ms=50)
         for id_ in islice(for_shard_0, count):
             found = headers | {"ce_id": id_.encode(), "ce_correlationid": id_.encode()}
             producer.produce(FLOOD, b"wet", None, list(found.items()))
@@ -422,7 +414,7 @@ class Platform:
     def fence(self) -> None:
         """Take shard 0's producer from its engine, as another engine does that takes the shard."""
         id_ = "kantor-engine-0"
-        Producer(self.settings, id_, transactional_id=id_).init_transactions()
+        self.settings.producer(id_, transactional_id=id_).init_transactions()
 
     def encode(self, message: Order) -> bytes:
         return self.codec.encoder(message.SCHEMA, message.TOPIC)(message.to_avro())
@@ -664,7 +656,7 @@ class Platform:
         partitions: list[Partition] = [(topic, p) for p in range(self.admin.topics()[topic])]
         ends = self.admin.ends(partitions)
         positions = {p: start[p] if start else BEGINNING for p in partitions}
-        consumer = Consumer(self.settings, "chaos-reader", ends=True)
+        consumer = self.settings.consumer("chaos-reader", ends=True)
         records: list[Record] = []
         try:
             consumer.assign(positions)

@@ -10,8 +10,8 @@ import pytest
 
 from integration.chaos_services import DEFINITION, MESSAGES, MoneyTaken, OrderPlaced, StockTaken
 from integration.platform_kit import SHARDS, Platform
+from kantor.clients import Record, TopicSpec
 from kantor.envelope import shard_of
-from kantor.kafka import Producer, Record, TopicSpec
 from kantor_orchestrator import journal, topics
 from kantor_schemas import schema_id
 from waiting import until
@@ -162,7 +162,7 @@ def test_an_answer_that_can_not_be_read(platform: Platform) -> None:
     platform.send(MoneyTaken, id_, b"no avro")
     assert "chaos.money.MoneyTaken" in platform.incident(id_)
     act = journal.Act(f"skip-{id_}", "skip", "ann", "it was no answer")
-    producer = Producer(platform.settings, "ann")
+    producer = platform.settings.producer("ann")
     producer.produce(topics.JOURNAL, act.dump(), id_.encode(), journal.ACT_HEADERS, shard_of(id_, SHARDS))
     producer.flush()
     platform.await_completed(orders)

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from kantor.codec import Codec
 from kantor.errors import FencedError
-from kantor.kafka import Admin, KafkaSettings, Producer
+from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.cli.main import main
@@ -50,7 +50,7 @@ def commit_state(settings: KafkaSettings, id_: str, status: Status | None) -> No
     """A transaction on version 1, as the engine keeps it; None: nothing is kept of it any more."""
     encode = Codec(schema_store(settings)).encoder(system("TransactionState"), topics.STATE)
     transaction = Transaction(id_, saga="order", version=1, status=status or Status.OBSERVED)
-    producer = Producer(settings, "test-engine", transactional_id="test-engine")
+    producer = settings.producer("test-engine", transactional_id="test-engine")
     producer.init_transactions()
     producer.begin()
     value = encode(transaction_record(transaction)) if status else None
@@ -78,9 +78,11 @@ def test_deploying(project: KafkaSettings) -> None:
     first = deploy(V1)
     assert (first.exit_code, first.stdout) == (0, "order version 1: deployed\n"), first.output
     assert "created topic cmd.parcel.v1" in first.stderr
-    assert {"evt.shop.order.v1", "evt.stock.stock.v1", "evt.parcel.failure.v1"} <= Admin(
-        project
-    ).topics().keys()
+    assert {
+        "evt.shop.order.v1",
+        "evt.stock.stock.v1",
+        "evt.parcel.failure.v1",
+    } <= project.admin().topics().keys()
 
     definitions = watch(project)
     saga = definitions.starting_with("shop.Ordered")
@@ -108,7 +110,7 @@ def test_deploying(project: KafkaSettings) -> None:
 def test_a_deployment_that_would_strand_live_transactions(project: KafkaSettings) -> None:
     """Refused with their count, as data too; once they have ended it is allowed, and the old version can be removed when
     nothing is kept of them any more."""
-    topics.ensure(Admin(project), 2)
+    topics.ensure(project.admin(), 2)
     assert deploy(V1).exit_code == 0
     for id_ in ("t1", "t20"):
         commit_state(project, id_, Status.RUNNING)
@@ -142,7 +144,7 @@ def test_a_deployment_that_would_strand_live_transactions(project: KafkaSettings
 def test_a_deployment_fences_the_one_before(project: KafkaSettings) -> None:
     """A deployment that another one overtook can't write any more."""
     assert deploy(V1).exit_code == 0
-    slow = Producer(project, "slow", transactional_id="kantor-deploy")
+    slow = project.producer("slow", transactional_id="kantor-deploy")
     slow.init_transactions()
     assert deploy(V2).exit_code == 0
     with pytest.raises(FencedError):

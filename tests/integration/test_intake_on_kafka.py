@@ -13,8 +13,8 @@ from confluent_kafka.admin import AdminClient
 from prometheus_client import CollectorRegistry
 
 from contract.raw import produce
-from kantor.clients import TopicSpec
-from kantor.kafka import BEGINNING, KafkaSettings
+from kantor.clients import BEGINNING, TopicSpec
+from kantor.kafka import KafkaSettings
 from kantor_orchestrator import journal, topics, watermarks
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.metrics import IntakeMetrics

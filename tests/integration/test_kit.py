@@ -21,10 +21,10 @@ import pytest
 
 from integration import kit_service
 from kantor import KafkaSettings, Service, StepFailed
+from kantor.clients import BEGINNING, Partition, TopicSpec
 from kantor.codec import Codec
 from kantor.envelope import Envelope, event_id, header_map, read
 from kantor.errors import CodecError, UnknownSchemaError
-from kantor.kafka import BEGINNING, Admin, Consumer, Partition, Producer, TopicSpec
 from kantor.runner import Runner
 from kantor.schemas import SCHEMAS_TOPIC, KafkaSchemas
 from kantor_examples.checkout.messages import OrderPlaced
@@ -89,7 +89,7 @@ class Space:
 
     def handled(self) -> None:
         """Until the service has committed its position behind everything that was published: no more answers come."""
-        admin, topic = Admin(self.settings), self.reserved.TOPIC
+        admin, topic = self.settings.admin(), self.reserved.TOPIC
         places = [(topic, partition) for partition in range(admin.topics()[topic])]
         ends = patiently(lambda: admin.ends(places))
         behind: dict[Partition, tuple[int, int]] = {}
@@ -107,11 +107,11 @@ class Space:
     def read(self, topic: str, count: int, kinds: Callable[[Any], object] = id) -> list[Any]:
         """All records of a topic that a read_committed consumer sees, once there are ``count``, of so many ``kinds``. What a
         Kafka transaction that is open now has written is waited for."""
-        admin = Admin(self.settings)
+        admin = self.settings.admin()
         places = [(topic, partition) for partition in range(admin.topics()[topic])]
         ends = patiently(lambda: admin.ends(places))
         positions = dict.fromkeys(places, BEGINNING)
-        consumer = Consumer(self.settings, "test", ends=True)
+        consumer = self.settings.consumer("test", ends=True)
         found: list[Any] = []
 
         def is_read() -> bool:
@@ -142,7 +142,7 @@ class Space:
 
     def wait_for(self, answers: int) -> None:
         """Until there are more records of answers than these, committed or not."""
-        admin, topic = Admin(self.settings), self.captured.TOPIC
+        admin, topic = self.settings.admin(), self.captured.TOPIC
         partitions = [(topic, partition) for partition in range(admin.topics()[topic])]
         until(
             lambda: sum(admin.ends(partitions).values()) > answers,
@@ -244,7 +244,7 @@ def test_an_open_kafka_transaction_of_a_killed_process(space: Space) -> None:
     killed.wait()  # it gives its name to the next one
     name = space.log().partition("transactional_id=")[2].split()[0]
     timeout = {"transaction.timeout.ms": int(3 * PATIENCE * 1000)}
-    dead = Producer(space.settings, "dead", transactional_id=name, extra=timeout)
+    dead = space.settings.producer("dead", transactional_id=name, extra=timeout)
     dead.init_transactions()
     dead.begin()
     dead.produce(space.captured.TOPIC, b"", b"dead", [])
@@ -354,7 +354,7 @@ def test_sigterm_during_an_outage(own_kafka: DevBroker, tmp_path: Path) -> None:
 def test_dead_letter(space: Space) -> None:
     """An unreadable record is set aside with its bytes, key and headers; the records behind it are answered."""
     space.start("plain")
-    producer = Producer(space.settings, "test")
+    producer = space.settings.producer("test")
     headers = [("ce_type", b"inventory.StockReserved"), ("ce_correlationid", b"bad"), ("x", b"\xff")]
     for partition in range(4):
         producer.produce(space.reserved.TOPIC, b"no Avro", b"some key", headers, partition)
@@ -452,21 +452,21 @@ def test_a_schema_is_published_once(kafka: str) -> None:
     """A schema that is in the topic already is not published again."""
     settings, schema = KafkaSettings(kafka), unique_schema()
     KafkaSchemas(settings).id_of(schema, "t")
-    end = Admin(settings).ends([(SCHEMAS_TOPIC, 0)])
+    end = settings.admin().ends([(SCHEMAS_TOPIC, 0)])
     second = KafkaSchemas(settings)
     second.id_of(schema, "t")
     second.id_of(schema, "u")
-    assert Admin(settings).ends([(SCHEMAS_TOPIC, 0)]) == end
+    assert settings.admin().ends([(SCHEMAS_TOPIC, 0)]) == end
 
 
 def test_the_topic_of_schemas(kafka: str) -> None:
     """The topic is compacted and has one partition, and its records are the schemas' canonical JSON by id."""
     settings, schema = KafkaSettings(kafka), unique_schema()
     id_ = KafkaSchemas(settings).id_of(schema, "t")
-    assert Admin(settings).topics()[SCHEMAS_TOPIC] == 1
-    assert Admin(settings).config(SCHEMAS_TOPIC)["cleanup.policy"] == "compact"
-    consumer = Consumer(settings, "test")
-    last = Admin(settings).ends([(SCHEMAS_TOPIC, 0)])[SCHEMAS_TOPIC, 0] - 1
+    assert settings.admin().topics()[SCHEMAS_TOPIC] == 1
+    assert settings.admin().config(SCHEMAS_TOPIC)["cleanup.policy"] == "compact"
+    consumer = settings.consumer("test")
+    last = settings.admin().ends([(SCHEMAS_TOPIC, 0)])[SCHEMAS_TOPIC, 0] - 1
     consumer.assign({(SCHEMAS_TOPIC, 0): last})
     found: list[Any] = []
 
@@ -484,7 +484,7 @@ def test_unusable_schemas_are_passed_over(kafka: str) -> None:
     """What others wrote into the topic by mistake stops nobody."""
     settings, schema = KafkaSettings(kafka), unique_schema()
     KafkaSchemas(settings).id_of(unique_schema(), "t")
-    producer = Producer(settings, "test")
+    producer = settings.producer("test")
     for key, value in ((b"1", b"{"), (b"2", canonical_json(schema).encode()), (b"3", None)):
         producer.produce(SCHEMAS_TOPIC, value, key, [], 0)
     producer.flush()
@@ -496,9 +496,9 @@ def test_unusable_schemas_are_passed_over(kafka: str) -> None:
 
 def test_topics_are_created(space: Space) -> None:
     """A service makes the topics that it reads and writes, and leaves those alone that exist."""
-    Admin(space.settings).create_topics([TopicSpec(space.reserved.TOPIC, 2)])
+    space.settings.admin().create_topics([TopicSpec(space.reserved.TOPIC, 2)])
     space.start("plain")
-    topics = Admin(space.settings).topics()
+    topics = space.settings.admin().topics()
     assert topics[space.reserved.TOPIC] == 2
     assert topics[space.captured.TOPIC] == 4
     assert topics[f"evt.{space.service}.failure.v1"] == 4

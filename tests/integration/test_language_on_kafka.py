@@ -16,9 +16,9 @@ import pytest
 import kantor_schemas
 from integration.platform_kit import Platform, Program
 from kantor import envelope
+from kantor.clients import BEGINNING
 from kantor.envelope import Envelope, header_map
 from kantor.errors import NotFoundError
-from kantor.kafka import BEGINNING, Consumer, Producer
 from kantor_orchestrator import acts
 from kantor_orchestrator.acts import Acts
 from kantor_orchestrator.core.transaction import Status
@@ -38,8 +38,8 @@ class Wire:
         self.schemas = {t: s for one in sagas for t, s in kantor_schemas.example(f"ten/{one.stem}").items()}
         models = files.read(sagas).models()
         patiently(lambda: deploy.deploy(models, self.schemas, platform.settings, platform.schemas))
-        self.producer = Producer(platform.settings, "wire", linger_ms=0)
-        self.reader = Consumer(platform.settings, "wire")
+        self.producer = platform.settings.producer("wire", linger_ms=0)
+        self.reader = platform.settings.consumer("wire")
         counts = platform.admin.topics()
         mine = [t for t in counts if t.startswith("cmd.") and not t.startswith("cmd.chaos")]
         self.reader.assign({(t, p): BEGINNING for t in mine for p in range(counts[t])})

@@ -10,7 +10,8 @@ import pytest
 
 from integration.proxied_kafka import ProxiedKafka
 from integration.proxy import Proxy
-from kantor.kafka import KafkaSettings, Partition, TopicSpec
+from kantor.clients import Partition, TopicSpec
+from kantor.kafka import KafkaSettings
 from kantor_orchestrator.config import NEVER_LONG
 from waiting import patiently, until
 

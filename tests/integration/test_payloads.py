@@ -10,9 +10,10 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from kantor.clients import TopicSpec
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import NotFoundError
-from kantor.kafka import Admin, KafkaSettings, Producer, TopicSpec
+from kantor.kafka import KafkaSettings
 from kantor_orchestrator import payloads as module
 from kantor_orchestrator.payloads import GoneError, Payloads
 from waiting import PATIENCE
@@ -30,9 +31,9 @@ def topic(kafka: str) -> str:
     """Five records: Avro, JSON, a tombstone, bytes without meaning, one of 900 kB; in one Kafka transaction."""
     settings = KafkaSettings(kafka)
     name = f"payloads.{uuid4().hex[:8]}"
-    Admin(settings).create_topics([TopicSpec(name, 1)])
+    settings.admin().create_topics([TopicSpec(name, 1)])
     encode = Codec(SCHEMAS).encoder(SCHEMA, name)
-    producer = Producer(settings, "payloads", transactional_id=name)
+    producer = settings.producer("payloads", transactional_id=name)
     producer.init_transactions()
     producer.begin()
     values = [encode({"text": "hello", "raw": b"\xff"}), b'{"a": [1]}', None, b"\x07\x08", b"x" * 900_000]

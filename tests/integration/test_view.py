@@ -16,8 +16,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import kantor_examples.checkout
+from kantor.clients import Partition, TopicSpec
 from kantor.errors import NotFoundError
-from kantor.kafka import Admin, KafkaSettings, Partition, Producer, TopicSpec
+from kantor.kafka import Admin, KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.condition import diagnose, inspect
@@ -56,13 +57,13 @@ def at_home(kafka: KafkaSettings, home: Path) -> Settings:
 def traffic_on(settings: Settings) -> Traffic:
     """Its entries and decisions come after those that are there: decisions name both by their offsets."""
     places = [(topic, shard) for topic in (topics.JOURNAL, topics.HISTORY) for shard in range(SHARDS)]
-    return Traffic(ends=Admin(settings.kafka).ends(places))
+    return Traffic(ends=settings.kafka.admin().ends(places))
 
 
 def set_up(servers: str) -> KafkaSettings:
     """What is there before the first transaction: topics, the history's schema, the saga's definition."""
     kafka = KafkaSettings(servers)
-    topics.ensure(Admin(kafka), SHARDS)
+    topics.ensure(kafka.admin(), SHARDS)
     saga = Path(kantor_examples.checkout.__path__[0]) / "checkout.yaml"
 
     def deployed() -> KafkaSettings:
@@ -76,12 +77,12 @@ def set_up(servers: str) -> KafkaSettings:
 
 def produce(settings: Settings, records: list[Written]) -> None:
     """Write records where they belong, as intake and the engine do."""
-    admin = Admin(settings.kafka)
+    admin = settings.kafka.admin()
     admin.create_topics(
         [TopicSpec(topic, 1) for topic in {r.topic() for r in records} if topic.startswith("cmd.")]
     )
-    intake = Producer(settings.kafka, "test-intake")
-    engine = Producer(settings.kafka, "test-engine")
+    intake = settings.kafka.producer("test-intake")
+    engine = settings.kafka.producer("test-engine")
     for r in records:
         producer = intake if r.topic() == topics.JOURNAL else engine
         producer.produce(r.topic(), r.value(), r.key(), r.headers(), r.partition())
@@ -155,7 +156,7 @@ def test_what_is_in_kafka_is_projected(settings: Settings) -> None:
     traffic.completed("a-1")
     traffic.compensated("a-2")
     produce(settings, traffic.records)
-    admin = Admin(settings.kafka)
+    admin = settings.kafka.admin()
     with viewing(settings):
         assert eventually(settings, is_now("a-1", "completed"))
         assert eventually(settings, is_now("a-2", "compensated"))

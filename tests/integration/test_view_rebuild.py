@@ -25,8 +25,9 @@ from integration.test_view import (
     viewing,
 )
 from integration.view_rows import differences, rows_of
+from kantor.clients import Partition
 from kantor.errors import KantorError
-from kantor.kafka import Admin, KafkaSettings, Partition
+from kantor.kafka import KafkaSettings
 from kantor_orchestrator import topics
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.backend import Backend
@@ -99,13 +100,13 @@ def project(settings: Settings, traffic: Traffic, since: int) -> list[Written]:
 
 
 def covers(positions: dict[Partition, int], settings: Settings) -> bool:
-    ends = Admin(settings.kafka).ends([(topics.JOURNAL, shard) for shard in range(SHARDS)])
+    ends = settings.kafka.admin().ends([(topics.JOURNAL, shard) for shard in range(SHARDS)])
     return all(positions.get(p, 0) >= end for p, end in ends.items())
 
 
 def forget(settings: Settings, share: float) -> dict[Partition, int]:
     """Kafka deletes this share of every partition's records, as retention does. Where they begin now."""
-    admin = Admin(settings.kafka)
+    admin = settings.kafka.admin()
     found = admin.topics()
     ours = [(name, p) for name in found for p in range(found[name])
             if name.startswith("cmd.") or name in (topics.JOURNAL, topics.HISTORY)]  # fmt: skip

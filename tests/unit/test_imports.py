@@ -21,7 +21,7 @@ KIT_LIBRARIES = frozenset({"confluent_kafka", "fastavro", "prometheus_client"})
 
 #: Libraries that one module (or folder) of a package alone may import.
 ONLY_IN = {
-    ("kantor", "confluent_kafka"): ("kantor/kafka.py",),
+    ("kantor", "confluent_kafka"): ("kantor/kafka/",),
     ("kantor", "fastavro"): ("kantor/codec.py",),
     ("kantor_orchestrator", "apsw"): ("kantor_orchestrator/store/", "kantor_orchestrator/view/"),
     ("kantor_orchestrator", "psycopg"): ("kantor_orchestrator/view/postgresql.py",),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import confluent_kafka as ck
 import pytest
 
-from kantor import kafka
 from kantor.errors import KafkaUnavailableError
+from kantor.kafka import edge
 
 
 class Broker:
@@ -32,7 +32,7 @@ def test_it_is_asked_until_there_is_a_leader() -> None:
         ck.KafkaError.UNKNOWN_LEADER_EPOCH,
         ck.KafkaError.OFFSET_NOT_AVAILABLE,
     )
-    assert kafka._led(broker, 30.0) == 42
+    assert edge.led(broker, 30.0) == 42
     assert broker.asked == 6
 
 
@@ -40,7 +40,7 @@ def test_other_errors_are_told_at_once() -> None:
     """They say what is wrong, and asking again does not help."""
     broker = Broker(ck.KafkaError.TOPIC_AUTHORIZATION_FAILED)
     with pytest.raises(KafkaUnavailableError, match="AUTHORIZATION"):
-        kafka._led(broker, 30.0)
+        edge.led(broker, 30.0)
     assert broker.asked == 1
 
 
@@ -48,4 +48,4 @@ def test_no_leader_in_time_is_told() -> None:
     """With the broker's own word for it."""
     broker = Broker(*[ck.KafkaError.NOT_LEADER_FOR_PARTITION] * 100)
     with pytest.raises(KafkaUnavailableError, match="NOT_LEADER"):
-        kafka._led(broker, 0.0)
+        edge.led(broker, 0.0)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from kantor import kafka
 from kantor.errors import ConfigError
 from kantor.kafka import KafkaSettings
 from kantor.registry import RegistrySchemas
@@ -19,7 +18,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in ("Consumer", "Producer"):
         monkeypatch.setattr(f"confluent_kafka.{name}", found.append)
-    monkeypatch.setattr(kafka, "AdminClient", found.append)
+    monkeypatch.setattr("kantor.kafka.admin.AdminClient", found.append)
     return found
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from kantor import kafka
 from kantor.clients import deliver
 from kantor.clock import SYSTEM_CLOCK
 from kantor.errors import StuckError
-from kantor.kafka import Admin, Consumer, KafkaSettings, Producer
+from kantor.kafka import KafkaSettings, Producer, edge
 
 SETTINGS = KafkaSettings("nowhere:1")
 PLACE = ("evt.a.v1", 0)
@@ -40,11 +39,11 @@ OVER = threading.Event()
 
 @pytest.fixture(autouse=True)
 def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(kafka, "_GRACE", 0.05)
-    monkeypatch.setattr(kafka, "_PATIENCE", 0.05)
-    monkeypatch.setattr("kantor.kafka.ck.Producer", Frozen)
-    monkeypatch.setattr("kantor.kafka.ck.Consumer", Frozen)
-    monkeypatch.setattr(kafka, "AdminClient", Frozen)
+    monkeypatch.setattr(edge, "GRACE", 0.05)
+    monkeypatch.setattr(edge, "PATIENCE", 0.05)
+    monkeypatch.setattr("confluent_kafka.Producer", Frozen)
+    monkeypatch.setattr("confluent_kafka.Consumer", Frozen)
+    monkeypatch.setattr("kantor.kafka.admin.AdminClient", Frozen)
     OVER.clear()
     yield
     OVER.set()
@@ -56,7 +55,7 @@ def called(client: object) -> list[str]:
 
 
 def producer() -> Producer:
-    return Producer(SETTINGS, "kantor-p", transactional_id="id")
+    return SETTINGS.producer("kantor-p", transactional_id="id")
 
 
 @pytest.mark.parametrize(
@@ -68,11 +67,11 @@ def producer() -> Producer:
         ("send_offsets_to_transaction", lambda: producer().send_offsets({PLACE: 1}, None, 0)),
         ("commit_transaction", lambda: producer().commit(0)),
         ("abort_transaction", lambda: producer().abort(0)),
-        ("commit", lambda: Consumer(SETTINGS, "c").commit({PLACE: 1}, wait=True)),
-        ("committed", lambda: Consumer(SETTINGS, "c").committed([PLACE], 0)),
-        ("get_watermark_offsets", lambda: Consumer(SETTINGS, "c").end(PLACE, 0)),
-        ("close", lambda: Consumer(SETTINGS, "c").close()),
-        ("list_topics", lambda: Admin(SETTINGS).topics(0)),
+        ("commit", lambda: SETTINGS.consumer("c").commit({PLACE: 1}, wait=True)),
+        ("committed", lambda: SETTINGS.consumer("c").committed([PLACE], 0)),
+        ("get_watermark_offsets", lambda: SETTINGS.consumer("c").end(PLACE, 0)),
+        ("close", lambda: SETTINGS.consumer("c").close()),
+        ("list_topics", lambda: SETTINGS.admin().topics(0)),
     ],
 )
 def test_a_blocking_call_that_does_not_return_says_so(name: str, call: Callable[[], None]) -> None:
@@ -95,7 +94,7 @@ def test_nothing_is_called_of_a_producer_that_hangs() -> None:
 
 def test_a_consumer_that_hangs_is_not_closed() -> None:
     """Closing it would hang, too, and would take away what its stuck thread is using."""
-    stuck = Consumer(SETTINGS, "c")
+    stuck = SETTINGS.consumer("c")
     with pytest.raises(StuckError):
         stuck.commit({PLACE: 1}, wait=True)
     stuck.close()
@@ -124,8 +123,8 @@ class Leaving:
 
 def test_a_callback_calls_its_client_in_its_own_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """From another one librdkafka would answer when the callback is over, which waits for the answer."""
-    monkeypatch.setattr("kantor.kafka.ck.Consumer", Leaving)
-    consumer = Consumer(SETTINGS, "c", group="g")
+    monkeypatch.setattr("confluent_kafka.Consumer", Leaving)
+    consumer = SETTINGS.consumer("c", group="g")
     consumer.subscribe(["t"], on_revoke=lambda _: consumer.commit({PLACE: 1}, wait=True))
     consumer.close()
     inner: Any = consumer._consumer

@@ -11,9 +11,10 @@ import pytest
 
 from kantor import clients
 from kantor import delivery as module
+from kantor.clients import Batch, Partition
 from kantor.delivery import AtLeastOnceDelivery, TransactionalDelivery
 from kantor.errors import FencedError, KafkaUnavailableError, KantorError
-from kantor.kafka import Batch, Consumer, Partition, Producer
+from kantor.kafka import Consumer, Producer
 from kantor.metrics import Metrics
 from kantor.writing import Outgoing
 from unit.kit_harness import FakeRecord

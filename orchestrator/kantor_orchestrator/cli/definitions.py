@@ -16,7 +16,7 @@ import click
 from kantor.codec import Codec
 from kantor.envelope import rfc3339
 from kantor.errors import DefinitionError
-from kantor.kafka import Admin, KafkaSettings
+from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.cli.output import say
@@ -168,7 +168,7 @@ def diagram(file: Path, saga: str | None, form: str, out: Path | None) -> None:
 
 
 def _deployed(kafka: KafkaSettings) -> list[Bundle]:
-    if topics.DEFINITIONS not in Admin(kafka).topics():
+    if topics.DEFINITIONS not in kafka.admin().topics():
         return []
     return deploying.read(kafka, Codec(schema_store(kafka))).bundles()
 

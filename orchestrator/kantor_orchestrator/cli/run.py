@@ -9,7 +9,6 @@ from threading import Event
 import click
 
 from kantor import logs
-from kantor.kafka import Admin
 from kantor.watchdog import end_within
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
@@ -65,5 +64,5 @@ def run(roles: tuple[str, ...], engines: int | None) -> None:
         run_role(names[0], settings, stop, tell_supervisor)
         return
     end_within(GRACE + DEADLINE, stop.set)  # the roles end first
-    topics.ensure(Admin(settings.kafka), settings.shards, settings.default_shards)
+    topics.ensure(settings.kafka.admin(), settings.shards, settings.default_shards)
     sys.exit(supervise(names, stop, http_port=settings.http_port))

@@ -14,7 +14,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from kantor.kafka import Admin, Consumer, KafkaSettings, Partition
+from kantor.clients import Partition
+from kantor.kafka import KafkaSettings
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP
 
@@ -28,8 +29,8 @@ class Quiet:
     """Looks at the groups of the platform and of ``services``: each one's topics."""
 
     def __init__(self, settings: KafkaSettings, services: Mapping[str, Sequence[str]]) -> None:
-        self._admin = Admin(settings, "kantor-demo")
-        self._reader = Consumer(settings, "kantor-demo", ends=True, extra=_PROMPT)
+        self._admin = settings.admin("kantor-demo")
+        self._reader = settings.consumer("kantor-demo", ends=True, extra=_PROMPT)
         self._services = services
 
     def close(self) -> None:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kantor.clients import Partition
 from kantor.errors import ConfigError
-from kantor.kafka import Partition
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.history import Epoch

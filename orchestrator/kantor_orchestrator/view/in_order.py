@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Mapping
 from heapq import heappop, heappush
 
+from kantor.clients import Partition, Record
 from kantor.errors import KafkaUnavailableError
-from kantor.kafka import Consumer, Partition, Record
+from kantor.kafka import Consumer
 from kantor_orchestrator import topics
 
 #: Records of one partition in memory: above the first it is paused, below the second it goes on.

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from kantor.clients import Partition
 from kantor.codec import SchemaStore
 from kantor.errors import UnknownSchemaError
-from kantor.kafka import Partition
 from kantor_orchestrator import topics
 from kantor_orchestrator.view.database import PARTS
 from kantor_orchestrator.view.facts import Command, Entry, frames, messages_from_json

@@ -14,10 +14,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from kantor.clients import Partition, Record
 from kantor.codec import Codec, SchemaStore
 from kantor.envelope import KANTOR_SOURCE, TRANSACTION_ID, UNREADABLE
 from kantor.errors import UndecodableError, UnknownSchemaError
-from kantor.kafka import Partition, Record
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.engine.log import is_epoch

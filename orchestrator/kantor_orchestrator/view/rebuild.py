@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from kantor.clients import Partition, Record
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError, KantorError, UnknownSchemaError
-from kantor.kafka import Admin, Consumer, Partition, Record
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
@@ -94,8 +94,8 @@ class _Rebuild:
         self._old = old
         self._new = new
         self._tell = tell
-        self._admin = Admin(settings.kafka, "kantor-rebuild-admin")
-        self._consumer = Consumer(settings.kafka, "kantor-rebuild", ends=True, extra=_FETCH)
+        self._admin = settings.kafka.admin("kantor-rebuild-admin")
+        self._consumer = settings.kafka.consumer("kantor-rebuild", ends=True, extra=_FETCH)
         schemas = schema_store(settings.kafka, settings.registry_url)
         self._schemas = kept.OldSchemas(schemas, old)
         self._codec = Codec(self._schemas)

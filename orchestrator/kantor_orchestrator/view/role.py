@@ -13,9 +13,9 @@ from threading import Event
 
 from prometheus_client import CollectorRegistry
 
+from kantor.clients import BEGINNING, Partition, Record
 from kantor.codec import Codec
 from kantor.errors import ConfigError, KafkaUnavailableError, KantorError, UnknownSchemaError
-from kantor.kafka import BEGINNING, Admin, Consumer, Partition, Record
 from kantor.schemas import schema_store
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP, VIEW_GROUP, Settings
@@ -141,8 +141,8 @@ class _Projection:
         self._database = database
         self._metrics = metrics
         self._census = census
-        self._admin = Admin(settings.kafka, "kantor-view-admin")
-        self._consumer = Consumer(settings.kafka, "kantor-view", group=VIEW_GROUP, ends=True, extra=_FETCH)
+        self._admin = settings.kafka.admin("kantor-view-admin")
+        self._consumer = settings.kafka.consumer("kantor-view", group=VIEW_GROUP, ends=True, extra=_FETCH)
         self._topic_ids: dict[str, str] = {}
         self._positions: dict[Partition, int] = {}
         self._uncommitted: dict[Partition, int] = {}

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from kantor.kafka import Partition
+from kantor.clients import Partition
 from kantor_orchestrator.core.transaction import (
     TRANSITIONS,
     IllegalTransition,

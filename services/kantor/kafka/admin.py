@@ -1,0 +1,198 @@
+"""Topics, their settings, offsets and groups: what is asked of the cluster itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import confluent_kafka as ck
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public names, though its type hints don't export them
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from kantor.clients import Partition, TopicSpec
+from kantor.errors import KafkaUnavailableError, StuckError
+from kantor.kafka import edge
+from kantor.kafka.consumer import Consumer
+from kantor.watchdog import Guard
+
+#: Topics whose settings are asked for in one request: each answers with some 3 KB.
+_CONFIGS = 500
+
+
+class Admin:
+    """Topics and offsets, without a group."""
+
+    def __init__(self, client_id: str, config: dict[str, Any], reader: Callable[[str], Consumer]) -> None:
+        """``config``: librdkafka's settings, see :meth:`KafkaSettings.admin`. ``reader``: makes a consumer of a group that
+        does not join it."""
+        self._guard = Guard(f"the admin client {client_id}")
+        self._reader = reader
+        self._readers: dict[str, Consumer] = {}
+        self._admin = edge.made(AdminClient, config)
+
+    def create_topics(self, specs: Sequence[TopicSpec], timeout: float = 30.0) -> list[str]:
+        """Create those that do not exist; the created names. Returns when all brokers' metadata shows them."""
+        existing = self.topics()
+        missing = [spec for spec in specs if spec.name not in existing]
+        if not missing:
+            return []
+        new = [NewTopic(s.name, s.partitions, s.replication, config=dict(s.config)) for s in missing]
+        created = []
+        for name, future in self._admin.create_topics(
+            new, operation_timeout=timeout, request_timeout=timeout
+        ).items():
+            try:
+                edge.answer(future, timeout)
+                created.append(name)
+            except ck.KafkaException as error:
+                if error.args[0].code() != ck.KafkaError.TOPIC_ALREADY_EXISTS:
+                    edge.translate(error)
+        deadline = time.monotonic() + timeout
+        waiting = {spec.name for spec in missing}
+        while waiting - set(self.topics()):
+            if time.monotonic() > deadline:
+                raise KafkaUnavailableError(f"topics {sorted(waiting)} were created but do not show up")
+            self._admin.poll(0.02)
+        return created
+
+    def topics(self, timeout: float = 10.0) -> dict[str, int]:
+        """Partition counts by topic."""
+        return {name: len(topic.partitions) for name, topic in self._metadata(timeout).items()}
+
+    def replicas(self, timeout: float = 10.0) -> dict[str, int]:
+        """By topic, how many brokers have each of its records: of its partition that has the fewest."""
+        return {
+            name: min((len(partition.replicas) for partition in topic.partitions.values()), default=0)
+            for name, topic in self._metadata(timeout).items()
+        }
+
+    def _metadata(self, timeout: float) -> dict[str, Any]:
+        """What the cluster says of each topic."""
+        try:
+            found = self._guard(
+                lambda: self._admin.list_topics(timeout=timeout), timeout + edge.GRACE, "list_topics"
+            ).topics
+        except ck.KafkaException as error:
+            edge.translate(error)
+        return {name: topic for name, topic in found.items() if topic.error is None}
+
+    def topic_ids(self, names: Sequence[str], timeout: float = 10.0) -> dict[str, str]:
+        """Topic ids (KIP-516): a topic that is deleted and made again gets another one."""
+        if not names:
+            return {}
+        found = self._admin.describe_topics(ck.TopicCollection(list(names)), request_timeout=timeout)
+        result = {}
+        for name, future in found.items():
+            try:
+                result[name] = str(edge.answer(future, timeout).topic_id)
+            except ck.KafkaException as error:
+                if error.args[0].code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    edge.translate(error)
+        return result
+
+    def ends(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
+        """The *read_uncommitted* end of each partition, asked of the brokers now: also what an open Kafka
+        transaction has written counts. Partitions of deleted topics are left out."""
+        return self._offsets(partitions, OffsetSpec.latest(), timeout)  # type: ignore[no-untyped-call]
+
+    def starts(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
+        """The first offset that each partition still has. Partitions of deleted topics are left out."""
+        return self._offsets(partitions, OffsetSpec.earliest(), timeout)  # type: ignore[no-untyped-call]
+
+    def _offsets(
+        self, partitions: Sequence[Partition], spec: OffsetSpec, timeout: float
+    ) -> dict[Partition, int]:
+        request = {ck.TopicPartition(t, p): spec for t, p in partitions}
+
+        def ask() -> dict[Partition, int]:
+            found = self._admin.list_offsets(
+                request, isolation_level=ck.IsolationLevel.READ_UNCOMMITTED, request_timeout=timeout
+            )
+            result = {}
+            for partition, future in found.items():
+                try:
+                    result[partition.topic, partition.partition] = int(edge.answer(future, timeout).offset)
+                except ck.KafkaException as error:
+                    if error.args[0].code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        raise
+            return result
+
+        return edge.led(ask, timeout) if partitions else {}
+
+    def configs(
+        self, topics: Sequence[str], timeout: float = 10.0
+    ) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        """Settings in force, by topic; and of those that don't tell (they are gone, or an ACL forbids it), why. Asked in few
+        requests."""
+        found: dict[str, dict[str, str]] = {}
+        silent: dict[str, str] = {}
+        for start in range(0, len(topics), _CONFIGS):
+            wanted = [ConfigResource(ResourceType.TOPIC, name) for name in topics[start : start + _CONFIGS]]
+            for resource, future in self._admin.describe_configs(wanted, request_timeout=timeout).items():
+                try:
+                    entries = edge.answer(future, timeout)
+                except ck.KafkaException as error:
+                    silent[resource.name] = str(error.args[0])
+                else:
+                    found[resource.name] = {n: e.value for n, e in entries.items() if e.value is not None}
+        return found, silent
+
+    def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]:
+        """A topic's settings in force."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        try:
+            future = self._admin.describe_configs([resource], request_timeout=timeout)[resource]
+            entries = edge.answer(future, timeout)
+        except ck.KafkaException as error:
+            edge.translate(error)
+        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
+
+    def set_config(self, topic: str, name: str, value: str, timeout: float = 10.0) -> None:
+        """Change one setting of a topic."""
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        try:
+            future = self._admin.incremental_alter_configs([resource], request_timeout=timeout)[resource]
+            edge.answer(future, timeout)
+        except ck.KafkaException as error:
+            edge.translate(error)
+
+    def group_offsets(self, group: str, timeout: float = 10.0) -> dict[Partition, int]:
+        """A group's committed positions.
+
+        A consumer that never joins the group asks for them: where a coordinator is not there (yet), librdkafka's admin request
+        for them reads a null pointer, and the process is gone (2.16, rd_kafka_handle_OffsetFetch).
+        """
+        places = [(topic, number) for topic, count in self.topics(timeout).items() for number in range(count)]
+        reader = self._readers.get(group)
+        if reader is None:
+            reader = self._readers[group] = self._reader(group)
+        try:
+            return reader.committed(places, timeout)
+        except StuckError:
+            del self._readers[group]
+            raise
+
+    def group_members(self, group: str, timeout: float = 10.0) -> dict[str, list[Partition]]:
+        """Partitions by member (its client id and host) of a group; empty if there is no such group."""
+        future = self._admin.describe_consumer_groups([group], request_timeout=timeout)[group]
+        try:
+            members = edge.answer(future, timeout).members
+        except ck.KafkaException as error:
+            if error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
+                return {}
+            edge.translate(error)
+        return {
+            f"{m.client_id}@{m.host}#{m.member_id[-6:]}": [
+                (p.topic, p.partition) for p in m.assignment.topic_partitions
+            ]
+            for m in members
+        }
