@@ -17,7 +17,7 @@ from kantor.envelope import Envelope
 from kantor.inbox import Action, Inbox
 from kantor.incoming import Incoming
 from kantor.testing import MemoryClients
-from kantor.testing.clients import MemoryProducer
+from kantor.testing.producer import MemoryProducer
 from kantor_orchestrator import topics
 from kantor_orchestrator.core import decide as decide_module
 from kantor_orchestrator.core import groups, progress, reversal

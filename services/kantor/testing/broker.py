@@ -30,7 +30,8 @@ from kantor.testing.log import (
 
 if TYPE_CHECKING:
     from kantor.testing.admin import MemoryAdmin
-    from kantor.testing.clients import MemoryConsumer, MemoryProducer
+    from kantor.testing.consumer import MemoryConsumer
+    from kantor.testing.producer import MemoryProducer
 
 #: Partitions of a topic that does not say.
 _PARTITIONS = 1
@@ -154,7 +155,7 @@ class MemoryClients:
         isolation: str = "read_committed",
         extra: Mapping[str, Any] | None = None,
     ) -> MemoryConsumer:
-        from kantor.testing.clients import MemoryConsumer
+        from kantor.testing.consumer import MemoryConsumer
 
         del client_id, extra
         return MemoryConsumer(self, group, ends=ends, committed=isolation == "read_committed")
@@ -167,7 +168,7 @@ class MemoryClients:
         linger_ms: float = 5,
         extra: Mapping[str, Any] | None = None,
     ) -> MemoryProducer:
-        from kantor.testing.clients import MemoryProducer
+        from kantor.testing.producer import MemoryProducer
 
         del client_id, linger_ms
         settings = extra or {}
