@@ -5,8 +5,9 @@ Rules:
 1. One SQL transaction for a batch, a savepoint for each message. An answer and the effect it speaks of are committed
    together, then the answer is produced, then the offset is committed. A crash between any two of these redelivers the
    message, and the stored answer goes out again with the same ids.
-2. Only final answers are stored (success, final failure). A retryable failure leaves no trace, nor does an expired
-   command.
+2. Final answers (success, final failure) are stored under the key of what was asked for, and answer every attempt. A retryable
+   failure and an expired command answer their own attempt only, and are stored under its id: an attempt that is delivered once
+   more is not carried out after its orchestrator was told that it had failed.
 3. An *action* is what a compensation can name in ``ce_reverses``: a command's idempotency key, or
    ``choreographed_action(transaction, type)``. For each it counts effects and reversals:
    a compensation that finds an effect not yet reversed is carried out; any other is confirmed without being carried out;

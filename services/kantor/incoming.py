@@ -51,12 +51,19 @@ class Incoming:
         if self.is_question:
             return self.headers["ce_asks"].decode("utf-8", "replace")  # type: ignore[union-attr]
         found = self.headers.get("ce_idempotencykey")
-        key = found.decode("utf-8", "replace") if found else self.message_id
         if found and self.handler.is_command:
-            return key
+            return found.decode("utf-8", "replace")
+        return self._of_source(found.decode("utf-8", "replace")) if found else self.attempt
+
+    @property
+    def attempt(self) -> str:
+        """What the inbox knows this very message by: each attempt of a command has an id of its own."""
+        return self._of_source(self.message_id)
+
+    def _of_source(self, name: str) -> str:
         source = self.headers["ce_source"]
         assert source is not None
-        return f"{source.decode('utf-8', 'replace')}\n{key}"
+        return f"{source.decode('utf-8', 'replace')}\n{name}"
 
     def actions(self) -> list[str]:
         """What a compensation may call this action in ``ce_reverses``: of a choreographed one, the orchestrator knows the

@@ -4,7 +4,8 @@ For each record, in this order:
 
 1. No handler for its type: skipped, by one header.
 2. Unreadable (payload, transaction id, envelope): a dead letter; nothing waits for it.
-3. Answered before (inbox): the stored answer again, caused by this attempt. A question about an action (``ce_asks``) has that
+3. Answered before (inbox; what failed retryably or had expired: this very attempt): the stored answer again, caused by this
+   attempt. A question about an action (``ce_asks``) has that
    action's answer; without one its own handler runs, and what that says is the action's answer from now on.
 4. A compensation with nothing to reverse: confirmed without its handler, and the fence is up.
 5. An action behind a fence: refused. A command past its expiry: refused.
@@ -218,6 +219,9 @@ class Processor:
         # Whoever acted and did not say how it ended can still be asked.
         if stored is not None and (stored or not asked):
             return "repeated", stored
+        attempt = incoming.attempt
+        if attempt != key and (stored := inbox.answers(attempt)) is not None:
+            return "repeated", stored
         reverses = ""
         actions: list[str] = []
         if handler.reverses is not None:
@@ -233,7 +237,9 @@ class Processor:
                     incoming, "fenced", "its compensation came first", retryable=False
                 )
         if incoming.expiry is not None and incoming.expiry < now:
-            return self._expired(incoming, now)
+            outcome, payloads = self._expired(incoming, now)
+            inbox.store(attempt, payloads, now)
+            return outcome, payloads
         if handler.outside and actions:
             inbox.begin_outside(key, actions, now)
         inbox.savepoint()
@@ -242,8 +248,7 @@ class Processor:
         except BaseException as error:  # noqa: BLE001 - as above
             inbox.undo()
             outcome, payloads = self._failed(incoming, error, final)
-            if outcome == "failed":
-                inbox.store(key, payloads, now)
+            inbox.store(key if outcome == "failed" else attempt, payloads, now)
             return outcome, payloads
         inbox.keep()
         if asked and not payloads:

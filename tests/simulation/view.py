@@ -83,13 +83,13 @@ class ViewProcess(Process):
 
     @property
     def is_behind(self) -> bool:
-        """Whether there is something that it has not projected."""
-        if self._database is None:
+        """Whether there is something that it has not projected. What changes no row (void decisions) moves the projector, and no
+        position in the database."""
+        if self._projector is None:
             return True
-        stored = self._database.positions()
         for name in (topics.HISTORY, topics.JOURNAL):
             for log in self.world.broker.topics[name].logs:
-                position, _ = stored.get(log.place, (0, ""))
+                position = self._projector.position(log.place)
                 found, _, _ = log.read(position, 100_000, 1e12, committed=True)
                 if any(entry.key() is not None for entry in found):
                     return True

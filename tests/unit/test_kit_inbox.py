@@ -86,6 +86,35 @@ def test_a_retryable_failure_is_not_stored(tmp_path: Path) -> None:
     desk.close()
 
 
+def test_an_attempt_that_failed_is_not_carried_out_later(tmp_path: Path) -> None:
+    """Delivered once more, an attempt that was answered as failed gets that answer again, after a crash too."""
+    troubles = iter([Retryable("carrier is down")])
+
+    def trouble() -> None:
+        for error in troubles:
+            raise error
+
+    desk = Desk(shipping(tmp_path, trouble))
+    first = desk.send(BOOK, id_="a1", key="k1")
+    desk.start()
+    assert desk.send(BOOK, id_="a1", key="k1") == first
+    assert effects(tmp_path) == []
+    assert desk.outcomes()["repeated"] == 1
+    desk.close()
+
+
+def test_an_expired_attempt_is_not_carried_out_by_a_slower_clock(tmp_path: Path) -> None:
+    """What was refused as expired stays refused where the clock was set back; the next attempt is carried out."""
+    desk = Desk(shipping(tmp_path))
+    (refused,) = desk.send(BOOK, id_="a1", key="k1", expires_in=-1)
+    desk.now -= 120_000
+    assert desk.send(BOOK, id_="a1", key="k1", expires_in=119_999) == [refused]
+    assert effects(tmp_path) == []
+    (answer,) = desk.send(BOOK, id_="a2", key="k1")
+    assert answer.message == BOOKED
+    desk.close()
+
+
 def test_a_failed_handler_leaves_no_effect(tmp_path: Path) -> None:
     """What a handler wrote before it raised is rolled back; the batch's other effects stay."""
 

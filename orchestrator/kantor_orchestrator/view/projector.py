@@ -114,6 +114,10 @@ class Projector:
             )
         return changes
 
+    def position(self, partition: Partition) -> int:
+        """The offset after the last record of it that was projected."""
+        return self._positions.get(partition, 0)
+
     def recall(self, told: Iterable[Told]) -> Changes:
         """What an older view knows and Kafka does not any more. It comes before everything else."""
         changes = self._changes = Changes()
