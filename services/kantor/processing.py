@@ -247,7 +247,7 @@ class Processor:
             outcome, payloads = self._call(incoming)
         except BaseException as error:  # noqa: BLE001 - as above
             inbox.undo()
-            outcome, payloads = self._failed(incoming, error, final)
+            outcome, payloads = self._failed(incoming, error, final, unsure=handler.outside)
             inbox.store(key if outcome == "failed" else attempt, payloads, now)
             return outcome, payloads
         inbox.keep()
@@ -312,8 +312,10 @@ class Processor:
                 )
         return [self._writer.encode(message, now) for message in messages]
 
-    def _failed(self, incoming: Incoming, error: BaseException, final: bool) -> tuple[str, list[Payload]]:
-        """``retryable`` or ``failed``, and what to answer. Raises ``_Again`` for an event that has time left; ``KeyboardInterrupt``
+    def _failed(
+        self, incoming: Incoming, error: BaseException, final: bool, *, unsure: bool = False
+    ) -> tuple[str, list[Payload]]:
+        """``retryable`` or ``failed``, and what to answer. ``unsure``: no rollback reaches what it did. Raises ``_Again`` for an event that has time left; ``KeyboardInterrupt``
         is a person's."""
         if isinstance(error, KeyboardInterrupt):
             raise error
@@ -337,9 +339,11 @@ class Processor:
             },
         )
         outcome = "retryable" if is_command else "failed"
-        return outcome, self._failure(incoming, code, text, retryable=is_command)
+        return outcome, self._failure(incoming, code, text, retryable=is_command, unsure=unsure)
 
-    def _failure(self, incoming: Incoming, code: str, text: str, *, retryable: bool) -> list[Payload]:
+    def _failure(
+        self, incoming: Incoming, code: str, text: str, *, retryable: bool, unsure: bool = False
+    ) -> list[Payload]:
         failure = StepFailed(
             code=code,
             message=text[:_MESSAGE_LENGTH]
@@ -347,6 +351,7 @@ class Processor:
             .decode(),  # of a file's name, it may hold surrogates
             retryable=retryable,
             handling=incoming.handler.message.TYPE,
+            unsure=unsure,
         )
         return [self._writer.encode(failure, self._clock())]
 

@@ -37,6 +37,12 @@ class StepFailed:
                 "default": "",
                 "doc": "The type of the message that was being handled.",
             },
+            {
+                "name": "unsure",
+                "type": "boolean",
+                "default": False,
+                "doc": "Whether the attempt may have taken effect all the same: it is reversed, then, or asked about.",
+            },
         ],
     }
 
@@ -46,6 +52,8 @@ class StepFailed:
     retryable: bool = False
     #: The type of the message that was being handled.
     handling: str = ""
+    #: Whether the attempt may have taken effect all the same: it is reversed, then, or asked about.
+    unsure: bool = False
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -53,6 +61,7 @@ class StepFailed:
             "message": self.message,
             "retryable": self.retryable,
             "handling": self.handling,
+            "unsure": self.unsure,
         }
 
     @classmethod
@@ -62,6 +71,7 @@ class StepFailed:
             message=value.get("message", ""),
             retryable=value.get("retryable", False),
             handling=value.get("handling", ""),
+            unsure=value.get("unsure", False),
         )
 
 

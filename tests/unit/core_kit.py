@@ -109,10 +109,13 @@ class Story:
         facts.setdefault("origin", "evt/0/1")
         return Entry("event", self.at + 10, type=type_, **facts)
 
-    def fails(self, step: str, code: str = "broken", *, retryable: bool = False, **facts: Any) -> Self:
+    def fails(
+        self, step: str, code: str = "broken", *, retryable: bool = False, unsure: bool = False, **facts: Any
+    ) -> Self:
         """A service reports StepFailed for a step's last command, or for the event that a choreographed one handled."""
         cause = next((c.id for c in reversed(self.commands) if self._is_of(c, step)), "some-event")
         payload = {"code": code, "message": "it said so", "retryable": retryable, "handling": "x"}
+        payload["unsure"] = unsure
         facts = {"causation_id": cause, "payload": payload, "source": self.saga.steps[step].owner} | facts
         self._events += 1
         facts.setdefault("id", f"e-{self._events}")

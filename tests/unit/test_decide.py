@@ -195,6 +195,28 @@ def test_timeout_is_retried() -> None:
     assert second.idempotency_key == first.idempotency_key
 
 
+def test_an_unsure_failure_is_in_doubt() -> None:
+    """An attempt that failed and may have taken effect all the same is reversed with the others, the last one or any before."""
+    for unsure in ((False, True), (True, False)):
+        story = booking()
+        for number, this in enumerate(unsure):
+            if number:
+                story.wait(seconds(2))
+            story.fails("shipping", retryable=number == 0, unsure=this)
+        assert story.txn.steps["shipping"].status == "compensating", unsure
+        assert "CancelShipment" in story.sent()
+        story.when("ShipmentCancelled", "PaymentRefunded", "StockReleased")
+        assert story.status == "compensated"
+
+
+def test_an_unsure_failure_of_a_step_that_has_not_begun() -> None:
+    """A service that acts by itself may fail, unsure, before what it acted on is known here."""
+    story = given(checkout()).when("OrderPlaced").fails("payment", unsure=True)
+    assert story.txn.steps["payment"].status == "compensating"
+    story.when("PaymentRefunded", "StockReleased")
+    assert story.status == "compensated"
+
+
 def test_retryable_failure_is_retried() -> None:
     """A service that asks for it is asked again."""
     story = booking().fails("shipping", retryable=True).wait(seconds(1))

@@ -48,7 +48,11 @@ def soups(draw: st.DrawFn) -> tuple[Saga, list[dict[str, Any]]]:
                 st.just({}),
                 st.just(dict(ORDER)),
                 st.fixed_dictionaries(
-                    {"code": st.sampled_from(["broken", "expired"]), "retryable": st.booleans()}
+                    {
+                        "code": st.sampled_from(["broken", "expired"]),
+                        "retryable": st.booleans(),
+                        "unsure": st.booleans(),
+                    }
                 ),
             ),
             "error": st.sampled_from(["", "", "", "", "bytes do not fit"]),

@@ -187,7 +187,8 @@ def test_both_in_one_batch(payments: Desk, tmp_path: Path) -> None:
 def test_an_attempt_that_may_have_happened_outside(tmp_path: Path) -> None:
     """A failed attempt of a handler that acts on another system is reversed: it may have happened there."""
     desk = Desk(shipping(tmp_path, fail, outside=True))
-    desk.send(BOOK, id_="a1", key="k1")
+    (failed,) = desk.send(BOOK, id_="a1", key="k1")
+    assert failed.message.unsure
     desk.send(CANCEL, id_="c1", key="x1", reverses="k1")
     assert effects(tmp_path) == ["cancelled o1"]
     desk.close()

@@ -15,6 +15,7 @@ from kantor_orchestrator.core.transaction import (
     EARLY_TTL,
     FINAL,
     NOT_NEEDED,
+    UNSURE,
     Early,
     Kind,
     Status,
@@ -252,7 +253,7 @@ def _failure(d: Decision, message: Entry | Early) -> None:
     assert saga is not None
     payload = message.payload or {}
     cause = message.causation_id
-    code, reason, retryable = message.type, str(payload.get("reason", "")), False
+    code, reason, retryable, unsure = message.type, str(payload.get("reason", "")), False, False
     if message.type == STEP_FAILED:
         for path in d.txn.steps:
             if d.is_compensation_of(path, cause):
@@ -262,6 +263,7 @@ def _failure(d: Decision, message: Entry | Early) -> None:
         code = str(payload.get("code", ""))
         # The service did not act on an expired command: for it that is final, for the step only this attempt is.
         retryable = bool(payload.get("retryable")) or code == EXPIRED
+        unsure = bool(payload.get("unsure"))
         reason = str(payload.get("message", ""))
     elif message.type == TRANSACTION_ENDED:
         path = next((path for path in d.txn.steps if d.is_action_of(path, cause)), "")
@@ -275,11 +277,11 @@ def _failure(d: Decision, message: Entry | Early) -> None:
     if not path:
         d.ignore("failure_of_no_step", f"{message.type} from {message.source} fits no open step")
         return
-    _step_failed(d, path, message, code, reason, retryable=retryable)
+    _step_failed(d, path, message, code, reason, retryable=retryable, unsure=unsure)
 
 
 def _step_failed(
-    d: Decision, path: str, message: Entry | Early, code: str, reason: str, *, retryable: bool
+    d: Decision, path: str, message: Entry | Early, code: str, reason: str, *, retryable: bool, unsure: bool
 ) -> None:
     step, state = d.step(path), d.txn.steps.get(path)
     assert step is not None
@@ -292,7 +294,8 @@ def _step_failed(
     if status not in (S.PENDING, S.ACTIVE, S.IN_DOUBT):
         d.ignore("failure_after_end", f"{path} is {status}", path)
         return
-    if retryable and status is S.ACTIVE and sending.retry(d, step, path, code, reason):
+    evidence = UNSURE if unsure else ""
+    if retryable and status is S.ACTIVE and sending.retry(d, step, path, code, reason, evidence):
         return
     if status is S.IN_DOUBT and retryable and d.is_question_of(path, cause):
         d.ignore("still_in_doubt", f"{path}: its service can't say", path)
@@ -303,10 +306,10 @@ def _step_failed(
         else:
             doubt(d, step, path, code, reason)
         return
-    if state and state.doubtful and message.type == STEP_FAILED:
-        # This attempt has failed, but an earlier one never answered: it may have happened.
+    if unsure or (state and state.doubtful and message.type == STEP_FAILED):
+        # This attempt has failed, but it, or an earlier one that never answered, may have happened.
         if status is S.IN_DOUBT:
-            d.ignore("still_in_doubt", f"{path}: an earlier attempt never answered", path)
+            d.ignore("still_in_doubt", f"{path}: an attempt may have happened", path)
             return
         doubt(d, step, path, code, reason)
         return

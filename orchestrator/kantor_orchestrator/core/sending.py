@@ -65,8 +65,8 @@ def message(d: Decision, wanted: Command, path: str, kind: str, round_: int, att
     )
 
 
-def retry(d: Decision, step: Step, path: str, code: str, reason: str) -> bool:
-    """Schedule another attempt of the step's command, if one is left."""
+def retry(d: Decision, step: Step, path: str, code: str, reason: str, evidence: str = "") -> bool:
+    """Schedule another attempt of the step's command, if one is left. ``evidence``: what is known of the one that failed."""
     state, txn = d.state(path), d.txn
     if step.command is None or state.attempt >= step.retry.attempts or code in step.retry.final:
         return False
@@ -84,6 +84,7 @@ def retry(d: Decision, step: Step, path: str, code: str, reason: str) -> bool:
         attempt=state.attempt,
         timer=RETRY,
         due=due,
+        evidence=evidence,
     )
     return True
 

@@ -53,6 +53,7 @@ __all__ = [
     "SECOND_EFFECT",
     "TIMED_OUT",
     "TRANSITIONS",
+    "UNSURE",
     "Early",
     "IllegalTransition",
     "Incident",
@@ -72,6 +73,8 @@ EARLY_TTL = 3_600_000
 FIRST = "first"
 #: What a transition's ``evidence`` says of a failure that was its service's last word.
 FINAL = "final"
+#: And of an attempt that failed and may have taken effect all the same.
+UNSURE = "unsure"
 
 
 class IllegalTransition(Exception):  # noqa: N818 - the name says what it is
@@ -82,7 +85,7 @@ class Transition(Struct, omit_defaults=True, gc=False):
     """One move. Empty text and 0 mean: none. ``at`` and ``due`` are milliseconds since the epoch.
 
     ``evidence`` is what must be remembered of the message: of a success and of a confirmation, which effect they tell of
-    and where it was told (``core.evidence``); of a failure ``FINAL``, if it was the service's last word. ``put_off``: the
+    and where it was told (``core.evidence``); of a failure ``FINAL``, if it was the service's last word, or ``UNSURE``. ``put_off``: the
     journal offset of the entry that is put off, asked for again, taken back or dropped; -1: none.
     """
 
@@ -291,7 +294,7 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
             step.ended_at, step.code, step.reason, step.final = 0, "", "", False
         _resolve(transaction, t.step)
     elif kind is Kind.RETRY_SCHEDULED:
-        step.doubtful = step.doubtful or t.code == TIMED_OUT
+        step.doubtful = step.doubtful or t.code == TIMED_OUT or t.evidence == UNSURE
     elif kind is Kind.SUCCEEDED:
         step.again = after is not StepStatus.SUCCEEDED
         step.started_at = step.started_at or t.at
