@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from integration.evidence import completed
 from integration.platform_kit import Orders
 from integration.storm import Storm, forecast
 
@@ -51,7 +52,7 @@ def main() -> int:
             if took > RECOVERY:
                 wrongs.append(f"it took {took:.0f} s after the last fault until all was settled and shown")
             say(
-                f"round {number}: {len(orders)} orders, {storm.platform.completed(orders)} completed, "
+                f"round {number}: {len(orders)} orders, {completed(storm.platform, orders)} completed, "
                 f"{storm.waiting(orders)} wait for a person, settled {took:.0f} s after the last fault, {len(wrongs)} wrongs"
             )
             if wrongs:

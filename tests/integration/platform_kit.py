@@ -6,24 +6,16 @@ effects from the services' databases, moves from the history, snapshots from the
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import psutil
 
 from integration.chaos_services import (
     DEFINITION,
@@ -32,9 +24,9 @@ from integration.chaos_services import (
     SERVICES,
     Order,
     OrderPlaced,
-    database,
 )
-from integration.decisions import Log
+from integration.follower import Follower
+from integration.program import Program, clean_environment
 from kantor.clients import BEGINNING, Partition, Record, TopicSpec
 from kantor.codec import Codec
 from kantor.envelope import shard_of
@@ -42,13 +34,11 @@ from kantor.errors import KafkaUnavailableError, NotFoundError
 from kantor.kafka import KafkaSettings
 from kantor.publisher import Publisher
 from kantor.schemas import schema_store
-from kantor_orchestrator import journal, topics, watermarks
-from kantor_orchestrator.acts import moves_of
+from kantor_orchestrator import topics, watermarks
 from kantor_orchestrator.config import INTAKE_GROUP
-from kantor_orchestrator.core.transaction import ENDED, Kind, Status, Transaction, Transition, evolve
+from kantor_orchestrator.core.transaction import ENDED, Kind, Status
 from kantor_orchestrator.definitions import deploy, yaml_source
 from kantor_orchestrator.definitions.reading import Reading
-from kantor_orchestrator.snapshots import decided_from, transaction_from
 from kantor_orchestrator.view.queries import Trace, View
 from kantor_orchestrator.watermarks import Uncorrelated
 from kantor_schemas import Catalog
@@ -59,191 +49,6 @@ SHARDS = 4
 FLOOD = "evt.chaos.flood.v1"
 #: What becomes of ten orders.
 PLANS = ("good", "no_money", "good", "good", "no_parcel", "good", "no_points", "good", "no_stock", "good")
-
-
-class Program:
-    """One process, in its own session: a signal reaches it by its pid only."""
-
-    def __init__(
-        self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]
-    ) -> None:
-        self.name = name
-        self._command = [sys.executable, "-m", *command]
-        self._environment = _environment({"KANTOR_LOG": "json", **environment})
-        self._log = folder / f"{name}.log"
-        self._log_start = 0
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> Self:
-        """Start it; see :meth:`await_ready`."""
-        assert self._process is None, f"{self.name} runs already"
-        self._log_start = self._log.stat().st_size if self._log.exists() else 0
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
-            )
-        return self
-
-    def await_ready(self) -> Self:
-        """Until it says that it has its partitions."""
-        until(lambda: self._said("ready") is not None or self._ended(), f"{self.name} is ready", self.tail)
-        return self
-
-    def kill(self) -> None:
-        """``kill -9``."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """SIGTERM, and wait until it has finished what it had in hand."""
-        self._end(signal.SIGTERM)
-
-    def freeze(self) -> None:
-        """SIGSTOP: it does nothing any more, but does not know."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def start_again(self) -> int | None:
-        """Start it if it has ended by itself, as a supervisor does; the code that it ended with. None: it runs."""
-        if self._process is None or (code := self._process.poll()) is None:
-            return None
-        self._process = None
-        self.start()
-        return code
-
-    def metric(self, name: str) -> float:
-        """A sample's value; 0 if it is not (yet) there."""
-        started = self._said("started")
-        assert started is not None, f"{self.name} has not started"
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{started['port']}/metrics", timeout=PATIENCE
-        ) as answer:
-            lines = answer.read().decode().splitlines()
-        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)
-
-    def tail(self) -> str:
-        """The end of its log."""
-        text = self._log.read_text(errors="replace") if self._log.exists() else ""
-        return f"--- {self.name}\n" + "\n".join(line[:400] for line in text.splitlines()[-15:])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._process is not None:
-            self._end(signal.SIGTERM, grace=15 if type_ is None else 1)
-
-    def ask_to_stop(self) -> None:
-        """SIGTERM, without waiting; nothing if it does not run."""
-        if self._process is not None and self._process.poll() is None:
-            self._signal(signal.SIGTERM)
-            self._signal(signal.SIGCONT)
-
-    def child(self, role: str) -> psutil.Process:
-        """The process that runs a role for this ``kantor run``."""
-        assert self._process is not None
-        started = psutil.Process(self._process.pid).children()
-        return next(one for one in started if one.cmdline()[-2:] == ["--role", role])
-
-    def said(self, action: str, **facts: str) -> list[dict[str, Any]]:
-        """The lines of this life's log with this action, and these facts."""
-        found = []
-        with self._log.open("rb") as log:
-            log.seek(self._log_start)
-            for line in log:
-                with suppress(ValueError):
-                    one: dict[str, Any] = json.loads(line)
-                    if (facts | {"action": action}).items() <= one.items():
-                        found.append(one)
-        return found
-
-    def _said(self, action: str) -> dict[str, Any] | None:
-        """The first of them."""
-        return next(iter(self.said(action)), None)
-
-    def _ended(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError(f"{self.name} ended with {self._process.returncode}\n{self.tail()}")
-        return False
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None, f"{self.name} does not run"
-        os.kill(self._process.pid, number)
-
-    def _end(self, number: signal.Signals, grace: float = PATIENCE) -> None:
-        assert self._process is not None, f"{self.name} does not run"
-        process, self._process = self._process, None
-        if process.poll() is None:
-            os.kill(process.pid, number)
-        try:
-            process.wait(grace)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-class Follower:
-    """Reads the history and our commands, valid decisions only, from where they ended when it was made."""
-
-    def __init__(self, settings: KafkaSettings, codec: Codec, followed: Sequence[str]) -> None:
-        self._admin = settings.admin()
-        self._codec = codec
-        self._consumer = settings.consumer("chaos-follower", ends=True)
-        counts = self._admin.topics()
-        partitions = [(name, p) for name in followed for p in range(counts[name])]
-        self._positions = patiently(lambda: self._admin.ends(partitions))
-        #: After the last record of each partition that brought one.
-        self.reached: dict[Partition, int] = {}
-        self.moves: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-        #: The same, as ``evolve`` takes them.
-        self.transitions: defaultdict[str, list[Transition]] = defaultdict(list)
-        self._log = Log(codec)
-        self.commands: Counter[str] = Counter()
-        self._consumer.assign(self._positions)
-
-    def poll(self, timeout: float = 0.1) -> None:
-        batch = self._consumer.poll(timeout, 5_000)
-        for record in batch.records:
-            partition = record.topic(), record.partition()
-            self._positions[partition] = self.reached[partition] = record.offset() + 1
-            if record.topic() == topics.HISTORY and (found := self._log.valid(record)) is not None:
-                self._learn(found)
-        self._positions.update(batch.ends)
-
-    def _learn(self, decision: dict[str, Any]) -> None:
-        id_ = decision["transaction_id"]
-        self.moves[id_] += moves_of(decision)
-        self.transitions[id_] += decided_from(decision).transitions
-
-    def catch_up(self) -> None:
-        """Read all that is committed now. What an open Kafka transaction has written is waited for."""
-        ends = self._admin.ends(list(self._positions))
-        deadline = time.monotonic() + PATIENCE
-        while any(self._positions[partition] < end for partition, end in ends.items()):
-            assert time.monotonic() < deadline, f"not caught up: {self._positions} of {ends}"
-            self.poll()
-
-    def folded(self, id_: str) -> Transaction:
-        """The transaction that the history makes."""
-        found = Transaction(id_)
-        for transition in self.transitions.get(id_, ()):
-            evolve(found, transition)
-        return found
-
-    def waits_for_a_person(self, id_: str) -> bool:
-        """It has an open incident, so people see it in their lists."""
-        return bool(self.folded(id_).incidents)
-
-    def status(self, id_: str) -> Status | None:
-        moves = self.moves.get(id_)
-        return Status(moves[-1]["status"]) if moves else None
-
-    def close(self) -> None:
-        self._consumer.close()
 
 
 class Orders(dict[str, str]):
@@ -274,8 +79,8 @@ class Platform:
         patiently(lambda: deploy.deploy(reading.models(), catalog, self.settings, self.schemas))
         names = sorted({message.TOPIC for message in MESSAGES})
         self.command_topics = [name for name in names if name.startswith("cmd.")]
-        self._events = [name for name in names if name.startswith("evt.")]
-        self.follower = Follower(self.settings, self.codec, [topics.HISTORY, *self.command_topics])
+        self.sources = [name for name in names if name.startswith(("evt.", "cmd."))]
+        self.follower = Follower(self.settings, self.codec)
         self._exit.callback(self.follower.close)
         self.publisher = Publisher("chaos.shop", self.settings, [OrderPlaced])
         self._exit.callback(self.publisher.close)
@@ -409,7 +214,7 @@ class Platform:
         """Until intake has read all that is in this topic now."""
         partitions: list[Partition] = [(topic, p) for p in range(self.admin.topics()[topic])]
         ends = patiently(lambda: self.admin.ends(partitions))
-        until(lambda: not self._behind(INTAKE_GROUP, ends), f"{topic} is in the journal", self.tails)
+        until(lambda: not self.behind(INTAKE_GROUP, ends), f"{topic} is in the journal", self.tails)
 
     def fence(self) -> None:
         """Take shard 0's producer from its engine, as another engine does that takes the shard."""
@@ -461,140 +266,16 @@ class Platform:
             "the orders have completed",
         )
 
-    def settle(self, orders: Orders) -> None:
-        """Until all orders have ended, or wait for a person, and nothing is under way any more: every group has read
-        everything."""
-        waiting_for = ""
-
-        def settled() -> bool:
-            nonlocal waiting_for
-            self.follower.catch_up()
-            open_ = {id_: self.follower.status(id_) for id_ in self._open(orders)}
-            sources = self._sources()
-            wanted = {f"chaos.{name}": self._read_by(name, sources) for name in SERVICES}
-            wanted[INTAKE_GROUP] = sources
-            behind = {group: found for group, ends in wanted.items() if (found := self._behind(group, ends))}
-            if found := self._unprocessed():
-                behind["the engine"] = found
-            waiting_for = f"{len(open_)} of {len(orders)} orders {list(open_.items())[:5]}, groups {behind}"
-            if open_ or behind:
-                return False
-            self.follower.catch_up()
-            waiting_for = f"a pause: {sources} is {self._sources()} meanwhile"
-            return not self._open(orders) and self._sources() == sources
-
-        until(settled, "everything has settled", lambda: f"waiting for {waiting_for}\n{self.tails()}")
-
-    def _open(self, orders: Orders) -> list[str]:
-        return [id_ for id_ in orders if not self.ended([id_]) and not self.follower.waits_for_a_person(id_)]
-
-    def _sources(self) -> dict[Partition, int]:
-        """After the last record of each of our topics. (Commands are written in Kafka transactions, whose marks have
-        offsets, too: what counts is the last record that was read.)"""
-        counts = self.admin.topics()
-        events = self.admin.ends([(name, p) for name in self._events for p in range(counts[name])])
-        reached = self.follower.reached
-        return events | {p: end for p, end in reached.items() if p[0] in self.command_topics}
-
-    def _unprocessed(self) -> dict[Partition, tuple[int, int]]:
-        """Where a shard's record is before its last entry that can change something. (The group's offsets are for lag
-        tools, and follow when there is time.)"""
-        entries = [record for record in self.read(topics.JOURNAL, self.began) if record.key() is not None]
-        ends = {(topics.JOURNAL, record.partition()): record.offset() + 1 for record in entries}
-        positions: dict[Partition, int] = {}
-        for record in self.read(topics.STATE):
-            if record.key() == topics.SHARD_KEY:
-                positions[topics.JOURNAL, record.partition()] = self.codec.decode(record.value())["position"]
-        return {p: (positions.get(p, 0), end) for p, end in ends.items() if positions.get(p, 0) < end}
-
-    def _read_by(self, service: str, sources: Mapping[Partition, int]) -> dict[Partition, int]:
-        read = {handler.topic for handler in SERVICES[service].handlers}
-        return {partition: end for partition, end in sources.items() if partition[0] in read}
+    def behind(self, group: str, ends: Mapping[Partition, int]) -> dict[Partition, tuple[int, int]]:
+        """Where a group's position is before these ends."""
+        found = self.admin.group_offsets(group)
+        return {p: (found.get(p, 0), end) for p, end in ends.items() if found.get(p, 0) < end}
 
     def _caught_up(self) -> bool:
         self.follower.catch_up()
         return True
 
-    def _behind(self, group: str, ends: Mapping[Partition, int]) -> dict[Partition, tuple[int, int]]:
-        """Where a group's position is before these ends."""
-        found = self.admin.group_offsets(group)
-        return {p: (found.get(p, 0), end) for p, end in ends.items() if found.get(p, 0) < end}
-
     # -- what really happened
-
-    def effects(self) -> dict[str, dict[str, list[int]]]:
-        """By order and service, the changes that the services have made."""
-        found: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
-        for name in SERVICES:
-            path = database(self.folder, name)
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-                for order, change in db.execute('SELECT "order", change FROM effects ORDER BY rowid'):
-                    found[order].setdefault(name, []).append(change)
-        return dict(found)
-
-    def broken_promises(self, orders: Orders, *, tolerate_incidents: bool = False) -> list[str]:
-        """Orders that are half-done, or have an effect twice, or did not end as they had to. Those that wait for a person
-        are among them, unless that is to be tolerated."""
-        found, effects = [], self.effects()
-        for id_, plan in orders.items():
-            status = self.follower.status(id_)
-            changes = {name: effects.get(id_, {}).get(name, []) for name in SERVICES}
-            if status is Status.COMPLETED:
-                kept = plan == "good" and all(change == [1] for change in changes.values())
-            else:
-                kept = status is Status.COMPENSATED and all(
-                    change in ([], [1, -1]) for change in changes.values()
-                )
-            if not kept and not (tolerate_incidents and self.follower.waits_for_a_person(id_)):
-                found.append(f"{id_} ({plan}) is {status}: {changes}")
-        return found + [f"nobody placed {id_}" for id_ in effects.keys() - orders.keys()]
-
-    def completed(self, orders: Orders) -> int:
-        return sum(self.follower.status(id_) is Status.COMPLETED for id_ in orders)
-
-    def repeated_moves(self, orders: Orders) -> list[str]:
-        """Transactions whose history has a move twice, or moves out of the journal's order."""
-        found = []
-        for id_ in orders:
-            moves = [(m["journal_offset"], m["kind"], m["step"]) for m in self.follower.moves[id_]]
-            offsets = [offset for offset, _, _ in moves]
-            if len(set(moves)) < len(moves) or offsets != sorted(offsets):
-                found.append(f"{id_}: {moves}")
-        return found
-
-    def wrong_snapshots(self, orders: Orders) -> list[str]:
-        """Transactions whose history, folded, is not what the state topic says."""
-        state = {}
-        for record in self.read(topics.STATE):
-            key = (record.key() or b"").decode()
-            if key in orders:
-                state[key] = record.value()
-        found = []
-        for id_ in orders:
-            folded = self.follower.folded(id_)
-            value = state.get(id_)
-            stored = transaction_from(id_, self.codec.decode(value)) if value else None
-            if stored != folded:
-                found.append(f"{id_}: history says {folded}, state says {stored}")
-        return found
-
-    def entries(self, transactions: Iterable[str]) -> list[tuple[str, dict[str, bytes]]]:
-        """The journal's messages (not timers) of these transactions, with their headers."""
-        wanted = set(transactions)
-        found = []
-        for record in self.read(topics.JOURNAL, self.began):
-            id_ = (record.key() or b"").decode()
-            headers = {name: value for name, value in record.headers() or () if value is not None}
-            if id_ in wanted and journal.ORIGIN in headers:
-                found.append((id_, headers))
-        return found
-
-    def replays(self, transactions: Iterable[str]) -> int:
-        """How many messages intake has copied into the journal more often than once."""
-        entries = self.entries(transactions)
-        return len(entries) - len(
-            {(headers[journal.TOPIC_ID], headers[journal.ORIGIN]) for _, headers in entries}
-        )
 
     def dead_letter(self, service: str, place: str) -> Record:
         """The dead letter of the record that was at ``place``, once it is there."""
@@ -644,7 +325,7 @@ class Platform:
         """``kantor ARGUMENTS``, with this platform's home."""
         return subprocess.run(
             [sys.executable, "-m", "kantor_orchestrator.cli.main", *arguments],
-            env=_environment(self._environment | {"KANTOR_HOME": str(self._home)} | environment),
+            env=clean_environment(self._environment | {"KANTOR_HOME": str(self._home)} | environment),
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -701,9 +382,3 @@ def origin_of(letter: Record) -> str:
     return "/".join(
         (headers[f"__dlq.errors.{part}"] or b"").decode() for part in ("topic", "partition", "offset")
     )
-
-
-def _environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Ours, without what a developer may have set for Kantor."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("KANTOR_")}
-    return ours | {"PYTHONPATH": str(TESTS)} | dict(added)

@@ -23,8 +23,11 @@ from typing import Self
 
 from integration import decisions
 from integration.chaos_services import SERVICES
-from integration.platform_kit import Orders, Platform, Program
+from integration.evidence import broken_promises, repeated_moves
+from integration.platform_kit import Orders, Platform
+from integration.program import Program
 from integration.proxied_kafka import ProxiedKafka
+from integration.settling import settle
 from kantor.errors import KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.view.queries import View
@@ -185,7 +188,7 @@ class Storm:
         platform.began = platform.admin.ends(shards)
         with platform.load(per_second, plan=plan) as orders:
             yield orders
-        platform.settle(orders)
+        settle(platform, orders)
         until(lambda: self._is_shown(orders), "the view shows every order as it is", platform.tails)
 
     def _is_shown(self, orders: Orders) -> bool:
@@ -202,8 +205,8 @@ class Storm:
         sent = decisions.sent_by_kantor(
             record for topic in (*platform.command_topics, topics.ENDED) for record in platform.read(topic)
         )
-        found = platform.broken_promises(orders, tolerate_incidents=True)
-        found += platform.repeated_moves(orders) + decisions.contradictions(sent)
+        found = broken_promises(platform, orders, tolerate_incidents=True)
+        found += repeated_moves(platform, orders) + decisions.contradictions(sent)
         log = list(decisions.logged(platform.codec, platform.read(topics.HISTORY)))
         found += decisions.every_message_is_logged(sent, log)
         found += decisions.every_logged_message_was_sent(sent, log)

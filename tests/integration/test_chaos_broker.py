@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from integration.evidence import broken_promises, completed, repeated_moves, wrong_snapshots
 from integration.platform_kit import Platform
+from integration.settling import settle
 from kantor_orchestrator.dev.broker import DevBroker
 
 
@@ -32,8 +34,8 @@ def test_a_broker_killed_and_restarted_loses_and_doubles_nothing(
         own_kafka.stop()
         own_kafka.start()
         platform.await_more(orders, 20)
-    platform.settle(orders)
-    assert platform.broken_promises(orders) == []
-    assert platform.repeated_moves(orders) == []
-    assert platform.wrong_snapshots(orders) == []
-    assert platform.completed(orders) > 20
+    settle(platform, orders)
+    assert broken_promises(platform, orders) == []
+    assert repeated_moves(platform, orders) == []
+    assert wrong_snapshots(platform, orders) == []
+    assert completed(platform, orders) > 20

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from integration.evidence import broken_promises, completed, repeated_moves, wrong_snapshots
 from integration.platform_kit import FLOOD, SHARDS, Platform
+from integration.settling import settle
 from kantor.envelope import shard_of
 
 
@@ -42,8 +44,8 @@ def test_an_engine_killed_in_the_middle_leaves_nothing_half_done(platform: Platf
             platform.await_more(orders, 10)
             engine.kill()
             engine.start()
-    platform.settle(orders)
-    assert platform.broken_promises(orders) == []
-    assert platform.repeated_moves(orders) == []
-    assert platform.wrong_snapshots(orders) == []
-    assert platform.completed(orders) > 100
+    settle(platform, orders)
+    assert broken_promises(platform, orders) == []
+    assert repeated_moves(platform, orders) == []
+    assert wrong_snapshots(platform, orders) == []
+    assert completed(platform, orders) > 100

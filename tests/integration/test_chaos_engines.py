@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from integration.evidence import broken_promises, completed, repeated_moves, wrong_snapshots
 from integration.platform_kit import SHARDS, Platform
+from integration.settling import settle
 from kantor_orchestrator.store.sqlite import Store, StoreLostError
 
 
@@ -66,8 +68,8 @@ def test_shards_that_change_hands_lose_and_double_nothing(platform: Platform) ->
         second.stop()
         platform.await_shards({first: SHARDS})
         platform.await_more(orders, 20)
-    platform.settle(orders)
-    assert platform.broken_promises(orders) == []
-    assert platform.repeated_moves(orders) == []
-    assert platform.wrong_snapshots(orders) == []
-    assert platform.completed(orders) > 100
+    settle(platform, orders)
+    assert broken_promises(platform, orders) == []
+    assert repeated_moves(platform, orders) == []
+    assert wrong_snapshots(platform, orders) == []
+    assert completed(platform, orders) > 100

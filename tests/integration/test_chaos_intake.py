@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from integration.evidence import broken_promises, completed, repeated_moves, replays, wrong_snapshots
 from integration.platform_kit import Orders, Platform
+from integration.settling import settle
 
 #: Seconds that intake is away: several times the steps' timeouts (5 s). A long run sets a minute or more.
 PAUSE = float(os.environ.get("KANTOR_CHAOS_PAUSE", "20"))
@@ -27,7 +29,7 @@ def test_what_a_killed_intake_repeats_changes_nothing(platform: Platform) -> Non
     """After three kill -9 of intake the journal has messages twice; the engine counts the second ones and skips them."""
     intake = platform.role("intake").start().await_ready()
     engine = platform.role("engine").start().await_ready()
-    platform.settle(Orders())  # what the test before this one left behind
+    settle(platform, Orders())  # what the test before this one left behind
     before = engine.metric(REPLAYS)
     with platform.load(per_second=60) as orders:
         for _ in range(3):
@@ -35,19 +37,19 @@ def test_what_a_killed_intake_repeats_changes_nothing(platform: Platform) -> Non
             intake.kill()
             intake.start()
         platform.await_more(orders, 60)
-        while platform.replays(orders) == 0:  # each time it was killed between a commit and the next message
+        while replays(platform, orders) == 0:  # each time it was killed between a commit and the next message
             platform.await_more(orders, 1)
             intake.kill()
             intake.start()
-    platform.settle(orders)
-    counted, replays = engine.metric(REPLAYS) - before, platform.replays(orders)
+    settle(platform, orders)
+    counted, found = engine.metric(REPLAYS) - before, replays(platform, orders)
     # A shard that lost a batch, as it may on a machine under load, meets that batch's entries once more.
     again = engine.metric("kantor_shards_retaken_total") > 0
-    assert counted == replays or (again and counted > replays)
-    assert platform.broken_promises(orders) == []
-    assert platform.repeated_moves(orders) == []
-    assert platform.wrong_snapshots(orders) == []
-    assert platform.completed(orders) > 100
+    assert counted == found or (again and counted > found)
+    assert broken_promises(platform, orders) == []
+    assert repeated_moves(platform, orders) == []
+    assert wrong_snapshots(platform, orders) == []
+    assert completed(platform, orders) > 100
 
 
 def test_nothing_is_compensated_because_intake_was_away(platform: Platform) -> None:
@@ -64,6 +66,6 @@ def test_nothing_is_compensated_because_intake_was_away(platform: Platform) -> N
         time.sleep(PAUSE / 2)
         intake.thaw()
         platform.await_more(orders, 20)
-    platform.settle(orders)
-    assert platform.completed(orders) == len(orders)
-    assert platform.broken_promises(orders) == []
+    settle(platform, orders)
+    assert completed(platform, orders) == len(orders)
+    assert broken_promises(platform, orders) == []

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from integration.evidence import completed
 from integration.platform_kit import SHARDS, Orders
+from integration.settling import settle
 from integration.storm import ENGINES, Storm
 from kantor.envelope import shard_of
 
@@ -34,6 +36,6 @@ def test_a_reset_of_an_engines_connections_freezes_no_shard(storm: Storm) -> Non
     assert storm.reset(ENGINES[0]) > 0
     after = in_every_shard(storm, 20)
     orders = Orders(before | after)
-    platform.settle(orders)
-    assert platform.completed(orders) == len(orders)
+    settle(platform, orders)
+    assert completed(platform, orders) == len(orders)
     assert storm.wrongs(orders) == []

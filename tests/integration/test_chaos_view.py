@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from integration.platform_kit import Orders, Platform, Program
+from integration.evidence import entries, wrong_snapshots
+from integration.platform_kit import Orders, Platform
+from integration.program import Program
+from integration.settling import settle
 from kantor.errors import KantorError
 from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.view.database import PARTS, for_reading
@@ -92,7 +95,7 @@ def test_kill_9_of_the_view_loses_and_doubles_nothing(platform: Platform, url: s
     with platform.load(per_second=RATE) as orders:
         for turn in range(KILLS):
             kill_in_the_middle(platform, views[: 1 + turn % 2], url, chance)
-    platform.settle(orders)
+    settle(platform, orders)
 
     def expected() -> dict[str, str]:
         return {id_: str(status.value) for id_ in orders if (status := platform.follower.status(id_))}
@@ -105,8 +108,8 @@ def test_kill_9_of_the_view_loses_and_doubles_nothing(platform: Platform, url: s
         assert [move for d in decisions for move in moves_of(d)] == platform.follower.moves[id_], id_
         offsets = [offset for offset, _ in stored[id_]]
         assert offsets == sorted(set(offsets)), id_
-    assert platform.wrong_snapshots(orders) == []
-    journaled = Counter(id_ for id_, _ in platform.entries(orders))
+    assert wrong_snapshots(platform, orders) == []
+    journaled = Counter(id_ for id_, _ in entries(platform, orders))
     with View(url) as view:
         counts = view.counts()
         for id_ in orders:

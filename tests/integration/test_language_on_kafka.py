@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import kantor_schemas
-from integration.platform_kit import Platform, Program
+from integration.platform_kit import Platform
+from integration.program import Program
 from kantor import envelope
 from kantor.clients import BEGINNING
 from kantor.envelope import Envelope, header_map

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from integration.evidence import broken_promises
 from integration.platform_kit import Platform
 from waiting import until
 
@@ -31,4 +32,4 @@ def test_an_engine_that_stands_still_is_replaced(platform: Platform) -> None:
     platform.await_completed(orders)
     assert not engine.is_running()
     assert kantor.child("engine").pid != engine.pid
-    assert platform.broken_promises(orders) == []
+    assert broken_promises(platform, orders) == []
