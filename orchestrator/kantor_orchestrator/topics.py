@@ -16,7 +16,6 @@ STATE = "sys.kantor.state"
 DEFINITIONS = "sys.kantor.definitions"
 SCHEMAS = "sys.kantor.schemas"
 WATERMARKS = "sys.kantor.watermarks"
-QUARANTINE = "sys.kantor.quarantine"
 #: Where every end is announced.
 ENDED = "evt.kantor.transaction.v1"
 #: Commands to Kantor itself: the one ``cmd.`` topic whose records by Kantor are journaled.
@@ -25,7 +24,7 @@ OWN_COMMANDS = envelope.OWN_COMMANDS
 #: Reserved keys in the state topic: no transaction id starts with a zero byte.
 SHARD_KEY = b"\0shard"
 MARK_PREFIX = b"\0mark/"
-NOTHING_KEY = b"\0nothing"  # of a record that is aborted at once
+NOTHING_KEY = b"\0nothing"  # of a record that makes a Kafka transaction and says nothing
 
 _DAY = 86_400_000
 _MIB = 1 << 20
@@ -91,7 +90,6 @@ def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
                 "max.message.bytes": str(LARGEST),
             },
         ),
-        TopicSpec(QUARANTINE, shards, {"cleanup.policy": "delete", "retention.ms": str(90 * _DAY)}),
         TopicSpec(ENDED, shards),
         TopicSpec(OWN_COMMANDS, shards),
     ]

@@ -70,4 +70,4 @@ def test_an_act_makes_no_transaction(broker: MemoryBroker, tmp_path: Path) -> No
     act = journal.Act("a-1", core.CLOSE, "ann", "please")
     assert [told["code"] for told in history(broker, tmp_path, act, act)] == [core.NO_TRANSACTION] * 2
     states = broker.topics[topics.STATE].logs[0].read(0, 100, 1e12, committed=True)[0]
-    assert {record.key() for record in states} <= {topics.SHARD_KEY}
+    assert {record.key() for record in states} <= {topics.SHARD_KEY, topics.NOTHING_KEY}

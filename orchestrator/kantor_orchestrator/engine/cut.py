@@ -69,6 +69,13 @@ class Cutter:
             extra={"message.max.bytes": topics.LARGEST},
         )
 
+    def confirm(self) -> None:
+        """Commit nothing. Raises ``FencedError`` if somebody has begun to take the shard since ``init_transactions``, and
+        ``KafkaUnavailableError`` if nobody knows."""
+        self.producer.begin()
+        self.producer.produce(topics.STATE, None, topics.NOTHING_KEY, None, self._number)
+        self.producer.commit()
+
     def commit(self, cut: Cut) -> float:
         """Commit it; how long that took (s). In a thread of its own. After any error nobody knows whether it is committed:
         take the shard anew."""

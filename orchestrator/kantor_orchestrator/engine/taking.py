@@ -2,8 +2,10 @@
 
 In this order: ``init_transactions`` ends the last owner's cut; then the end of the state partition (*read_uncommitted*), and
 the state read up to it (*read_committed*): what is visible at once may lack that cut. Then the epoch record: from its offset
-on nobody else's decisions count. Then the log from the cut's position up to the epoch. The journal is read again from the
-cut's position; up to the last entry that the log knows of, the log says what follows.
+on nobody else's decisions count. Then a Kafka transaction for nothing: it fails if somebody else has begun to take the shard
+meanwhile, who may have committed cuts that were not read, or be about to. Then the log from the cut's position up to the
+epoch. The journal is read again from the cut's position; up to the last entry that the log knows of, the log says what
+follows.
 """
 
 from __future__ import annotations
@@ -81,6 +83,7 @@ def _take(number: int, means: Means, undo: ExitStack) -> Shard:
     )
     undo.callback(decisions.close)
     epoch = decisions.begin(facts.position)
+    cutter.confirm()
     recorded = deque(
         decision
         for _, decision in decisions.read_valid(facts.history, facts.epoch, epoch)

@@ -1,0 +1,63 @@
+"""Taking a shard: two engines that take one shard at the same time do not both get it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from kantor.clients import Partition, TopicSpec
+from kantor.codec import Codec, MemorySchemas
+from kantor.errors import FencedError
+from kantor.testing import MemoryBroker
+from kantor_orchestrator import topics
+from kantor_orchestrator.engine.brokertime import BrokerTime
+from kantor_orchestrator.engine.memory import Budget
+from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.engine.taking import Means, take
+
+SCHEMAS = MemorySchemas()
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    broker = MemoryBroker()
+    names = (topics.JOURNAL, topics.STATE, topics.HISTORY)
+    broker.clients().admin().create_topics([TopicSpec(name, 1) for name in names])
+    return broker
+
+
+def means(broker: MemoryBroker, folder: Path) -> Means:
+    clients = broker.clients()
+    return Means(
+        clients,
+        clients.admin(),
+        Codec(SCHEMAS),
+        folder,
+        ThreadPoolExecutor(1),
+        Budget(1 << 20),
+        lambda *_: None,
+        broker.clock,
+        BrokerTime(broker.clock),
+    )
+
+
+def test_who_was_overtaken_while_taking_does_not_get_the_shard(
+    broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Suspended after its fence and before its epoch, it has the newest epoch, and an old state: it must not decide."""
+    slow, fast = means(broker, tmp_path / "slow"), means(broker, tmp_path / "fast")
+    taken: list[Shard] = []
+    ends = slow.admin.ends
+
+    def overtaken(partitions: list[Partition], timeout: float = 10.0) -> dict[Partition, int]:
+        if not taken:
+            taken.append(take(0, fast))
+        return ends(partitions, timeout)
+
+    monkeypatch.setattr(slow.admin, "ends", overtaken)
+    with pytest.raises(FencedError):
+        take(0, slow)
+    taken[0].close()
+    take(0, slow).close()
