@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from kantor.clients import Clients, Partition
-from kantor.errors import KafkaUnavailableError
+from kantor.clock import SYSTEM_CLOCK
+from kantor.errors import KafkaUnavailableError, KantorError
 from kantor.kafka import Admin
-from kantor_orchestrator import topics
+from kantor_orchestrator import standing, topics, watermarks
+from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP, VIEW_GROUP, Settings
 from kantor_orchestrator.durability import weaknesses
+from kantor_orchestrator.standing import Standing
 from kantor_orchestrator.unlooked import Unlooked, unlooked
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import (
@@ -83,6 +86,9 @@ class Condition:
     unlooked: list[Unlooked] = field(default_factory=list)
     dead_letters: dict[str, int] = field(default_factory=dict)  # by topic
     weaknesses: list[tuple[str, str]] = field(default_factory=list)  # what, and its remedy
+    leaderless: list[Partition] = field(default_factory=list)
+    standing: Standing = field(default_factory=Standing)
+    unanswered: str = ""  # Kafka answers, but not all that it was asked: why
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +112,41 @@ def inspect(settings: Settings, view: View | None, view_error: str, now: int) ->
         seen = view.seen().get("view", 0)
     try:
         admin = settings.kafka.admin("kantor-status")
-        _ask_kafka(found, admin, settings.kafka, view, now - seen < VIEW_SILENT)
+        existing = admin.topics(_TIMEOUT)
     except KafkaUnavailableError as error:
         found.broker_error = str(error)
+        return found
+    found.is_set_up = topics.JOURNAL in existing
+    if found.is_set_up:
+        try:
+            _ask_kafka(found, admin, existing, settings.kafka, view, now - seen < VIEW_SILENT)
+        except KantorError as error:
+            found.unanswered = str(error)
     return found
 
 
-def _ask_kafka(found: Condition, admin: Admin, clients: Clients, view: View | None, view_lives: bool) -> None:
-    existing = admin.topics(_TIMEOUT)
-    found.is_set_up = topics.JOURNAL in existing
-    if not found.is_set_up:
-        return
-    ends = admin.ends(
-        [(name, p) for name, partitions in existing.items() if _is_read(name) for p in range(partitions)],
-        _TIMEOUT,
-    )
+def _ask_kafka(
+    found: Condition,
+    admin: Admin,
+    existing: dict[str, int],
+    clients: Clients,
+    view: View | None,
+    view_lives: bool,
+) -> None:
+    """Whatever a partition without a leader is needed for is left out: the others answer."""
+    headless = admin.leaderless(_TIMEOUT)
+    found.leaderless = sorted(place for place in headless if place[0].startswith(("evt.", "cmd.", "sys.")))
+
+    def led(wanted: Callable[[str], bool]) -> list[Partition]:
+        return [
+            (name, p)
+            for name, partitions in existing.items()
+            if wanted(name)
+            for p in range(partitions)
+            if (name, p) not in headless
+        ]
+
+    ends = admin.ends(led(_is_read), _TIMEOUT)
     positions = {
         group: admin.group_offsets(group, _TIMEOUT) for group in (INTAKE_GROUP, ENGINE_GROUP, VIEW_GROUP)
     }
@@ -129,7 +155,8 @@ def _ask_kafka(found: Condition, admin: Admin, clients: Clients, view: View | No
         "engine": {p: end for p, end in ends.items() if p[0] == topics.JOURNAL},
     }
     for name, group in (("intake", INTAKE_GROUP), ("engine", ENGINE_GROUP)):
-        members = {member: len(parts) for member, parts in admin.group_members(group, _TIMEOUT).items()}
+        owners = admin.group_members(group, _TIMEOUT)
+        members = {member: len(parts) for member, parts in owners.items()}
         found.roles.append(Role(name, bool(members), members, _lag(read_by[name], positions[group])))
     read_by_view = {
         p: end for p, end in ends.items() if not p[0].startswith("evt.") and p[0] != topics.OWN_COMMANDS
@@ -147,9 +174,15 @@ def _ask_kafka(found: Condition, admin: Admin, clients: Clients, view: View | No
             )
         )
 
+    time = BrokerTime(SYSTEM_CLOCK)
+    if watermarks.PLACE not in headless:
+        told = watermarks.read(clients, "kantor-status", patience=_TIMEOUT, observe=time.observe, asks=True)
+        found.standing = standing.stand(told, existing[topics.JOURNAL], owners, time.now())
     journal = {place: end for place, end in ends.items() if place[0] == topics.JOURNAL}
-    found.unlooked = unlooked(clients, journal, lambda: admin.group_offsets(ENGINE_GROUP, _TIMEOUT))
-    letters = [(name, p) for name, count_ in existing.items() if _is_dead(name) for p in range(count_)]
+    found.unlooked = unlooked(
+        clients, journal, lambda: admin.group_offsets(ENGINE_GROUP, _TIMEOUT), time=time.now
+    )
+    letters = led(_is_dead)
     starts = admin.starts(letters, _TIMEOUT)
     for place, end in admin.ends(letters, _TIMEOUT).items():
         if left := end - starts.get(place, end):
@@ -185,7 +218,9 @@ def diagnose(found: Condition) -> list[Problem]:
     if not found.is_set_up:
         return [Problem("the platform has never run here: its topics do not exist", "start it: `kantor run`")]
     return [
+        *_of_kafka(found),
         *_of_roles(found),
+        *_of_standing(found),
         *_of_unlooked(found),
         *_of_refused(found),
         *_of_holds(found),
@@ -194,6 +229,21 @@ def diagnose(found: Condition) -> list[Problem]:
         *_of_dead_letters(found),
         *(Problem(what, remedy) for what, remedy in found.weaknesses),
     ]
+
+
+def _of_kafka(found: Condition) -> Iterator[Problem]:
+    yield from (Problem(*standing.leaderless(place)) for place in found.leaderless)
+    if found.unanswered:
+        yield Problem(
+            f"Kafka answers, but not all that it was asked, so this is not all: {found.unanswered}",
+            "ask again; if it stays, see the brokers' logs, and the ACLs of whoever asks",
+        )
+
+
+def _of_standing(found: Condition) -> Iterator[Problem]:
+    running = {role.name for role in found.roles if role.is_running}
+    if {"intake", "engine"} <= running:
+        yield from (Problem(*one) for one in standing.problems(found.standing))
 
 
 def _of_roles(found: Condition) -> Iterator[Problem]:
@@ -343,6 +393,9 @@ def condition_as_json(found: Condition, problems: list[Problem]) -> dict[str, An
         "dead_letters": [
             {"topic": topic, "count": letters} for topic, letters in sorted(found.dead_letters.items())
         ],
+        "leaderless": [f"{topic}/{number}" for topic, number in found.leaderless],
+        "unanswered": found.unanswered or None,
+        **standing.as_json(found.standing),
         "holds": [shapes.hold(one) for one in found.holds],
         "overdue": [shapes.summary(one) for one in found.overdue],
         "wrong": [{"what": problem.what, "remedy": problem.remedy} for problem in problems],

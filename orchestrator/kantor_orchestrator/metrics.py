@@ -141,6 +141,11 @@ class EngineMetrics:
             "Shards that stand still because a schema, a definition or the registry is missing",
             registry=registry,
         )
+        self.untaken = Gauge(
+            "kantor_engine_untaken_seconds",
+            "How long the shard that this engine has tried to take for longest is not taken; 0: it has all that are its own",
+            registry=registry,
+        )
         self.behind = Gauge(
             "kantor_engine_behind_seconds",
             "Age of the oldest journal entry that was read and is not decided on yet; 0: none waits",

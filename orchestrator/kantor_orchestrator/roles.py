@@ -152,6 +152,7 @@ def run_role(
         """The pages show what is in the view, with or without Kafka; the others do nothing without it."""
         hangs = wellness.reasons()
         reasons = [] if is_ready.is_set() else [f"it begins{trouble[0]}"]
+        reasons += wellness.waits()
         if pulse.is_there or name == "api":
             return Readiness(reasons + hangs, waits=not hangs)
         return Readiness(["Kafka does not answer", *reasons, *hangs])

@@ -35,12 +35,15 @@ def unlooked(
     ends: Mapping[Partition, int],
     ask: Callable[[], Mapping[Partition, int]],
     clock: Clock = SYSTEM_CLOCK,
+    *,
+    time: Callable[[], int],
 ) -> list[Unlooked]:
     """The shards with late entries, by number. ``ends``: of the journal's partitions; ``ask`` gives the engines' positions
-    now. Takes a moment if there are any. Raises ``KafkaUnavailableError``."""
+    now; ``time``: the broker's (ms), which stamped the entries. Takes a moment if there are any. Raises
+    ``KafkaUnavailableError``."""
     first = ask()
     waiting = {place: max(0, first.get(place, 0)) for place, end in ends.items() if end > first.get(place, 0)}
-    now = clock.now()
+    now = time()
     ages = {place: now - at for place, at in _appended(clients, waiting, clock).items() if now - at > LATE}
     if not ages:
         return []

@@ -11,6 +11,7 @@ a record's own time is the producer's clock, and every process's clock may be mi
 ``about/<member>``               which partitions of which topic it covers, and how many there are of each topic;
                                  written when that changes
 ``uncorrelated/<member>/<topic>``  by reason, what could not be journaled since the member began: count, a sample, when
+``engine/<name>``                which shards that are its own an engine has taken, and since when and why it has others not
 ``id/<topic>``                   what stands for the id of a topic that was made again, where the broker gives none
 ===============================  =====================================================================================
 
@@ -148,6 +149,25 @@ def load_uncorrelated(value: bytes, at: int) -> dict[str, Uncorrelated]:
     return {str(reason): Uncorrelated(int(n), str(sample), at) for reason, (n, sample) in found.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """What an engine says of the shards that are its own. ``untaken``: since when (ms), and why."""
+
+    taken: list[int]
+    untaken: dict[int, tuple[int, str]]
+    at: int = 0  # when that was written, as the broker has it (ms); not in the record
+
+    def dump(self) -> bytes:
+        untaken = {str(number): list(one) for number, one in sorted(self.untaken.items())}
+        return json.dumps({"taken": sorted(self.taken), "untaken": untaken}).encode()
+
+    @classmethod
+    def load(cls, value: bytes, at: int) -> Shards:
+        found = json.loads(value)
+        untaken = {int(number): (int(since), str(why)) for number, (since, why) in found["untaken"].items()}
+        return cls([int(number) for number in found["taken"]], untaken, at)
+
+
 @dataclass(slots=True)
 class Member:
     """A process of intake, as its records tell. ``said_at``: when it said something last (ms, the broker's)."""
@@ -166,6 +186,7 @@ class Told:
         self.members: dict[str, Member] = {}
         self.uncorrelated: dict[tuple[str, str], dict[str, Uncorrelated]] = {}  # by member and topic
         self.ids: dict[str, str] = {}
+        self.engines: dict[str, Shards] = {}
         self._times: dict[
             str, list[int]
         ] = {}  # by topic, of each partition: everything up to then is in the journal
@@ -193,6 +214,11 @@ class Told:
                 self.uncorrelated.pop((who, topic), None)
             else:
                 self.uncorrelated[who, topic] = load_uncorrelated(value, at)
+        elif kind == "engine":
+            if value is None:
+                self.engines.pop(name, None)
+            else:
+                self.engines[name] = Shards.load(value, at)
         elif kind == "id":
             if value is not None:
                 self.ids[name] = str(json.loads(value))
@@ -233,6 +259,27 @@ class Told:
     def _lowest(self, topic: str, count: int) -> int:
         times = self._times.get(topic, [])
         return min(times[:count], default=0) if len(times) >= count else 0
+
+    def lowest(self) -> Partition | None:
+        """A partition whose time is :meth:`low`; None: there is none."""
+        for topic, count in self._existing.items():
+            times = self._times.get(topic, [])
+            for partition in range(count):
+                if (times[partition] if partition < len(times) else 0) <= self.low():
+                    return topic, partition
+        return None
+
+    def engine_of(self, shard: int) -> tuple[str, Shards] | None:
+        """Who has said last that the shard is its own, and what; None: nobody."""
+        found = [
+            (said.at, name, said)
+            for name, said in self.engines.items()
+            if shard in said.taken or shard in said.untaken
+        ]
+        if not found:
+            return None
+        _, name, said = max(found, key=lambda one: one[:2])
+        return name, said
 
     def is_superseded(self, member: Member) -> bool:
         """Whether others have said more of all that it covers, as far as that exists: then nobody needs it any more."""
@@ -323,9 +370,18 @@ class Watermarks:
         self.producer.purge()
 
 
-def read(clients: Clients, name: str, clock: Clock = SYSTEM_CLOCK, patience: float = 10.0) -> Told:
-    """All that the topic tells now. Raises ``KantorError`` if its end is not met."""
-    reader = Watermarks(clients, name, clock)
+def read(
+    clients: Clients,
+    name: str,
+    clock: Clock = SYSTEM_CLOCK,
+    patience: float = 10.0,
+    observe: Callable[[int], None] = lambda _: None,
+    *,
+    asks: bool = False,
+) -> Told:
+    """All that the topic tells now. ``asks``: how far intake is now, and waits a second at most for the answer; its own
+    question, read back, tells ``observe`` what time it is for the broker. Raises ``KantorError`` if the topic's end is not met."""
+    reader = Watermarks(clients, name, clock, observe)
     try:
         deadline = clock.monotonic() + patience
         while not reader.is_read:
@@ -333,6 +389,11 @@ def read(clients: Clients, name: str, clock: Clock = SYSTEM_CLOCK, patience: flo
                 raise KantorError(f"{topics.WATERMARKS} could not be read to its end")
             reader.poll()
             clock.sleep(0.01)
+        if asks:
+            reader.want(name)
+            while reader.is_awaited:
+                reader.poll()
+                clock.sleep(0.01)
         return reader.told
     finally:
         reader.close()

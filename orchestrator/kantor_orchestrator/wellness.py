@@ -1,12 +1,15 @@
 """Why a process is not ready: what its role tells of itself, so that ``/readyz`` says the truth while something hangs.
 
-A role feeds two things, both cheap, from any thread:
+A role feeds three things, all cheap, from any thread:
 
 * ``wellness.beat("engine")`` with each turn of a loop. One that has not turned for ``PATIENCE`` is told. Before something
   that may take long, ``beat(name, seconds)`` asks for more patience, once: until the next beat.
 * ``wellness.position("shard 3", 17, end=90)`` as often as it likes, or ``position("shard 3", 17, place=(topic, 3))`` and
   the role's :class:`~kantor_orchestrator.pulse.Pulse` asks Kafka for the end. One that stands still for ``PATIENCE`` though
   its end is ahead of it is told. It must move only when the work is done for good: a commit that hangs is to be seen.
+
+* ``wellness.missing({"shard 3": (since, why)})``: what this process should have and has not. Told once it has lasted
+  ``PATIENCE``, by ``waits()``: no new process would mend it.
 
 ``wellness.forget(name)`` when a loop ends, or a shard is given back. ``reasons()`` is empty while all is well.
 """
@@ -47,6 +50,7 @@ class Wellness:
         self._lock = Lock()
         self._loops: dict[str, _Loop] = {}
         self._positions: dict[str, _Position] = {}
+        self._missing: Mapping[str, tuple[float, str]] = {}
 
     def beat(self, loop: str, patience: float = PATIENCE) -> None:
         """The loop turns; it will again within ``patience`` seconds."""
@@ -104,6 +108,19 @@ class Wellness:
     def reasons(self) -> list[str]:
         """Why this process does not do its work, a sentence each, with how long; empty: all is well."""
         return [sentence for _, sentence in self._standing()]
+
+    def missing(self, found: Mapping[str, tuple[float, str]]) -> None:
+        """All that is missing: since when (s, of this object's clock), and what is the matter."""
+        self._missing = found
+
+    def waits(self) -> list[str]:
+        """What this process waits for, a sentence each, with how long."""
+        now = self._clock()
+        return [
+            f"{name} {why}, for {now - since:.0f} s"
+            for name, (since, why) in self._missing.items()
+            if now - since > PATIENCE
+        ]
 
     def longest(self) -> float:
         """Seconds for which what has stood still for longest has stood still; 0: all is well."""

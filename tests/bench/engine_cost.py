@@ -33,7 +33,7 @@ from kantor_orchestrator.definitions.catalogue import Definitions  # noqa: E402
 from kantor_orchestrator.definitions.dsl import Saga  # noqa: E402
 from kantor_orchestrator.engine.cut import MOST_ENTRIES  # noqa: E402
 from kantor_orchestrator.engine.loop import TURN, Engine  # noqa: E402
-from kantor_orchestrator.engine.taking import take  # noqa: E402
+from kantor_orchestrator.engine.taking import Taking, take  # noqa: E402
 from kantor_orchestrator.metrics import EngineMetrics  # noqa: E402
 
 CHECKOUT = Path(__file__).parents[2] / "services" / "kantor_examples" / "checkout" / "checkout.yaml"
@@ -132,7 +132,7 @@ def run(sagas: int, folder: Path) -> tuple[float, int, int]:
     bundle = bundles.bundle(Saga.load(CHECKOUT).model, kantor_schemas.example("checkout"), 1)
     metrics = EngineMetrics(CollectorRegistry())
     engine = Engine(broker.clients(), 1, folder, schemas, Definitions([bundle]), metrics, jobs=AtOnce())
-    shard = take(0, engine._means)
+    shard = take(0, engine._means, Taking(0.0))
     silent = [Silent(shard.log.end), Silent(), Silent()]
     shard.log._producer, shard.sender._producer, shard.cutter.producer = silent  # type: ignore[assignment]
     entries = Recording(Codec(schemas), dict(zip(TOPICS, TOPICS, strict=True)), 1).entries(sagas)

@@ -11,6 +11,7 @@ from pathlib import Path
 from kantor.codec import Codec
 from kantor.envelope import child_id, shard_of
 from kantor_orchestrator import topics
+from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import (
@@ -26,10 +27,9 @@ from kantor_orchestrator.core.transaction import (
     Transaction,
     evolve,
 )
-from kantor_orchestrator.engine.brokertime import BrokerTime
 from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.engine.taking import Means, take
+from kantor_orchestrator.engine.taking import Means, Taking, take
 from kantor_orchestrator.holds import ALL
 from kantor_orchestrator.snapshots import Outgoing
 from kantor_orchestrator.store.sqlite import StoreLostError
@@ -266,7 +266,7 @@ def _taken(world: World, number: int, home: Path) -> Shard:
         world.clock,
         BrokerTime(world.clock),
     )
-    shard = take(number, means)
+    shard = take(number, means, Taking(0.0))
     while shard.recorded:
         shard.fold(shard.recorded.popleft())
     return shard

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from kantor_orchestrator.cli import status
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.condition import Condition, Role, Shard, diagnose
+from kantor_orchestrator.standing import Member, Standing, Untaken
 from kantor_orchestrator.unlooked import Unlooked
 from kantor_orchestrator.view.queries import OpenIncident, RefusedTopic, Summary, UncorrelatedTopic
 
@@ -117,6 +118,33 @@ def test_a_shard_that_stands_still_is_told_with_what_waits(kantor_status: pytest
         "oldest_ms": 34_200,
         "stands_still": True,
     }
+
+
+def test_engines_that_begin_are_not_well(kantor_status: pytest.MonkeyPatch) -> None:
+    """All was well, it said, while no engine had a shard yet; as data, too. Without an engine, that alone is told."""
+    found = healthy()
+    found.standing = Standing([Untaken(1, "ab12", "no luck", 12_400)], [Member("intake-1", 12, 1_000, 2_000)])
+    assert "shard 1 has no engine that works on it, for 12 s: no luck (engine ab12) -> ask again" in told(
+        found
+    )
+    shown = json.loads(run(kantor_status, found, "--json").stdout)
+    assert shown["untaken"] == [{"shard": 1, "engine": "ab12", "reason": "no luck", "age_ms": 12_400}]
+    assert shown["watermark"]["members"] == [
+        {"id": "intake-1", "partitions": 12, "complete_until": "1970-01-01T00:00:01.000Z", "age_ms": 2_000}
+    ]
+    assert "intake-1" in run(kantor_status, found).stdout
+    found.roles[1] = Role("engine", False, {}, 0)
+    assert "shard 1" not in told(found)
+
+
+def test_a_partition_without_a_leader_is_told_instead_of_the_cluster() -> None:
+    """Kafka answers; what it does not answer is told besides."""
+    found = healthy()
+    found.leaderless = [("evt.x.v1", 3)]
+    assert "evt.x.v1/3 has no leader" in told(found)
+    assert "does not answer" not in told(found)
+    found.unanswered = "timed out"
+    assert "Kafka answers, but not all that it was asked, so this is not all: timed out" in told(found)
 
 
 def test_dead_letters_are_told_by_topic(kantor_status: pytest.MonkeyPatch) -> None:

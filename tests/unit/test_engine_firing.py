@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from kantor.clients import Admin
 from kantor.clock import SYSTEM_CLOCK
 from kantor.errors import KafkaUnavailableError
+from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.core.transaction import StepState, StepStatus, Transaction
 from kantor_orchestrator.engine.appending import Appender
-from kantor_orchestrator.engine.brokertime import BrokerTime
 from kantor_orchestrator.engine.firing import Firing
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import ShardTimers

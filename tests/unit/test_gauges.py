@@ -69,7 +69,7 @@ def test_an_engine_tells_how_its_shards_stand(
 ) -> None:
     """The oldest entry that waits, the timer that is most overdue, the shards that stand still; of all its shards."""
     registry = CollectorRegistry()
-    look(shards, [], EngineMetrics(registry), NOW)
+    look(shards, EngineMetrics(registry), NOW)
     assert [
         registry.get_sample_value(f"kantor_engine_{name}")
         for name in (

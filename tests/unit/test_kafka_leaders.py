@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import confluent_kafka as ck
 import pytest
 
 from kantor.errors import KafkaUnavailableError
-from kantor.kafka import edge
+from kantor.kafka import KafkaSettings, edge
 
 
 class Broker:
@@ -49,3 +51,18 @@ def test_no_leader_in_time_is_told() -> None:
     broker = Broker(*[ck.KafkaError.NOT_LEADER_FOR_PARTITION] * 100)
     with pytest.raises(KafkaUnavailableError, match="NOT_LEADER"):
         edge.led(broker, 0.0)
+
+
+def test_a_partition_without_a_leader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the brokers' own picture: nobody waits for an answer of it."""
+    admin = KafkaSettings("127.0.0.1:1").admin()
+    partitions = {0: SimpleNamespace(leader=1), 3: SimpleNamespace(leader=-1)}
+    found = {
+        "evt.x.v1": SimpleNamespace(error=None, partitions=partitions),
+        "gone": SimpleNamespace(error="unknown", partitions={}),
+    }
+    monkeypatch.setattr(
+        admin, "_admin", SimpleNamespace(list_topics=lambda timeout: SimpleNamespace(topics=found))
+    )
+    assert admin.leaderless() == {("evt.x.v1", 3)}
+    assert admin.topics() == {"evt.x.v1": 2}

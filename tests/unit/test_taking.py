@@ -12,10 +12,10 @@ from kantor.codec import Codec, MemorySchemas
 from kantor.errors import FencedError
 from kantor.testing import MemoryBroker
 from kantor_orchestrator import topics
-from kantor_orchestrator.engine.brokertime import BrokerTime
+from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.engine.taking import Means, take
+from kantor_orchestrator.engine.taking import Means, Taking, take
 
 SCHEMAS = MemorySchemas()
 
@@ -53,11 +53,11 @@ def test_who_was_overtaken_while_taking_does_not_get_the_shard(
 
     def overtaken(partitions: list[Partition], timeout: float = 10.0) -> dict[Partition, int]:
         if not taken:
-            taken.append(take(0, fast))
+            taken.append(take(0, fast, Taking(0.0)))
         return ends(partitions, timeout)
 
     monkeypatch.setattr(slow.admin, "ends", overtaken)
     with pytest.raises(FencedError):
-        take(0, slow)
+        take(0, slow, Taking(0.0))
     taken[0].close()
-    take(0, slow).close()
+    take(0, slow, Taking(0.0)).close()

@@ -8,6 +8,7 @@ import pytest
 
 from kantor.clients import Partition, TopicSpec
 from kantor.testing import MemoryBroker
+from kantor.testing.clock import SkewedClock
 from kantor_orchestrator import topics
 from kantor_orchestrator.durability import weaknesses
 from kantor_orchestrator.unlooked import Unlooked, unlooked
@@ -39,7 +40,9 @@ class Shards:
 
     def unlooked(self) -> list[Unlooked]:
         ends = self.broker.clients().admin().ends([FIRST, SECOND])
-        return unlooked(self.broker.clients(), ends, self.ask, self.broker.clock)
+        # This machine's clock is two minutes slow; the broker's time is told by what the broker stamps.
+        clock = SkewedClock(self.broker.clock, -120)
+        return unlooked(self.broker.clients(), ends, self.ask, clock, time=self.broker.clock.now)
 
 
 @pytest.fixture

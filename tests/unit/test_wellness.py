@@ -109,6 +109,18 @@ def test_nobody_is_blamed_while_kafka_is_away(wellness: Wellness, time: Time) ->
     assert len(wellness.reasons()) == 2
 
 
+def test_what_is_missing_is_waited_for(wellness: Wellness, time: Time) -> None:
+    """After the same patience, with how long; it is nothing that a new process would mend."""
+    wellness.missing({"shard 3": (time.now, "is not taken: no luck")})
+    time.now += 6.0
+    assert wellness.waits() == []
+    time.now += 3.0
+    assert wellness.waits() == ["shard 3 is not taken: no luck, for 9 s"]
+    assert (wellness.reasons(), wellness.longest()) == ([], 0.0)
+    wellness.missing({})
+    assert wellness.waits() == []
+
+
 class Cluster:
     """A cluster that answers or not."""
 
@@ -193,10 +205,13 @@ def test_head_is_answered_as_get_without_the_body(asked: tuple[Ask, list[str]], 
 def test_a_role_that_stands_still_is_not_ready(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """``/readyz`` says why, and that a new process may mend it; a role that only begins waits for something."""
     stop, turn, urls = threading.Event(), threading.Event(), list[str]()
+    wellnesses: list[Wellness] = []
 
     def role(
         _settings: Settings, _shards: int, _registry: CollectorRegistry, wellness: Wellness
     ) -> roles.Life:
+        wellnesses.append(wellness)
+
         def live(stop: threading.Event, ready: Callable[[], None]) -> None:
             turn.wait()
             wellness.beat("test", 0.0)
@@ -227,6 +242,9 @@ def test_a_role_that_stands_still_is_not_ready(monkeypatch: pytest.MonkeyPatch, 
         turn.set()
         until(lambda: not told()["waits"], "it hangs")
         assert told()["reasons"] == ["the loop of test has not turned for 0 s"]
+        wellnesses[0].beat("test")
+        wellnesses[0].missing({"shard 3": (0.0, "is not taken")})
+        assert (told()["waits"], told()["reasons"][0].partition(",")[0]) == (True, "shard 3 is not taken")
     finally:
         stop.set()
         turn.set()

@@ -15,9 +15,10 @@ from kantor_orchestrator.cli.words import STATUS_STYLES
 from kantor_orchestrator.condition import Condition, Problem, Role, condition_as_json, diagnose, inspect
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.transaction import Status
+from kantor_orchestrator.standing import Member
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.view.sql import ViewUnopenableError
-from kantor_orchestrator.words import date_and_clock, incomplete, now
+from kantor_orchestrator.words import date_and_clock, duration, incomplete, now
 
 
 @click.command()
@@ -56,6 +57,8 @@ def _print(to: Console, found: Condition, problems: list[Problem]) -> None:
         to.print(_roles(found.roles))
     if found.shards:
         to.print(_shards(found))
+    if found.standing.members:
+        to.print(_members(found.standing.members))
     if found.counts:
         to.print(_counts(found.counts))
     if found.complete_from:
@@ -86,6 +89,13 @@ def _shards(found: Condition) -> Padding:
         table.add_row(
             str(shard.number), *(f"{n:,}" if n >= 0 else "–" for n in (shard.end, shard.engine, shard.view))
         )
+    return Padding(table, (1, 0, 0, 0))
+
+
+def _members(members: list[Member]) -> Padding:
+    table = _table("intake", "partitions", "journaled all up to")
+    for one in members:
+        table.add_row(one.name, str(one.partitions), f"{duration(round(one.age, -3))} ago")
     return Padding(table, (1, 0, 0, 0))
 
 

@@ -14,6 +14,7 @@ from kantor.clients import Record
 from kantor.codec import Codec
 from kantor.errors import CodecError, EncodingError, RegistryUnavailableError
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.core.acts import NO_TRANSACTION, START
 from kantor_orchestrator.core.decide import consider
 from kantor_orchestrator.core.entry import Entry
@@ -21,7 +22,6 @@ from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.again import Copies
-from kantor_orchestrator.engine.brokertime import BrokerTime
 from kantor_orchestrator.engine.log import LogRecord
 from kantor_orchestrator.engine.messages import Messages
 from kantor_orchestrator.engine.shard import Shard

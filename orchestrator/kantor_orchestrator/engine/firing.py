@@ -14,8 +14,8 @@ from concurrent.futures import Executor
 from kantor.clients import Admin
 from kantor.errors import KafkaUnavailableError
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.appending import Appender
-from kantor_orchestrator.engine.brokertime import BrokerTime
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import Timers
 from kantor_orchestrator.metrics import EngineMetrics

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Mapping
+from uuid import uuid4
 
+from kantor.errors import KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.engine.taking import Taking
 from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.watermarks import Shards, Watermarks
 from kantor_orchestrator.wellness import Wellness
+
+log = logging.getLogger("kantor.engine")
 
 #: Seconds between looks: nobody scrapes more often.
 LOOK = 1.0
+#: Seconds after which an engine says again which shards it has, though that has not changed.
+SAY = 10.0
 
 
-def look(shards: Collection[Shard], taking: Collection[int], metrics: EngineMetrics, now: int) -> None:
-    """``taking``: shards that are ours and not taken yet. ``now``: ms since the epoch, the broker's."""
+def look(shards: Collection[Shard], metrics: EngineMetrics, now: int) -> None:
+    """``now``: ms since the epoch, the broker's."""
     metrics.shards.set(len(shards))
     metrics.cached.set(sum(len(shard.transactions) for shard in shards))
-    metrics.waiting.set(sum(1 for shard in shards if shard.not_before) + len(taking))
+    metrics.waiting.set(sum(1 for shard in shards if shard.not_before))
     heads = [shard.pending[0].timestamp()[1] for shard in shards if shard.pending]
     metrics.behind.set(_age(min(heads, default=now), now))
     timers = [
@@ -36,6 +45,47 @@ def tell(shards: Collection[Shard], wellness: Wellness) -> None:
         else:
             place = (topics.JOURNAL, shard.number)
             wellness.position(name, shard.committed_position, shard.position, place)
+
+
+class Untaken:
+    """Says which shards are this engine's and not taken, since when and why: to its process's ``/readyz``, in a metric, and
+    in the topic of watermarks, where ``kantor status`` reads it. It is never a reason to replace the engine: that
+    would stop the shards that it has, and what can't be taken here can't be taken elsewhere, mostly: Kafka refuses."""
+
+    def __init__(self, watermarks: Watermarks, wellness: Wellness, metrics: EngineMetrics) -> None:
+        self._name = f"engine/{uuid4().hex[:8]}"
+        self._watermarks = watermarks
+        self._wellness = wellness
+        self._metrics = metrics
+        self._said: Shards | None = None
+        self._say_at = 0.0
+
+    def tell(self, shards: Collection[int], taking: Mapping[int, Taking], now: float, time: int) -> None:
+        """``now``: monotonic (s); ``time``: the broker's (ms)."""
+        since = {number: now - one.since for number, one in taking.items()}
+        self._metrics.untaken.set(max(since.values(), default=0.0))
+        self._wellness.missing(
+            {f"shard {number}": (one.since, f"is not taken: {one.why}") for number, one in taking.items()}
+        )
+        before = self._said.untaken if self._said is not None else {}
+        said = Shards(
+            sorted(shards),
+            {
+                number: (before.get(number, (time - round(since[number] * 1000), ""))[0], one.why)
+                for number, one in sorted(taking.items())
+            },
+        )
+        if said != self._said or now >= self._say_at:
+            self._said, self._say_at = said, now + SAY
+            self._watermarks.say(self._name, said.dump())
+
+    def close(self) -> None:
+        """A last word: it has none any more. Lost with Kafka: whoever takes them says so."""
+        self._watermarks.say(self._name, None)
+        try:
+            self._watermarks.producer.flush(1.0)
+        except KantorError as error:
+            log.info("no last word: %s", error, extra={"action": "untaken_unsaid"})
 
 
 def _age(at: int, now: int) -> float:

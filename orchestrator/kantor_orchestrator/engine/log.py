@@ -21,7 +21,7 @@ from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.errors import CodecError, FencedError, KafkaUnavailableError, KantorError
 from kantor_orchestrator import topics
-from kantor_orchestrator.engine.brokertime import BrokerTime
+from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.snapshots import Decided, decided_from
 from kantor_schemas import system
 

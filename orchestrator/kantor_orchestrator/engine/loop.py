@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -20,17 +19,17 @@ from kantor.codec import Codec, SchemaStore
 from kantor.errors import FencedError, KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.aside import Aside
+from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.config import ENGINE_GROUP, NEVER_LONG
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.again import Copies
 from kantor_orchestrator.engine.appending import Appender
-from kantor_orchestrator.engine.brokertime import BrokerTime
 from kantor_orchestrator.engine.deciding import Decider
 from kantor_orchestrator.engine.firing import Firing
-from kantor_orchestrator.engine.gauges import LOOK, look, tell
+from kantor_orchestrator.engine.gauges import LOOK, Untaken, look, tell
 from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.engine.taking import Means, take
+from kantor_orchestrator.engine.taking import Means, Taking, take
 from kantor_orchestrator.entries import NotYet, PayloadReader
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.watermarks import Watermarks
@@ -56,16 +55,6 @@ FAREWELL = 10.0
 GROUP_INTERVAL = 1.0
 #: Bytes that transactions may take in memory, in all shards of the process.
 MEMORY = 128 << 20
-
-
-@dataclass(slots=True)
-class _Taking:
-    """A shard that is ours and is not taken yet."""
-
-    not_before: float
-    job: Future[Shard] | None = None
-    began: float = 0.0
-    is_unwanted: bool = False
 
 
 class Engine:
@@ -115,9 +104,10 @@ class Engine:
         copies = Copies(clients, self._appender, self._jobs, clock)
         self._decider = Decider(codec, definitions, payloads, copies, metrics, self._time)
         self._watermarks = Watermarks(clients, "kantor-engine", clock, self._time.observe)
+        self._untaken = Untaken(self._watermarks, self._wellness, metrics)
         self._firing = Firing(self._appender, admin, self._jobs, self._watermarks, metrics, self._time)
         self._shards: dict[int, Shard] = {}
-        self._taking: dict[int, _Taking] = {}
+        self._taking: dict[int, Taking] = {}
         self._paused: set[int] = set()
         self._gaps: dict[int, tuple[int, int]] = {}  # met once: (from, to)
         self._ready: Callable[[], None] = lambda: None
@@ -146,6 +136,7 @@ class Engine:
         self._consumer.close()  # gives the shards back
         self._jobs.shutdown()
         self._appender.close()
+        self._untaken.close()
         self._watermarks.close()
 
     def turn(self) -> None:
@@ -250,7 +241,9 @@ class Engine:
         now = self._clock.monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK
-            look(self._shards.values(), self._taking, self._metrics, self._time.now())
+            time = self._time.now()
+            look(self._shards.values(), self._metrics, time)
+            self._untaken.tell(self._shards, self._taking, now, time)
             tell(self._shards.values(), self._wellness)
         if now >= self._next_group:
             self._next_group = now + GROUP_INTERVAL
@@ -267,7 +260,7 @@ class Engine:
 
     def _assigned(self, partitions: list[Partition]) -> None:
         for _, number in partitions:
-            self._taking[number] = _Taking(0.0)
+            self._taking[number] = Taking(self._clock.monotonic())
 
     def _take_shards(self) -> None:
         """Bring the taking of shards on: each in a thread of its own, nobody waits for it."""
@@ -279,7 +272,8 @@ class Engine:
                     self._consumer.pause([place])
                     self._paused.add(number)
                 if now >= taking.not_before:
-                    taking.began, taking.job = now, self._jobs.submit(take, number, self._means)
+                    taking.began = now
+                    taking.job = self._jobs.submit(take, number, self._means, taking)
             elif taking.job.done():
                 del self._taking[number]
                 try:
@@ -289,7 +283,7 @@ class Engine:
                     log.warning(
                         "shard %d can't be taken yet: %s", number, error, extra={"action": "take_failed"}
                     )
-                    self._taking[number] = _Taking(now + RETAKE)
+                    self._taking[number] = taking.again(now + RETAKE, str(error) or type(error).__name__)
                     continue
                 self._shards[number] = shard
                 self._metrics.lost.inc(shard.lost_entries)
@@ -297,7 +291,8 @@ class Engine:
                 self._paused.discard(number)
             elif now - taking.began > TAKING_HANGS:
                 log.error("taking shard %d hangs in the client", number, extra={"action": "take_hangs"})
-                self._taking[number] = _Taking(now)
+                taking.job.add_done_callback(_let_go)
+                self._taking[number] = taking.again(now, f"{taking.does}, for {TAKING_HANGS:.0f} s")
         if not self._taking and self._shards:
             self._ready()
 
@@ -314,7 +309,8 @@ class Engine:
         self._wellness.forget(f"shard {number}")
         if (topics.JOURNAL, number) in self._consumer.assignment():
             pause = RETAKE if isinstance(error, FencedError) or not isinstance(error, KantorError) else 0.0
-            self._taking[number] = _Taking(self._clock.monotonic() + pause)
+            now = self._clock.monotonic()
+            self._taking[number] = Taking(now, now + pause)
 
     def _revoked(self, partitions: list[Partition]) -> None:
         deadline = self._clock.monotonic() + FAREWELL

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError
 from kantor_orchestrator import topics
-from kantor_orchestrator.engine.brokertime import BrokerTime
+from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.cut import DUE, EXPIRES, Cutter
 from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.memory import Budget, Transactions
@@ -63,33 +63,59 @@ class Means:
     time: BrokerTime
 
 
-def take(number: int, means: Means) -> Shard:
+@dataclass(slots=True)
+class Taking:
+    """A shard that is ours and is not taken yet. Written by the thread that takes it (``does``) and the engine's own."""
+
+    since: float  # monotonic (s)
+    not_before: float = 0.0
+    job: Future[Shard] | None = None
+    began: float = 0.0
+    does: str = ""  # what the try under way is about
+    failed: str = ""  # why the last one failed
+
+    def again(self, not_before: float, failed: str) -> Taking:
+        """The next try. What the last one hangs in may go on: it writes into its own."""
+        return Taking(self.since, not_before, failed=failed)
+
+    @property
+    def why(self) -> str:
+        return self.failed or self.does or "its turn has not come"
+
+
+def take(number: int, means: Means, taking: Taking) -> Shard:
     """Take a shard. In a thread of its own: other shards go on. Raises ``KantorError``: try again, nothing was changed."""
     with ExitStack() as undo:
-        shard = _take(number, means, undo)
+        shard = _take(number, means, taking, undo)
         undo.pop_all()
         return shard
 
 
-def _take(number: int, means: Means, undo: ExitStack) -> Shard:
+def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     began = means.clock.monotonic()
+    taking.does = "the last owner's Kafka transaction is being ended"
     cutter = Cutter(means.clients, number, means.codec, means.clock)
     undo.callback(cutter.close)
     cutter.producer.init_transactions()
+    taking.does = f"{topics.STATE}/{number} is being read"
     restored = _Restored(number, means, cutter, undo)
     facts = restored.facts
+    taking.does = f"its epoch is being written into {topics.HISTORY}/{number}"
     decisions = DecisionLog(
         means.clients, means.admin, number, uuid4().hex, means.codec, means.clock, means.time
     )
     undo.callback(decisions.close)
     epoch = decisions.begin(facts.position)
+    taking.does = f"its Kafka transaction into {topics.STATE}/{number} is being confirmed"
     cutter.confirm()
+    taking.does = f"{topics.HISTORY}/{number} is being read"
     recorded = deque(
         decision
         for _, decision in decisions.read_valid(facts.history, facts.epoch, epoch)
         if decision.journal_offset >= facts.position
     )
     place: Partition = (topics.JOURNAL, number)
+    taking.does = f"the end of {topics.JOURNAL}/{number} is asked for"
     end = means.admin.ends([place])[place]
     shard = Shard(
         number,

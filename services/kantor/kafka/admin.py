@@ -74,6 +74,15 @@ class Admin:
             for name, topic in self._metadata(timeout).items()
         }
 
+    def leaderless(self, timeout: float = 10.0) -> set[Partition]:
+        """Partitions that have no leader: nobody can read or write them now."""
+        return {
+            (name, number)
+            for name, topic in self._metadata(timeout).items()
+            for number, partition in topic.partitions.items()
+            if partition.leader < 0
+        }
+
     def _metadata(self, timeout: float) -> dict[str, Any]:
         """What the cluster says of each topic."""
         try:

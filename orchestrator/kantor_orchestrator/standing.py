@@ -1,0 +1,148 @@
+"""What holds work up that Kafka knows of: partitions without a leader; and what the platform's processes say of themselves in
+``sys.kantor.watermarks``, judged: which engine has which shard, up to when intake has journaled everything."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kantor.clients import Partition
+from kantor_orchestrator import topics
+from kantor_orchestrator.view.as_json import time
+from kantor_orchestrator.watermarks import Told
+from kantor_orchestrator.words import duration
+
+#: An engine that has said nothing for this long (ms) has not: it says it every 10 seconds.
+SILENT = 25_000
+#: A watermark that is older than this (ms), though intake was asked for one now: something holds it up.
+OLD = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Untaken:
+    """A shard that no engine works on. ``engine`` empty: the group has given it to none, or none has spoken of it. ``age``:
+    for how long (ms); -1: nobody knows."""
+
+    shard: int
+    engine: str
+    why: str
+    age: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process of intake. ``complete_until``: the broker's time (ms) up to which all that it reads is journaled; ``age``: how
+    long ago (ms) that is."""
+
+    name: str
+    partitions: int
+    complete_until: int
+    age: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """``low``: how old (ms) the lowest watermark is, -1: there is none; ``lowest``: a partition that it is of."""
+
+    untaken: list[Untaken] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
+    low: int = 0
+    lowest: Partition | None = None
+
+
+def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], now: int) -> Standing:
+    """``owners``: of each member of the engines' group, what it has been given. ``now``: the broker's (ms)."""
+    given = {number for places in owners.values() for topic, number in places if topic == topics.JOURNAL}
+    untaken = []
+    for number in range(shards) if owners else ():
+        found = told.engine_of(number)
+        if number not in given:
+            untaken.append(Untaken(number, "", "the engines' group has given it to none of them", -1))
+        elif found is None:
+            untaken.append(Untaken(number, "", "its engine begins, and has not spoken of it", -1))
+        elif number in found[1].untaken:
+            since, why = found[1].untaken[number]
+            untaken.append(Untaken(number, found[0], why, max(0, now - since)))
+        elif now - found[1].at > SILENT:
+            untaken.append(Untaken(number, found[0], "its engine has not said anything", now - found[1].at))
+    members = [
+        Member(
+            name,
+            sum(map(len, member.about.covers.values())) if member.about is not None else 0,
+            member.mark.at,
+            max(0, now - member.mark.at),
+        )
+        for name, member in sorted(told.members.items())
+        if member.mark is not None
+    ]
+    low = told.low()
+    return Standing(untaken, members, max(0, now - low) if low else -1, told.lowest())
+
+
+def problems(found: Standing) -> Iterator[tuple[str, str]]:
+    """What is wrong, and the remedy; each shard by its name. ``found`` is of a platform whose roles run."""
+    alike: dict[tuple[str, str], list[Untaken]] = {}
+    for one in found.untaken:
+        alike.setdefault((one.engine, one.why.replace(f"/{one.shard}", "/*")), []).append(one)
+    for some in alike.values():
+        first = some[0]
+        numbers = ", ".join(str(one.shard) for one in some)
+        what = f"shard {numbers} has" if len(some) == 1 else f"shards {numbers} have"
+        age = max(one.age for one in some)
+        since = f", for {duration(round(age, -3))}" if age >= 0 else ""
+        where = f" (engine {first.engine})" if first.engine else ""
+        yield (
+            f"{what} no engine that works on {'it' if len(some) == 1 else 'them'}{since}: {first.why}{where}",
+            "ask again: engines begin within seconds; if it stays, see docs/alerts.md#kantorshardnottaken",
+        )
+    if found.low < 0 or found.low > OLD:
+        since = "nothing is known to be journaled" if found.low < 0 else "the journal is complete only up to "
+        since += f"{duration(round(found.low, -3))} ago" if found.low >= 0 else " completely yet"
+        place = "" if found.lowest is None else f"; {found.lowest[0]}/{found.lowest[1]} holds it up"
+        yield (
+            f"every timeout waits: {since}{place}",
+            "ask again: intake catches up; if it stays, see its log (`watermark_failed`), and whether that partition has a leader",
+        )
+
+
+def leaderless(place: Partition) -> tuple[str, str]:
+    """A partition without a leader: what that means, and the remedy."""
+    topic, number = place
+    if topic in (topics.JOURNAL, topics.HISTORY, topics.STATE):
+        waits = f"shard {number} waits"
+    elif topic.startswith(("evt.", "cmd.")) or topic == topics.WATERMARKS:
+        waits = "every timeout waits"
+    else:
+        waits = "whoever needs it waits"
+    return (
+        f"{topic}/{number} has no leader: nobody can read or write it, and {waits}",
+        "its broker is away, or its disk: `kafka-topics.sh --describe --unavailable-partitions` says which",
+    )
+
+
+def as_json(found: Standing) -> dict[str, Any]:
+    return {
+        "untaken": [
+            {
+                "shard": one.shard,
+                "engine": one.engine or None,
+                "reason": one.why,
+                "age_ms": one.age if one.age >= 0 else None,
+            }
+            for one in found.untaken
+        ],
+        "watermark": {
+            "age_ms": found.low if found.low >= 0 else None,
+            "lowest": f"{found.lowest[0]}/{found.lowest[1]}" if found.lowest else None,
+            "members": [
+                {
+                    "id": one.name,
+                    "partitions": one.partitions,
+                    "complete_until": time(one.complete_until),
+                    "age_ms": one.age,
+                }
+                for one in found.members
+            ],
+        },
+    }
