@@ -14,7 +14,7 @@ of their branch and then its value.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -84,6 +84,17 @@ def _bytes(value: bytes) -> bytes:
 
 def _unlong(b: bytes, i: int) -> tuple[int, int]:
     """The varint at ``i``, and where the next value starts."""
+    n = b[i + 1] if b[i] > 127 else 0
+    if n < 128:
+        found = b[i] & 127 | n << 7
+        return (found >> 1) ^ -(found & 1), i + (2 if b[i] > 127 else 1)
+    n = int.from_bytes(b[i : i + 6], "little")
+    if n & 0x8080_8080_8080 == 0x0080_8080_8080:  # times in milliseconds are: six bytes
+        found = (
+            n & 0x7F | n >> 1 & 0x3F80 | n >> 2 & 0x1F_C000 | n >> 3 & 0xFE0_0000
+            | n >> 4 & 0x7_F000_0000 | n >> 5 & 0x3F8_0000_0000
+        )  # fmt: skip
+        return (found >> 1) ^ -(found & 1), i + 6
     n = b[i]
     i += 1
     found, shift = n & 127, 7
@@ -115,11 +126,12 @@ def compile_writer(schema: Schema, prefix: bytes = b"") -> Write | None:
     return write
 
 
-def compile_reader(schema: Schema) -> Read | None:
-    """A function that reads this record; None if something in the schema is not handled here."""
+def compile_reader(schema: Schema, only: Collection[str] | None = None) -> Read | None:
+    """A function that reads this record; None if something in the schema is not handled here. ``only``: of its fields these;
+    texts and bytes of others are passed over, whatever they hold."""
     source = _ReaderSource()
     try:
-        value = source.record(schema, " ")
+        value = source.record(schema, " ", only)
     except (_NotHandledError, KeyError, TypeError):  # no record, or no Avro at all: fastavro says so
         return None
     lines = ["def read(b, i):", *source.lines, " if i != len(b): raise IndexError(i)", f" return {value}"]
@@ -238,8 +250,15 @@ class _ReaderSource:
         }
         self._count = 0
 
-    def record(self, schema: Schema, indent: str) -> str:
-        fields = [(field["name"], self.value(field["type"], indent)) for field in schema["fields"]]
+    def record(self, schema: Schema, indent: str, only: Collection[str] | None = None) -> str:
+        fields = []
+        for field in schema["fields"]:
+            if only is None or field["name"] in only:
+                fields.append((field["name"], self.value(field["type"], indent)))
+            elif field["type"] in ("string", "bytes"):
+                self._add(indent, *_LENGTH, "i = j")
+            else:
+                self.value(field["type"], indent)
         return "{" + ", ".join(f"{name!r}: {value}" for name, value in fields) + "}"
 
     def value(self, type_: Any, indent: str) -> str:
@@ -313,6 +332,7 @@ class _ReaderSource:
 _LENGTH = (
     "n = b[i]",
     "if n < 128: i += 1",
+    "elif b[i + 1] < 128: n = n & 127 | b[i + 1] << 7; i += 2",
     "else: n, i = long(b, i); n += n",
     "if n & 1 or n < 0: raise ValueError",
     "j = i + (n >> 1)",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from kantor.codec import Codec, SchemaStore
+from kantor.compiled import UNEXPECTED, Read, compile_reader
 from kantor.errors import UndecodableError
 from kantor_orchestrator.core.transaction import TRANSITIONS, Kind, Status, Transition
 from kantor_orchestrator.snapshots import transitions_from
@@ -15,8 +17,15 @@ from kantor_schemas import Schema
 DECISION = "kantor.Decision"
 
 
-@dataclass(slots=True)
-class Said:
+#: The fields of a decision that :class:`Said` has.
+_FIELDS = frozenset(
+    (
+        "transaction_id", "epoch", "journal_offset", "at", "saga", "version", "status", "transitions", "messages",
+    )
+)  # fmt: skip
+
+
+class Said(Struct, gc=False):
     """One decision, as far as the view folds it. ``captured``: fields of its messages, which its moves do not have any more.
     ``record``: what is stored of it, a whole ``kantor.Decision`` without its messages."""
 
@@ -32,6 +41,13 @@ class Said:
     record: bytes
 
 
+class _Schema(NamedTuple):
+    """What is known of one. ``read``: of a record the fields of a decision that are needed here; None if the codec must."""
+
+    read: Read | None
+    ends_with_messages: bool
+
+
 class HistoryReader:
     """Decodes records of the history. ``on_schema`` is told each schema that is new, once. Not thread-safe."""
 
@@ -41,29 +57,42 @@ class HistoryReader:
         self._codec = codec
         self._schemas = schemas
         self._on_schema = on_schema
-        self._ends_with_messages: dict[bytes, bool] = {}  # by the schema's place in the value
+        self._known: dict[bytes, _Schema] = {}  # by its place in the value
 
     def read(self, value: bytes | None) -> Said:
         """A decision. Raises ``UndecodableError``, ``UnknownSchemaError`` or ``RegistryUnavailableError``."""
         if value is None or len(value) < 5 or value[0] != 0:
             raise UndecodableError("no Avro in Confluent wire format")
-        ends_with_messages = self._ends_with_messages.get(value[:5])
-        if ends_with_messages is None:
-            ends_with_messages = self._learn(value[:5])
-        record = self._codec.decode(value)
+        read, ends_with_messages = self._known.get(value[:5]) or self._learn(value[:5])
+        record = self._fields(read, value)
+        captured = []
         try:
             moves = transitions_from(record["transitions"])
-            captured = [fields for move in moves if (fields := _seen(move)) is not None]
-            status = Status(record["status"])
+            for move in moves:
+                _check(move)
+                if move.captured is not None:
+                    captured.append(move.captured)
+                    move.captured = None
+                move.fingerprint = 0
+            status = _STATUSES[record["status"]]
         except (ValueError, KeyError, TypeError) as error:
             raise UndecodableError(f"no decision that can be folded: {error}") from error
-        kept = _without(record["messages"], value) if ends_with_messages else value
+        messages = record["messages"]
         return Said(
             record["transaction_id"], record["epoch"], record["journal_offset"], record["at"], record["saga"],
-            record["version"], status, moves, captured, kept,
+            record["version"], status, moves, captured,
+            _without(messages, value) if messages and ends_with_messages else value,
         )  # fmt: skip
 
-    def _learn(self, prefix: bytes) -> bool:
+    def _fields(self, read: Read | None, value: bytes) -> dict[str, Any]:
+        if read is not None:
+            try:
+                return read(value, 5)
+            except UNEXPECTED:
+                pass  # the codec says what is wrong
+        return self._codec.decode(value)
+
+    def _learn(self, prefix: bytes) -> _Schema:
         id_ = int.from_bytes(prefix[1:], "big")
         schema = self._schemas.schema_of(id_)
         name = _full_name(schema)
@@ -72,8 +101,10 @@ class HistoryReader:
         if self._on_schema is not None:
             self._on_schema(id_, schema)
         last = schema["fields"][-1]
-        found = bool(last["name"] == "messages" and last["type"] == "bytes")
-        self._ends_with_messages[prefix] = found
+        found = _Schema(
+            compile_reader(schema, _FIELDS), last["name"] == "messages" and last["type"] == "bytes"
+        )
+        self._known[prefix] = found
         return found
 
 
@@ -83,12 +114,13 @@ def _full_name(schema: Schema) -> str:
 
 
 def _without(messages: bytes, value: bytes) -> bytes:
-    """The same record without its messages, which it ends with: a length (a zigzag varint) and so many bytes."""
+    """The same record without its messages, of which there are some, and which it ends with: a length (a zigzag varint) and so many bytes."""
     size = len(messages)
-    length = max(1, (2 * size).bit_length() + 6) // 7
-    return value[: -size - length] + b"\0" if size else value
+    length = ((2 * size).bit_length() + 6) // 7
+    return value[: -size - length] + b"\0"
 
 
+_STATUSES = {status.value: status for status in Status}
 #: What a move of a kind has besides: a step alone; a step and a command; a step or none; no step; no step, and what was kept.
 _STEP, _COMMAND, _ANYTHING, _WHOLE, _EARLY = range(5)
 _RULES = (
@@ -100,18 +132,16 @@ _RULES = (
 )
 
 
-def _seen(move: Transition) -> dict[str, Any] | None:
-    """Take what people are not shown out of a move; the fields that it captured. Raises ``ValueError`` for what no engine
-    writes, and ``evolve`` does not expect."""
+def _check(move: Transition) -> None:
+    """Raises ``ValueError`` for what no engine writes, and ``evolve`` does not expect. Takes the payload of what was kept early
+    out of the move: people are not shown it."""
     kind, rule = move.kind, _RULES[move.kind]
     if move.step:
-        if rule in (_WHOLE, _EARLY):
+        if rule >= _WHOLE:
             raise ValueError(f"{kind} of a step")
-    elif rule in (_STEP, _COMMAND):
+    elif rule <= _COMMAND:
         raise ValueError(f"{kind} of no step")
     if (rule == _COMMAND and move.command is None) or (rule == _EARLY and move.early is None):
         raise ValueError(f"{kind} of nothing")
-    captured, move.captured, move.fingerprint = move.captured, None, 0
     if move.early is not None:
         move.early.payload = {}
-    return captured
