@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from kantor.clients import Partition
 from kantor.errors import ConfigError
@@ -15,7 +15,7 @@ from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.history import Epoch
 from kantor_orchestrator.view.facts import to_json
-from kantor_orchestrator.view.rows import Changes, TransactionRow
+from kantor_orchestrator.view.rows import Changes, Shown, TransactionRow
 from kantor_orchestrator.view.shown import NOTHING_IS_OPEN, last_error, what_is_open
 from kantor_orchestrator.view.sql import Database, InUseError, ReplacedError, Row
 from kantor_orchestrator.view.sqlite import SqliteDatabase
@@ -248,29 +248,44 @@ class Writer:
 
     def _store(self, changes: Changes, topic_ids: Mapping[str, str]) -> None:
         many = self._db.many
-        tallies = changes.tallies()
-        new, changed, timeline = [], [], []
+        tallies: Counter[tuple[str, str]] = Counter()
+        new, found_otherwise, changed, timeline = [], [], [], []
         for row in changes.transactions:
             if row.parts < PARTS:
                 timeline.append((row.no * PARTS + row.parts, to_json(row.messages), b"".join(row.moves)))
                 row.parts += 1
+            if row.moves or row.shown is None:
+                row.shown = _shown(row)
             row.touched, row.messages, row.moves = False, [], []
-            facts = (row.shard, *_shown(row), row.parts, row.entry, row.no)
-            if row.stored is None:
-                new.append((*facts, row.id))
+            found_by, others = row.shown
+            stored, row.stored = row.stored, found_by
+            rest = (*others, row.shard, row.updated_at, row.parts, row.entry, row.no)
+            if found_by == stored:
+                changed.append(rest)
+                continue
+            tallies[found_by[:2]] += 1
+            if stored is None:
+                new.append((*found_by, *rest, row.id))
             else:
-                changed.append(facts)
-            row.stored = row.kind
+                found_otherwise.append((*found_by, *rest))
+                tallies[stored[:2]] -= 1
         many(
-            "INSERT INTO transactions (shard, saga, version, status, started_at, updated_at, ended_at, reason,"
-            " last_error, waiting_for, open_steps, due, incidents, held, parts, entry, no, id)"
+            "INSERT INTO transactions (saga, status, started_at, reason, last_error, incidents,"
+            " version, ended_at, waiting_for, open_steps, due, held, shard, updated_at, parts, entry, no, id)"
             " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             new,
         )
         many(
-            "UPDATE transactions SET shard = ?, saga = ?, version = ?, status = ?, started_at = ?, updated_at = ?,"
-            " ended_at = ?, reason = ?, last_error = ?, waiting_for = ?, open_steps = ?, due = ?, incidents = ?, held = ?,"
+            "UPDATE transactions SET saga = ?, status = ?, started_at = ?, reason = ?, last_error = ?, incidents = ?,"
+            " version = ?, ended_at = ?, waiting_for = ?, open_steps = ?, due = ?, held = ?, shard = ?, updated_at = ?,"
             " parts = ?, entry = ?"
+            " WHERE no = ?",
+            found_otherwise,
+        )
+        # SQLite writes an index anew for whatever column is named, also if it has not changed.
+        many(
+            "UPDATE transactions SET version = ?, ended_at = ?, waiting_for = ?, open_steps = ?, due = ?, held = ?,"
+            " shard = ?, updated_at = ?, parts = ?, entry = ?"
             " WHERE no = ?",
             changed,
         )
@@ -345,13 +360,15 @@ def _row(
     return row
 
 
-def _shown(row: TransactionRow) -> tuple[Any, ...]:
-    """From ``saga`` to ``held``, in the order of the columns."""
+def _shown(row: TransactionRow) -> Shown:
     folded = row.folded
     if folded is None:
-        return "", 0, Status.OBSERVED.value, row.seen_at, row.updated_at, 0, "", "", *NOTHING_IS_OPEN, 0, ""
+        return Shown(("", Status.OBSERVED.value, row.seen_at, "", "", 0), (0, 0, *NOTHING_IS_OPEN, ""))
     txn = folded.txn
-    return (
-        txn.saga, txn.version, txn.status.value, txn.started_at or row.seen_at, row.updated_at, txn.ended_at, txn.reason,
-        last_error(txn, folded.troubles), *what_is_open(txn, row.facts), len(txn.incidents), txn.held,
+    return Shown(
+        (
+            txn.saga, txn.status.value, txn.started_at or row.seen_at, txn.reason, last_error(txn, folded.troubles),
+            len(txn.incidents),
+        ),
+        (txn.version, txn.ended_at, *what_is_open(txn, row.facts), txn.held),
     )  # fmt: skip

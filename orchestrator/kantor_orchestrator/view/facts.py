@@ -10,8 +10,14 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-#: Compact JSON.
-to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+from msgspec.json import Encoder as JsonEncoder
+
+_encode = JsonEncoder().encode
+
+
+def to_json(value: object) -> str:
+    """Compact JSON."""
+    return _encode(value).decode()
 
 
 class Entry(NamedTuple):

@@ -31,9 +31,9 @@ from kantor_orchestrator.watermarks import MALFORMED, Mark, load_uncorrelated
 
 log = logging.getLogger("kantor.view")
 
-#: Transactions in each of two generations kept in memory: most records are about one that was just seen. More than a
+#: Transactions in each of two generations kept in memory: most records are about one that was just seen. As many as a
 #: batch can touch, so that no batch loads a transaction twice.
-GENERATION = 8_000
+GENERATION = 10_000
 #: Bytes of an act's value that are shown.
 DETAIL_LENGTH = 2_000
 
@@ -45,6 +45,8 @@ _OF_COMMANDS = ("ce_id", "ce_type", "ce_causationid")
 
 #: Loads a transaction: its row, and its moves so far.
 Find = Callable[[str], tuple[TransactionRow, bytes] | None]
+#: Projects a record; its partition and its offset.
+Handler = Callable[[Record, int, int], None]
 
 
 class Projector:
@@ -78,6 +80,10 @@ class Projector:
         self._young: dict[str, TransactionRow] = {}
         self._old: dict[str, TransactionRow] = {}
         self._known_sagas: dict[tuple[str, int], SagaFacts] = {}
+        #: By topic; any other is one of commands.
+        self._handlers: dict[str, Handler] = {
+            topics.JOURNAL: self._entry, topics.HISTORY: self._move, topics.WATERMARKS: self._watermark,
+        }  # fmt: skip
 
     def project(self, records: Iterable[Record]) -> Changes:
         """What these records change. The caller stores it, all or nothing.
@@ -86,24 +92,23 @@ class Projector:
         same records again with a new projector.
         """
         changes = self._changes = Changes()
-        positions = self._positions
-        count = 0
+        count = position = 0
+        topic, partition = "", -1
+        handle: Handler = self._command
         for record in records:
-            topic = record.topic()
-            partition = (topic, record.partition())
             offset = record.offset()
-            if offset < positions.get(partition, 0):
-                continue
-            positions[partition] = changes.positions[partition] = offset + 1
-            count += 1
-            if topic == topics.JOURNAL:
-                self._entry(record, partition[1], offset)
-            elif topic == topics.HISTORY:
-                self._move(record, partition[1], offset)
-            elif topic == topics.WATERMARKS:
-                self._watermark(record)
-            else:
-                self._command(record)
+            if record.partition() != partition or record.topic() != topic:  # they come in runs
+                if topic:
+                    self._positions[topic, partition] = changes.positions[topic, partition] = position
+                topic, partition = record.topic(), record.partition()
+                position = self._positions.get((topic, partition), 0)
+                handle = self._handlers.get(topic, self._command)
+            if offset >= position:
+                position = offset + 1
+                count += 1
+                handle(record, partition, offset)
+        if topic:
+            self._positions[topic, partition] = changes.positions[topic, partition] = position
         changes.records = count
         if changes.unreadable:
             log.error(
@@ -166,7 +171,7 @@ class Projector:
 
     # -- what intake says of itself
 
-    def _watermark(self, record: Record) -> None:
+    def _watermark(self, record: Record, partition: int, offset: int) -> None:  # noqa: ARG002 - as the others
         changes, at = self._changes, record.timestamp()[1]
         kind, _, name = _text(record.key() or b"").partition("/")
         value = record.value()
@@ -185,7 +190,7 @@ class Projector:
 
     # -- the engine's commands, where they were sent
 
-    def _command(self, record: Record) -> None:
+    def _command(self, record: Record, partition: int, offset: int) -> None:
         headers = dict(record.headers() or ())
         id_ = headers.get("ce_correlationid")
         if headers.get("ce_source") != _OURS or id_ is None:
@@ -194,7 +199,7 @@ class Projector:
             self._skip(record, f"a command of Kantor, of transaction {name!r:.100}")
             return
         at = record.timestamp()[1]
-        place = f"{record.topic()}/{record.partition()}/{record.offset()}"
+        place = f"{record.topic()}/{partition}/{offset}"
         self._transaction(name, -1, at).messages.append((at, place, *_texts(headers, _OF_COMMANDS)))
 
     # -- the history
@@ -285,6 +290,7 @@ class Projector:
             row.updated_at = at
         elif at < row.seen_at:  # the topics are read in any order
             row.seen_at = at
+            row.shown = None
         if row.shard < 0:
             row.shard = shard
         return row

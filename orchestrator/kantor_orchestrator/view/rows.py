@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from kantor.clients import Partition
 from kantor_orchestrator.core.transaction import (
@@ -109,12 +109,20 @@ class Folded:
             )
 
 
+class Shown(NamedTuple):
+    """What lists show of a transaction. ``found_by``: saga, status, and what else is in an index."""
+
+    found_by: tuple[Any, ...]
+    others: tuple[Any, ...]
+
+
 class TransactionRow:
-    """One transaction, as far as the view knows. ``stored``: its saga and status in the database, None if not there."""
+    """One transaction, as far as the view knows. ``stored``: what it is found by in the database, saga and status first; None
+    if it is not there. ``shown``: None if it has to be made (again)."""
 
     __slots__ = (
-        "entry", "facts", "folded", "id", "keys", "messages", "moves", "no", "parts", "seen_at", "shard", "stored", "touched",
-        "updated_at",
+        "entry", "facts", "folded", "id", "keys", "messages", "moves", "no", "parts", "seen_at", "shard", "shown", "stored",
+        "touched", "updated_at",
     )  # fmt: skip
 
     def __init__(self, no: int, id_: str, shard: int, at: int) -> None:
@@ -128,7 +136,8 @@ class TransactionRow:
         self.facts: SagaFacts | None = None  # of its saga, if its definition is known
         self.keys: dict[str, str] = {}  # those that were seen: the first value of each
         self.parts = 0
-        self.stored: tuple[str, str] | None = None
+        self.stored: tuple[Any, ...] | None = None
+        self.shown: Shown | None = None
         # Of the current batch:
         self.touched = False
         self.messages: list[tuple[Any, ...]] = []
@@ -137,12 +146,6 @@ class TransactionRow:
     @property
     def txn(self) -> Transaction | None:
         return self.folded.txn if self.folded else None
-
-    @property
-    def kind(self) -> tuple[str, str]:
-        """Its saga and status: what transactions are counted by."""
-        txn = self.txn
-        return (txn.saga, txn.status.value) if txn else ("", Status.OBSERVED.value)
 
 
 @dataclass(slots=True)
@@ -171,14 +174,3 @@ class Changes:
             self.transactions or self.uncorrelated or self.refused or self.unreadable or self.holds
             or self.epochs or self.schemas or self.sagas
         )  # fmt: skip
-
-    def tallies(self) -> dict[tuple[str, str], int]:
-        """How many more, or fewer, there are by saga and status than were stored."""
-        found: dict[tuple[str, str], int] = {}
-        for row in self.transactions:
-            before, after = row.stored, row.kind
-            if before != after:
-                found[after] = found.get(after, 0) + 1
-                if before is not None:
-                    found[before] = found.get(before, 0) - 1
-        return found
