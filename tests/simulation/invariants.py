@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kantor_orchestrator.core.transaction import IllegalTransition
-from simulation import logged, outcomes, people, recovered, reversals
+from simulation import logged, outcomes, people, recovered, reversals, waits
 from simulation.world import World
 
 
@@ -35,6 +35,11 @@ INVARIANTS = (
         "Where some members are enough, nothing is left of those that it was decided without.",
         outcomes.no_surplus,
     ),
+    Invariant(
+        "one effect, one reversal",
+        "An effect is reversed once at most; what is known to have happened is there when it is reversed.",
+        reversals.one_effect_one_reversal,
+    ),
     Invariant("once", "No effect, no command and no move comes twice.", reversals.once),
     Invariant("reverse", "Effects are reversed in the saga's order, the last one first.", reversals.reverse),
     Invariant(
@@ -44,11 +49,34 @@ INVARIANTS = (
     ),
     Invariant("standstill", "While a saga is held, its transactions make no move.", people.standstill),
     Invariant(
+        "closed is final",
+        "A transaction that a person closed gets no command, no announcement and no other status.",
+        people.closed_is_final,
+    ),
+    Invariant(
+        "a way forward",
+        "From every incident of a quiet world an act besides `close` is carried out.",
+        people.a_way_forward,
+    ),
+    Invariant(
         "nothing leaves unlogged",
         "What the engine sent is in a valid decision, byte for byte, and what is in one was sent.",
         logged.nothing_leaves_unlogged,
     ),
     Invariant("in order", "The log has one decision for an entry, in the journal's order.", logged.in_order),
+    Invariant(
+        "never contradicted",
+        "A shard that is taken at any moment is what the valid log says up to then.",
+        recovered.never_contradicted,
+    ),
+    Invariant(
+        "nobody waits",
+        "An entry is processed within seconds of its shard's engine being up, whatever the others do.",
+        waits.nobody_waits,
+    ),
+    Invariant(
+        "bounded", "Records and bytes written for an entry have a bound, whatever it is.", logged.bounded
+    ),
     Invariant(
         "same view", "What people are shown agrees with what every transaction's log tells.", people.same_view
     ),

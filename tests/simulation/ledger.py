@@ -30,6 +30,14 @@ from simulation.processes import SCHEMAS
 _LONG = 86_400_000
 
 
+#: A message to the last byte.
+Form = tuple[str, bytes, tuple[tuple[str, bytes], ...], bytes]
+
+
+def form(message: Outgoing) -> Form:
+    return message.topic, message.key, tuple(message.headers), message.value
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One command as it was sent."""
@@ -70,8 +78,8 @@ class Ledger:
         #: By transaction: its last snapshot; None for a tombstone.
         self.snapshots: dict[str, bytes | None] = {}
         self.commands: list[Command] = []
-        #: By shard: the position in its last record.
-        self.positions: dict[int, int] = {}
+        #: What these are.
+        self.sent: set[Form] = set()
 
     def read(self) -> None:
         """Take in what was committed since."""
@@ -109,8 +117,6 @@ class Ledger:
         key = entry.key() or b""
         if key[:1] != b"\0":
             self.snapshots[key.decode()] = entry.value()
-        elif key == topics.SHARD_KEY:
-            self.positions[entry.partition()] = self._codec.decode(entry.value())["position"]
 
     def _take_command(self, entry: Entry) -> None:
         sent = [(name, value or b"") for name, value in entry.headers() or ()]
@@ -120,7 +126,17 @@ class Ledger:
         id_, type_, transaction = (headers[f"ce_{name}"] for name in ("id", "type", "correlationid"))
         place = (entry.topic(), entry.partition(), entry.offset())
         content = Outgoing(entry.topic(), entry.key() or b"", sent, entry.value() or b"")
+        self.sent.add(form(content))
         self.commands.append(Command(id_.decode(), type_.decode(), transaction.decode(), place, content))
+
+    def decision(self, entry: Entry) -> Decided:
+        """What a record of the history says, valid or not."""
+        return decided_from(self._codec.decode(entry.value()))
+
+    def position_in(self, entry: Entry) -> int:
+        """The position in the journal that a shard record tells."""
+        found: int = self._codec.decode(entry.value())["position"]
+        return found
 
     def transaction(self, id_: str) -> Transaction | None:
         """As its last snapshot says."""

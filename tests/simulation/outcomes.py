@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from kantor.envelope import child_id
 from kantor_orchestrator.core import acts
+from kantor_orchestrator.core.decide import EXPIRED
 from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import (
     AFTER_CLOSE,
@@ -145,7 +146,10 @@ def no_haste(world: World) -> Iterator[str]:
         wanted = sum(step.kind == "signal" for _, _, step in instances(world.plan.shape.steps, one.lines))
         if given[one.id] < wanted:
             return
+    times = Counter(command.id for command in world.ledger.commands)
+    # Who has no inbox does not know that it has answered what comes again, too late.
+    repeated = {command.transaction for command in world.ledger.commands if times[command.id] > 1}
     for id_, moves in world.ledger.history.items():
         for move in moves:
-            if move["code"] in (TIMED_OUT, "expired"):
+            if move["code"] == TIMED_OUT or (move["code"] == EXPIRED and id_ not in repeated):
                 yield f"{id_}: {move['step']} timed out, but its service had answered"

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kantor.envelope import shard_of
-from kantor_orchestrator.core.transaction import Kind
+from kantor_orchestrator.core import acts
+from kantor_orchestrator.core.decide import decide
+from kantor_orchestrator.core.entry import Entry
+from kantor_orchestrator.core.saga import Saga
+from kantor_orchestrator.core.transaction import Incident, Kind, Status, Transaction
 from kantor_orchestrator.holds import ALL
+from kantor_orchestrator.snapshots import Decided
+from simulation.sagas import definitions
 from simulation.view import ViewProcess, disagreements
 from simulation.world import World
 
@@ -46,3 +52,51 @@ def standstill(world: World) -> Iterator[str]:
                 continue
             if held & {ALL, move["saga"]} and move["kind"] not in _STILL and move["code"] != "closed":
                 yield f"{id_} is held, but {move['kind']} {move['step']} (entry {move['journal_offset']})"
+
+
+def closed_is_final(world: World) -> Iterator[str]:
+    """Behind the decision that closes a transaction nothing of it leaves and its status stays, whatever arrives. (A parent
+    that asks its child to compensate is told that it can't.)"""
+    for decisions in world.ledger.decisions.values():
+        closed = set[str]()
+        for decision in decisions:
+            if decision.transaction_id in closed:
+                yield from _lives_on(decision)
+            elif any(t.kind is Kind.ENDED and t.status is Status.CLOSED for t in decision.transitions):
+                closed.add(decision.transaction_id)
+
+
+def _lives_on(decision: Decided) -> Iterator[str]:
+    where = f"{decision.transaction_id} was closed before entry {decision.journal_offset}"
+    for t in decision.transitions:
+        if t.status is not None or (t.command is not None and t.kind is not Kind.ANSWERED):
+            yield f"{where}, but {t.kind} {t.step} {t.status or ''}".rstrip()
+    if len(decision.messages) > sum(t.kind is Kind.ANSWERED for t in decision.transitions):
+        yield f"{where}, but {', '.join(message.topic for message in decision.messages)} is sent to"
+
+
+def a_way_forward(world: World) -> Iterator[str]:
+    """To each incident that is open when all is quiet, something besides ``close`` can be done that is not refused."""
+    deployed = definitions(world.plan.shape)
+    for id_ in world.transactions():
+        found = world.ledger.transaction(id_)
+        if found is None:
+            continue
+        saga = deployed.saga(found.saga, found.version) if found.saga else None
+        for incident in found.incidents:
+            if not any(_is_done(saga, found, act, step) for act, step in _ways(incident)):
+                yield f"{id_} has {incident}, and everything but a close is refused"
+
+
+def _ways(incident: Incident) -> Iterator[tuple[str, str]]:
+    """Acts, and the steps that they are about."""
+    for step in dict.fromkeys((incident.step, "")):
+        yield from ((acts.RETRY, step), (acts.SKIP, step))
+    yield acts.COMPENSATE, ""
+
+
+def _is_done(saga: Saga | None, found: Transaction, act: str, step: str) -> bool:
+    """Whether the act changes something now. What it would do is not done."""
+    at, said = found.updated_at + 1, {"why": "she knows why", "fields": {}}
+    entry = Entry("act", at, act, "a way forward", "acts", payload=said, step=step, actor="ada")
+    return any(t.kind is not Kind.IGNORED for t in decide(saga, found, entry, at))

@@ -23,6 +23,7 @@ from kantor.testing.clock import SkewedClock
 from kantor.testing.log import Partition
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.loop import Engine
+from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.metrics import EngineMetrics, IntakeMetrics
 from simulation.instead import Schemas, Steps, VirtualStop
@@ -295,8 +296,12 @@ class EngineProcess(Process):
             engine, self.engine = self.engine, None
             engine.close()
 
+    def shards(self) -> list[Shard]:
+        """Those that it has taken."""
+        return [] if self.engine is None else list(self.engine._shards.values())
+
     def _bury(self) -> None:
-        for shard in self.engine._shards.values() if self.engine is not None else ():
+        for shard in self.shards():
             shard.transactions.close()
         self.engine = None
 

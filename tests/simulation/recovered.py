@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from kantor.codec import Codec
 from kantor.envelope import shard_of
+from kantor.testing import MemoryBroker
 from kantor_orchestrator import topics
 from kantor_orchestrator.brokertime import BrokerTime
-from kantor_orchestrator.engine.memory import Budget
+from kantor_orchestrator.core.transaction import Transaction, evolve
+from kantor_orchestrator.engine.memory import Budget, is_gone
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, Taking, take
+from kantor_orchestrator.snapshots import Decided
 from kantor_orchestrator.store.sqlite import StoreLostError
+from simulation.copied import copy_of
 from simulation.instead import Steps
+from simulation.ledger import form
 from simulation.processes import SCHEMAS, EngineProcess
-from simulation.world import World
+
+if TYPE_CHECKING:
+    from simulation.world import World
 
 
 def same_state(world: World) -> Iterator[str]:
@@ -31,8 +40,8 @@ def same_state(world: World) -> Iterator[str]:
     for process in world.processes:
         if isinstance(process, EngineProcess):
             homes.append(process.folder)
-            for number, shard in process.engine._shards.items() if process.engine else ():
-                owners[number].append(shard)
+            for shard in process.shards():
+                owners[shard.number].append(shard)
     for number in range(world.shards):
         if len(owners[number]) != 1:
             yield f"shard {number} has {len(owners[number])} owners in the end"
@@ -55,7 +64,14 @@ def same_state(world: World) -> Iterator[str]:
 
 
 def _taken(world: World, number: int, home: Path) -> Shard:
-    clients = world.broker.clients()
+    shard = _take(world.broker, number, home)
+    while shard.recorded:
+        shard.fold(shard.recorded.popleft())
+    return shard
+
+
+def _take(broker: MemoryBroker, number: int, home: Path) -> Shard:
+    clients, clock = broker.clients(), broker.clock
     means = Means(
         clients,
         clients.admin(),
@@ -64,13 +80,60 @@ def _taken(world: World, number: int, home: Path) -> Shard:
         Steps(),
         Budget(1 << 30),
         lambda *_: None,
-        world.clock,
-        BrokerTime(world.clock),
+        clock,
+        BrokerTime(clock),
     )
-    shard = take(number, means, Taking(0.0))
-    while shard.recorded:
-        shard.fold(shard.recorded.popleft())
-    return shard
+    return take(number, means, Taking(0.0))
+
+
+def never_contradicted(world: World) -> Iterator[str]:
+    """Whoever took a shard held what the valid log said up to then, byte for byte, and so would anybody have who had taken it
+    at some other moment of the run; all messages that it did not have to send again had left."""
+    yield from world.contradictions
+
+
+def taken_now(world: World) -> Iterator[str]:
+    """What is wrong with taking the shards now: from a copy of what the broker has, so that nobody notices."""
+    world.ledger.read()
+    for number in range(world.shards):
+        with TemporaryDirectory(dir=world.folder) as home:
+            shard = _take(copy_of(world.broker), number, Path(home))
+            yield from contradictions(world, shard, "if it were taken now")
+            shard.close()
+
+
+def contradictions(world: World, shard: Shard, when: str) -> Iterator[str]:
+    """What a shard that was just taken has otherwise than the log before its epoch."""
+    ledger, number = world.ledger, shard.number
+    ledger.read()
+    told = [one for one in ledger.decisions[number] if one.epoch < shard.log.epoch]
+    where = f"shard {number} {when}, at {world.clock.monotonic():.3f} s, epoch {shard.log.epoch}"
+    behind = [one for one in told if one.journal_offset >= shard.position]
+    if behind != list(shard.recorded):
+        yield f"{where}: behind its cut the log has {behind}, it has read {list(shard.recorded)}"
+    for one in told:
+        for message in one.messages if one.journal_offset < shard.position else ():
+            if form(message) not in ledger.sent:
+                yield f"{where}: {message.topic} of entry {one.journal_offset} never left, and its cut is at {shard.position}"
+    should_be, is_ = _folded(told, {}), dict[str, Transaction]()
+    with suppress(StoreLostError):  # another one has the store: it is taken anew
+        for id_ in should_be:
+            found = shard.get(id_)
+            is_[id_] = Transaction(id_) if found is None else found.copy()
+        _folded(shard.recorded, is_)
+        for id_, txn in should_be.items():
+            if ledger.bytes_of(is_[id_]) != ledger.bytes_of(txn) and not (is_gone(txn) and is_gone(is_[id_])):
+                yield f"{where}: {id_} is {is_[id_]}, its log tells {txn}"
+
+
+def _folded(decisions: Iterable[Decided], found: dict[str, Transaction]) -> dict[str, Transaction]:
+    for decision in decisions:
+        id_ = decision.transaction_id
+        if id_:
+            txn = found.setdefault(id_, Transaction(id_))
+            for transition in decision.transitions:
+                evolve(txn, transition)
+    return found
 
 
 def _compare(world: World, shard: Shard, what: str) -> Iterator[str]:

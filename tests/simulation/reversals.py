@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
-from kantor_orchestrator.core.transaction import Kind, Transaction, evolve
+from kantor.envelope import idempotency_key
+from kantor_orchestrator.core.decision import COMPENSATION
+from kantor_orchestrator.core.transaction import Kind, StepStatus, Transaction, evolve
 from kantor_orchestrator.snapshots import Outgoing
 from simulation.order import Order
 from simulation.services import effects
@@ -73,3 +76,54 @@ def reverse(world: World) -> Iterator[str]:
                 for text in Order(shapes[found.saga], found).broken_by(transition.step):
                     yield f"{id_}: {text}"
             evolve(found, transition)
+
+
+def one_effect_one_reversal(world: World) -> Iterator[str]:
+    """By the keys of the requests that services reversed something for. A step's effect that the engine knows of is there
+    when it is reversed, unless people had to do with it: a reversal that finds nothing was the second one."""
+    found = effects(world.plan.shape, world.folder)
+    reversed_ = Counter(effect.key for effect in found if effect.change < 0)
+    for key, count in reversed_.items():
+        if count > 1:
+            yield f"one request ({key}) reversed {count} effects"
+    happened = Counter((effect.transaction, effect.step) for effect in found if effect.change > 0)
+    undone = Counter((effect.transaction, effect.step) for effect in found if effect.change < 0)
+    for (id_, step), count in undone.items():
+        if count > happened[id_, step]:
+            yield f"{id_}: {step} took effect {happened[id_, step]} times, and was reversed {count} times"
+    acting = {step.name for step in world.plan.shape.acting}
+    for id_, moves in world.ledger.history.items():
+        for path, round_ in _known_reversals(id_, moves):
+            if (
+                path.rpartition(".")[2] in acting
+                and not reversed_[idempotency_key(id_, path, COMPENSATION, round_)]
+            ):
+                yield f"{id_}: reversal {round_} of {path} found nothing: what it is for was reversed before"
+
+
+def _known_reversals(id_: str, moves: list[dict[str, Any]]) -> Iterator[tuple[str, int]]:
+    """The compensations, by step and round, of effects that were known, which services confirmed; none of steps that people
+    acted on. (An effect that was told only after the reversal of what might have happened may be another one.)"""
+    txn, known, told, confirmed = Transaction(id_), dict[str, int](), dict[str, str](), dict[str, str]()
+    by_people = {move["step"] for move in moves if move["entry_kind"] == "act"}
+    for move in moves:
+        t = move["transition"]
+        if t.kind is Kind.SUCCEEDED:
+            told[t.step] = move["origin"]
+        elif t.kind is Kind.COMPENSATION_SENT and txn.steps[t.step].status is StepStatus.SUCCEEDED:
+            if t.step not in confirmed or _is_before(told[t.step], confirmed[t.step]):
+                known[t.step] = t.round
+        elif t.kind is Kind.COMPENSATION_CONFIRMED:
+            if t.step in known and t.step not in by_people:
+                yield t.step, known[t.step]
+            if known.pop(t.step, 0):  # what comes after it is another effect, wherever it was told
+                confirmed.pop(t.step, None)
+            else:
+                confirmed[t.step] = move["origin"]
+        evolve(txn, t)
+
+
+def _is_before(origin: str, other: str) -> bool:
+    """Whether both are in one partition (``topic/partition/offset``), in this order."""
+    (place, _, offset), (there, _, end) = origin.rpartition("/"), other.rpartition("/")
+    return place == there and int(offset) < int(end)

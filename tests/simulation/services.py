@@ -1,7 +1,7 @@
 """The services of a run: the kit's real code with an SQLite store, and handlers that behave as the plan says.
 
 Every effect is a row in the service's own database, written in the SQL transaction of the kit's inbox: ``(transaction,
-step's label, change, moment)``. No constraint hides a second one. A service that delivers in Kafka transactions has no
+step's label, change, moment, key)``. No constraint hides a second one. A service that delivers in Kafka transactions has no
 store: its effect is its answer.
 """
 
@@ -23,7 +23,7 @@ from simulation.sagas import cause, schema, topic_of
 from simulation.shapes import ACTING, Shape, StepShape
 
 _EFFECTS = """
-CREATE TABLE IF NOT EXISTS sim_effects (txn TEXT, step TEXT, change INTEGER, moment INTEGER);
+CREATE TABLE IF NOT EXISTS sim_effects (txn TEXT, step TEXT, change INTEGER, moment INTEGER, key TEXT);
 """
 
 #: Who behaves how: (transaction, label of the step) -> behaviour. Of a child, the transaction is the one it belongs to.
@@ -188,7 +188,8 @@ def _watch(
         if type(answer) not in handler.declines:
             moment = stage.moment(service.name)
             if db is not None:
-                db.execute("INSERT INTO sim_effects VALUES (?, ?, ?, ?)", (txn, place, change, moment))
+                effect = (txn, place, change, moment, context.idempotency_key)
+                db.execute("INSERT INTO sim_effects VALUES (?, ?, ?, ?, ?)", effect)
             if change > 0 and behaviour.broken:
                 raise ValueError("broken after it acted")
             if change > 0 and behaviour.silent:
@@ -210,6 +211,7 @@ class Effect:
     step: str
     change: int
     moment: int
+    key: str  # the idempotency key of what asked for it
 
 
 def effects(shape: Shape, folder: Path) -> list[Effect]:
@@ -221,7 +223,9 @@ def effects(shape: Shape, folder: Path) -> list[Effect]:
             continue
         db = sqlite3.connect(path)
         try:
-            found += [Effect(*row) for row in db.execute("SELECT txn, step, change, moment FROM sim_effects")]
+            found += [
+                Effect(*row) for row in db.execute("SELECT txn, step, change, moment, key FROM sim_effects")
+            ]
         finally:
             db.close()
     return sorted(found, key=lambda effect: effect.moment)

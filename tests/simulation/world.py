@@ -47,9 +47,11 @@ from simulation.plan import (
     instances,
 )
 from simulation.processes import SCHEMAS, EngineProcess, IntakeProcess, Process, ServiceProcess
+from simulation.recovered import contradictions, taken_now
 from simulation.sagas import definitions
 from simulation.sagas import topics as topics_of
 from simulation.view import ViewProcess
+from simulation.waits import Waits
 
 SHARDS = 2
 #: How often a person may have retried a saga step: its children are known that far.
@@ -61,6 +63,8 @@ PATIENCE = 400.0
 _QUIET = REST_INTERVAL + 1.5
 #: Seconds that an idle world jumps ahead, at first and at most.
 _JUMP, _LONGEST_JUMP = 0.005, 1.0
+#: At about these moments (s) the shards are taken on trial, besides whenever an engine takes one.
+_LOOKS = (1.0, 8.0)
 #: Turns in one run, in case something goes round in circles.
 _MOST_TURNS = 400_000
 
@@ -135,6 +139,12 @@ class World:
         self._calm = self.broker.clients()
         self._producer = self._calm.producer("shop")
         self.ledger = Ledger(self.broker)
+        #: How shards that were taken in the run, or would have been, contradicted the log.
+        self.contradictions: list[str] = []
+        self._taken = set[tuple[int, int]]()  # (shard, epoch)
+        moments = Random(plan.seed + 2)
+        self._looks = sorted((moments.expovariate(1 / mean) for mean in _LOOKS), reverse=True)
+        self.waits = Waits(self.broker, SHARDS, _LONGEST_JUMP)
 
     def _plan_faults(self) -> None:
         for number, fault in enumerate(self.plan.faults):
@@ -191,12 +201,15 @@ class World:
     def order(self, process: str, partitions: list[Partition]) -> None:
         """What of these a process gets now, and in which order. A fetch may bring nothing at all."""
         self.random.shuffle(partitions)
-        now = self.clock.monotonic()
-        held = {f.topic for f in self._holds.get(process, ()) if f.at <= now < f.at + f.seconds}
+        held = self._held_back(process, self.clock.monotonic())
         if held:
             partitions[:] = [partition for partition in partitions if partition[0] not in held]
         if self.random.random() < 0.05:
             partitions.clear()
+
+    def _held_back(self, process: str, now: float) -> set[str]:
+        """The topics of which it gets nothing now."""
+        return {f.topic for f in self._holds.get(process, ()) if f.at <= now < f.at + f.seconds}
 
     def lag(self, partition: Partition) -> float:
         now = self.clock.monotonic()
@@ -245,11 +258,16 @@ class World:
         now = self.clock.monotonic()
         while self._due and self._due[-1][0] <= now:
             self._happen(self._due.pop()[2])
+        if self._looks and self._looks[-1] <= now:
+            self._looks.pop()
+            self.contradictions += taken_now(self)
         version = self.broker.version
         awake = [process for process in self.processes if process.is_awake(now, version)]
         if awake:
             process = awake[int(self.random.random() * len(awake))]
             process.turn()
+            if isinstance(process, EngineProcess) and process.engine is not None:
+                self._watch(process)
             self.clock.sleep(0.0002 + self.random.random() * 0.002)
             if not process.is_idle:
                 self._jump = max(_JUMP, self._jump / 4)
@@ -260,11 +278,21 @@ class World:
             process.idle_at = -1
         return True
 
+    def _watch(self, process: EngineProcess) -> None:
+        """An engine has had a turn."""
+        now = self.clock.monotonic()
+        reads = topics.JOURNAL not in self._held_back(process.name, now)
+        for shard in process.shards():
+            taking = shard.number, shard.log.epoch
+            if taking not in self._taken:
+                self._taken.add(taking)
+                self.contradictions += contradictions(self, shard, f"of {process.name}")
+            self.waits.turn(process.name, shard, now, reads=reads)
+
     def _is_over(self, now: float) -> bool:
         if self._due or now < self._calm_at:
             return False
-        engines = [p.engine for p in self.processes if isinstance(p, EngineProcess) and p.engine]
-        shards = [shard for engine in engines for shard in engine._shards.values()]
+        shards = [shard for p in self.processes if isinstance(p, EngineProcess) for shard in p.shards()]
         if sorted(shard.number for shard in shards) != list(range(SHARDS)):
             return False
         if any(not is_at_rest(shard) for shard in shards):
