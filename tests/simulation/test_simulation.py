@@ -80,6 +80,7 @@ def given_up(doubt: str) -> Plan:
                 pivot=True,
                 in_doubt=doubt,
                 is_compensated=False,
+                transactional=doubt == "wait",  # without an inbox, which would answer the attempt as before
             ),
         )
     )
