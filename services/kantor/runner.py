@@ -95,11 +95,11 @@ class Runner:
         if not self._service.handlers:
             raise ConfigError(f"service {self._service.name} has no handlers, so there is nothing to run")
         with ExitStack() as opened:
-            opened.callback(log.info, "stopped", extra={"action": "stop"})
+            opened.callback(log.info, "stopped", extra={"action": "stopped"})
             server = HealthServer(self.metrics, self.is_ready, self._http_port)
             opened.callback(server.close)
             self._port = server.port
-            log.info("starting", extra={"action": "start", "port": server.port})
+            log.info("starting", extra={"action": "started", "port": server.port})
             instance = ""
             if self._service.transactional:
                 slot = Instance(self._service.name)
