@@ -132,11 +132,7 @@ def checkouts(place: Place, extra: int = 0) -> Traffic:
     traffic = Traffic()
     traffic.completed("tx-completed", 1041)
     traffic.compensated("tx-compensated", 1042)
-    cause = traffic.order("tx-stuck", 1043)
-    cause = traffic.event("tx-stuck", "inventory.StockReserved", cause=cause)
-    traffic.event("tx-stuck", "payment.PaymentCaptured", {"payment_id": "p"}, cause=cause)
-    for timer in ("timeout", "retry", "timeout"):
-        traffic.timer("tx-stuck", timer, "shipping")
+    traffic.stuck("tx-stuck", 1043)
     traffic.order("tx-running", 1044)
     traffic.event("tx-observed", "crm.LeadCreated")
     for number in range(extra):

@@ -286,16 +286,12 @@ class Traffic:
 
     def completed(self, transaction: str, number: int = 1042) -> None:
         """A checkout that succeeds: 4 events, 1 command."""
-        cause = self.order(transaction, number)
-        cause = self.event(transaction, "inventory.StockReserved", cause=cause)
-        self.event(transaction, "payment.PaymentCaptured", {"payment_id": f"p-{number}"}, cause=cause)
+        self.booking(transaction, number)
         self.event(transaction, "shipping.ShipmentBooked", cause=self.command_id(transaction, "shipping"))
 
     def compensated(self, transaction: str, number: int = 1042) -> None:
         """A checkout whose shipment is unavailable: payment and stock are compensated, in this order."""
-        cause = self.order(transaction, number)
-        cause = self.event(transaction, "inventory.StockReserved", cause=cause)
-        self.event(transaction, "payment.PaymentCaptured", {"payment_id": f"p-{number}"}, cause=cause)
+        self.booking(transaction, number)
         self.event(
             transaction,
             "shipping.ShipmentUnavailable",
@@ -304,6 +300,18 @@ class Traffic:
         )
         self.event(transaction, "payment.PaymentRefunded", cause=self.compensation_id(transaction, "payment"))
         self.event(transaction, "inventory.StockReleased", cause=self.compensation_id(transaction, "stock"))
+
+    def booking(self, transaction: str, number: int = 1042) -> None:
+        """A checkout whose shipment is asked for, and not answered."""
+        cause = self.order(transaction, number)
+        cause = self.event(transaction, "inventory.StockReserved", cause=cause)
+        self.event(transaction, "payment.PaymentCaptured", {"payment_id": f"p-{number}"}, cause=cause)
+
+    def stuck(self, transaction: str, number: int = 1042) -> None:
+        """A checkout whose shipment was asked for twice, and is not answered."""
+        self.booking(transaction, number)
+        for timer in ("timeout", "retry", "timeout"):
+            self.timer(transaction, timer, "shipping")
 
     # -- what intake, the engine and the broker do
 

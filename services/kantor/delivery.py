@@ -137,6 +137,15 @@ class TransactionalDelivery:
         starts = _starts(records) | self._skipped_from
         positions = self._skipped | _ends(records)
         self._forget_skipped()
+        return self._transact(answers, starts, positions)
+
+    def _transact(
+        self,
+        answers: Sequence[Outgoing],
+        starts: Mapping[Partition, int],
+        positions: Mapping[Partition, int],
+    ) -> Collection[Partition]:
+        """One Kafka transaction; what is to be read again, if it was refused."""
         try:
             self._write(answers, positions)
         except FencedError:
@@ -190,15 +199,7 @@ class TransactionalDelivery:
     def _commit_skipped(self) -> Collection[Partition]:
         starts, positions = self._skipped_from, self._skipped
         self._forget_skipped()
-        try:
-            self._write((), positions)
-        except FencedError:
-            raise
-        except KantorError as error:
-            self._give_up(starts, error)
-            return starts
-        self._commit()
-        return ()
+        return self._transact((), starts, positions)
 
     def _forget_skipped(self) -> None:
         self._skipped_from, self._skipped = {}, {}

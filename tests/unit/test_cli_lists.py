@@ -33,9 +33,7 @@ def traffic(home: Path) -> Traffic:
     traffic = Traffic()
     traffic.completed("tx-completed", 1041)
     traffic.compensated("tx-compensated", 1042)
-    cause = traffic.order("tx-open", 1043)
-    cause = traffic.event("tx-open", "inventory.StockReserved", cause=cause)
-    traffic.event("tx-open", "payment.PaymentCaptured", {"payment_id": "p"}, cause=cause)
+    traffic.booking("tx-open", 1043)
     project(traffic, home / "view.db")
     return traffic
 

@@ -26,11 +26,7 @@ def view(home: Path) -> Path:
     traffic = Traffic()
     traffic.completed("tx-completed", 1041)
     traffic.compensated("tx-compensated", 1042)
-    cause = traffic.order("tx-waiting", 1042)
-    cause = traffic.event("tx-waiting", "inventory.StockReserved", cause=cause)
-    traffic.event("tx-waiting", "payment.PaymentCaptured", {"payment_id": "p"}, cause=cause)
-    for timer in ("timeout", "retry", "timeout"):
-        traffic.timer("tx-waiting", timer, "shipping")
+    traffic.stuck("tx-waiting", 1042)
     traffic.event("tx-observed", "crm.LeadCreated")
     project(traffic, home / "view.db")
     return home

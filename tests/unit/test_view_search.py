@@ -20,11 +20,7 @@ def path(places: Places) -> Place:
     traffic.completed("tx-completed", 1)
     traffic.compensated("tx-compensated", 2)
     traffic.compensated("tx-compensated-2", 2)
-    cause = traffic.order("tx-stuck", 3)
-    cause = traffic.event("tx-stuck", "inventory.StockReserved", cause=cause)
-    traffic.event("tx-stuck", "payment.PaymentCaptured", {"payment_id": "p"}, cause=cause)
-    for timer in ("timeout", "retry", "timeout"):
-        traffic.timer("tx-stuck", timer, "shipping")
+    traffic.stuck("tx-stuck", 3)
     traffic.order("tx-running", 4)
     traffic.event("tx-observed", "crm.LeadCreated")
     path = places("view")

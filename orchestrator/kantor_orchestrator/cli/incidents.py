@@ -10,7 +10,7 @@ from rich.text import Text
 
 from kantor_orchestrator.cli import watching
 from kantor_orchestrator.cli.listing import known_as
-from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable, say
+from kantor_orchestrator.cli.output import as_json_option, console, print_json, printable, say
 from kantor_orchestrator.cli.watching import watch_option
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.view.queries import IncidentPage, OpenIncident, View
@@ -34,11 +34,7 @@ def incidents(limit: int, page: str, as_json: bool, watch: bool) -> None:
         return False
 
     try:
-        if watch:
-            watching.watch(show)
-            return
-        with open_view() as view:
-            show(view)
+        watching.shown(show, watching=watch)
     except NoViewError as error:
         _show(IncidentPage([], ""), 0, as_json)
         say(str(error))

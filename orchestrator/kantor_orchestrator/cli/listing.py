@@ -13,7 +13,7 @@ from rich.text import Text
 
 from kantor_orchestrator.cli import watching
 from kantor_orchestrator.cli.filters import criteria, filters
-from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable, say
+from kantor_orchestrator.cli.output import as_json_option, console, print_json, printable, say
 from kantor_orchestrator.cli.watching import watch_option
 from kantor_orchestrator.cli.words import STATUS_STYLES
 from kantor_orchestrator.core.transaction import Status
@@ -53,11 +53,7 @@ def list_(text: str, limit: int, page: str, as_json: bool, watch: bool, **option
         return False
 
     try:
-        if watch:
-            watching.watch(show)
-            return
-        with open_view() as view:
-            show(view)
+        watching.shown(show, watching=watch)
     except NoViewError as error:
         _show(Page([], ""), as_json, str(error), 0)
 

@@ -7,7 +7,7 @@ import click
 from kantor.errors import NotFoundError
 from kantor_orchestrator.cli import watching
 from kantor_orchestrator.cli.listing import print_list
-from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, say
+from kantor_orchestrator.cli.output import as_json_option, console, print_json, say
 from kantor_orchestrator.cli.render import print_trace
 from kantor_orchestrator.cli.watching import watch_option
 from kantor_orchestrator.view import as_json as shapes
@@ -51,11 +51,7 @@ def trace(what: str, as_json: bool, watch: bool) -> None:
         return bool(story.ended_at)
 
     try:
-        if watch:
-            watching.watch(show)
-            return
-        with open_view() as view:
-            show(view)
+        watching.shown(show, watching=watch)
     except NoViewError as error:
         raise NotFoundError(str(error)) from error
 

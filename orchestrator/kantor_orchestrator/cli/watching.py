@@ -20,6 +20,15 @@ _LOOK = 0.25
 _AGAIN = 5.0
 
 
+def shown(show: Callable[[View], bool], *, watching: bool) -> None:
+    """Once, or with ``watching`` as :func:`watch` does. Raises ``NoViewError`` if there is no view."""
+    if watching:
+        watch(show)
+        return
+    with open_view() as view:
+        show(view)
+
+
 def watch(show: Callable[[View], bool], stop: Event | None = None) -> None:
     """``show`` draws the picture, and says whether nothing more will come. Ends then, at ``stop`` and with Ctrl-C.
 
