@@ -41,7 +41,9 @@ class Holds:
             reason = f"released by {act.actor}: {why}"
             return Transition(Kind.RELEASED, act.at, saga=saga, reason=reason, actor=act.actor)
         reason = (
-            "only all sagas together are held" if self.of(saga) else f"{saga or 'everything'} is not held"
+            "only all sagas together are held: release them together"
+            if self.of(saga)
+            else f"{saga or 'everything'} is not held: nothing is to be released"
         )
         if act.type != RELEASE:
             reason = f"there is no act {act.type!r} on a whole saga"

@@ -21,7 +21,7 @@ _OF_A_STEP = (acts.RETRY, acts.SKIP, acts.SIGNAL)
 _OF_ALL = (acts.RETRY, acts.SKIP, acts.CANCEL, acts.COMPENSATE, acts.CLOSE, acts.START)
 _STATUSES = [*Status]
 #: What follows a step's name in a reason: some sagas' steps are named as an article is.
-_AFTER_A_STEP = r"(?= (?:is|holds|took|waits for no)\b|:|,|\)|$)"
+_AFTER_A_STEP = r"(?= (?:is|holds|took|waits for)\b|:|,|\)|$)"
 _STEPS = [*StepStatus]
 
 _HEAD = """# What people may do, and when
@@ -46,14 +46,15 @@ each), tries each act there, and writes down what came of it (`tests/unit/acts_p
 | `second_effect` | a step may have taken effect again after it was reversed | find out. It did: `retry` reverses it. It did not: `skip` |
 | `after_close` | an effect became known after a person had closed the transaction | reverse it by hand, `skip` |
 | `poison`, put off | a message can't be read; it and what came after it wait | publish the schema, `retry`; or do without it, `skip` |
+| `put_off_full` | 10,000 messages waited behind one that can't be read; what came after them is lost to this transaction | find out what was said; `skip` |
 | held | a person holds the saga: `kantor hold` | `kantor release`; other acts are refused until then |
 
 ## What the acts do
 
 - `retry` tries again. The same effect is not asked for twice: the service knows the command by its idempotency key.
 - `skip` says that a step, or its compensation, was done by hand. Of what is put off it **drops the first message for good**.
-- `cancel` and `compensate` reverse what has happened, as long as there is a way back. `compensate` says besides, of a pivot that nobody
-  answers for, that it **did not happen**: know that first.
+- `cancel` reverses what has happened, as long as there is a way back: this is the usual one. `compensate` does the same; but of a pivot that
+  nobody answers for it says besides that it **did not happen**: know that first. (`cancel` is refused then.)
 - `close` ends a transaction as it is, whatever its state. It **reverses nothing**, and nothing is sent any more.
 - `signal` gives the signal that a step waits for; `start` starts what came too late to start by itself (`--offset`: where its message lies in the journal).
 
@@ -153,8 +154,8 @@ def _general(reason: str, txn: Transaction) -> str:
     found = reason.replace(HOLD, "...")
     for path in sorted(txn.steps, key=len, reverse=True):
         found = re.sub(rf"(?<![\w.]){re.escape(path)}{_AFTER_A_STEP}", "STEP", found)
-    found = re.sub(r"\(STEP: .*?\), and waits", "(STEP: ...), and waits", found)
-    return re.sub(r"it fails as before: .*", "it fails as before: ...", found)
+    found = re.sub(r"\(STEP: .*?\), and its pivot", "(STEP: ...), and its pivot", found)
+    return re.sub(r"it fails as before \(.*\):", "it fails as before (...):", found)
 
 
 def _table(

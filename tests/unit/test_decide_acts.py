@@ -11,6 +11,8 @@ import pytest
 from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.decision import ANSWER
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, StepStatus
+from kantor_orchestrator.view.remedies import remedies
+from kantor_orchestrator.view.sagas import SagaFacts
 from unit.acts_page import MOST, page
 from unit.small_sagas import small_sagas
 from unit.walk import SAME, UNKNOWN, Edge, Place, Walk
@@ -101,6 +103,30 @@ def one_effect_one_reversal(edge: Edge) -> str:
 @pytest.mark.parametrize("broken", [answered, closed_is_final, one_effect_one_reversal])
 def test_of_every_act(name: str, broken: Callable[[Edge], str]) -> None:
     assert faults(name, broken)[:5] == []
+
+
+@pytest.mark.parametrize("name", SAGAS)
+def test_what_a_trace_proposes_is_carried_out(name: str) -> None:
+    """Wherever an incident is open something is proposed, and none of it is refused, unless its cause is as it was."""
+    found = walk(name)
+    facts = SagaFacts.of(found.saga).steps
+    wrong = []
+    for place in found.places.values():
+        if not place.edges:
+            continue  # nothing was tried there
+        proposed = remedies(place.txn, facts, is_held=bool(place.is_held or place.txn.held))
+        if bool(proposed) != bool(place.txn.incidents):
+            wrong.append(f"{len(proposed)} proposals: {tell_place(place)}")
+        named = {(one.act, one.step) for one in proposed}
+        wrong += [
+            tell(edge)
+            for edge in place.edges
+            if (edge.act, edge.entry.step) in named
+            and (edge.entry.payload or {}).get("why")
+            and is_refusal(edge)
+            and "it fails as before" not in edge.moves[0].reason
+        ]
+    assert wrong[:5] == []
 
 
 def test_the_page_says_what_the_acts_do() -> None:

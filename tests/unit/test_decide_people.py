@@ -73,7 +73,9 @@ def test_a_question_that_can_not_be_asked_again_is_an_answer() -> None:
     ask = message("Ask", x=throws)
     story = begun(build(command("p", pivot=True, in_doubt=ASK, ask=ask))).wait(seconds(11))
     act(story, "retry", "p")
-    assert told(story) == "it fails as before: field x of p: ValueError: no such field"
+    assert told(story) == (
+        "it fails as before (field x of p: ValueError: no such field): mend that first, or skip it"
+    )
 
 
 def test_what_was_told_before_a_person_reversed_it_was_reversed_by_hand() -> None:
@@ -103,7 +105,8 @@ def test_what_is_closed_takes_no_signal() -> None:
     """The person is told that it is closed."""
     story = act(begun(build(step("s", kind="signal", succeeds_on="x.SDone"))), "close")
     act(story, "signal", "s")
-    assert (told(story), story.steps["s"]) == ("it is closed", "active")
+    final = "it is closed, and that is final: what is left must be done by hand"
+    assert (told(story), story.steps["s"]) == (final, "active")
 
 
 @pytest.mark.parametrize("what", ["retry", "skip"])
@@ -111,7 +114,7 @@ def test_a_step_that_there_is_not(what: str) -> None:
     """The person has mistyped it, or named a member where a step in it is meant."""
     story = begun(build(composite("g", command("g.m"), each=lambda _: [1]), command("z")))
     act(story, what, "gg")
-    assert told(story) == "there is no step gg"
+    assert told(story) == "there is no step gg: name another"
     act(story, "retry", "g[0]")
     assert told(story) == "g[0] is a member: name a step in it"
 

@@ -19,7 +19,7 @@ from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.definitions import diagram_svg
 from kantor_orchestrator.payloads import Payload
 from kantor_orchestrator.view.database import Writer
-from kantor_orchestrator.view.queries import Incident
+from kantor_orchestrator.view.remedies import Remedy
 from view_places import Places
 from view_traffic import Traffic, project
 from waiting import PATIENCE
@@ -332,8 +332,9 @@ def test_an_incident_that_outlived_its_transaction_can_be_dealt_with(backend: St
     with backend.view() as view:
         ended = view.trace("tx-completed")
     assert story.possible_acts(ended) == []
-    ended.incidents.append(Incident("poison", "", "too long", 1_000, 0))
-    assert [act.name for act in story.possible_acts(ended)] == ["retry", "skip"]
+    ended.remedies.extend([Remedy("retry", "", "it is read again"), Remedy("skip", "", "it is dropped")])
+    shown = [(act.name, act.means) for act in story.possible_acts(ended)]
+    assert shown == [("retry", "It is read again."), ("skip", "It is dropped.")]
 
 
 def test_the_pages_have_every_style_of_a_diagrams_text() -> None:

@@ -14,6 +14,8 @@ from kantor_orchestrator.view.trace import Message, Trace
 from kantor_orchestrator.web.words import STEP_SIGNS
 from kantor_orchestrator.words import duration
 
+#: What the buttons say.
+_SAID = {core.RETRY: "Retry", core.SKIP: "Skip", core.COMPENSATE: "Compensate"}
 _OVER = frozenset(status.value for status in ENDED)
 #: Of several items of one composite, the one that matters most gives the colour.
 _WORST = (
@@ -34,45 +36,22 @@ class PossibleAct:
 
 def possible_acts(story: Trace) -> list[PossibleAct]:
     """What the engine may do if asked; it has the last word."""
-    found: list[tuple[str, str, str, str]] = []
-    open_incidents = [incident for incident in story.incidents if not incident.closed_at]
+    waiting = {remedy.step for remedy in story.remedies}
+    found = [
+        (one.act, _SAID[one.act], f"{one.means[:1].upper()}{one.means[1:]}.", one.step)
+        for one in story.remedies
+        if one.act in _SAID
+    ]
     if story.status in _OVER:
-        seen = (
-            core.RETRY,
-            "Retry",
-            "What could not be done is looked at again, and its incident is closed.",
-            "",
-        )
-        dealt = (
-            core.SKIP,
-            "Skip",
-            "Say that what came after the end is dealt with; the evidence is kept.",
-            "",
-        )
-        return [PossibleAct(*one, new_key()) for one in (seen, dealt)] if open_incidents else []
+        return [PossibleAct(*one, new_key()) for one in found]
     for step in story.steps:
-        if step.status == "incident":
-            found.append((core.RETRY, "Retry", "The compensation is sent again.", step.name))
-            found.append(
-                (
-                    core.SKIP,
-                    "Skip",
-                    "Say that the compensation was done by hand; the evidence is kept.",
-                    step.name,
-                )
-            )
-        elif step.status == "failed" and story.status == Status.RUNNING:
+        if step.status == "failed" and story.status == Status.RUNNING and step.name not in waiting:
             found.append((core.RETRY, "Retry", "The step is tried again.", step.name))
             found.append(
                 (core.SKIP, "Skip", "Say that the step was done by hand; the evidence is kept.", step.name)
             )
         elif step.kind == "signal" and step.status == "active":
             found.append((core.SIGNAL, "Give the signal", "The step waits for it, and goes on.", step.name))
-    if open_incidents and not found:
-        found.append((core.RETRY, "Retry", "What waits for a person is tried again.", ""))
-        found.append(
-            (core.SKIP, "Skip", "What waits for a person is done without; the evidence is kept.", "")
-        )
     if story.status == Status.RUNNING and story.saga:
         found.append(
             (core.CANCEL, "Cancel", "What happened is reversed, as long as there is a way back.", "")

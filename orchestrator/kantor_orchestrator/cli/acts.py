@@ -148,10 +148,13 @@ skip = _command(
 )
 cancel = _command(
     core.CANCEL,
-    "Cancel a running transaction: what happened is reversed, as long as there is a way back.",
+    "Reverse what a running transaction has done, as long as there is a way back. This is the usual one. It is refused while "
+    "nobody knows whether the pivot happened: then see `kantor compensate`.",
 )
 compensate = _command(
-    core.COMPENSATE, "Reverse a running transaction's effects, as long as there is a way back."
+    core.COMPENSATE,
+    "As `kantor cancel`; and if nobody answers for the pivot, this says that it did NOT happen, so that the rest is reversed. Find "
+    "that out first.",
 )
 close = _command(core.CLOSE, "End a transaction as it is, whatever its state; --why is the evidence.")
 hold = _command_on_sagas(

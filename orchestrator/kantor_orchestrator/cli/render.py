@@ -14,7 +14,9 @@ from rich.text import Text
 
 from kantor_orchestrator.cli.output import printable
 from kantor_orchestrator.cli.words import MESSAGE_STYLES, STATUS_STYLES, STEP_STYLES
+from kantor_orchestrator.core.acts import CLOSE, SKIP
 from kantor_orchestrator.core.transaction import StepStatus
+from kantor_orchestrator.holds import RELEASE
 from kantor_orchestrator.view.shown import Step
 from kantor_orchestrator.view.status import ShownStatus, in_words
 from kantor_orchestrator.view.trace import Message, Move, Trace
@@ -35,7 +37,7 @@ def print_trace(console: Console, trace: Trace) -> None:
         console.print(Padding(_steps(trace, narrow), (0, 1)))
     for incident in trace.incidents:
         console.print(_incident_line(incident.kind, incident.step, incident.reason, incident.closed_at))
-    if any(not incident.closed_at for incident in trace.incidents):
+    if trace.remedies:
         console.print(Padding(_remedies(trace), (0, 0, 0, 4)))
     console.print(_title("Timeline"))
     console.print(Padding(_timeline(trace, narrow), (0, 1)))
@@ -169,24 +171,12 @@ def _bar(step: Step, start: int, end: int) -> Text:
 
 def _remedies(trace: Trace) -> Text:
     """What a person may type now."""
-    steps = [step.name for step in trace.steps if step.status in (StepStatus.INCIDENT, StepStatus.FAILED)]
-    asked = next((i.step for i in trace.incidents if not i.closed_at and i.step in steps), "")
-    step = f" --step {asked}" if asked else ""
-    found = [
-        (
-            f"kantor retry {trace.transaction_id}{step} --why ...",
-            "it is tried again, once the cause is mended",
-        )
-    ]
-    if asked:
-        found.append((f"kantor skip {trace.transaction_id}{step} --why EVIDENCE", "it was done by hand"))
-    else:
-        found.append((f"kantor skip {trace.transaction_id} --why EVIDENCE", "it is done without"))
-    if not trace.ended_at:
-        found.append((f"kantor close {trace.transaction_id} --why EVIDENCE", "nothing more is to be done"))
     said = Text()
-    for command, meaning in found:
-        said.append(f"{command}\n").append(f"  {meaning}\n", style=_DIM)
+    for remedy in trace.remedies:
+        step = f" --step {remedy.step}" if remedy.step else ""
+        whom = f"--saga {trace.saga}" if remedy.act == RELEASE else f"{trace.transaction_id}{step}"
+        why = "EVIDENCE" if remedy.act in (SKIP, CLOSE) else "..."
+        said.append(f"kantor {remedy.act} {whom} --why {why}\n").append(f"  {remedy.means}\n", style=_DIM)
     said.rstrip()
     return said
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from kantor.envelope import OWN_COMMANDS, STEP_FAILED, TRANSACTION_ENDED, event_id
-from kantor_orchestrator.core import mending, progress, quarantine, reversal, sending
+from kantor_orchestrator.core import mending, progress, quarantine, reversal, sending, ways
 from kantor_orchestrator.core.decision import ANSWER, REFUSAL, Decision
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.mending import IMPOSSIBLE
@@ -58,7 +58,7 @@ def act(d: Decision) -> None:
     elif txn.put_off and not is_about_step and entry.type in (RETRY, SKIP):
         _of_quarantine(d, why)
     elif not txn.saga:
-        d.ignore(IMPOSSIBLE, "no saga has started")
+        d.ignore(IMPOSSIBLE, "no saga has started: start it if its start came too late, or close it")
     elif d.hold or txn.held:
         d.ignore(IMPOSSIBLE, f"it is held ({d.hold or txn.held}): release it first")
     elif txn.put_off:
@@ -76,7 +76,11 @@ def act(d: Decision) -> None:
 def as_before(d: Decision) -> str:
     """Why an act changed nothing: what waits for a person is in the way of it, too."""
     said = [i.reason for i in d.txn.incidents if d.entry.step in ("", i.step)]
-    return f"it fails as before: {'; '.join(said)}" if said else "it changes nothing"
+    return (
+        f"it fails as before ({'; '.join(said)}): mend that first, or skip it"
+        if said
+        else "it changes nothing"
+    )
 
 
 def _close(d: Decision, why: str) -> None:
@@ -90,7 +94,9 @@ def _close(d: Decision, why: str) -> None:
             d.waiting += kept  # an effect that they tell of is that person's to know
         return
     if not txn.incidents and not txn.put_off:
-        d.ignore(IMPOSSIBLE, f"it is {txn.status} already")
+        d.ignore(
+            IMPOSSIBLE, f"it is {txn.status} already, and nothing waits for a person: nothing is to be done"
+        )
         return
     # It has ended; what came later and waits for a person is done without.
     for offset in list(txn.put_off):
@@ -103,13 +109,13 @@ def _start(d: Decision, why: str) -> None:
     """Start it, though its start was too old: the shell brings it back."""
     txn, offset = d.txn, (d.entry.payload or {}).get("fields", {}).get("offset")
     if txn.saga:
-        d.ignore(IMPOSSIBLE, "its saga has started already")
+        d.ignore(IMPOSSIBLE, "its saga has started already: nothing is to be started")
     elif txn.put_off:
         d.ignore(IMPOSSIBLE, "a message waits that can't be read: retry or skip that first")
     elif txn.status in ENDED:
-        d.ignore(IMPOSSIBLE, f"it is {txn.status}")
+        d.ignore(IMPOSSIBLE, ways.of_transaction(d))
     elif not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset < 1 << 63:
-        d.ignore(IMPOSSIBLE, "a start needs the journal offset of the message that starts it")
+        d.ignore(IMPOSSIBLE, "a start needs the journal offset of the message that starts it: name it")
     else:
         quarantine.start(d, offset, f"started by {d.entry.actor}: {why}")
 
@@ -127,13 +133,19 @@ def _cancel(d: Decision, reason: str) -> None:
     txn = d.txn
     pivot = _pivot_that_nobody_knows(d)
     if txn.status is not Status.RUNNING:
-        d.ignore(IMPOSSIBLE, f"it is {txn.status}")
+        d.ignore(IMPOSSIBLE, ways.of_transaction(d))
     elif pivot and d.entry.type == COMPENSATE:
         _pivot_did_not_happen(d, pivot, reason)
     elif txn.failing:
-        d.ignore(IMPOSSIBLE, f"it is given up already ({txn.failing}), and waits for its pivot's answer")
+        d.ignore(
+            IMPOSSIBLE,
+            f"it is given up already ({txn.failing}), and its pivot's answer decides: wait for that",
+        )
     elif reversal.pivot_status(d, ROOT, ROOT) is not None:
-        d.ignore(IMPOSSIBLE, "its pivot has succeeded, or may have: there is no way back")
+        d.ignore(
+            IMPOSSIBLE,
+            "its pivot has succeeded, or may have, so there is no way back: retry or skip what waits for a person",
+        )
     else:
         progress.give_up(d, "cancelled", reason)
         progress.settle(d)
@@ -228,11 +240,9 @@ def _signal(d: Decision) -> None:
     if not path:
         d.ignore(IMPOSSIBLE, "a signal is about one step: name it")
     elif step is None or step.kind != "signal":
-        d.ignore(IMPOSSIBLE, f"{path} waits for no signal")
-    elif d.txn.status in ENDED:
-        d.ignore(IMPOSSIBLE, f"it is {d.txn.status}")
-    elif d.status(path) is not S.ACTIVE:
-        d.ignore(IMPOSSIBLE, f"{path} is {d.status(path)}")
+        d.ignore(IMPOSSIBLE, f"{path} waits for no signal: name a step of kind signal")
+    elif d.status(path) is not S.ACTIVE or d.txn.status in ENDED:
+        d.ignore(IMPOSSIBLE, ways.of_signal(d, path))
     else:
         fields = dict((d.entry.payload or {}).get("fields", {}))
         d.emit(Kind.SUCCEEDED, step=path, scope=path, captured=fields)

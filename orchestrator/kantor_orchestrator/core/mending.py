@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kantor_orchestrator.core import progress, reversal, sending
+from kantor_orchestrator.core import progress, reversal, sending, ways
 from kantor_orchestrator.core.confirming import confirmed
 from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.entry import SLEEP, TIMEOUT
@@ -48,7 +48,7 @@ def _each(d: Decision, why: str, do: Callable[[Decision, str, str], None]) -> No
         return
     steps = sorted({incident.step for incident in d.txn.incidents})
     if not steps:
-        d.ignore(IMPOSSIBLE, "nothing waits for a person")
+        d.ignore(IMPOSSIBLE, ways.of_nothing(d))
     for step in steps:
         if any(
             incident.step == step for incident in d.txn.incidents
@@ -57,7 +57,11 @@ def _each(d: Decision, why: str, do: Callable[[Decision, str, str], None]) -> No
 
 
 def no_step(d: Decision, path: str) -> str:
-    return f"{path} is a member: name a step in it" if path in d.txn.steps else f"there is no step {path}"
+    return (
+        f"{path} is a member: name a step in it"
+        if path in d.txn.steps
+        else f"there is no step {path}: name another"
+    )
 
 
 def _has_incident(d: Decision, path: str, kind: str = "") -> bool:
@@ -83,7 +87,7 @@ def _retry(d: Decision, path: str, why: str) -> None:
         if _has_incident(d, path):  # its guard or a field threw
             _resume(d, path, why)
         else:
-            d.ignore(IMPOSSIBLE, f"{path} is pending")
+            d.ignore(IMPOSSIBLE, ways.of_step(d, path))
     else:
         _retry_step(d, step, path, state, why)
 
@@ -104,7 +108,7 @@ def _retry_step(d: Decision, step: Step, path: str, state: StepState, why: str) 
     elif status in (S.ACTIVE, S.FAILED, S.IN_DOUBT, S.COMPENSATED):
         _act_again(d, step, path, state)
     else:
-        d.ignore(IMPOSSIBLE, f"{path} is {status}")
+        d.ignore(IMPOSSIBLE, ways.of_step(d, path))
 
 
 def _compensate_again(d: Decision, step: Step, path: str, state: StepState) -> None:
@@ -120,7 +124,7 @@ def _act_again(d: Decision, step: Step, path: str, state: StepState) -> None:
     """Send the step's command again, if the saga still wants it done."""
     txn, waits = d.txn, _has_incident(d, path)
     if state.status in (S.ACTIVE, S.COMPENSATED) and not waits:
-        d.ignore(IMPOSSIBLE, f"{path} is {state.status}")
+        d.ignore(IMPOSSIBLE, ways.of_step(d, path))
     elif step.steps:
         d.ignore(IMPOSSIBLE, f"{path} holds steps, which were given up: if it is done by hand, skip it")
     elif step.command is None:
@@ -128,10 +132,13 @@ def _act_again(d: Decision, step: Step, path: str, state: StepState) -> None:
             IMPOSSIBLE, f"{path} is done by a service by itself, which nobody asks: if it is done, skip it"
         )
     elif txn.status is not Status.RUNNING or txn.failing:
-        ways = "if it happened, skip it; if not, compensate" if step.pivot else "find out, and skip it"
-        d.ignore(IMPOSSIBLE, f"{path} is {state.status}, and it is given up: {ways}")
+        instead = "if it happened, skip it; if not, compensate" if step.pivot else "find out, and skip it"
+        d.ignore(IMPOSSIBLE, f"{path} is {state.status}, and it is given up: {instead}")
     elif not waits and not sending.is_wanted(d, path):
-        d.ignore(IMPOSSIBLE, f"{path} is {state.status}, and what it is in is decided without it")
+        d.ignore(
+            IMPOSSIBLE,
+            f"{path} is {state.status}, and what it is in is decided without it: nothing is to be done",
+        )
     elif state.final or state.status is S.COMPENSATED:
         sending.send(d, step, path, state.round + 1, 1)
     else:  # it may have happened: the same action, another attempt
@@ -155,7 +162,7 @@ def _skip(d: Decision, path: str, why: str) -> None:
         if waits:
             _resume(d, path, f"dealt with by {said}")
         else:
-            d.ignore(IMPOSSIBLE, f"it is {txn.status}")
+            d.ignore(IMPOSSIBLE, ways.of_step(d, path))
     elif not path:
         _skip_whole(d, said)
     elif status is S.PENDING and not waits and d.step(path) is None:
@@ -168,7 +175,7 @@ def _skip(d: Decision, path: str, why: str) -> None:
         d.emit(Kind.SKIPPED, step=path, code=BY_HAND, reason=said)
         progress.settle(d)
     else:
-        d.ignore(IMPOSSIBLE, f"{path} is {status}")
+        d.ignore(IMPOSSIBLE, ways.of_step(d, path))
 
 
 def _may_be_skipped(d: Decision, path: str, status: StepStatus, *, waits: bool) -> bool:
@@ -182,7 +189,7 @@ def _may_be_skipped(d: Decision, path: str, status: StepStatus, *, waits: bool) 
 def _skip_whole(d: Decision, said: str) -> None:
     """What is about no step: its end is told without what can't be filled in, if that is what waits."""
     if not _has_incident(d, ""):
-        d.ignore(IMPOSSIBLE, "nothing waits for a person that is about no step")
+        d.ignore(IMPOSSIBLE, "nothing waits for a person that is about no step: name the step")
         return
     can_not_end = _has_incident(d, "", sending.EXPRESSION)
     d.emit(Kind.RESUMED, reason=f"done without by {said}")

@@ -29,6 +29,8 @@ class StepFacts:
     owner: str
     compensator: str  # the service that confirms its compensation
     after: tuple[str, ...]
+    pivot: bool = False
+    asks: bool = False  # its service can be asked whether it happened
 
 
 #: Of a step that no definition known here has.
@@ -52,6 +54,8 @@ class SagaFacts:
                 step.owner,
                 step.compensation.command.type.rpartition(".")[0] if step.compensation else "",
                 step.after,
+                step.pivot,
+                step.ask is not None,
             )
             for path, step in saga.steps.items()
         }

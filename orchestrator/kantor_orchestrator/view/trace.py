@@ -16,6 +16,7 @@ from kantor_orchestrator.core.decision import CHILD, COMPENSATION
 from kantor_orchestrator.core.transaction import SentCommand, Status, StepState, Transition
 from kantor_orchestrator.snapshots import Decided, decided_from
 from kantor_orchestrator.view.facts import Command, Entry, frames, messages_from_json
+from kantor_orchestrator.view.remedies import Remedy, remedies
 from kantor_orchestrator.view.rows import Folded
 from kantor_orchestrator.view.sagas import SagaFacts, keys_in
 from kantor_orchestrator.view.shown import Step, Tries, steps_of
@@ -110,7 +111,8 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """``keys``: what it is found by. ``timeline``: in the journal's order. ``parent``: the transaction whose step it is."""
+    """``keys``: what it is found by. ``timeline``: in the journal's order. ``parent``: the transaction whose step it is.
+    ``remedies``: what a person may do about its open incidents."""
 
     transaction_id: str
     shard: int
@@ -129,6 +131,7 @@ class Trace:
     timeline: list[Message]
     incidents: list[Incident]
     parent: str = ""
+    remedies: list[Remedy] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
 
 
@@ -182,6 +185,11 @@ def build_trace(stored: Stored) -> Trace:
         timeline=_timeline(stored.shard, entries, told, sent),
         incidents=stored.incidents,
         parent=folded.txn.parent,
+        remedies=remedies(
+            folded.txn,
+            stored.definition.steps if stored.definition else {},
+            is_held=bool(stored.held or folded.txn.held),
+        ),
         children=_children(told),
     )
 
