@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from kantor import letters
 from kantor.clients import Record
 from kantor.codec import Codec
 from kantor.envelope import attributes
@@ -34,8 +35,7 @@ from kantor.inbox import Inbox
 from kantor.incoming import Incoming
 from kantor.metrics import Metrics
 from kantor.records import StepFailed
-from kantor.topics import MAX_RECORD, dead_letters
-from kantor.writing import Header, Outgoing, Payload, Writer
+from kantor.writing import Outgoing, Payload, Writer
 
 if TYPE_CHECKING:
     from kantor.service import Service
@@ -47,8 +47,6 @@ _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 1.0
 #: Characters of an exception that a StepFailed carries.
 _MESSAGE_LENGTH = 500
-#: Bytes of a record that fits the dead letters with what is added: a compressed one may have been of any size.
-_LARGEST_LETTER = MAX_RECORD - 20_000
 
 
 class UndeclaredAnswerError(KantorError):
@@ -93,7 +91,6 @@ class Processor:
         )
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._observe = {h: metrics.seconds.labels(h.message.TYPE).observe for h in service.handlers}
-        self._dead_letters = dead_letters(service.name)
         #: Of the last batch: what was not handled, in the order of reading.
         self.left: list[Record] = []
 
@@ -356,33 +353,11 @@ class Processor:
         return [self._writer.encode(failure, self._clock())]
 
     def _dead_letter(self, record: Record, type_: str, error: KantorError) -> Outgoing:
-        where = f"{record.topic()}/{record.partition()}/{record.offset()}"
-        log.error("dead letter %s: %s", where, error, extra={"action": "dead_letter", "type": type_})
+        facts = {"action": "dead_letter", "type": type_}
+        log.error("dead letter %s: %s", letters.place(record), error, extra=facts)
         self._outcomes[type_, "dead"] += 1
         self._metrics.dead_letters.labels(record.topic()).inc()
-        headers: list[Header] = []
-        text = str(error)
-        if isinstance(error, UnreadableHeadersError):
-            text += "; key and value are the record's own, its headers are lost"
-        else:
-            headers += record.headers() or ()
-        value = record.value()
-        size = len(value or b"") + len(record.key() or b"") + sum(len(n) + len(v or b"") for n, v in headers)
-        if size > _LARGEST_LETTER:
-            text += f"; of {size} bytes, so its value and headers are left where they are: at {where}"
-            value, headers = None, []
-        added: dict[str, object] = {
-            "topic": record.topic(),
-            "partition": record.partition(),
-            "offset": record.offset(),
-            "group": self._service.name,
-            "delivery.count": 1,
-            "message": text,
-        }
-        headers += [
-            (f"__dlq.errors.{name}", str(value).encode("utf-8", "replace")) for name, value in added.items()
-        ]
-        return Outgoing(self._dead_letters, value, record.key(), headers)
+        return letters.dead_letter(record, error, self._service.name)
 
     def _count(self) -> None:
         """Into the metrics, once a batch: a labelled counter costs as much as decoding a header."""
