@@ -21,6 +21,7 @@ class BrokerTime:
         self._clock = clock
         self._ahead: float | None = None  # of the running clock, ms: the best stamp of this window
         self._before: float | None = None  # of the window before
+        self._best: float | None = None  # of both
         self._since = clock.monotonic()
 
     def observe(self, stamped: int) -> None:
@@ -31,8 +32,9 @@ class BrokerTime:
             self._before, self._ahead, self._since = self._ahead, None, now
         if self._ahead is None or ahead > self._ahead:
             self._ahead = ahead
+            self._best = ahead if self._before is None else max(ahead, self._before)
 
     def now(self) -> int:
         """ms since the epoch, not ahead of the broker; this machine's own time until a stamp was seen."""
-        known = [ahead for ahead in (self._ahead, self._before) if ahead is not None]
-        return int(max(known) + self._clock.monotonic() * 1000) if known else self._clock.now()
+        best = self._best
+        return self._clock.now() if best is None else int(best + self._clock.monotonic() * 1000)

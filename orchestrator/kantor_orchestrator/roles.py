@@ -129,7 +129,7 @@ def _warn(admin: Admin) -> None:
         log.info("the topics' settings are not known: %s", error, extra={"action": "settings_unknown"})
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Look for cycles seldom: there are few, and looking for them cost the engine an eighth of its time."""
     gc.collect()
     gc.freeze()
@@ -173,7 +173,7 @@ def run_role(
             log.info("ready", extra={"action": "ready", "role": name})
 
     life: Life | None = None
-    _collect_seldom()
+    collect_seldom()
     try:
         while not stop.is_set():
             wellness.beat(name, _START)

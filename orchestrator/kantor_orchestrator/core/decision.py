@@ -239,9 +239,9 @@ class Decision:
 
     def is_action_up_to(self, path: str, id_: str, round_: int) -> bool:
         """Whether ``id_`` is an attempt of the step's command in one of the rounds up to this one."""
-        return bool(id_) and any(
-            self._is_attempt(id_, path, ACTION, n, _MOST_ATTEMPTS) for n in range(1, round_ + 1)
-        )
+        if not id_ or round_ < 1:
+            return False
+        return any(self._is_attempt(id_, path, ACTION, n, _MOST_ATTEMPTS) for n in range(1, round_ + 1))
 
     def is_question_of(self, path: str, id_: str) -> bool:
         """Whether ``id_`` is a question about the step's action in its current round."""
@@ -258,6 +258,8 @@ class Decision:
         )
 
     def _is_attempt(self, id_: str, path: str, kind: str, round_: int, most: int) -> bool:
+        if most < 1:
+            return False  # nearly always
         return any(id_ == command_id(self.txn.id, path, kind, round_, n) for n in range(1, most + 1))
 
     def is_own_command(self, id_: str) -> bool:
@@ -338,3 +340,5 @@ _NEVER_ASKED = frozenset({StepStatus.PENDING, StepStatus.SKIPPED})
 _GIVEN_UP = frozenset(
     {StepStatus.FAILED, StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.INCIDENT}
 )
+#: Statuses outside of which no step is given up.
+MAY_BE_GIVEN_UP = _GIVEN_UP | {StepStatus.IN_DOUBT}

@@ -7,15 +7,16 @@ times tell (that of the journal, where a record has none).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from json.encoder import encode_basestring
+
+from msgspec import Struct
 
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Early
 from kantor_orchestrator.core.values import dump, load
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True, gc=False):
     """What a message tells of, and its place. ``sent_at``: when its record was written, ms."""
 
     cause: str = ""
@@ -37,7 +38,7 @@ class Evidence:
 
     def identity(self) -> str:
         """Without the place."""
-        return dump([self.cause, self.key])
+        return f"[{encode_basestring(self.cause)},{encode_basestring(self.key)}]"
 
     def is_of(self, other: Evidence) -> bool:
         """Whether both tell of the same effect, as far as they say."""

@@ -125,6 +125,8 @@ def _is_known(d: Decision, path: str, message: Entry | Early) -> bool:
     if state.status is S.SUCCEEDED or (state.status is S.INCIDENT and not state.compensation_round):
         d.ignore("already_succeeded", f"{path} has succeeded already", path)
         return True
+    if not state.effect and not state.reversed_round and state.status is not S.COMPENSATED:
+        return False  # nearly always: nothing is known that it could be the same as
     # All attempts of a command share one effect: another one's answer tells no more. Earlier rounds have been reversed.
     known = bool(state.effect) and d.is_action_of(path, cause)
     known = known or d.is_action_up_to(path, cause, min(state.reversed_round, state.round - 1))

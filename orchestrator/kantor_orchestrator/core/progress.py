@@ -17,6 +17,7 @@ from kantor_orchestrator.core import reversal
 from kantor_orchestrator.core.decision import (
     ENDING,
     ITEMS,
+    MAY_BE_GIVEN_UP,
     Decision,
     ExpressionError,
     instance_of,
@@ -201,7 +202,9 @@ def _given_up(d: Decision, path: str, definition: str) -> Iterator[str]:
     for step in d.saga.children[definition]:
         instance = instance_of(step, path, definition)
         state = steps.get(instance)
-        if state is not None and not step.optional and d.is_given_up(step, state.status):
+        if state is None or state.status not in MAY_BE_GIVEN_UP:
+            continue
+        if not step.optional and d.is_given_up(step, state.status):
             yield instance
 
 

@@ -16,7 +16,6 @@ far their content is; what is reversed are the steps in them.
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 from msgspec import Struct, field
@@ -186,8 +185,9 @@ class Transaction(Struct):
 
     def copy(self) -> Transaction:
         """A copy that can be changed without changing this one. Captured values are shared: they never change."""
-        found = copy(self)
-        found.steps = {path: copy(step) for path, step in self.steps.items()}
+        # What ``copy.copy`` would call, at half its cost; the hints of msgspec don't know it.
+        found: Transaction = self.__copy__()  # type: ignore[attr-defined]
+        found.steps = {path: step.__copy__() for path, step in self.steps.items()}  # type: ignore[attr-defined]
         found.captured = dict(self.captured)
         found.early = list(self.early)
         found.fingerprints = set(self.fingerprints)

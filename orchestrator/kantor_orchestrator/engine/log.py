@@ -13,8 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kantor.clients import Admin, Clients, Partition, Record, deliver
 from kantor.clock import Clock
@@ -35,8 +34,7 @@ _PATIENCE = 60.0
 _READ = {"fetch.wait.max.ms": 10}
 
 
-@dataclass(frozen=True, slots=True)
-class LogRecord:
+class LogRecord(NamedTuple):
     """A record to be appended. ``key`` None: it is about no transaction."""
 
     key: bytes | None

@@ -171,7 +171,8 @@ def next_due(txn: Transaction) -> int | None:
     """When a transaction must be looked at again (ms); None: not by itself."""
     if txn.held:
         return HELD
-    return min((due for due, *_ in timers_of(txn)), default=None)
+    timers = timers_of(txn)
+    return min(timers)[0] if timers else None
 
 
 def expiry(txn: Transaction) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kantor.clock import Clock
 from kantor.errors import KafkaUnavailableError
@@ -27,8 +27,7 @@ _STOOD_STILL = 2.0
 _HANGS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """What one entry of the journal led to. ``record`` None: it is in the log already, and is acted on again."""
 
     transaction: str
