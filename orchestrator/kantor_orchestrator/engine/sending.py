@@ -85,7 +85,8 @@ class Sender:
 
     def has_left(self, number: int) -> bool:
         """Whether every message up to this one has left, or its refusal is in the journal."""
-        first = next(iter(self._open), None)
+        # In one step for the interpreter: other threads put in and take out meanwhile, which would break off a walk through it.
+        first = min(self._open, default=None)
         return first is None or first > number
 
     def close(self) -> None:
