@@ -30,7 +30,7 @@ IMPERSONATED = (
     "ce_source says that Kantor sent it, but it did not; find out who wrote it, give the producer a name of its own,"
     " and let nobody but the platform write as `kantor`"
 )
-UNREADABLE = "its headers can't be read (a name that is not UTF-8, for example); let the producer mend them"
+UNREADABLE = "its headers can't be read (a name that is not UTF-8, for example); let the producer fix them"
 FAILED_ON = (
     "intake failed on it, as its log says; read the record, and let the producer send what others send"
 )

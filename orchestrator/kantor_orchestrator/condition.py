@@ -285,7 +285,7 @@ def _of_dead_letters(found: Condition) -> Iterator[Problem]:
     for topic, letters in sorted(found.dead_letters.items()):
         yield Problem(
             f"{count(letters, 'dead letter')} in {topic}: a service set them aside",
-            "the headers __dlq.errors.* say what and why; mend the producer, and publish them again",
+            "the headers __dlq.errors.* say what and why; fix the producer, and publish them again",
         )
 
 
@@ -329,7 +329,7 @@ def _of_refused(found: Condition) -> Iterator[Problem]:
 def _of_sources(found: Condition) -> Iterator[Problem]:
     for topic in found.uncorrelated:
         what, _, remedy = (
-            topic.reason.rpartition("; ") if "; " in topic.reason else (topic.reason, "", "mend its producer")
+            topic.reason.rpartition("; ") if "; " in topic.reason else (topic.reason, "", "fix its producer")
         )
         yield Problem(
             f"{count(topic.count, 'record')} of {topic.topic} could not be journaled, so no saga hears of them: {what}",

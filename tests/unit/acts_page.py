@@ -26,21 +26,21 @@ _STEPS = [*StepStatus]
 
 _HEAD = """# What people may do, and when
 
-Run `kantor trace ID`. The **status** of the transaction chooses the section below; its **open incidents** choose the row. An incident of a step is
-in the section's second table, too. Trying is safe: an act that is refused changes nothing, and says why. Each act takes `--why`: a `skip` without
-one is always refused.
+Run `kantor trace ID`: where an incident is open, it says what to type. This page has all of it. The **status** of the transaction chooses the section below; its
+**open incidents** choose the row. An incident of a step is in the section's second table, too. Trying is safe: an act that is refused changes nothing, and says why. Each
+act takes `--why`: a `skip` without one is always refused.
 
-Nobody wrote the tables: a program visits the states that small sagas can reach (together they use every feature of the language; the nearest 300 states of
-each), tries each act there, and writes down what came of it (`tests/unit/acts_page.py`; a test keeps this page equal to what it finds).
+Nobody wrote the tables. A program visits the states that small sagas can reach (together they use every feature of the language; the nearest 300 states of
+each), tries each act there, and writes down the outcome (`tests/unit/acts_page.py`; a test keeps this page equal to what it finds).
 
 ## What waits
 
 | incident | what happened | mostly |
 |---|---|---|
-| `compensation_failed` | a compensation used up its attempts, or was refused for good | repair the service, `retry`; or reverse it by hand, `skip` |
-| `after_pivot` | something failed after the pivot: there is no way back | repair, `retry`; or do it by hand, `skip` |
+| `compensation_failed` | a compensation used up its attempts, or was refused for good | fix the service, `retry`; or reverse it by hand, `skip` |
+| `after_pivot` | something failed after the pivot: there is no way back | fix, `retry`; or do it by hand, `skip` |
 | `no_answer` | a step may have happened, and nobody can say | find out. It did: `skip --step`. It did not: `retry --step`, or `compensate` |
-| `refused` | Kafka did not take a message: its topic is gone, forbidden, or takes nothing so large | mend the topic, `retry` |
+| `refused` | Kafka did not take a message: its topic is gone, may not be written to, or does not take messages of that size | fix the topic, `retry` |
 | `expression` | a guard or field of the saga failed on this transaction's data | `skip`, or deploy the saga again and `retry` |
 | `timer_failed` | the engine failed when a timeout was due | `retry` |
 | `second_effect` | a step may have taken effect again after it was reversed | find out. It did: `retry` reverses it. It did not: `skip` |
@@ -59,14 +59,14 @@ each), tries each act there, and writes down what came of it (`tests/unit/acts_p
 - `signal` gives the signal that a step waits for; `start` starts what came too late to start by itself (`--offset`: where its message lies in the journal).
 
 - Every incident has a way forward besides `close` (once it is released, if it is held); a test looks for it by `retry` and `skip` alone.
-- `closed` is final. `skip` and `close` only mark its incidents as dealt with; `retry` is refused.
+- `closed` is final. `skip` and `close` only mark its incidents as dealt with; `retry` is refused, but for a message that could not be read.
 - One effect is reversed once, whatever is tried again.
 
-How to read a cell: a name is the **first move** that the act makes, as the history has it; a number: it is **refused**, for the reason of that number at the end of
-the page. Several of them: which one comes depends on the saga and on the other steps. The moves: `command_sent`, `compensation_sent`, `asked`: a message goes to
+How to read a cell: a name is the **first move** that the act makes, as the history has it. A number means that the act is **refused**, for the reason with that number at
+the end of the page. Where a cell has several, the saga and the other steps decide which one comes. The moves: `command_sent`, `compensation_sent`, `asked`: a message goes to
 a service; `resumed`: the incident is closed, and what it held up goes on (nothing, where the transaction has ended); `skipped`, `compensation_confirmed`: done by hand; `again_asked`:
 what is put off is read again; `dropped`: done without it; `succeeded`: it counts as an effect, and is reversed; `failed`: it counts as not happened; `ended`: it
-is over. What the program did not reach has no row; items of `each` are as other steps, and have none either.
+is over. States that the program did not reach have no row; items of `each` behave like other steps, and have none either.
 """
 
 

@@ -74,7 +74,7 @@ def test_a_question_that_can_not_be_asked_again_is_an_answer() -> None:
     story = begun(build(command("p", pivot=True, in_doubt=ASK, ask=ask))).wait(seconds(11))
     act(story, "retry", "p")
     assert told(story) == (
-        "it fails as before (field x of p: ValueError: no such field): mend that first, or skip it"
+        "it fails as before (field x of p: ValueError: no such field): fix that first, or skip it"
     )
 
 

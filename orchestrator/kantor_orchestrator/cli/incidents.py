@@ -52,8 +52,7 @@ def _show(found: IncidentPage, total: int, as_json: bool) -> None:
     if found.next_page:
         say(f"{count(total, 'incident')} open; more: --page {found.next_page}, or --limit.")
     say(
-        "See why: `kantor trace ID`. Then: `kantor retry ID [--step PATH] --why ...`, `kantor skip ID --step PATH --why EVIDENCE`, "
-        "`kantor close ID --why EVIDENCE`."
+        "`kantor trace ID` shows why, and what to type: mostly `kantor retry ID --why ...` once the cause is fixed."
     )
 
 

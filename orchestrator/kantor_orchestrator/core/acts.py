@@ -77,7 +77,7 @@ def as_before(d: Decision) -> str:
     """Why an act changed nothing: what waits for a person is in the way of it, too."""
     said = [i.reason for i in d.txn.incidents if d.entry.step in ("", i.step)]
     return (
-        f"it fails as before ({'; '.join(said)}): mend that first, or skip it"
+        f"it fails as before ({'; '.join(said)}): fix that first, or skip it"
         if said
         else "it changes nothing"
     )

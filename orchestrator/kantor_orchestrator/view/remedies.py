@@ -22,18 +22,18 @@ _UNASKED = frozenset({"event", "signal", "sleep", "composite", ""})
 #: By kind of incident: what ``retry`` means, and ``skip``.
 _MEANS = {
     "compensation_failed": (
-        "its service is mended: the compensation is sent again",
+        "its service is fixed: the compensation is sent again",
         "it was reversed by hand",
     ),
-    "after_pivot": ("the cause is mended: it is tried again", "it was done by hand"),
+    "after_pivot": ("the cause is fixed: it is tried again", "it was done by hand"),
     "no_answer": ("it is not known: the service is asked again", "it did happen"),
-    "refused": ("the topic is mended: the message is sent again", "it was done by hand"),
-    "expression": ("the saga is mended and deployed: it is tried again", "it is done without"),
+    "refused": ("the topic is fixed: the message is sent again", "it was done by hand"),
+    "expression": ("the saga is fixed and deployed: it is tried again", "it is done without"),
     "timer_failed": ("it is tried again", "it was done by hand"),
     "second_effect": ("it did take effect again: that is reversed", "it did not take effect again"),
 }
 _PUT_OFF = ("the message can be read now: it is read again", "the message is dropped for good")
-_OTHER = ("the cause is mended: it is tried again", "it is dealt with")
+_OTHER = ("the cause is fixed: it is tried again", "it is dealt with")
 
 
 @dataclass(frozen=True, slots=True)

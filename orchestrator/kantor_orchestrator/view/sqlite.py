@@ -176,7 +176,7 @@ def translated(path: Path) -> Iterator[None]:
 def _unopenable(path: Path, why: str) -> ViewUnopenableError:
     return ViewUnopenableError(
         f"the view {path} can't be opened ({why}): its folder {path.parent} must be one that this user can write to;"
-        " mend that, or set KANTOR_VIEW_URL to sqlite:///another/folder/view.db"
+        " fix that, or set KANTOR_VIEW_URL to sqlite:///another/folder/view.db"
     )
 
 
