@@ -21,7 +21,7 @@ from kantor_orchestrator.definitions.catalogue import Definitions
 
 log = logging.getLogger("kantor.entries")
 
-#: A transaction's snapshot and number of entries are bounded: no state grows for ever (section 7, rule 2).
+#: A transaction's snapshot and number of entries are bounded: no state grows for ever.
 MAX_SNAPSHOT, MAX_ENTRIES = 256 * 1024, 10_000
 #: Characters of an id, a source or a cause: they are kept in the history and, with early messages, in the state.
 MAX_ATTRIBUTE = 1024

@@ -1,4 +1,4 @@
-"""Which sagas a person holds: their transactions stand still until the release (DESIGN section 7, rule 13).
+"""Which sagas a person holds: their transactions stand still until the release.
 
 Told to every shard by an entry of its journal, kept in its shard record. What it means to a transaction: ``core.decide``.
 """

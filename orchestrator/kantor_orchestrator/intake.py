@@ -1,7 +1,7 @@
 """Intake: whose is this record? Copies what belongs to a transaction into the journal, as it is.
 
 It reads headers only. At-least-once, in the order of each source partition: a batch is delivered before its offsets are
-committed, and intake stops at its first failed delivery; the engine removes the replays (rule 7a.6). What is wrong with one
+committed, and intake stops at its first failed delivery; the engine removes the replays. What is wrong with one
 record is the end of that record alone: it is counted, sampled and said (``addressing.py``, ``appending.py``). A topic that
 was made again is noticed by its id, or by offsets that go back. How far intake has come it tells by watermarks
 (``marking.py``).
@@ -36,7 +36,7 @@ from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.intake")
 
-#: Kantor's conventions (section 5): events and commands.
+#: Kantor's conventions: events and commands.
 PATTERN = r"^(evt|cmd)\..*"
 BATCH = 2_000
 #: Seconds between commits: replays after a crash are at most this much, and change nothing.

@@ -1,9 +1,9 @@
 """The journal's format: what intake, timers and acts append, and the engine and the view read.
 
-An entry keeps the source record's bytes and headers and adds (DESIGN sections 5 and 5a):
+An entry keeps the source record's bytes and headers and adds:
 
 =====================  ===========================================================================================
-``kantor_entry``       what it is: event, command, timer, act (later also answer, release, breaker)
+``kantor_entry``       what it is: event, command, timer, act, refused (a message of the engine that Kafka did not take)
 ``kantor_origin``      ``topic/partition/offset`` of the source record
 ``kantor_topicid``     that topic's id (KIP-516): one made again under the same name starts over
 ``kantor_key``         the source record's key, if it had one

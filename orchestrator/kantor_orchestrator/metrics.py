@@ -1,4 +1,4 @@
-"""The orchestrator's metrics: every name, its meaning and its unit, in one place (DESIGN section 10).
+"""The orchestrator's metrics: every name, its meaning and its unit, in one place.
 
 ``kantor_`` prefix, base units, no ids as labels. Each role gets its own class over the registry that it is handed.
 """

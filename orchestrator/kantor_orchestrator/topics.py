@@ -1,4 +1,4 @@
-"""The platform's topics: names, keys and settings (DESIGN section 5)."""
+"""The platform's topics: names, keys and settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A given/when/then language over decide and evolve, on the checkout saga of DESIGN section 6.
+"""A given/when/then language over decide and evolve, on the checkout saga.
 
 ``story = given(checkout())``; ``story.when("OrderPlaced", "StockReserved")`` delivers events; ``story.sent()`` is what
 went out since it was last asked; ``story.wait(seconds(30))`` lets time pass and fires what comes due. Replies name the

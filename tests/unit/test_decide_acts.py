@@ -1,4 +1,4 @@
-"""Every act of a person in every reachable state of small sagas (``walk``): DESIGN section 7, rule 4."""
+"""Every act of a person in every reachable state of small sagas (``walk``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One effect is reversed once (section 7, rule 4); what a person closed stays closed."""
+"""One effect is reversed once; what a person closed stays closed."""
 
 from __future__ import annotations
 

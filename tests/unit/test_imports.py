@@ -1,4 +1,4 @@
-"""The import table of the design (section 4), enforced."""
+"""Who may import whom."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_a_store_of_another_cluster_is_wiped(path: Path) -> None:
 
 
 def test_a_store_that_is_too_old_is_wiped(path: Path) -> None:
-    """Tombstones may be gone by then: an ended transaction would come back to life (rule 7a.7)."""
+    """Tombstones may be gone by then: an ended transaction would come back to life."""
     store = open_store(path)
     store.flush({"a": (b"1", None, None)}, 5, 0)
     store.close()

@@ -1,4 +1,4 @@
-"""What people do to a transaction (DESIGN section 7, rule 14): entries of the journal with who, when and why.
+"""What people do to a transaction: entries of the journal with who, when and why.
 
 An act that is not possible changes nothing; it is recorded with the reason why not. ``mending.py`` has ``retry`` and ``skip``, the ways forward from an incident.
 """

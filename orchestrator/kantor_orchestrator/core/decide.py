@@ -1,6 +1,6 @@
 """What an entry of the journal means to a transaction: the pure heart of the engine.
 
-Rules (DESIGN section 7), each by its number there:
+The rules:
 
 1. Order does not exist across topics. A duplicate changes nothing; what comes before its start waits for it; a success
    counts in whatever state its step is.
@@ -15,15 +15,15 @@ Rules (DESIGN section 7), each by its number there:
    was before it has been given up, is a person's.
 6. Retries are durable: backoff is a timer in the state, jitter is derived from the command's id.
 7. A timer that is early or stale does nothing.
-9. What can't be read is put off, and all that comes after it for the same transaction (``quarantine.py``).
-13. While a person holds a saga, its transactions stand still: messages are kept, timers wait, nothing is sent. The
-    release is an entry for each, which looks at what was kept, in order.
-14. Acts of people are entries like all others.
+8. What can't be read is put off, and all that comes after it for the same transaction (``quarantine.py``).
+9. While a person holds a saga, its transactions stand still: messages are kept, timers wait, nothing is sent. The
+   release is an entry for each, which looks at what was kept, in order.
+10. Acts of people are entries like all others.
 
 Beside this file: ``messages`` (what a message means once the saga has started), ``fired`` (timers), ``acts`` (people),
 ``quarantine``, ``progress`` and ``reversal`` (what follows).
 
-A failure counts for its attempt only (its causation is a command of ours) or for its open step (section 5a).
+A failure counts for its attempt only (its causation is a command of ours) or for its open step.
 """
 
 from __future__ import annotations

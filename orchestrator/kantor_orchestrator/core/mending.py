@@ -1,4 +1,4 @@
-"""``retry`` and ``skip``: the ways forward from an incident (DESIGN section 7, rule 4).
+"""``retry`` and ``skip``: the ways forward from an incident.
 
 ``retry`` does again what failed: with the same idempotency key, unless the service's last word was a final failure or the
 effect has been reversed; then in a new round. ``skip``, with evidence, says that a person did it by hand, or that it need

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class Status(StrEnum):
-    """Of a transaction (DESIGN section 7)."""
+    """Of a transaction: docs/concepts.md."""
 
     RUNNING = "running"
     PARKED = "parked"

@@ -1,4 +1,4 @@
-"""What can't be read is put off, and so is all that comes after it for the same transaction, in order (DESIGN 7.9, 7a.13).
+"""What can't be read is put off, and so is all that comes after it for the same transaction, in order.
 
 1. A message that can't be read changes nothing: no fingerprint of it is kept. Its journal offset is (``Transaction.put_off``),
    and nobody else waits.

@@ -14,7 +14,7 @@ from kantor_orchestrator.definitions.model import Command
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
 from kantor_orchestrator.definitions.scopes import Scope, Scopes
 
-#: The statuses that end a transaction which some saga describes (DESIGN section 7).
+#: The statuses that end a transaction which some saga describes.
 ENDS = ("completed", "compensated", "closed")
 
 

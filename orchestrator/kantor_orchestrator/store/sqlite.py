@@ -1,6 +1,6 @@
 """A shard's store: one SQLite file that holds the snapshots of its transactions.
 
-It is a cache of the state topic (rule 7a.7): the changelog position is in the same SQL transaction, flushed *after* the
+It is a cache of the state topic: the changelog position is in the same SQL transaction, flushed *after* the
 Kafka commit, so it is never ahead of what is committed, and at most a little behind. It can always be rebuilt from
 Kafka, so nothing is synced: a torn file after a power cut is found by SQLite or by the checks of :meth:`open` and wiped.
 """
@@ -45,7 +45,7 @@ class Store:
 
     def __init__(self, path: Path, changelog: str, max_age: float, clock: Clock = SYSTEM_CLOCK) -> None:
         """``changelog`` names the state topic and partition, ids included: a store of another cluster is wiped. So is
-        one that was last flushed more than ``max_age`` seconds ago: its tombstones may be gone (rule 7a.7).
+        one that was last flushed more than ``max_age`` seconds ago: its tombstones may be gone.
 
         From now on it is ours: whoever opened it before, and lost the shard since, writes no more. (An engine that was
         frozen does not know; the shard is taken in Kafka before its store is opened.)"""

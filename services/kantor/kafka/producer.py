@@ -124,7 +124,7 @@ class Producer:
         self._call("send_offsets_to_transaction", timeout, offsets, group_metadata)
 
     def commit(self, timeout: float = 10.0) -> None:
-        """Commit. Any error means: unknown or aborted. The caller abandons this producer and restores (rule 7a.5)."""
+        """Commit. Any error means: unknown or aborted. The caller abandons this producer and restores."""
         self._call("commit_transaction", timeout)
 
     def abort(self, timeout: float = 10.0) -> None:
