@@ -52,7 +52,13 @@ def remedies(txn: Transaction, steps: Mapping[str, StepFacts], *, is_held: bool)
     elif not txn.incidents:
         return []
     elif is_held:
-        found = [Remedy(RELEASE, "", "then its incidents can be dealt with")]
+        found = [
+            Remedy(
+                RELEASE,
+                "",
+                "first (without --saga if everything is held): then its incidents can be dealt with",
+            )
+        ]
     elif txn.status in ENDED:
         waiting = sorted({incident.step for incident in txn.incidents})
         return [Remedy(acts.SKIP, step, "it is dealt with") for step in waiting]
