@@ -11,7 +11,7 @@ from kantor.codec import Codec, MemorySchemas
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.decide import decide
 from kantor_orchestrator.core.entry import Entry
-from kantor_orchestrator.core.saga import Command, Compensation, FieldRule, Retry, Saga, Step
+from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import SentCommand, StepState, Transaction, evolve
 from kantor_orchestrator.holds import ALL, Holds
 from kantor_orchestrator.snapshots import Outgoing, decision_record
@@ -20,57 +20,11 @@ from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import SagaFacts
 from kantor_orchestrator.watermarks import Mark, Uncorrelated, dump_uncorrelated
 from kantor_schemas import system
+from view_records import Written
+from view_saga import CHECKOUT
 
 SHARDS = 4
 T0 = 1_790_000_000_000  # ms: an instant in 2026
-
-_ORDER = (FieldRule("order_id", (("start", "order_id"),)),)
-
-
-def _reversal(command: str, confirmed_on: str) -> Compensation:
-    service = command.partition(".")[0]
-    return Compensation(command=Command(command, f"cmd.{service}.v1", _ORDER), confirmed_on=confirmed_on)
-
-
-CHECKOUT = Saga(
-    name="checkout",
-    version=1,
-    starts_on="shop.OrderPlaced",
-    keys=("order_id", "customer_id"),
-    deadline=900_000,
-    captures={
-        "shop.OrderPlaced": frozenset({"order_id", "customer_id", "amount_cents"}),
-        "payment.PaymentCaptured": frozenset({"payment_id"}),
-    },
-    steps={
-        "stock": Step(
-            path="stock",
-            succeeds_on="inventory.StockReserved",
-            fails_on=("inventory.StockRejected",),
-            timeout=30_000,
-            compensation=_reversal("inventory.ReleaseStock", "inventory.StockReleased"),
-        ),
-        "payment": Step(
-            path="payment",
-            after=("stock",),
-            succeeds_on="payment.PaymentCaptured",
-            fails_on=("payment.PaymentDeclined",),
-            timeout=30_000,
-            compensation=_reversal("payment.RefundPayment", "payment.PaymentRefunded"),
-        ),
-        "shipping": Step(
-            path="shipping",
-            after=("payment",),
-            kind="command",
-            command=Command("shipping.BookShipment", "cmd.shipping.v1", _ORDER),
-            succeeds_on="shipping.ShipmentBooked",
-            fails_on=("shipping.ShipmentUnavailable",),
-            timeout=10_000,
-            retry=Retry(attempts=2, backoff=200, jitter="none"),
-            compensation=_reversal("shipping.CancelShipment", "shipping.ShipmentCancelled"),
-        ),
-    },
-)
 
 
 class KnownSagas:
@@ -81,49 +35,6 @@ class KnownSagas:
 
     def get(self, saga: str, version: int) -> SagaFacts | None:
         return self._sagas.get((saga, version))
-
-
-class Written:
-    """A record, as the consumer would hand it over."""
-
-    __slots__ = ("_headers", "_key", "_offset", "_partition", "_time", "_topic", "_value")
-
-    def __init__(
-        self,
-        topic: str,
-        partition: int,
-        offset: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: list[tuple[str, bytes | None]],
-        time: int,
-    ) -> None:
-        self._topic, self._partition, self._offset, self._time = topic, partition, offset, time
-        self._key, self._value, self._headers = key, value, headers
-
-    def move_to(self, topic: str) -> None:
-        self._topic = topic
-
-    def topic(self) -> str:
-        return self._topic
-
-    def partition(self) -> int:
-        return self._partition
-
-    def offset(self) -> int:
-        return self._offset
-
-    def key(self) -> bytes | None:
-        return self._key
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def headers(self) -> list[tuple[str, bytes | None]] | None:
-        return self._headers
-
-    def timestamp(self) -> tuple[int, int]:
-        return 2, self._time
 
 
 class Traffic:
@@ -312,6 +223,18 @@ class Traffic:
         self.booking(transaction, number)
         for timer in ("timeout", "retry", "timeout"):
             self.timer(transaction, timer, "shipping")
+
+    def declined(self, transaction: str) -> None:
+        """Payment is declined: the stock is being released."""
+        cause = self.order(transaction)
+        cause = self.event(transaction, "inventory.StockReserved", cause=cause)
+        self.event(transaction, "payment.PaymentDeclined", {"reason": "no funds"}, cause=cause)
+
+    def given_up(self, transaction: str) -> None:
+        """Inventory can't release the stock: an incident."""
+        self.declined(transaction)
+        failed = {"code": "closed", "message": "warehouse closed", "retryable": False}
+        self.event(transaction, "kantor.StepFailed", failed, cause=self.compensation_id(transaction, "stock"))
 
     # -- what intake, the engine and the broker do
 

@@ -25,7 +25,9 @@ from kantor_orchestrator import topics  # noqa: E402
 from kantor_orchestrator.view.database import Writer  # noqa: E402
 from kantor_orchestrator.view.projector import Projector  # noqa: E402
 from kantor_orchestrator.view.role import BATCH  # noqa: E402
-from view_traffic import CHECKOUT, SHARDS, KnownSagas, Traffic, Written, in_order  # noqa: E402
+from view_records import Written  # noqa: E402
+from view_saga import CHECKOUT  # noqa: E402
+from view_traffic import SHARDS, KnownSagas, Traffic, in_order  # noqa: E402
 
 AT_A_TIME = 400
 

@@ -174,7 +174,8 @@ def test_any_text_of_a_message_is_stored_and_found(places: Places, id_: str) -> 
 
 def stored(writer: Writer, traffic: Traffic) -> None:
     from kantor_orchestrator.view.projector import Projector
-    from view_traffic import CHECKOUT, KnownSagas
+    from view_saga import CHECKOUT
+    from view_traffic import KnownSagas
 
     projector = Projector(traffic.codec, traffic.schemas, KnownSagas(CHECKOUT), writer.find, 1, {})
     writer.store(projector.project(traffic.records), {})

@@ -31,7 +31,8 @@ from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.wellness import Wellness
 from kantor_schemas import example, system
-from view_traffic import SHARDS, Traffic, Written
+from view_records import Written
+from view_traffic import SHARDS, Traffic
 from waiting import PATIENCE, patiently
 
 

@@ -40,7 +40,8 @@ from kantor_orchestrator.view.rebuild import Progress, rebuild
 from kantor_orchestrator.view.search import Criteria
 from kantor_orchestrator.watermarks import Uncorrelated
 from view_places import Postgres
-from view_traffic import SHARDS, Traffic, Written
+from view_records import Written
+from view_traffic import SHARDS, Traffic
 from waiting import PATIENCE
 
 

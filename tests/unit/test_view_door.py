@@ -19,7 +19,9 @@ from kantor_orchestrator.view.database import Writer
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.sql import ViewUnopenableError
-from view_traffic import CHECKOUT, T0, KnownSagas, Traffic, Written, project
+from view_records import Written
+from view_saga import CHECKOUT
+from view_traffic import T0, KnownSagas, Traffic, project
 
 _EVENT: list[tuple[str, bytes | None]] = [(journal.ENTRY, journal.EVENT), ("ce_type", b"a.B")]
 _OURS: list[tuple[str, bytes | None]] = [("ce_source", b"kantor"), ("ce_correlationid", b"no transaction!")]

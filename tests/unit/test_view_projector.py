@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import pytest
@@ -10,13 +9,14 @@ import pytest
 from kantor.errors import UnknownSchemaError
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.saga import Command, Saga, Step
-from kantor_orchestrator.view.database import Place, Writer
-from kantor_orchestrator.view.projector import Projector
+from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.queries import View
-from kantor_orchestrator.view.trace import Message, Trace
 from kantor_orchestrator.watermarks import Uncorrelated
+from unit.view_kit import projector, said, statuses, traced
 from view_places import Places
-from view_traffic import CHECKOUT, T0, KnownSagas, Traffic, Written, project
+from view_records import Written
+from view_saga import CHECKOUT
+from view_traffic import T0, Traffic, project
 
 
 @pytest.fixture
@@ -27,20 +27,6 @@ def path(places: Places) -> Place:
 @pytest.fixture
 def traffic() -> Traffic:
     return Traffic()
-
-
-def traced(traffic: Traffic, path: Place, id_: str = "tx") -> Trace:
-    project(traffic, path)
-    with View(path) as view:
-        return view.trace(id_)
-
-
-def said(messages: list[Message]) -> list[tuple[str, str]]:
-    return [(message.kind, message.type) for message in messages]
-
-
-def statuses(trace: Trace) -> dict[str, str]:
-    return {step.name: step.status for step in trace.steps}
 
 
 def test_a_completed_transaction_shows_all_that_was_said(traffic: Traffic, path: Place) -> None:
@@ -130,7 +116,7 @@ def test_the_service_of_an_open_step_has_the_ball(traffic: Traffic, path: Place)
 
 def test_kantor_has_the_ball_during_a_backoff(traffic: Traffic, path: Place) -> None:
     """Between two attempts nobody else can do anything."""
-    started(traffic, "tx")
+    traffic.booking("tx")
     traffic.timer("tx", "timeout", "shipping")
     trace = traced(traffic, path)
     assert trace.waiting_for == ["kantor"]
@@ -141,13 +127,13 @@ def test_kantor_has_the_ball_during_a_backoff(traffic: Traffic, path: Place) -> 
 
 def test_the_compensating_service_has_the_ball_until_it_confirms(traffic: Traffic, path: Place) -> None:
     """While a compensation is under way, the service that it was sent to is waited for."""
-    declined(traffic, "tx")
+    traffic.declined("tx")
     assert traced(traffic, path).waiting_for == ["inventory"]
 
 
 def test_a_person_has_the_ball_when_a_compensation_is_given_up(traffic: Traffic, path: Place) -> None:
     """An incident is listed, open, and waits for a person."""
-    given_up(traffic, "tx")
+    traffic.given_up("tx")
     trace = traced(traffic, path)
     assert trace.waiting_for == ["a person"]
     assert [(i.kind, i.step, i.reason, i.closed_at) for i in trace.incidents] == [
@@ -160,7 +146,7 @@ def test_a_person_has_the_ball_when_a_compensation_is_given_up(traffic: Traffic,
 
 def test_a_late_confirmation_closes_the_incident(traffic: Traffic, path: Place) -> None:
     """What was reversed after all needs no person any more."""
-    given_up(traffic, "tx")
+    traffic.given_up("tx")
     traffic.event("tx", "inventory.StockReleased", cause=traffic.compensation_id("tx", "stock"))
     trace = traced(traffic, path)
     assert (trace.status, trace.waiting_for) == ("compensated", [])
@@ -171,7 +157,7 @@ def test_a_late_confirmation_closes_the_incident(traffic: Traffic, path: Place) 
 
 def test_retries_are_told_with_their_timers(traffic: Traffic, path: Place) -> None:
     """Timers that went off and further attempts are part of the story."""
-    started(traffic, "tx")
+    traffic.booking("tx")
     traffic.timer("tx", "timeout", "shipping")
     traffic.timer("tx", "retry", "shipping")
     trace = traced(traffic, path)
@@ -231,7 +217,7 @@ def test_a_message_that_its_service_sent_twice_is_marked(traffic: Traffic, path:
 
 def test_a_command_that_was_not_seen_on_its_topic_yet_has_no_place(traffic: Traffic, path: Place) -> None:
     """The history tells that it went out; where it lies comes later."""
-    started(traffic, "tx")
+    traffic.booking("tx")
     traffic.records = [r for r in traffic.records if not r.topic().startswith("cmd.")]
     book = traced(traffic, path).timeline[-1]
     assert (book.kind, book.type, book.origin) == ("command", "shipping.BookShipment", "")
@@ -258,175 +244,6 @@ def test_records_that_are_read_again_change_nothing(traffic: Traffic, path: Plac
         assert view.counts() == {("checkout", "compensated"): 1}
 
 
-@pytest.mark.parametrize("batch", [1, 3, 100])
-def test_decisions_of_an_old_epoch_are_void(traffic: Traffic, places: Places, batch: int) -> None:
-    """An owner that was cut off may still write: what comes after another one's epoch is as if it were not there."""
-    started(traffic, "tx")
-    late = decided(traffic)[-1]
-    shard = late.partition()
-    old = traffic.epoch(shard)
-    traffic.take(shard)
-    project(traffic, places("once"))
-    record = traffic.codec.decode(late.value()) | {"journal_offset": 1_000}
-    assert record["epoch"] == old
-    traffic.decision(shard, record)
-    project(traffic, places("with-a-straggler"), batch=batch)
-    traffic.event("tx", "shipping.ShipmentBooked", cause=traffic.command_id("tx", "shipping"))
-    project(traffic, places("with-a-straggler"), batch=batch)
-    trace = traced(traffic, places("with-a-straggler"))
-    assert (trace.status, [step.attempts for step in trace.steps]) == ("completed", [1, 1, 1])
-
-
-@pytest.mark.parametrize("batch", [1, 100])
-def test_an_entry_is_decided_on_once(traffic: Traffic, places: Places, batch: int) -> None:
-    """A decision about an entry that is not behind the last one's says nothing new."""
-    given_up(traffic, "tx")
-    project(traffic, places("once"))
-    with View(places("once")) as view:
-        before = view.trace("tx")
-    for again in decided(traffic):
-        traffic.decision(again.partition(), traffic.codec.decode(again.value()))
-    project(traffic, places("twice"), batch=batch)
-    with View(places("twice")) as view:
-        assert view.trace("tx") == before
-
-
-def test_a_history_without_its_beginning_counts(traffic: Traffic, path: Place) -> None:
-    """Kafka has deleted the oldest records, with the epoch in which they were written: what is left is shown as it is."""
-    given_up(traffic, "tx")
-    gone = {
-        id(record) for record in traffic.records if record.topic() == topics.HISTORY and record.offset() < 3
-    }
-    traffic.records = [record for record in traffic.records if id(record) not in gone]
-    trace = traced(traffic, path)
-    assert (trace.saga, trace.status, trace.waiting_for) == ("checkout", "compensating", ["a person"])
-    assert statuses(trace) == {"stock": "incident", "payment": "failed", "shipping": "pending"}
-
-
-def test_an_epoch_whose_value_can_not_be_read_begins_all_the_same(traffic: Traffic, path: Place) -> None:
-    """Its headers say what it is, as to the engine: else all that follows would be void."""
-    started(traffic, "tx")
-    traffic.records = [
-        Written(topics.HISTORY, r.partition(), r.offset(), None, b"rubbish", r.headers() or [], T0)
-        if r.topic() == topics.HISTORY and r.key() is None
-        else r
-        for r in traffic.records
-    ]
-    assert statuses(traced(traffic, path))["shipping"] == "active"
-
-
-def test_an_epoch_is_remembered_though_nothing_else_comes(traffic: Traffic, path: Place) -> None:
-    """The position moves past its record: whoever goes on from there must know it."""
-    shard = 0
-    epoch = traffic.take(shard)
-    project(traffic, path)
-    writer = Writer(path)
-    assert writer.epochs()[shard].epoch == epoch
-    writer.close()
-
-
-def test_a_schema_is_stored_though_nothing_came_of_its_first_record(traffic: Traffic) -> None:
-    """It is told once: what is written with it later can be decoded only if it is stored now."""
-    traffic.order("tx")
-    void = traffic.codec.decode(decided(traffic)[0].value()) | {"journal_offset": -1}
-    traffic.decision(0, void)
-    changes = projector(traffic).project(traffic.records[-1:])
-    assert (changes.transactions, len(changes.schemas), changes.is_news) == ([], 1, True)
-
-
-def decided(traffic: Traffic) -> list[Written]:
-    """The decisions in the history."""
-    return [r for r in traffic.records if r.topic() == topics.HISTORY and r.key() is not None]
-
-
-@pytest.mark.parametrize("batch", [1, 2, 7])
-def test_a_restart_between_any_two_batches_changes_nothing(
-    traffic: Traffic, places: Places, batch: int
-) -> None:
-    """What is in memory can be had from the database: the picture is the same as without restarts."""
-    given_up(traffic, "tx")
-    traffic.compensated("other")
-    project(traffic, places("at-once"))
-    project(traffic, places("in-steps"), batch=batch)
-    with View(places("at-once")) as one, View(places("in-steps")) as other:
-        assert other.trace("tx") == one.trace("tx")
-        assert other.counts() == one.counts()
-        assert other.transactions() == one.transactions()
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_topics_may_be_read_in_any_interleaving(traffic: Traffic, places: Places, seed: int) -> None:
-    """Each partition is in order; between them nothing is. The picture is the same."""
-    given_up(traffic, "tx")
-    traffic.compensated("b")
-    traffic.compensated("c")
-    project(traffic, places("in-order"))
-    project(traffic, places("mixed"), mixed(traffic.records, seed), batch=5)
-    with View(places("in-order")) as one, View(places("mixed")) as other:
-        assert [other.trace(id_) for id_ in ("tx", "b", "c")] == [one.trace(id_) for id_ in ("tx", "b", "c")]
-        assert other.counts() == one.counts()
-
-
-def test_transactions_are_counted_by_saga_and_status(traffic: Traffic, path: Place) -> None:
-    """The counts are kept while transactions change."""
-    traffic.completed("a")
-    traffic.completed("b")
-    traffic.compensated("c")
-    traffic.order("d")
-    traffic.event("e", "crm.LeadCreated")
-    project(traffic, path, batch=3)
-    with View(path) as view:
-        assert view.counts() == {
-            ("checkout", "completed"): 2,
-            ("checkout", "compensated"): 1,
-            ("checkout", "running"): 1,
-            ("", "observed"): 1,
-        }
-
-
-def test_records_that_could_not_be_journaled_are_summed_over_intake_processes(
-    traffic: Traffic, path: Place
-) -> None:
-    """By topic and reason; each process counts from its own start; the latest sample is shown."""
-    traffic.watermark("intake-1", {"evt.x": {"no id": Uncorrelated(2, "evt.x/0/1")}})
-    traffic.watermark(
-        "intake-1",
-        {"evt.x": {"no id": Uncorrelated(3, "evt.x/0/2"), "too large": Uncorrelated(1, "evt.x/0/5")}},
-    )
-    traffic.now += 1000
-    traffic.watermark("intake-2", {"evt.x": {"no id": Uncorrelated(4, "evt.x/0/9")}})
-    project(traffic, path)
-    with View(path) as view:
-        assert [(u.topic, u.count, u.reason, u.sample) for u in view.uncorrelated()] == [
-            ("evt.x", 7, "no id", "evt.x/0/9"),
-            ("evt.x", 1, "too large", "evt.x/0/5"),
-        ]
-
-
-def test_a_topic_that_intake_may_not_read_is_shown_as_long_as_it_says_so(
-    traffic: Traffic, path: Place
-) -> None:
-    """Half a minute after it said so last, it is over."""
-    traffic.watermark("intake-1", {}, {"evt.secret.v1": "not allowed", "evt.other.v1": "not allowed"})
-    traffic.now += 20_000
-    traffic.watermark("intake-1", {}, {"evt.secret.v1": "not allowed"})
-    traffic.now += 20_000
-    traffic.watermark("intake-1", {})
-    project(traffic, path)
-    writer = Writer(path)
-    writer.alive(traffic.now)
-    writer.close()
-    with View(path) as view:
-        assert [(one.topic, one.reason) for one in view.refused()] == [("evt.secret.v1", "not allowed")]
-
-
-def test_watermarks_without_news_are_not_stored(traffic: Traffic) -> None:
-    """They come several times a second, for ever; that intake lives is all they say."""
-    traffic.watermark("intake-1", {})
-    changes = projector(traffic).project(traffic.records)
-    assert (changes.is_news, changes.seen_intake) == (False, traffic.now)
-
-
 def test_commands_of_others_come_from_the_journal_alone(traffic: Traffic) -> None:
     """Intake journals them; their records on the topic would show them twice."""
     headers: list[tuple[str, bytes | None]] = [("ce_source", b"shop"), ("ce_correlationid", b"tx")]
@@ -450,10 +267,6 @@ def test_history_of_an_unknown_schema_is_waited_for_until_it_is_given_up(traffic
     assert projector(traffic, frozenset({7})).project([record]).unreadable == 1
 
 
-def projector(traffic: Traffic, given_up: frozenset[int] = frozenset()) -> Projector:
-    return Projector(traffic.codec, traffic.schemas, KnownSagas(CHECKOUT), lambda _: None, 1, {}, given_up)
-
-
 def test_without_a_definition_steps_are_shown_by_their_names(path: Place) -> None:
     """A definition that can't be found costs owners and keys, not the trace."""
     traffic = Traffic()
@@ -461,47 +274,6 @@ def test_without_a_definition_steps_are_shown_by_their_names(path: Place) -> Non
     traffic.sagas = ()
     trace = traced(traffic, path)
     assert (trace.status, trace.waiting_for, trace.keys) == ("running", ["stock"], [])
-
-
-def started(traffic: Traffic, id_: str) -> None:
-    """Stock and payment are done, shipping has its command."""
-    cause = traffic.order(id_)
-    cause = traffic.event(id_, "inventory.StockReserved", cause=cause)
-    traffic.event(id_, "payment.PaymentCaptured", {"payment_id": "p-1"}, cause=cause)
-
-
-def declined(traffic: Traffic, id_: str) -> None:
-    """Payment is declined: the stock is being released."""
-    cause = traffic.order(id_)
-    cause = traffic.event(id_, "inventory.StockReserved", cause=cause)
-    traffic.event(id_, "payment.PaymentDeclined", {"reason": "no funds"}, cause=cause)
-
-
-def given_up(traffic: Traffic, id_: str) -> None:
-    """Inventory can't release the stock: an incident."""
-    declined(traffic, id_)
-    cause = traffic.compensation_id(id_, "stock")
-    traffic.event(
-        id_,
-        "kantor.StepFailed",
-        {"code": "closed", "message": "warehouse closed", "retryable": False},
-        cause=cause,
-    )
-
-
-def mixed(records: list[Written], seed: int) -> list[Written]:
-    """Another interleaving of the partitions, each in its order."""
-    rng = random.Random(seed)
-    queues: dict[tuple[str, int], list[Written]] = {}
-    for record in records:
-        queues.setdefault((record.topic(), record.partition()), []).append(record)
-    found = []
-    while queues:
-        partition = rng.choice(sorted(queues))
-        found.append(queues[partition].pop(0))
-        if not queues[partition]:
-            del queues[partition]
-    return found
 
 
 def test_items_of_a_composite_are_listed_with_their_steps(path: Place) -> None:
@@ -583,7 +355,7 @@ def test_what_was_asked_for_once_was_tried_once(path: Place) -> None:
 
 def test_a_completed_transaction_has_no_last_error(traffic: Traffic, path: Place) -> None:
     """What went wrong on the way has been overcome."""
-    started(traffic, "tx")
+    traffic.booking("tx")
     traffic.timer("tx", "timeout", "shipping")
     traffic.timer("tx", "retry", "shipping")
     assert traced(traffic, path).last_error == "shipping: timed_out: no answer in time"
