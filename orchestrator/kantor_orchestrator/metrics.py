@@ -68,15 +68,17 @@ class Tally:
     """Counts of one batch, put into the metrics once: a labelled counter costs as much as decoding a message."""
 
     def __init__(self) -> None:
-        self._counts: collections.Counter[tuple[Counter, tuple[str, ...]]] = collections.Counter()
+        self._seen: dict[Counter, list[str | tuple[str, ...]]] = {}
 
-    def add(self, counter: Counter, *labels: str) -> None:
-        self._counts[counter, labels] += 1
+    def of(self, counter: Counter) -> list[str | tuple[str, ...]]:
+        """Append to it the labels of each thing to be counted: the one, or a tuple of all."""
+        return self._seen.setdefault(counter, [])
 
     def flush(self) -> None:
-        for (counter, labels), count in self._counts.items():
-            counter.labels(*labels).inc(count)
-        self._counts.clear()
+        for counter, seen in self._seen.items():
+            for labels, count in collections.Counter(seen).items():
+                counter.labels(*(labels if isinstance(labels, tuple) else (labels,))).inc(count)
+            seen.clear()
 
 
 class EngineMetrics:

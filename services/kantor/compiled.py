@@ -54,6 +54,9 @@ def _long(number: int) -> bytes:
     if 1 << 27 <= number < 1 << 41:  # times in milliseconds are: six bytes
         n = number << 1
         return _MORE[n & 0x3FFF] + _MORE[n >> 14 & 0x3FFF] + _LAST[n >> 28]
+    if 1 << 13 <= number < 1 << 27:  # offsets are
+        n = number << 1
+        return _MORE[n & 0x3FFF] + _LAST[n >> 14]
     return _zigzag(number, 64)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from kantor_orchestrator.core.entry import DEADLINE, EXPIRY, RETRY, TIMEOUT, timers_of
 from kantor_orchestrator.core.transaction import Kind, Status

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import fields
 
 import pytest
 from hypothesis import given
@@ -110,12 +109,8 @@ def test_optional_attributes_are_left_out() -> None:
     """An attribute that is not set makes no header."""
     minimal = Envelope(id="e1", source="s", type="t", correlation_id="c")
     assert len(minimal.headers()) == 6
-    assert [f.name for f in fields(minimal) if getattr(envelope.read(minimal.headers()), f.name)] == [
-        "id",
-        "source",
-        "type",
-        "correlation_id",
-    ]
+    read = envelope.read(minimal.headers())._asdict()
+    assert [name for name, value in read.items() if value] == ["id", "source", "type", "correlation_id"]
 
 
 @pytest.mark.parametrize("name", ["ce_id", "ce_source", "ce_type", "ce_correlationid"])

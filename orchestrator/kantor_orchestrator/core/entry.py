@@ -21,8 +21,9 @@ What can't be read (``core.quarantine`` has the rules) is an agreement between c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kantor_orchestrator.core.transaction import StepState, Transaction
 
@@ -41,8 +42,7 @@ TIMEOUT, RETRY, SLEEP, QUESTION, CONFIRMATION, COMPENSATION_RETRY, DEADLINE, EXP
 )
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """One entry of the journal. Empty text: none.
 
     ``at`` is the broker's time (ms). ``payload`` has the fields that some saga captures, or None if nothing is needed of

@@ -8,6 +8,7 @@ what the log says is applied.
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import NamedTuple
 
 from kantor.clients import Record
@@ -60,6 +61,8 @@ MOST_BYTES = topics.LARGEST - 64 * 1024
 
 _END_HEADERS: list[tuple[str, bytes | None]] = [("ce_type", b"kantor.TransactionEnded")]
 _NOWHERE = Transaction("")
+#: Transitions that are more than counted by kind.
+_COUNTED = frozenset({Kind.STARTED, Kind.ENDED, Kind.INCIDENT_OPENED, Kind.COMPENSATION_FAILED})
 
 
 class _Plan(NamedTuple):
@@ -89,7 +92,11 @@ class Decider:
         self._time = time
         self._messages = Messages(codec, definitions)
         self._encode = codec.encoder(system("Decision"), topics.HISTORY)
-        self._tally = metrics.tally.add
+        tally = metrics.tally.of
+        self._entries, self._transitions = tally(metrics.entries), tally(metrics.transitions)
+        self._commands, self._incidents = tally(metrics.commands), tally(metrics.incidents)
+        self._started, self._finished = tally(metrics.started), tally(metrics.finished)
+        self._duration = lru_cache(1_000)(metrics.duration.labels)
         for outcome in OUTCOMES:  # each is shown from the start, with 0
             metrics.entries.labels(outcome)
         for kind in Kind:
@@ -103,7 +110,7 @@ class Decider:
             place = f"{topics.JOURNAL}/{shard.number}/{record.offset()}"
             log.error("%s is no entry: %s", place, reason, extra={"action": "malformed_entry"})
             outcome = MALFORMED
-        self._tally(self._metrics.entries, outcome)
+        self._entries.append(outcome)
 
     def _apply(self, shard: Shard, record: Record) -> str:
         headers = headers_of(record)
@@ -186,7 +193,7 @@ class Decider:
         turn = self._turn(shard, record, _NOWHERE, entry, [done], [])
         shard.holds.fold(done)
         shard.writer.put(turn)
-        self._tally(self._metrics.transitions, done.kind)
+        self._transitions.append(done.kind)
         if done.kind is not Kind.IGNORED:
             what = done.saga or "every saga"
             log.warning("shard %d: %s is %s", shard.number, what, done.reason, extra={"action": done.kind})
@@ -222,9 +229,11 @@ class Decider:
         shard.transactions.put(plan.after)
         shard.timers.set_by(plan.after, plan.transitions)
         shard.writer.put(plan.turn)
-        again = [t.put_off for t in plan.transitions if t.kind is Kind.AGAIN_ASKED]
-        if again:
+        kinds = [t.kind for t in plan.transitions]
+        if Kind.AGAIN_ASKED in kinds:
+            again = [t.put_off for t in plan.transitions if t.kind is Kind.AGAIN_ASKED]
             self._copies.ask(shard.number, plan.after.id, again)
+        self._transitions.extend(kinds)
         self._count(plan)
         return APPLIED
 
@@ -274,7 +283,7 @@ class Decider:
         value = self._encode(decision)
         if len(value) > MOST_BYTES:
             raise EncodingError(f"the decision has {len(value)} bytes, the limit is {MOST_BYTES}")
-        ends = any(t.kind is Kind.ENDED for t in transitions)
+        ends = Kind.ENDED in [t.kind for t in transitions]
         key = after.id.encode() if after.id else None
         return Turn(after.id, LogRecord(key, value, _END_HEADERS if ends else None), messages)
 
@@ -287,19 +296,20 @@ class Decider:
         return saga
 
     def _count(self, plan: _Plan) -> None:
-        txn, metrics, tally = plan.after, self._metrics, self._tally
+        txn = plan.after
         for t in plan.transitions:
-            kind = t.kind
-            tally(metrics.transitions, kind)
-            if t.command is not None and not t.command.held:
-                tally(metrics.commands, t.command.type)
+            kind, command = t.kind, t.command
+            if command is not None and not command.held:
+                self._commands.append(command.type)
+            if kind not in _COUNTED:
+                continue
             if kind is Kind.STARTED:
-                tally(metrics.started, txn.saga)
+                self._started.append(txn.saga)
             elif kind is Kind.ENDED:
-                tally(metrics.finished, txn.saga, txn.status)
-                metrics.duration.labels(txn.saga, txn.status).observe((txn.ended_at - txn.started_at) / 1000)
-            elif kind in (Kind.INCIDENT_OPENED, Kind.COMPENSATION_FAILED):
-                tally(metrics.incidents, txn.saga)
+                self._finished.append((txn.saga, txn.status))
+                self._duration(txn.saga, txn.status).observe((txn.ended_at - txn.started_at) / 1000)
+            else:
+                self._incidents.append(txn.saga)
                 facts = {
                     "action": "incident_opened",
                     "transaction": txn.id,

@@ -6,7 +6,6 @@ They are made before the decision is logged, because the log holds them complete
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from kantor import envelope
 from kantor.codec import Codec, Encoder
@@ -125,8 +124,8 @@ class Messages:
         yield Outgoing(topics.ENDED, txn.id.encode(), attributes.headers(), value)
         if txn.parent:  # whose shard may be another one: by way of the journal
             answer = envelope.event_id(txn.parent_command, envelope.TRANSACTION_ENDED, txn.endings)
-            to_parent = replace(
-                attributes, id=answer, correlation_id=txn.parent, causation_id=txn.parent_command
+            to_parent = attributes._replace(
+                id=answer, correlation_id=txn.parent, causation_id=txn.parent_command
             )
             yield Outgoing(topics.OWN_COMMANDS, txn.parent.encode(), to_parent.headers(), value)
 
