@@ -96,6 +96,7 @@ def act_entry(record: Record) -> Entry:
         step=act.step,
         actor=act.actor,
         payload={"why": act.why, "fields": act.fields, "saga": act.saga},
+        journal_offset=record.offset(),
     )
 
 
@@ -194,7 +195,7 @@ class PayloadReader:
         size_of: Callable[[Transaction], int],
     ) -> None:
         if journal.LOST in headers:
-            entry.error = f"the journal has lost the message at {entry.again}, which was put off"
+            entry.error = headers[journal.LOST].decode("utf-8", "replace")
             return
         if not entry.id or not entry.source:
             entry.error = f"the header {'ce_source' if entry.id else 'ce_id'} is missing"

@@ -31,7 +31,7 @@ TIMESTAMP = "kantor_timestamp"
 PARENT = "kantor_parent"
 
 EVENT, COMMAND, TIMER, ACT = b"event", b"command", b"timer", b"act"
-#: Of a copy of an entry that was put off: the original's offset in the journal; and whether that is gone.
+#: Of a copy of an entry that was put off: the original's offset in the journal; and why it is none, if nothing of the kind is there.
 AGAIN, LOST = "kantor_again", "kantor_lost"
 #: A message of the engine that Kafka did not take.
 REFUSED = b"refused"

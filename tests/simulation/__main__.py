@@ -7,7 +7,7 @@ import os
 import sys
 from random import SystemRandom
 
-from simulation.plan import plan
+from simulation.drawing import plan
 from simulation.run import report, run, shrink, verdicts
 
 #: Fresh seeds are from this one on: those below have been run, and mended, often.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,12 @@ from kantor.codec import Codec
 from kantor.envelope import KANTOR_SOURCE
 from kantor.testing import MemoryBroker
 from kantor.testing.log import Entry, Log
-from kantor_orchestrator import topics
+from kantor_orchestrator import journal, topics
 from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.core.entry import timers_of
-from kantor_orchestrator.core.transaction import ENDED, Incident, Transaction, evolve
+from kantor_orchestrator.core.transaction import ENDED, Incident, Transaction, Transition, evolve
 from kantor_orchestrator.engine.log import is_epoch
+from kantor_orchestrator.engine.memory import is_gone
 from kantor_orchestrator.snapshots import (
     Decided,
     Outgoing,
@@ -26,8 +28,9 @@ from kantor_schemas import system
 from simulation.plan import label
 from simulation.processes import SCHEMAS
 
-#: Timers due later than this (ms) are nobody's who waits: a child is given all the time it takes.
-_LONG = 86_400_000
+#: Timers due later than this (ms) are nobody's who waits: a child is given all the time it takes, and the checkout has a
+#: deadline beyond a run's end.
+_LONG = 600_000
 
 
 #: A message to the last byte.
@@ -36,6 +39,17 @@ Form = tuple[str, bytes, tuple[tuple[str, bytes], ...], bytes]
 
 def form(message: Outgoing) -> Form:
     return message.topic, message.key, tuple(message.headers), message.value
+
+
+def fold(found: Transaction, moves: Iterable[tuple[int, Transition]]) -> Transaction:
+    """A transaction after these moves, each of an entry of the journal. What nothing is left of after one begins anew."""
+    last = -1
+    for offset, transition in moves:
+        if offset != last and is_gone(found):
+            found = Transaction(found.id)
+        last = offset
+        evolve(found, transition)
+    return Transaction(found.id) if is_gone(found) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +94,16 @@ class Ledger:
         self.commands: list[Command] = []
         #: What these are.
         self.sent: set[Form] = set()
+        #: The ids of messages that Kafka did not take, as the journal says.
+        self.refused: set[str] = set()
 
     def read(self) -> None:
         """Take in what was committed since."""
         for name, topic in self._broker.topics.items():
             if name == topics.HISTORY:
                 take = self._take_history
+            elif name == topics.JOURNAL:
+                take = self._take_journal
             elif name == topics.STATE:
                 take = self._take_state
             elif name.startswith("cmd.") or name == topics.ENDED:
@@ -112,6 +130,10 @@ class Ledger:
         found = self.history[decided.transaction_id] if decided.transaction_id else self.holds[shard]
         for move, transition in zip(moves_of(record), decided.transitions, strict=True):
             found.append({**move, "transition": transition})
+
+    def _take_journal(self, entry: Entry) -> None:
+        if (journal.ENTRY, journal.REFUSED) in (entry.headers() or ()):
+            self.refused.add(journal.read(entry.value() or b"")["id"])
 
     def _take_state(self, entry: Entry) -> None:
         key = entry.key() or b""
@@ -145,14 +167,17 @@ class Ledger:
 
     def folded(self, id_: str) -> Transaction:
         """As its history says."""
-        found = Transaction(id_)
-        for record in self.history[id_]:
-            evolve(found, record["transition"])
-        return found
+        return fold(
+            Transaction(id_), ((move["journal_offset"], move["transition"]) for move in self.history[id_])
+        )
 
     def bytes_of(self, transaction: Transaction) -> bytes:
         """Its snapshot."""
         return self._encode(transaction_record(transaction))
+
+    def has_left(self, message: Outgoing) -> bool:
+        """Whether it was sent, or its refusal is in the journal."""
+        return form(message) in self.sent or dict(message.headers)["ce_id"].decode() in self.refused
 
     def is_settled(self, id_: str) -> bool:
         """It ended, or waits visibly for a person and for nothing else, by itself or by way of a child."""
@@ -165,13 +190,14 @@ class Ledger:
         if found is None or any(due < found.updated_at + _LONG for due, *_ in timers_of(found)):
             return False
         return bool(found.incidents) or any(
-            child.parent == id_ and child.incidents and self.is_settled(child.id) for child in self._open()
+            child.parent == id_ and child.incidents and self.is_settled(child.id)
+            for child in self._children()
         )
 
-    def _open(self) -> list[Transaction]:
-        """The children that have not ended."""
+    def _children(self) -> list[Transaction]:
+        """Those that have ended, too: what they tell of it may have been refused."""
         found = [self.transaction(id_) for id_ in self.history]
-        return [one for one in found if one is not None and one.parent and one.status not in ENDED]
+        return [one for one in found if one is not None and one.parent]
 
     def incidents(self, id_: str) -> list[Incident]:
         """What of a transaction waits for a person."""

@@ -24,17 +24,16 @@ _WRITTEN = {journal.TIMER: "timer", journal.REFUSED: "refused"}
 def nothing_leaves_unlogged(world: World) -> Iterator[str]:
     """Every message of the engine is in a valid decision, byte for byte; and what is logged has left."""
     ledger = world.ledger
-    logged = {
-        form(message)
-        for decisions in ledger.decisions.values()
-        for decision in decisions
-        for message in decision.messages
-    }
+    messages = [
+        m for decisions in ledger.decisions.values() for decision in decisions for m in decision.messages
+    ]
+    logged = {form(message) for message in messages}
     for command in ledger.commands:
         if form(command.content) not in logged:
             yield f"{command.transaction}: {command.type} {command.id} at {command.place} is in no decision"
-    for topic, _, headers, _ in logged - ledger.sent:
-        yield f"{dict(headers)['ce_id']!r} for {topic} is logged, and was never sent"
+    for message in messages:
+        if not ledger.has_left(message):
+            yield f"{dict(message.headers)['ce_id']!r} for {message.topic} is logged, and was never sent"
 
 
 def in_order(world: World) -> Iterator[str]:

@@ -9,10 +9,12 @@ from kantor.envelope import child_id
 from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.decide import EXPIRED
 from kantor_orchestrator.core.entry import timers_of
+from kantor_orchestrator.core.refusals import REFUSED
 from kantor_orchestrator.core.transaction import (
     AFTER_CLOSE,
     AFTER_PIVOT,
     ENDED,
+    POISON,
     SECOND_EFFECT,
     TIMED_OUT,
     Kind,
@@ -21,15 +23,16 @@ from kantor_orchestrator.core.transaction import (
     Transaction,
     evolve,
 )
+from simulation.faults import Act, Refuse, Told
 from simulation.judge import Judge
-from simulation.plan import INTAKES, PROMPT, Act, Started, Told, instances
+from simulation.plan import INTAKES, PROMPT, Started, instances
 from simulation.services import effects
 from simulation.world import ROUNDS, World
 
 #: The code of what a person vouches for.
 BY_HAND = "by_hand"
-#: What a person who closed a transaction may have to care for afterwards.
-LATE = (AFTER_CLOSE, SECOND_EFFECT)
+#: What a person may have to care for after a transaction's end: its announcement may be refused, too.
+LATE = (AFTER_CLOSE, SECOND_EFFECT, REFUSED)
 #: Members that a composite is decided with.
 _COUNTED = (StepStatus.SUCCEEDED, StepStatus.SKIPPED)
 
@@ -112,6 +115,10 @@ def no_orphan(world: World) -> Iterator[str]:
         expected.add(AFTER_PIVOT)
     if any(step.in_doubt != "compensate" for step in steps):
         expected.add("no_answer")
+    if any(isinstance(fault, Refuse) for fault in world.plan.faults):
+        expected.add(REFUSED)
+    if any(isinstance(fault, Act) and fault.act == acts.START for fault in world.plan.faults):
+        expected.add(POISON)
     for id_ in world.transactions():
         found = world.ledger.transaction(id_)
         if not world.ledger.is_settled(id_):
@@ -119,7 +126,11 @@ def no_orphan(world: World) -> Iterator[str]:
             continue
         if found is None:  # closed long ago
             continue
-        late = [i for i in found.incidents if found.status is not Status.CLOSED or i.kind not in LATE]
+        late = [
+            i
+            for i in found.incidents
+            if i.kind not in (LATE if found.status is Status.CLOSED else (REFUSED,))
+        ]
         if found.status in ENDED and (timers_of(found) or late):
             yield f"{id_} is {found.status}, but has {timers_of(found)} and {found.incidents}"
         for incident in found.incidents:

@@ -26,8 +26,8 @@ from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.metrics import EngineMetrics, IntakeMetrics
+from simulation.faults import Crash, Stall
 from simulation.instead import Schemas, Steps, VirtualStop
-from simulation.plan import Crash, Stall
 
 if TYPE_CHECKING:
     from simulation.world import World

@@ -14,15 +14,15 @@ from kantor.envelope import shard_of
 from kantor.testing import MemoryBroker
 from kantor_orchestrator import topics
 from kantor_orchestrator.brokertime import BrokerTime
-from kantor_orchestrator.core.transaction import Transaction, evolve
-from kantor_orchestrator.engine.memory import Budget, is_gone
+from kantor_orchestrator.core.transaction import Transaction, Transition
+from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, Taking, take
 from kantor_orchestrator.snapshots import Decided
 from kantor_orchestrator.store.sqlite import StoreLostError
 from simulation.copied import copy_of
 from simulation.instead import Steps
-from simulation.ledger import form
+from simulation.ledger import fold
 from simulation.processes import SCHEMAS, EngineProcess
 
 if TYPE_CHECKING:
@@ -113,26 +113,23 @@ def contradictions(world: World, shard: Shard, when: str) -> Iterator[str]:
         yield f"{where}: behind its cut the log has {behind}, it has read {list(shard.recorded)}"
     for one in told:
         for message in one.messages if one.journal_offset < shard.position else ():
-            if form(message) not in ledger.sent:
+            if not ledger.has_left(message):
                 yield f"{where}: {message.topic} of entry {one.journal_offset} never left, and its cut is at {shard.position}"
-    should_be, is_ = _folded(told, {}), dict[str, Transaction]()
+    moves, ahead = _moves(told), _moves(shard.recorded)
     with suppress(StoreLostError):  # another one has the store: it is taken anew
-        for id_ in should_be:
-            found = shard.get(id_)
-            is_[id_] = Transaction(id_) if found is None else found.copy()
-        _folded(shard.recorded, is_)
-        for id_, txn in should_be.items():
-            if ledger.bytes_of(is_[id_]) != ledger.bytes_of(txn) and not (is_gone(txn) and is_gone(is_[id_])):
-                yield f"{where}: {id_} is {is_[id_]}, its log tells {txn}"
+        for id_, all_ in moves.items():
+            txn, found = fold(Transaction(id_), all_), shard.get(id_)
+            found = fold(Transaction(id_) if found is None else found.copy(), ahead[id_])
+            if ledger.bytes_of(found) != ledger.bytes_of(txn):
+                yield f"{where}: {id_} is {found}, its log tells {txn}"
 
 
-def _folded(decisions: Iterable[Decided], found: dict[str, Transaction]) -> dict[str, Transaction]:
+def _moves(decisions: Iterable[Decided]) -> defaultdict[str, list[tuple[int, Transition]]]:
+    """By transaction, with the entries that they are of."""
+    found: defaultdict[str, list[tuple[int, Transition]]] = defaultdict(list)
     for decision in decisions:
-        id_ = decision.transaction_id
-        if id_:
-            txn = found.setdefault(id_, Transaction(id_))
-            for transition in decision.transitions:
-                evolve(txn, transition)
+        found[decision.transaction_id] += [(decision.journal_offset, t) for t in decision.transitions]
+    found.pop("", None)
     return found
 
 

@@ -38,7 +38,7 @@ def once(world: World) -> Iterator[str]:
         # A release looks at everything that has waited: several messages at once.
         released = {move["journal_offset"] for move in moves if move["kind"] == Kind.RELEASED}
         seen = Counter(
-            (move["journal_offset"], move["kind"], move["step"], move["code"], move["at"])
+            (move["journal_offset"], move["kind"], move["step"], move["code"], move["at"], move["put_off"])
             for move in moves
             if move["journal_offset"] not in released
         )
@@ -56,7 +56,7 @@ def _answered_once(world: World) -> Iterator[str]:
     answers = Counter(
         (answer.step, answer.cause)
         for answer in world.ledger.done()
-        if answer.step.partition("[")[0] in answering and answer.place not in world.repeated
+        if answer.step.partition("[")[0] in answering and answer.place not in world.outside.repeated
     )
     for (step, cause), count in answers.items():
         if count > records[cause]:

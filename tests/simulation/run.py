@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from simulation.drawing import plan
 from simulation.invariants import check
-from simulation.plan import Plan, plan
+from simulation.plan import Plan
 from simulation.shapes import ACTING, StepShape
 from simulation.world import World
 

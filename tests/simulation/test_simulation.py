@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from kantor_orchestrator.definitions.check import check
+from simulation.drawing import plan
+from simulation.faults import Again, Crash, Stall
 from simulation.mutations import LATE_PIVOT, MUTATIONS, TOLD_TWICE, Mutation
-from simulation.plan import Again, Behaviour, Crash, Plan, Stall, Started, plan
+from simulation.plan import Behaviour, Plan, Started
 from simulation.run import report, run, shrink, verdicts
 from simulation.sagas import catalog, written
 from simulation.shapes import Shape, StepShape
@@ -31,7 +33,7 @@ def test_the_promise_holds() -> None:
 
 def test_a_seed_is_always_the_same_run() -> None:
     """To the last line of its story, whatever Python's hashes are today."""
-    program = "import simulation.run as r, simulation.plan as p; print(*r.run(p.plan(3)).story, sep='\\n')"
+    program = "import simulation.run as r, simulation.drawing as p; print(*r.run(p.plan(3)).story, sep='\\n')"
     stories = {
         subprocess.run(
             [sys.executable, "-c", program],

@@ -7,46 +7,30 @@ run, to the last byte.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from kantor import Message
 from kantor.clients import TopicSpec
-from kantor.codec import Codec
-from kantor.envelope import child_id, shard_of
+from kantor.envelope import child_id
 from kantor.testing import MemoryBroker, VirtualClock
 from kantor.testing.log import Partition
-from kantor.writing import Writer
-from kantor_orchestrator import journal, topics
+from kantor_orchestrator import topics
 from kantor_orchestrator.engine.cut import REST_INTERVAL
+from kantor_orchestrator.engine.memory import is_gone
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.holds import HOLD, RELEASE
 from simulation import services as acting
-from simulation.ledger import Ledger
-from simulation.plan import (
-    ENGINES,
-    INTAKES,
-    TROUBLE,
-    VIEW,
-    Act,
-    Again,
-    Compact,
+from simulation.faults import (
     Crash,
     Fail,
-    Freeze,
-    Held,
     Hold,
     Lag,
-    Plan,
     Skew,
     Stall,
-    Started,
-    Stop,
-    Told,
-    instances,
 )
-from simulation.processes import SCHEMAS, EngineProcess, IntakeProcess, Process, ServiceProcess
+from simulation.ledger import Ledger
+from simulation.outside import Outside
+from simulation.plan import ENGINES, INTAKES, TROUBLE, VIEW, Plan, instances
+from simulation.processes import EngineProcess, IntakeProcess, Process, ServiceProcess
 from simulation.recovered import contradictions, taken_now
 from simulation.sagas import definitions
 from simulation.sagas import topics as topics_of
@@ -67,16 +51,6 @@ _JUMP, _LONGEST_JUMP = 0.005, 1.0
 _LOOKS = (1.0, 8.0)
 #: Turns in one run, in case something goes round in circles.
 _MOST_TURNS = 400_000
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A person lets the saga ("": every one) go on."""
-
-    saga: str
-
-
-Happening = Freeze | Stop | Again | Compact | Started | Act | Held | Told | Release
 
 
 def is_at_rest(shard: Shard) -> bool:
@@ -106,15 +80,12 @@ class World:
         self.shards = SHARDS
         #: What happened, for the story: (moment in s, text).
         self.notes: list[tuple[float, str]] = []
-        #: Records that the plan had written twice: (topic, partition, offset).
-        self.repeated: set[tuple[str, int, int]] = set()
         self.crashes: defaultdict[str, list[Crash]] = defaultdict(list)
         self.fails: defaultdict[str, list[int]] = defaultdict(list)
         self.stalls: defaultdict[str, list[Stall]] = defaultdict(list)
         self._holds: defaultdict[str, list[Hold]] = defaultdict(list)
         self._lags: defaultdict[str, list[Lag]] = defaultdict(list)
         self.skews: dict[str, float] = {}
-        self._due: list[tuple[float, int, Happening]] = []
         self._calm_at = 0.0
         self._moments = 0
         self._turns, self._jump = 0, _JUMP
@@ -129,15 +100,11 @@ class World:
             for number in range(1, ROUNDS)
         }
         self._people = list(plan.people)
-        self._ids = {one.id for one in plan.transactions}
-        self._acts = 0
         self._stage = acting.Stage(behaviours, self._moment, self.roots)
         self._create_topics()
         self.processes = self._processes()
         self._by_name = {process.name: process for process in self.processes}
-        self._starter = Writer("shop" if plan.shape.example else "sim.shop", Codec(SCHEMAS))
-        self._calm = self.broker.clients()
-        self._producer = self._calm.producer("shop")
+        self.outside = Outside(self)
         self.ledger = Ledger(self.broker)
         #: How shards that were taken in the run, or would have been, contradicted the log.
         self.contradictions: list[str] = []
@@ -147,7 +114,7 @@ class World:
         self.waits = Waits(self.broker, SHARDS, _LONGEST_JUMP)
 
     def _plan_faults(self) -> None:
-        for number, fault in enumerate(self.plan.faults):
+        for fault in self.plan.faults:
             if isinstance(fault, Crash):
                 self.crashes[fault.process].append(fault)
             elif isinstance(fault, Fail):
@@ -162,13 +129,6 @@ class World:
                 self._calm_at = max(self._calm_at, fault.until + fault.seconds)
             elif isinstance(fault, Skew):
                 self.skews[fault.process] = fault.seconds
-            else:
-                self._due.append((fault.at, number, fault))
-                if isinstance(fault, Held):
-                    self._due.append((fault.at + fault.seconds, number, Release(fault.saga)))
-        for number, one in enumerate(self.plan.transactions):
-            self._due.append((one.at, -1 - number, one))
-        self._due.sort(key=lambda due: due[:2], reverse=True)
 
     def _create_topics(self) -> None:
         for spec in topics.specs(SHARDS, 1 << 20):
@@ -194,7 +154,7 @@ class World:
         self.notes.append((self.clock.monotonic(), text))
 
     def _moment(self, service: str) -> int:
-        self._process(service).before("handle")
+        self._by_name[service].before("handle")
         self._moments += 1
         return self._moments
 
@@ -256,8 +216,7 @@ class World:
         everybody something to do."""
         self._turns += 1
         now = self.clock.monotonic()
-        while self._due and self._due[-1][0] <= now:
-            self._happen(self._due.pop()[2])
+        self.outside.turn(now)
         if self._looks and self._looks[-1] <= now:
             self._looks.pop()
             self.contradictions += taken_now(self)
@@ -290,7 +249,7 @@ class World:
             self.waits.turn(process.name, shard, now, reads=reads)
 
     def _is_over(self, now: float) -> bool:
-        if self._due or now < self._calm_at:
+        if not self.outside.is_over or now < self._calm_at:
             return False
         shards = [shard for p in self.processes if isinstance(p, EngineProcess) for shard in p.shards()]
         if sorted(shard.number for shard in shards) != list(range(SHARDS)):
@@ -305,8 +264,10 @@ class World:
         return all(self.ledger.is_settled(id_) for id_ in self.transactions())
 
     def transactions(self) -> list[str]:
-        """Those of the plan, and the children that were begun."""
-        return list(dict.fromkeys([*(one.id for one in self.plan.transactions), *self.ledger.history]))
+        """Those of the plan, and all others of which anything is left."""
+        planned = dict.fromkeys(one.id for one in self.plan.transactions)
+        others = (id_ for id_ in self.ledger.history if id_ not in planned)
+        return [*planned, *(id_ for id_ in others if not is_gone(self.ledger.folded(id_)))]
 
     def _people_come(self) -> bool:
         """All is quiet: whoever must care for what waits for a person does the next thing. Whether there was any."""
@@ -317,78 +278,11 @@ class World:
         for id_ in waiting:
             places = [""] if act == "close" else sorted({i.step for i in self.ledger.incidents(id_)})
             for step in places:
-                self._act(act, id_, step)
+                self.outside.act(act, id_, step, {})
         return True
 
-    def _happen(self, what: Happening) -> None:
-        now = self.clock.monotonic()
-        if isinstance(what, Started):
-            self.note(f"{what.id} begins")
-            self._say(acting.start_message(self.plan.shape, what), what.id)
-        elif isinstance(what, Told) and what.transaction not in self._ids:
-            pass  # of one that was taken out, while a failure is made smaller
-        elif isinstance(what, Told):
-            self.note(f"{what.transaction}: the shop says {what.type}")
-            self._say(acting.message(what.type)(order_id=what.transaction), what.transaction)
-        elif isinstance(what, Act):
-            self._act(what.act, what.transaction, what.step)
-        elif isinstance(what, Held):
-            self._act_on_all(HOLD, what.saga)
-        elif isinstance(what, Release):
-            self._act_on_all(RELEASE, what.saga)
-        elif isinstance(what, Freeze):
-            self.note(f"{what.process} is frozen for {what.seconds} s")
-            self._process(what.process).freeze(now + what.seconds)
-        elif isinstance(what, Stop):
-            self.note(f"{what.process} is stopped for {what.seconds} s")
-            self._process(what.process).halt(now + what.seconds)
-        elif isinstance(what, Again):
-            self._repeat(what)
-        else:
-            self.broker.compact(topics.STATE)
-
-    def _say(self, message: Message, transaction: str) -> None:
-        self._starter.learn(type(message))
-        payload = self._starter.encode(message, self.clock.now())
-        self._producer.produce(*self._starter.start(payload, transaction, 0))
-        self._producer.flush()
-
-    def _act(self, act: str, transaction: str, step: str) -> None:
-        """As ``kantor_orchestrator.acts`` writes it."""
-        self.note(f"{transaction}: ada wants to {act} {step}".rstrip())
-        self._write(act, step, "", transaction.encode(), shard_of(transaction, SHARDS))
-
-    def _act_on_all(self, act: str, saga: str) -> None:
-        self.note(f"ada wants to {act} {saga or 'everything'}")
-        for shard in range(SHARDS):
-            self._write(act, "", saga, None, shard)
-
-    def _write(self, act: str, step: str, saga: str, key: bytes | None, shard: int) -> None:
-        self._acts += 1
-        entry = journal.Act(f"act-{self._acts}", act, "ada", "she knows why", step, {}, saga)
-        self._producer.produce(topics.JOURNAL, entry.dump(), key, journal.ACT_HEADERS, shard)
-        self._producer.flush()
-
-    def _process(self, name: str) -> Process:
+    def process(self, name: str) -> Process:
         return self._by_name[name]
-
-    def _repeat(self, fault: Again) -> None:
-        logs = self.broker.topics[fault.topic].logs
-        entries = [entry for log in logs for entry in log.read(0, 10_000, 1e9, committed=True)[0]]
-        if not entries:
-            return
-        entry = entries[fault.number % len(entries)]
-        again = self.broker.append(
-            entry.topic(),
-            entry.partition(),
-            entry.key(),
-            entry.value(),
-            entry.headers(),
-            self.clock.now(),
-            None,
-        )
-        self.note(f"{entry.topic()}/{entry.partition()}/{entry.offset()} is written again")
-        self.repeated.add((again.topic(), again.partition(), again.offset()))
 
     def close(self) -> None:
         """Let go of files."""

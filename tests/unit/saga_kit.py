@@ -101,5 +101,6 @@ def act(story: Story, what: str, path: str = "", why: str = "because", **values:
             step=path,
             actor="ann",
             payload={"why": why, "fields": values},
+            journal_offset=10_000 + number,
         )
     )

@@ -35,8 +35,9 @@ def broker() -> MemoryBroker:
     return broker
 
 
-def history(broker: MemoryBroker, folder: Path, *acts: journal.Act) -> list[dict[str, Any]]:
-    """What a new engine writes when these acts on the transaction ``nobody`` are in the journal."""
+def history(broker: MemoryBroker, folder: Path, *acts: journal.Act, copies: int = 0) -> list[dict[str, Any]]:
+    """What a new engine writes when these acts on the transaction ``nobody`` are in the journal, and about so many copies that
+    it asks for."""
     producer = broker.clients().producer("people")
     for act in acts:
         producer.produce(topics.JOURNAL, act.dump(), b"nobody", journal.ACT_HEADERS, 0)
@@ -50,7 +51,7 @@ def history(broker: MemoryBroker, folder: Path, *acts: journal.Act) -> list[dict
         for _ in range(1_000):
             engine.turn()
             found = [record for record in log.read(0, 100, 1e12, committed=True)[0] if not is_epoch(record)]
-            if len(found) >= len(acts):
+            if len(found) >= len(acts) + copies:
                 return [move for record in found for move in moves_of(codec.decode(record.value()))]
     finally:
         engine.close()
@@ -71,3 +72,28 @@ def test_an_act_makes_no_transaction(broker: MemoryBroker, tmp_path: Path) -> No
     assert [told["code"] for told in history(broker, tmp_path, act, act)] == [core.NO_TRANSACTION] * 2
     states = broker.topics[topics.STATE].logs[0].read(0, 100, 1e12, committed=True)[0]
     assert {record.key() for record in states} <= {topics.SHARD_KEY, topics.NOTHING_KEY}
+
+
+def test_a_start_by_an_entry_that_is_not_there_is_refused(broker: MemoryBroker, tmp_path: Path) -> None:
+    """A mistyped offset would put off everything that comes for the transaction, for as long as nothing lies there."""
+    act = journal.Act("a-1", core.START, "ann", "please", fields={"offset": 4711})
+    (told,) = history(broker, tmp_path, act)
+    assert (told["kind"], told["code"]) == ("ignored", core.IMPOSSIBLE)
+    assert refusal([told]) == "a start needs the journal offset of the message that starts it: name it"
+
+
+def test_a_start_by_an_entry_that_is_no_message_of_it_waits_for_a_person(
+    broker: MemoryBroker, tmp_path: Path
+) -> None:
+    """What lies at a mistyped offset is not done to this transaction: here it would be closed."""
+    close = journal.Act("a-1", core.CLOSE, "ann", "please")
+    start = journal.Act("a-2", core.START, "ann", "please", fields={"offset": 0})
+    found = history(broker, tmp_path, close, start, copies=1)
+    assert [(told["kind"], told["code"]) for told in found] == [
+        ("ignored", core.NO_TRANSACTION),
+        ("put_off", "first"),
+        ("again_asked", ""),
+        ("put_off", "first"),
+        ("incident_opened", "poison"),
+    ]
+    assert "the journal's entry 0 is no message of nobody" in found[-1]["reason"]

@@ -236,7 +236,17 @@ class Walk:
     def _act(self, txn: Transaction, what: str, path: str, why: str, said: dict[str, Any]) -> Entry:
         payload = {"why": why, "fields": said}
         at = max(txn.updated_at, BEGIN) + 10
-        return Entry("act", at, what, f"a-{next(self._ids)}", "acts", payload=payload, step=path, actor="ann")
+        return Entry(
+            "act",
+            at,
+            what,
+            f"a-{next(self._ids)}",
+            "acts",
+            payload=payload,
+            step=path,
+            actor="ann",
+            journal_offset=1_000_000,
+        )
 
     def _refused(self, txn: Transaction, cause: str) -> Entry:
         reason = {"reason": "cmd.x.v1: no such topic"}

@@ -114,7 +114,7 @@ def _start(d: Decision, why: str) -> None:
         d.ignore(IMPOSSIBLE, "a message waits that can't be read: retry or skip that first")
     elif txn.status in ENDED:
         d.ignore(IMPOSSIBLE, ways.of_transaction(d))
-    elif not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset < 1 << 63:
+    elif not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset < d.entry.journal_offset:
         d.ignore(IMPOSSIBLE, "a start needs the journal offset of the message that starts it: name it")
     else:
         quarantine.start(d, offset, f"started by {d.entry.actor}: {why}")

@@ -43,9 +43,15 @@ class Copies:
             for offset in offsets:
                 reader.assign({place: offset})
                 found = self._read(reader, place, offset)
-                headers = list(found.headers() or ()) if found is not None else _lost_headers(place, offset)
+                if found is None:
+                    value, why = None, f"the journal has lost the message at {offset}, which was put off"
+                    headers = _no_message(place, offset, why)
+                elif not _is_message_of(transaction, found):  # a person named it, to start the transaction
+                    value, why = None, f"the journal's entry {offset} is no message of {transaction}"
+                    headers = _no_message(place, offset, why)
+                else:
+                    value, headers = found.value(), list(found.headers() or ())
                 headers.append((journal.AGAIN, b"%d" % offset))
-                value = found.value() if found is not None else None
                 self._appender.copy(shard, transaction, value, headers)
         except KantorError as error:
             facts = {"action": "again_failed", "transaction": transaction}
@@ -67,11 +73,16 @@ class Copies:
         )
 
 
-def _lost_headers(place: Partition, offset: int) -> list[tuple[str, bytes | None]]:
+def _is_message_of(transaction: str, entry: Record) -> bool:
+    kind = dict(entry.headers() or ()).get(journal.ENTRY)
+    return entry.key() == transaction.encode() and kind in (journal.EVENT, journal.COMMAND)
+
+
+def _no_message(place: Partition, offset: int, why: str) -> list[tuple[str, bytes | None]]:
     where = f"{place[0]}/{place[1]}/{offset}".encode()
     return [
         (journal.ENTRY, journal.EVENT),
         (journal.ORIGIN, where),
         (journal.TIMESTAMP, b"0"),
-        (journal.LOST, b"1"),
+        (journal.LOST, why.encode()),
     ]

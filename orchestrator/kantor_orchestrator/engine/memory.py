@@ -65,8 +65,8 @@ class Transactions:
         return None if snapshot is None else self._keep(id_, snapshot)
 
     def put(self, txn: Transaction) -> None:
-        """It has changed."""
-        self.changed[txn.id] = txn
+        """It has changed. Of what is gone nothing is remembered, at once: not only from the next cut on."""
+        self.changed[txn.id] = Transaction(txn.id) if is_gone(txn) else txn
 
     def __len__(self) -> int:
         """Transactions in memory."""

@@ -1,0 +1,52 @@
+"""Trouble of the rarer kinds. Each is drawn from a stream of its own, so that what a seed stood for before stays what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from kantor.envelope import child_id
+from kantor_orchestrator import topics
+from kantor_orchestrator.core import acts
+from simulation.faults import Act, Fault, Refuse
+from simulation.plan import Started, instances
+from simulation.shapes import Shape
+
+#: In plans of which focus there is such trouble, and how often. (Where one kind of process is in trouble alone, it stays so.)
+_SHARES = {"all": 0.3, "people": 0.5, "view": 0.2}
+
+
+def more(random: Random, focus: str, shape: Shape, transactions: tuple[Started, ...]) -> Iterator[Fault]:
+    """What goes wrong besides."""
+    share = _SHARES.get(focus, 0.0)
+    for draw in (_refusals, _acts):
+        own = Random(random.random())
+        if own.random() < share:
+            yield from draw(own, shape, transactions)
+
+
+def _refusals(random: Random, shape: Shape, transactions: tuple[Started, ...]) -> Iterator[Fault]:
+    """Not where the shop writes: nobody would start anything."""
+    del transactions
+    services = sorted(set(shape.services))
+    able = [*(f"cmd.{service}.v1" for service in services), *(f"evt.{service}.v1" for service in services)]
+    if shape.example:
+        able = [f"cmd.{service}.v1" for service in services]
+    for _ in range(random.choice([1, 1, 2])):
+        topic = random.choice([*able, topics.ENDED])
+        yield Refuse(topic, random.choice([0.0, random.uniform(0, 10)]), random.choice([0.1, 2.0, 15.0]))
+
+
+def _acts(random: Random, shape: Shape, transactions: tuple[Started, ...]) -> Iterator[Fault]:
+    """Any act, on whatever there is or is not."""
+    for _ in range(random.choice([1, 2, 4])):
+        one = random.choice(transactions)
+        paths = [path for path, _, _ in instances(shape.steps, one.lines)]
+        children = [
+            child_id(one.id, path, 1) for path, _, step in instances(shape.steps, one.lines) if step.child
+        ]
+        transaction = random.choice([one.id, one.id, one.id, *children, "nobody"])
+        act = random.choice([*acts.ACTS, acts.START])
+        step = random.choice(["", *paths, "nowhere"])
+        entry = random.choice(["own", "another", "none"]) if act == acts.START else ""
+        yield Act(random.uniform(0, random.choice([1, 5, 20])), act, transaction, step, entry)
