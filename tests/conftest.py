@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 import hypothesis
 import pytest
 
+from brokers import running_broker
 from kantor_orchestrator.dev.broker import DevBroker
 from view_places import Postgres, postgres
 
@@ -30,12 +31,8 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.fixture(scope="session")
 def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevBroker]:
     """The Kafka that all tests share. Never stop it."""
-    broker = DevBroker(tmp_path_factory.mktemp("kafka"))
-    try:
-        broker.start()
+    with running_broker(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker
-    finally:
-        broker.reset()
 
 
 @pytest.fixture(scope="session")
