@@ -22,6 +22,7 @@ from kantor_orchestrator.core.transaction import (
     StepStatus,
     Transaction,
     Transition,
+    evolve,
 )
 from kantor_orchestrator.core.values import dump, load
 from kantor_orchestrator.snapshots import (
@@ -105,7 +106,8 @@ def test_a_copy_shares_nothing_that_changes() -> None:
     """``decide`` works on a copy: the transaction itself must not see it."""
     original = a_transaction()
     copy = original.copy()
-    copy.steps["stock"].again = False
+    evolve(copy, Transition(Kind.ENDED, 9, status=Status.CLOSED))  # stops the timers of its steps
+    copy.steps["x"] = StepState()
     copy.fingerprints.add(99)
     copy.incidents.clear()
     copy.captured["x"] = {}

@@ -6,12 +6,14 @@ becomes possible), ``reversal`` (what must be compensated).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 from zlib import crc32
 
 from kantor.envelope import command_id
-from kantor_orchestrator.core.entry import Entry
+from kantor_orchestrator.core.entry import RELEASE, Entry
 from kantor_orchestrator.core.saga import (
     COMPENSATE,
     ENFORCE,
@@ -47,10 +49,42 @@ class ExpressionError(Exception):
     """A guard or field expression threw on this transaction's data: an incident of it."""
 
 
+class Scope(dict[str, Any]):
+    """What an expression sees, by name. What is dear to tell (the results of a composite with a thousand members, for each of
+    them) is told when it is asked for."""
+
+    __slots__ = ("_later",)
+
+    def __init__(self, known: Mapping[str, Any] = MappingProxyType({})) -> None:
+        super().__init__(known)
+        self._later: dict[str, Callable[[], Any]] = {}
+
+    def later(self, name: str, tell: Callable[[], Any]) -> None:
+        """``tell`` is asked once, if anybody asks."""
+        self.pop(name, None)
+        self._later[name] = tell
+
+    def __missing__(self, name: str) -> Any:
+        found = self[name] = self._later[name]()
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        known = name in self
+        return self[name] if known else default
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._later
+
+    def copy(self) -> Scope:
+        found = Scope(self)
+        found._later = self._later
+        return found
+
+
 class Decision:
     """Folds its own transitions into a copy of the transaction, to see their consequences."""
 
-    __slots__ = ("entry", "fingerprint", "hold", "now", "out", "saga", "txn", "waiting")
+    __slots__ = ("_touched", "entry", "fingerprint", "hold", "now", "out", "saga", "sweeps", "txn", "waiting")
 
     def __init__(
         self, saga: Saga | None, transaction: Transaction, entry: Entry, now: int, hold: str = ""
@@ -63,6 +97,15 @@ class Decision:
         self.out: list[Transition] = []
         self.fingerprint = 0
         self.waiting: list[Early] = []  # messages whose step may have begun now
+        self._touched: set[str] = set()
+        #: Anything may follow anywhere: a person, a release, the pivot's answer, what threw and may not throw now.
+        self.sweeps = bool(
+            entry.kind == "act"
+            or entry.timer == RELEASE
+            or transaction.incidents
+            or transaction.failing
+            or transaction.held
+        )
 
     def emit(self, kind: Kind, **facts: Any) -> None:
         transition = Transition(kind, self.entry.at, **facts)
@@ -72,6 +115,17 @@ class Decision:
             transition.actor = self.entry.actor
         evolve(self.txn, transition)
         self.out.append(transition)
+        if "[" in transition.step:
+            self._touch(transition.step)
+
+    def _touch(self, path: str) -> None:
+        while (end := path.rfind("]")) >= 0:
+            self._touched.add(path[: end + 1])
+            path = path[: path.rfind("[", 0, end)]
+
+    def may_go_on(self, member: str) -> bool:
+        """Whether anything can follow in an item's group: something has happened in it. There may be a thousand of them."""
+        return self.sweeps or member in self._touched
 
     def be_held(self) -> None:
         """Wait for the release, from now on."""
@@ -130,7 +184,7 @@ class Decision:
     def fill(self, rules: Iterable[FieldRule], path: str) -> dict[str, Any]:
         """The fields of a message that is about the instance ``path``. Raises ``ExpressionError``."""
         captured, fields = self.txn.captured, {}
-        scope: dict[str, Any] | None = None
+        scope: Scope | None = None
         for rule in rules:
             if rule.expression is not None:
                 scope = self.scope(path) if scope is None else scope
@@ -158,11 +212,11 @@ class Decision:
             where = f" of {path}" if path else ""
             raise ExpressionError(f"{what}{where}: {type(error).__name__}: {error}") from error
 
-    def scope(self, path: str) -> dict[str, Any]:
+    def scope(self, path: str) -> Scope:
         """What an expression of the instance ``path`` sees: the steps around it, nearest last, and its items."""
         assert self.saga is not None
         txn = self.txn
-        found: dict[str, Any] = {START: txn.captured.get(START, {})}
+        found = Scope({START: txn.captured.get(START, {})})
         group = ROOT
         parts = path.split(".")
         for depth in range(len(parts)):
@@ -171,7 +225,7 @@ class Decision:
                 instance = f"{group}.{name}" if group else name
                 if step.steps:
                     if instance in txn.steps:
-                        found[name] = self._results(step, instance)
+                        found.later(name, partial(self._results, step, instance))
                 elif instance in txn.steps or instance in txn.captured:
                     found[name] = {"status": self.status(instance), **txn.captured.get(instance, {})}
             if depth == len(parts) - 1:
@@ -299,7 +353,8 @@ class Decision:
 
     def _matches(self, step: Step, path: str, message: Entry | Early) -> bool:
         assert step.match is not None
-        scope = self.scope(path) | {"event": message.payload or {}}
+        scope = self.scope(path)
+        scope["event"] = message.payload or {}
         return self.evaluate(step.match, scope, "match", path) is True
 
     def first_of(self, paths: list[str], *wanted: StepStatus) -> str:

@@ -230,7 +230,7 @@ def _composite(d: Decision, step: Step, path: str) -> None:
         elif status is S.ACTIVE and (child is None or child.steps):
             if child is not None:
                 _composite(d, child, member)
-            else:
+            elif d.may_go_on(member):
                 _advance_item(d, member)
         status = d.status(member)
         if status in SETTLED:

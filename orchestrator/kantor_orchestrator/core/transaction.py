@@ -16,7 +16,7 @@ far their content is; what is reversed are the steps in them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
@@ -184,16 +184,24 @@ class Transaction(Struct):
     asked: int = 0  # copies of the first ones that were asked for and have not come yet
 
     def copy(self) -> Transaction:
-        """A copy that can be changed without changing this one. Captured values are shared: they never change."""
-        # What ``copy.copy`` would call, at half its cost; the hints of msgspec don't know it.
-        found: Transaction = self.__copy__()  # type: ignore[attr-defined]
-        found.steps = {path: step.__copy__() for path, step in self.steps.items()}  # type: ignore[attr-defined]
+        """A copy that can be changed without changing this one. Steps and captured values are shared: they never change,
+        ``evolve`` puts others in their place."""
+        found = _copy(self)
+        found.steps = dict(self.steps)
         found.captured = dict(self.captured)
         found.early = list(self.early)
         found.fingerprints = set(self.fingerprints)
         found.incidents = list(self.incidents)
         found.put_off = list(self.put_off)
         return found
+
+
+Made = TypeVar("Made", bound=Struct)
+
+
+def _copy(one: Made) -> Made:
+    """What ``copy.copy`` would do, at half its cost; the hints of msgspec don't know it."""
+    return one.__copy__()  # type: ignore[attr-defined,no-any-return]
 
 
 def evolve(transaction: Transaction, transition: Transition) -> Transaction:
@@ -223,8 +231,8 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
         if t.status is Status.CLOSED:
             transaction.incidents, transaction.put_off, transaction.again_at = [], [], 0
             transaction.reason = t.reason
-            for step in transaction.steps.values():  # nothing is sent again, nobody is given up on
-                step.timer, step.due = "", 0
+            for path in transaction.steps:  # nothing is sent again, nobody is given up on
+                _stop_timer(transaction, path)
     elif t.kind is Kind.REOPENED:
         transaction.ended_at, transaction.expires_at = 0, 0
         transaction.reason = t.reason
@@ -243,7 +251,7 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
         if t.code == AFTER_PIVOT:
             transaction.failing, transaction.deadline = "", 0
         if t.step in transaction.steps:  # it waits for a person now, not for a time
-            transaction.steps[t.step].timer, transaction.steps[t.step].due = "", 0
+            _stop_timer(transaction, t.step)
     elif t.kind is Kind.PARENT_ASKED:
         transaction.parent_command = t.parent_command
     elif t.kind is Kind.HELD:
@@ -274,8 +282,7 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
     after = TRANSITIONS[t.kind].get(before) if t.kind in TRANSITIONS else None
     if after is None:
         raise IllegalTransition(f"{transaction.id}: step {t.step} is {before}, it can't take {t.kind}")
-    if step is None:
-        step = transaction.steps[t.step] = StepState()
+    step = transaction.steps[t.step] = StepState() if step is None else _copy(step)
     kind = t.kind
     step.status = after
     if kind is not Kind.SUCCEEDED or after is StepStatus.SUCCEEDED:  # else the compensation's timer goes on
@@ -331,6 +338,11 @@ def _evolve_step(transaction: Transaction, t: Transition) -> None:
         step.code, step.reason = t.code, t.reason
         step.final = t.evidence == FINAL
         transaction.incidents.append(Incident("compensation_failed", t.step, t.reason, t.at))
+
+
+def _stop_timer(transaction: Transaction, path: str) -> None:
+    step = transaction.steps[path] = _copy(transaction.steps[path])
+    step.timer, step.due = "", 0
 
 
 def _resolve(transaction: Transaction, step: str, *, apart_from: str = "") -> None:

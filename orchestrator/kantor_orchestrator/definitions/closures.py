@@ -9,7 +9,7 @@ from kantor_orchestrator.definitions import operations
 from kantor_orchestrator.definitions.metering import Meter
 from kantor_orchestrator.definitions.operations import CelError, kind
 
-Names = Mapping[str, Any]
+Names = dict[str, Any]
 #: From the names in scope to the value. Raises ``CelError`` or ``BudgetError``.
 Evaluate = Callable[[Names, Meter], Any]
 
@@ -127,7 +127,7 @@ def _elements(value: Any, name: str) -> list[Any]:
 
 def mapped_by(over: Evaluate, variable: str, asked: Evaluate | None, body: Evaluate, cost: int) -> Evaluate:
     def mapped(names: Names, meter: Meter) -> list[Any]:
-        found, inner = [], dict(names)
+        found, inner = [], names.copy()
         for inner[variable] in _elements(over(names, meter), "map"):
             meter.spend(cost)
             if asked is None or truth(asked(inner, meter), "map()"):
@@ -140,7 +140,7 @@ def mapped_by(over: Evaluate, variable: str, asked: Evaluate | None, body: Evalu
 
 def _filter(over: Evaluate, variable: str, body: Evaluate, cost: int) -> Evaluate:
     def filtered(names: Names, meter: Meter) -> list[Any]:
-        found, inner = [], dict(names)
+        found, inner = [], names.copy()
         for inner[variable] in _elements(over(names, meter), "filter"):
             meter.spend(cost)
             if truth(body(inner, meter), "filter()"):
@@ -157,7 +157,7 @@ def _quantified(name: str) -> Callable[[Evaluate, str, Evaluate, int], Evaluate]
     def quantify(over: Evaluate, variable: str, body: Evaluate, cost: int) -> Evaluate:
         def quantified(names: Names, meter: Meter) -> bool:
             wrong: CelError | None = None
-            inner = dict(names)
+            inner = names.copy()
             for inner[variable] in _elements(over(names, meter), name):
                 meter.spend(cost)
                 try:
@@ -176,7 +176,7 @@ def _quantified(name: str) -> Callable[[Evaluate, str, Evaluate, int], Evaluate]
 
 def _exists_one(over: Evaluate, variable: str, body: Evaluate, cost: int) -> Evaluate:
     def exists_one(names: Names, meter: Meter) -> bool:
-        found, inner = 0, dict(names)
+        found, inner = 0, names.copy()
         for inner[variable] in _elements(over(names, meter), "exists_one"):
             meter.spend(cost)
             found += truth(body(inner, meter), "exists_one()")

@@ -83,9 +83,9 @@ class Formula:
 
     def __call__(self, scope: Mapping[str, Any]) -> Any:
         """Raises ``EvaluationError``, whatever is wrong."""
-        meter = Meter()
+        meter, names = Meter(), scope if isinstance(scope, dict) else dict(scope)
         try:
-            value = evaluation.compiled(self.text)(scope, meter)
+            value = evaluation.compiled(self.text)(names, meter)
             if not (self.lasting and isinstance(value, timedelta)):
                 _refuse_odd(value, meter)
         except CelError as error:
