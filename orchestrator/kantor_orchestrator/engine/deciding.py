@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from kantor.clients import Record
 from kantor.codec import Codec
-from kantor.errors import CodecError, EncodingError, RegistryUnavailableError
+from kantor.errors import CodecError, EncodingError, RegistryUnavailableError, TooLargeError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.brokertime import BrokerTime
-from kantor_orchestrator.core.acts import NO_TRANSACTION, START
+from kantor_orchestrator.core.acts import NO_TRANSACTION, SIGNAL, START
 from kantor_orchestrator.core.decide import consider
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
@@ -28,6 +28,7 @@ from kantor_orchestrator.engine.messages import Messages
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.writing import Turn
 from kantor_orchestrator.entries import (
+    MAX_SNAPSHOT,
     Headers,
     MalformedEntry,
     NotYet,
@@ -58,6 +59,11 @@ OUTCOMES = APPLIED, UNCHANGED, REPLAY, UNNAMED, MALFORMED, RECOVERED = (
 )
 #: Bytes of a decision's record: what the history takes, and room for the batch around it.
 MOST_BYTES = topics.LARGEST - 64 * 1024
+#: Bytes of a transaction's snapshot: one that the state topic does not take could never be cut, nor its shard. Messages are
+#: held to ``MAX_SNAPSHOT`` before they are decided on; this is for what follows from little ones.
+MOST_STATE = topics.LARGEST // 2
+#: Bytes of a decision from which on it is looked at what it makes of the state.
+_LARGE = 4_096
 
 _END_HEADERS: list[tuple[str, bytes | None]] = [("ce_type", b"kantor.TransactionEnded")]
 _NOWHERE = Transaction("")
@@ -255,9 +261,13 @@ class Decider:
             if not transitions:
                 return None
             messages = self._messages.of(after, transitions, entry, headers, max(now, entry.at))
-            return _Plan(after, transitions, self._turn(shard, record, after, entry, transitions, messages))
+            turn = self._turn(shard, record, after, entry, transitions, messages)
+            _bound(shard, txn, after, entry, turn)
+            return _Plan(after, transitions, turn)
         except RegistryUnavailableError as error:
             raise NotYet(str(error)) from error
+        except TooLargeError as error:
+            entry.error = str(error)
         except CodecError as error:
             entry.error = _printable(f"a command can't be built: {error}")
         except Exception as error:
@@ -317,6 +327,16 @@ class Decider:
                     "step": t.step,
                 }
                 log.error("incident: %s", t.reason or t.code, extra=facts)
+
+
+def _bound(shard: Shard, before: Transaction, after: Transaction, entry: Entry, turn: Turn) -> None:
+    """No state grows for ever. Raises ``TooLargeError`` if this decision makes it larger than it may be."""
+    is_signal = entry.kind == "act" and entry.type == SIGNAL  # says what a message would
+    if not is_signal and (turn.record is None or len(turn.record.value) <= _LARGE):
+        return
+    limit, size_of = MAX_SNAPSHOT if is_signal else MOST_STATE, shard.transactions.size_of
+    if (size := size_of(after)) > limit and size > size_of(before):
+        raise TooLargeError(f"the transaction's state would grow to {size} bytes, the limit is {limit}")
 
 
 def _printable(text: str) -> str:
