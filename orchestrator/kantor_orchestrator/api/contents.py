@@ -12,10 +12,10 @@ from kantor.errors import KantorError
 from kantor_orchestrator.api import story
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.filters import Filters, Search
-from kantor_orchestrator.condition import diagnose
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions.diagram_svg import Mark, svg_element
+from kantor_orchestrator.diagnosis import diagnose
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.view.search import OPEN, PageTokenError
 from kantor_orchestrator.view.status import ShownStatus

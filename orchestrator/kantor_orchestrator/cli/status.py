@@ -12,9 +12,10 @@ from rich.text import Text
 
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable
 from kantor_orchestrator.cli.words import STATUS_STYLES
-from kantor_orchestrator.condition import Condition, Problem, Role, condition_as_json, diagnose, inspect
+from kantor_orchestrator.condition import Condition, Role, inspect
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.transaction import Status
+from kantor_orchestrator.diagnosis import Problem, condition_as_json, diagnose
 from kantor_orchestrator.standing import Member
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.view.sql import ViewUnopenableError

@@ -1,0 +1,214 @@
+"""What is wrong with the platform, in plain words with a remedy each; it asks nobody (``condition`` did)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kantor_orchestrator import standing
+from kantor_orchestrator.condition import MOST, OVERDUE, Condition
+from kantor_orchestrator.view import as_json as shapes
+from kantor_orchestrator.words import count, duration
+
+#: Records behind that a role makes up for in no time.
+LAG_PER_SHARD = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    what: str
+    remedy: str
+
+
+def diagnose(found: Condition) -> list[Problem]:
+    """What is wrong, the worst first."""
+    if found.broker_error:
+        what = f"Kafka at {found.servers} does not answer: {found.broker_error}"
+        remedy = "start it (`kantor dev start` on this machine), or correct KANTOR_BOOTSTRAP_SERVERS"
+        return [Problem(what, remedy)]
+    if not found.is_set_up:
+        return [Problem("the platform has never run here: its topics do not exist", "start it: `kantor run`")]
+    return [
+        *_of_kafka(found),
+        *_of_roles(found),
+        *_of_standing(found),
+        *_of_unlooked(found),
+        *_of_refused(found),
+        *_of_holds(found),
+        *_of_transactions(found),
+        *_of_sources(found),
+        *_of_dead_letters(found),
+        *(Problem(what, remedy) for what, remedy in found.weaknesses),
+    ]
+
+
+def _of_kafka(found: Condition) -> Iterator[Problem]:
+    yield from (Problem(*standing.leaderless(place)) for place in found.leaderless)
+    if found.unanswered:
+        yield Problem(
+            f"Kafka answers, but not all that it was asked, so this is not all: {found.unanswered}",
+            "ask again; if it stays, see the brokers' logs, and the ACLs of whoever asks",
+        )
+
+
+def _of_standing(found: Condition) -> Iterator[Problem]:
+    running = {role.name for role in found.roles if role.is_running}
+    if {"intake", "engine"} <= running:
+        yield from (Problem(*one) for one in standing.problems(found.standing))
+
+
+def _of_roles(found: Condition) -> Iterator[Problem]:
+    for role in found.roles:
+        if not role.is_running:
+            yield Problem(
+                f"{role.name} does not run: {_MEANING[role.name]}",
+                f"start it: `kantor run --role {role.name}`",
+            )
+        elif role.name == "view" and found.view_error:
+            yield Problem(found.view_error, "look at the view's log")
+    for role in found.roles:
+        if role.is_running and role.lag > LAG_PER_SHARD * len(found.shards):
+            replica = "" if role.name == "view" else f"add a replica (`kantor run --role {role.name}`) or "
+            yield Problem(
+                f"{role.name} is {count(role.lag, 'record')} behind",
+                f"ask again; if it grows, {replica}look at its log",
+            )
+
+
+def _of_unlooked(found: Condition) -> Iterator[Problem]:
+    for one in found.unlooked:
+        entries = f"{one.count:,} {'entry' if one.count == 1 else 'entries'} not looked at, "
+        entries += f"the oldest {duration(round(one.age, -3))}"
+        if one.stands:
+            yield Problem(
+                f"shard {one.shard} stands still at {one.position}: {entries}",
+                "see /readyz of the engine that has it, and its log; `kantor run` replaces an engine that hangs, "
+                "elsewhere restart it",
+            )
+        else:
+            yield Problem(
+                f"shard {one.shard}: {entries}",
+                "the engine is behind: ask again; if it grows, add a replica (`kantor run --role engine`)",
+            )
+
+
+def _of_dead_letters(found: Condition) -> Iterator[Problem]:
+    for topic, letters in sorted(found.dead_letters.items()):
+        yield Problem(
+            f"{count(letters, 'dead letter')} in {topic}: a service set them aside",
+            "the headers __dlq.errors.* say what and why; fix the producer, and publish them again",
+        )
+
+
+def _of_transactions(found: Condition) -> Iterator[Problem]:
+    if found.incident_count:
+        oldest = "".join(
+            f", the oldest in {one.transaction_id}: {one.reason or one.kind}" for one in found.incidents[:1]
+        )
+        yield Problem(
+            f"{count(found.incident_count, 'incident')} open{oldest}",
+            "see why: `kantor trace ID`; a person must decide",
+        )
+    if found.overdue:
+        first = found.overdue[0]
+        many = count(len(found.overdue), "transaction") + (" or more" if len(found.overdue) == MOST else "")
+        yield Problem(
+            f"{many} overdue: a timer of {first.transaction_id} should have gone off "
+            f"more than {duration(OVERDUE)} ago",
+            "timers need the engine, and intake: it tells up to when the journal is complete",
+        )
+
+
+def _of_holds(found: Condition) -> Iterator[Problem]:
+    for hold in found.holds:
+        option = f" --saga {hold.saga}" if hold.saga else ""
+        yield Problem(
+            f"{hold.saga or 'every saga'} stands still: {hold.reason}",
+            f"when it may go on: `kantor release{option} --why ...`",
+        )
+
+
+def _of_refused(found: Condition) -> Iterator[Problem]:
+    for one in found.refused:
+        yield Problem(
+            f"intake may see {one.topic} but not read it, and every timeout waits because of it: {one.reason}",
+            "allow it (ACL READ on the topic for its principal), or hide the topic from it (no DESCRIBE) "
+            "if no saga needs it",
+        )
+
+
+def _of_sources(found: Condition) -> Iterator[Problem]:
+    for topic in found.uncorrelated:
+        what, _, remedy = (
+            topic.reason.rpartition("; ") if "; " in topic.reason else (topic.reason, "", "fix its producer")
+        )
+        yield Problem(
+            f"{count(topic.count, 'record')} of {topic.topic} could not be journaled, so no saga hears of them: {what}",
+            f"{remedy}; the latest is {topic.sample}",
+        )
+
+
+_MEANING = {
+    "intake": "no event reaches the journal",
+    "engine": "no saga goes on, nothing is compensated",
+    "view": "what you see here is not up to date",
+}
+
+
+def condition_as_json(found: Condition, problems: list[Problem]) -> dict[str, Any]:
+    return {
+        "broker": {
+            "bootstrap_servers": found.servers,
+            "reachable": not found.broker_error,
+            "error": found.broker_error or None,
+        },
+        "roles": [
+            {
+                "role": role.name,
+                "running": role.is_running,
+                "members": [{"id": name, "partitions": count} for name, count in role.members.items()],
+                "lag_records": role.lag if role.lag >= 0 else None,
+            }
+            for role in found.roles
+        ],
+        "shards": [
+            {
+                "shard": shard.number,
+                "journal_end": shard.end,
+                "engine_position": shard.engine if shard.engine >= 0 else None,
+                "view_position": shard.view if shard.view >= 0 else None,
+            }
+            for shard in found.shards
+        ],
+        "view": {"complete_from": shapes.time(found.complete_from)},
+        "transactions": [
+            {"saga": saga or None, "status": status, "count": count}
+            for (saga, status), count in sorted(found.counts.items())
+        ],
+        "refused": [shapes.refused(topic) for topic in found.refused],
+        "uncorrelated": [shapes.uncorrelated(topic) for topic in found.uncorrelated],
+        "incidents": {
+            "open": found.incident_count,
+            "oldest": [shapes.open_incident(incident) for incident in found.incidents],
+        },
+        "unlooked": [
+            {
+                "shard": one.shard,
+                "engine_position": one.position,
+                "entries": one.count,
+                "oldest_ms": one.age,
+                "stands_still": one.stands,
+            }
+            for one in found.unlooked
+        ],
+        "dead_letters": [
+            {"topic": topic, "count": letters} for topic, letters in sorted(found.dead_letters.items())
+        ],
+        "leaderless": [f"{topic}/{number}" for topic, number in found.leaderless],
+        "unanswered": found.unanswered or None,
+        **standing.as_json(found.standing),
+        "holds": [shapes.hold(one) for one in found.holds],
+        "overdue": [shapes.summary(one) for one in found.overdue],
+        "wrong": [{"what": problem.what, "remedy": problem.remedy} for problem in problems],
+    }
