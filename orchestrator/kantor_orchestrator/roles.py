@@ -29,6 +29,7 @@ from kantor_orchestrator.config import Settings
 from kantor_orchestrator.durability import weaknesses
 from kantor_orchestrator.metrics import RoleMetrics
 from kantor_orchestrator.pulse import Pulse
+from kantor_orchestrator.thrift import Thrift
 from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.role")
@@ -37,6 +38,9 @@ log = logging.getLogger("kantor.role")
 _RETRY = 1.0
 #: Seconds that a role may take until its loop turns: it makes topics, reads definitions, asks Kafka for much.
 _START = 120.0
+
+#: Bytes of the pages that an engine's stores cache, all together.
+_PAGES = 16 << 20
 
 #: One life of a role: returns when told to stop, raises ``KantorError`` when it must be started anew.
 Life = Callable[[Event, Callable[[], None]], None]
@@ -66,8 +70,10 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry, wellnes
     from kantor_orchestrator.definitions.catalogue import DefinitionsTopic
     from kantor_orchestrator.engine.loop import Engine
     from kantor_orchestrator.metrics import EngineMetrics
+    from kantor_orchestrator.store.sqlite import limit_memory
 
     metrics = EngineMetrics(registry)
+    limit_memory(_PAGES)
 
     def live(stop: Event, ready: Callable[[], None]) -> None:
         schemas = schema_store(settings.kafka, settings.registry_url)
@@ -162,6 +168,8 @@ def run_role(
     server = HealthServer(_Exposition(registry), readiness, settings.http_port, settings.http_host)
     tell(server.url)
     pulse.start()
+    thrift = Thrift()
+    thrift.start()
     log.info(
         "metrics on port %d", server.port, extra={"action": "started", "role": name, "port": server.port}
     )
@@ -195,5 +203,6 @@ def run_role(
                 stop.wait(_RETRY)
     finally:
         pulse.stop()
+        thrift.stop()
         server.close()
     log.info("stopped", extra={"action": "stopped", "role": name})

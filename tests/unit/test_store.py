@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import apsw
 import pytest
 
-from kantor_orchestrator.store.sqlite import Store, StoreLostError
+from kantor_orchestrator.store.sqlite import Store, StoreLostError, limit_memory
 
 DAY = 86_400.0
 
@@ -28,6 +29,21 @@ def test_what_was_flushed_is_there_after_opening_again(path: Path) -> None:
     store.close()
     again = open_store(path)
     assert (again.load("a"), again.position) == (b"snapshot", 7)
+
+
+def test_all_stores_of_a_process_share_one_limit_of_memory(tmp_path: Path) -> None:
+    """Its pages do not grow with the number of shards."""
+    limit_memory(2 << 20)
+    try:
+        stores = [open_store(tmp_path / f"shard-{number}.db") for number in range(24)]
+        for store in stores:
+            store.flush({f"tx-{number}": (bytes(500), None, None) for number in range(1_000)}, 1, 0)
+        assert apsw.memory_used() < 4 << 20
+        assert stores[0].load("tx-7") == bytes(500)
+    finally:
+        limit_memory(0)
+    for store in stores:
+        store.close()
 
 
 def test_a_forgotten_transaction_is_gone(path: Path) -> None:

@@ -61,3 +61,16 @@ def test_who_was_overtaken_while_taking_does_not_get_the_shard(
         take(0, slow, Taking(0.0))
     taken[0].close()
     take(0, slow, Taking(0.0)).close()
+
+
+def test_what_is_committed_is_in_the_store_a_second_later(broker: MemoryBroker, tmp_path: Path) -> None:
+    """Also if nothing happens any more: what waits to be stored costs memory, and a restart that much of the changelog."""
+    shard = take(0, means(broker, tmp_path), Taking(0.0))
+    shard.flush(1.0)
+    shard.transactions.committed({"tx": (b"snapshot", None, None)})
+    dirty = []
+    for now in (1.5, 2.5):
+        shard.tend_cut(now)
+        dirty.append(shard.transactions.is_dirty)
+    assert dirty == [True, False]
+    shard.close()

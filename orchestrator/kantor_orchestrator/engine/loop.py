@@ -54,7 +54,7 @@ FAREWELL = 10.0
 #: Seconds between commits of the group's offsets, which are for lag tools.
 GROUP_INTERVAL = 1.0
 #: Bytes that transactions may take in memory, in all shards of the process.
-MEMORY = 128 << 20
+MEMORY = 96 << 20
 
 
 class Engine:

@@ -18,7 +18,8 @@ from kantor_schemas import system
 HELD = 1 << 62
 #: Flush the store when this many snapshots have been committed.
 FLUSH_ROWS = 2_000
-#: What a transaction takes in memory, as a multiple of its snapshot, and besides (bytes). Measured: 9 to 12 times.
+#: What a transaction takes in memory, as a multiple of its snapshot, and besides (bytes). Measured: 9 to 12 times; of small
+#: ones (185 bytes) three quarters of that.
 _BLOAT, _LEAST = 12, 1_000
 
 
@@ -122,6 +123,11 @@ class Transactions:
     @property
     def is_flush_due(self) -> bool:
         return len(self._dirty) >= FLUSH_ROWS
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether the store does not have all that is committed."""
+        return bool(self._dirty)
 
     def flush(self, changelog: int, position: int) -> None:
         """Bring the store up to the last cut: the changelog's position, and the journal's. Raises ``StoreLostError``."""

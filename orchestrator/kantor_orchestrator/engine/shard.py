@@ -147,6 +147,8 @@ class Shard:
         if cut is None:
             if self._is_cut_due(now):
                 self.take_cut(now)
+            elif self.transactions.is_dirty and now - self._last_flush > _FLUSH_INTERVAL:
+                self.flush(now)
             return None
         if self._commit is None:
             if cut.is_passed and self.sender.has_left(cut.sent):

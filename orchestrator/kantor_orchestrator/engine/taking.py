@@ -36,8 +36,9 @@ log = logging.getLogger("kantor.shard")
 
 #: Half of the state topic's delete.retention.ms (24 h), in seconds: an older store may know what is long gone.
 STORE_MAX_AGE = 12 * 3600.0
-#: Snapshots that are put into the store at once, for each shard that is being taken.
-_ROWS = 2_000
+#: Snapshots that are put into the store at once, for each shard that is being taken; and records that are taken from the
+#: client at once: each is a dozen objects, and all shards may be taken at once.
+_ROWS, _POLLED = 1_000, 250
 #: Seconds without a record before the end of the state after which taking it is given up.
 _PATIENCE = 120.0
 #: After this long (s) without a record before the end, the Kafka transaction that is open there is nobody's: the last
@@ -201,7 +202,7 @@ class _Restored:
             reached = 0
             rows: dict[str, Row | None] = {}
             while reached < end:
-                batch = reader.poll(0.1, 5_000)
+                batch = reader.poll(0.1, _POLLED)
                 for record in batch.records:
                     key = record.key() or b""
                     if key[:1] == b"\0":

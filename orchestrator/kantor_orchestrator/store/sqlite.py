@@ -36,6 +36,12 @@ _BUSY = 1_000
 Row = tuple[bytes, int | None, int | None]
 
 
+def limit_memory(size: int) -> None:
+    """All stores of the process together cache pages in about as many bytes (each has its own limit, too). Whoever needs one
+    more gives up one of its own: the system caches the files as well."""
+    apsw.soft_heap_limit(size)
+
+
 class StoreLostError(KantorError):
     """Another one has opened this store since. Take the shard anew: whoever it belongs to, the changelog has everything."""
 
@@ -116,9 +122,10 @@ class Store:
             self._db.execute(ours, (self._owner,))
             if not self._db.changes():
                 raise StoreLostError(f"the store {self._path} has another owner")
+            # In the order of the table: a page is written once for all that is in it, however few of them are cached.
             self._db.executemany(
                 "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)",
-                ((id_, *row) for id_, row in rows.items() if row is not None),
+                sorted((id_, *row) for id_, row in rows.items() if row is not None),
             )
             self._db.executemany(
                 "DELETE FROM snapshots WHERE id = ?", ((id_,) for id_, row in rows.items() if row is None)
