@@ -6,7 +6,6 @@ Decodes only what some saga wants of a payload; says in the entry what could not
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from kantor.clients import Record
@@ -15,16 +14,12 @@ from kantor.envelope import TRANSACTION_ENDED
 from kantor.errors import CodecError, RegistryUnavailableError, UndecodableError, UnknownSchemaError
 from kantor_orchestrator import journal
 from kantor_orchestrator.core.entry import Entry
-from kantor_orchestrator.core.transaction import Transaction
-from kantor_orchestrator.core.values import dump, load
+from kantor_orchestrator.core.limits import MOST_ATTRIBUTE
+from kantor_orchestrator.core.values import load
 from kantor_orchestrator.definitions.catalogue import Definitions
 
 log = logging.getLogger("kantor.entries")
 
-#: A transaction's snapshot and number of entries are bounded: no state grows for ever.
-MAX_SNAPSHOT, MAX_ENTRIES = 256 * 1024, 10_000
-#: Characters of an id, a source or a cause: they are kept in the history and, with early messages, in the state.
-MAX_ATTRIBUTE = 1024
 
 #: The source of acts, as duplicates are told by source and id.
 ACTS = "kantor.acts"
@@ -163,18 +158,11 @@ class PayloadReader:
         self._definitions = definitions
         self._waits = waits
 
-    def read(
-        self,
-        entry: Entry,
-        record: Record,
-        headers: Headers,
-        txn: Transaction,
-        size_of: Callable[[Transaction], int],
-    ) -> None:
-        """Sets ``entry.payload``, ``entry.error`` or ``entry.not_yet``, whatever the bytes are. ``size_of``: bytes of a
-        transaction's snapshot. Raises ``NotYet`` while the registry is away, and nothing else."""
+    def read(self, entry: Entry, record: Record, headers: Headers) -> None:
+        """Sets ``entry.payload``, ``entry.error`` or ``entry.not_yet``, whatever the bytes are. Raises ``NotYet`` while the
+        registry is away, and nothing else."""
         try:
-            self._read(entry, record, headers, txn, size_of)
+            self._read(entry, record, headers)
         except NotYet:
             raise
         except Exception as error:
@@ -186,14 +174,7 @@ class PayloadReader:
                 f"{entry.type} at {entry.origin} can't be read: {type(error).__name__}: {error!s:.300}"
             )
 
-    def _read(
-        self,
-        entry: Entry,
-        record: Record,
-        headers: Headers,
-        txn: Transaction,
-        size_of: Callable[[Transaction], int],
-    ) -> None:
+    def _read(self, entry: Entry, record: Record, headers: Headers) -> None:
         if journal.LOST in headers:
             entry.error = headers[journal.LOST].decode("utf-8", "replace")
             return
@@ -201,9 +182,12 @@ class PayloadReader:
             entry.error = f"the header {'ce_source' if entry.id else 'ce_id'} is missing"
             entry.id = entry.id or entry.origin
             return
-        if max(map(len, (entry.id, entry.source, entry.causation_id, entry.idempotency_key))) > MAX_ATTRIBUTE:
-            entry.error = f"ce_id, ce_source, ce_causationid or ce_idempotencykey has more than {MAX_ATTRIBUTE} characters"
-            entry.id, entry.source, entry.causation_id = entry.origin, entry.source[:MAX_ATTRIBUTE], ""
+        if (
+            max(map(len, (entry.id, entry.source, entry.causation_id, entry.idempotency_key)))
+            > MOST_ATTRIBUTE
+        ):
+            entry.error = f"ce_id, ce_source, ce_causationid or ce_idempotencykey has more than {MOST_ATTRIBUTE} characters"
+            entry.id, entry.source, entry.causation_id = entry.origin, entry.source[:MOST_ATTRIBUTE], ""
             entry.idempotency_key = ""
             return
         wanted = self._definitions.captures.get(entry.type)
@@ -227,11 +211,3 @@ class PayloadReader:
         except RegistryUnavailableError as error:
             raise NotYet(str(error)) from error
         entry.payload = {name: payload[name] for name in wanted if name in payload}
-        if txn.entries >= MAX_ENTRIES:
-            entry.error = f"the transaction has {MAX_ENTRIES} entries already"
-        elif value is not None and (len(value) > MAX_SNAPSHOT // 64 or txn.entries % 50 == 49):
-            size = len(dump(entry.payload)) + size_of(txn)
-            if size > MAX_SNAPSHOT:
-                entry.error = (
-                    f"the transaction's state would grow to {size} bytes, the limit is {MAX_SNAPSHOT}"
-                )

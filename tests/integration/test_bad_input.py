@@ -115,7 +115,7 @@ def test_five_megabytes_to_be_kept(platform: Platform) -> None:
     """A field of 5 MB that commands want is refused: an incident that names the limit."""
     id_ = platform.new_id()
     platform.send(OrderPlaced, id_, platform.encode(OrderPlaced(order_id="1", plan="x" * 5 * MIB)))
-    assert "the limit is 262144" in platform.incident(id_)
+    assert "more than 262,144 characters" in platform.incident(id_)
     assert_orders_complete(platform)
 
 
@@ -141,7 +141,7 @@ def test_a_state_that_grows_bit_by_bit(platform: Platform) -> None:
     value = platform.encode(StockTaken(order_id="1", plan="x" * 30_000))
     for _ in range(60):
         platform.send(StockTaken, id_, value)
-    assert "the limit is 262144" in platform.incident(id_)
+    assert "more than 262,144 characters" in platform.incident(id_)
     assert_orders_complete(platform)
 
 

@@ -13,10 +13,9 @@ from kantor.codec import Codec
 from kantor.envelope import Envelope
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core import acts as core
+from kantor_orchestrator.core.limits import MOST_KEPT
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.catalogue import Definitions
-from kantor_orchestrator.engine.deciding import MOST_STATE
-from kantor_orchestrator.entries import MAX_SNAPSHOT
 from kantor_schemas import Catalog
 from unit.definitions_kit import read, record
 from unit.test_engine_entries import Place
@@ -118,20 +117,20 @@ def test_signals_of_people_do_not_outgrow_the_state(_place: Bounded) -> None:
     for number in range(LINES):
         _place.signal(number, "n" * 60_000)
     _place.turn_until(lambda: Counter(_place.kinds("t"))["ignored"] >= LINES - 5)
-    assert 200_000 < _place.cut() <= MAX_SNAPSHOT
+    assert 200_000 < _place.cut() <= MOST_KEPT
     assert _place.retaken == 0
 
 
 def test_what_follows_from_little_messages_does_not_outgrow_the_state(tmp_path: Path) -> None:
-    """A list within each member of a list is kept for each of them: from a size on the message that would begin one more is
-    an incident of its transaction, and the shard commits its cuts."""
+    """A list within each member of a list is kept for each of them: from a size on to begin one more is an incident of that
+    step, its message is taken, and the shard commits its cuts."""
     place = Bounded(tmp_path, ["x" * 240_000])
     commands = place.broker.topics["cmd.c.v1"].logs[0]
     place.turn_until(lambda: commands.end == LINES)
     for command in commands.read(0, LINES, 1e12, committed=True)[0]:
         place.say("c.Done", {}, (dict(command.headers() or ())["ce_id"] or b"").decode())
-    place.turn_until(lambda: "put_off" in place.kinds("t"))
-    assert "incident_opened" in place.kinds("t")
-    assert MOST_STATE - 300_000 < place.cut() <= MOST_STATE
+    place.turn_until(lambda: Counter(place.kinds("t"))["incident_opened"] == LINES)
+    assert "put_off" not in place.kinds("t")
+    assert 240_000 < place.cut() < 2 * MOST_KEPT
     assert place.retaken == 0
     place.engine.close()

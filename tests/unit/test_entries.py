@@ -11,7 +11,6 @@ from kantor.envelope import TRANSACTION_ENDED
 from kantor.testing.log import LOG_APPEND_TIME, Entry
 from kantor_orchestrator import journal
 from kantor_orchestrator.core.entry import Entry as JournalEntry
-from kantor_orchestrator.core.transaction import Transaction
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.entries import PayloadReader, message_entry
 from kantor_schemas import system
@@ -54,7 +53,7 @@ def _read(value: bytes, codec: Any) -> JournalEntry:
     entry = JournalEntry(
         "event", 5, type=TRANSACTION_ENDED, id="e", source="kantor", origin="evt.kantor.transaction.v1/0/7"
     )
-    reader.read(entry, record, {}, Transaction("t"), lambda _: 0)
+    reader.read(entry, record, {})
     return entry
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kantor.envelope import OWN_COMMANDS, STEP_FAILED, TRANSACTION_ENDED, event_id
 from kantor_orchestrator.core import mending, progress, quarantine, reversal, sending, ways
-from kantor_orchestrator.core.decision import ANSWER, REFUSAL, Decision
+from kantor_orchestrator.core.decision import ANSWER, REFUSAL, Decision, ExpressionError
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.mending import IMPOSSIBLE
 from kantor_orchestrator.core.saga import ROOT, Cancellation
@@ -245,5 +245,10 @@ def _signal(d: Decision) -> None:
         d.ignore(IMPOSSIBLE, ways.of_signal(d, path))
     else:
         fields = dict((d.entry.payload or {}).get("fields", {}))
+        try:
+            d.admit(fields)
+        except ExpressionError as error:
+            d.ignore(IMPOSSIBLE, str(error))
+            return
         d.emit(Kind.SUCCEEDED, step=path, scope=path, captured=fields)
         progress.settle(d)

@@ -29,8 +29,8 @@ A failure counts for its attempt only (its causation is a command of ours) or fo
 from __future__ import annotations
 
 from kantor.envelope import fingerprint
-from kantor_orchestrator.core import acts, fired, messages, progress, quarantine, refusals
-from kantor_orchestrator.core.decision import Decision
+from kantor_orchestrator.core import acts, fired, limits, messages, progress, quarantine, refusals
+from kantor_orchestrator.core.decision import Decision, ExpressionError
 from kantor_orchestrator.core.entry import RELEASE, Entry
 from kantor_orchestrator.core.messages import EXPIRED, keep
 from kantor_orchestrator.core.saga import START, Saga
@@ -117,7 +117,12 @@ def _message(d: Decision) -> None:
 
 def _read(d: Decision) -> None:
     """A message that can be read, and whose turn it is."""
-    entry = d.entry
+    entry, entries = d.entry, d.txn.entries
+    if entries >= limits.MOST_ENTRIES:
+        answers = d.is_own_command(entry.causation_id)
+        if why := limits.too_many_entries(entries, answers=answers):
+            quarantine.put_off(d, why)
+            return
     if not d.txn.saga:
         _before_start(d)
     elif d.hold or d.txn.held:
@@ -146,6 +151,11 @@ def _before_start(d: Decision) -> None:
             d.ignore("old_start", f"{entry.type} at {entry.origin} starts nothing: {reason}")
             return
     waiting = d.txn.early
+    try:
+        captured = d.capture(entry.type, entry.payload)
+    except ExpressionError as error:
+        quarantine.put_off(d, str(error))
+        return
     d.emit(
         Kind.STARTED,
         saga=saga.name,
@@ -153,7 +163,7 @@ def _before_start(d: Decision) -> None:
         status=Status.RUNNING,
         due=entry.at + saga.deadline if saga.deadline else 0,
         scope=START,
-        captured=d.capture(entry.type, entry.payload),
+        captured=captured,
         parent=entry.parent,
         parent_command=entry.parent_command,
     )

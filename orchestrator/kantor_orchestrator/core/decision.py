@@ -6,13 +6,14 @@ becomes possible), ``reversal`` (what must be compensated).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from types import MappingProxyType
+from itertools import chain
 from typing import Any
 from zlib import crc32
 
 from kantor.envelope import command_id
+from kantor_orchestrator.core import limits
 from kantor_orchestrator.core.entry import RELEASE, Entry
 from kantor_orchestrator.core.saga import (
     COMPENSATE,
@@ -26,6 +27,7 @@ from kantor_orchestrator.core.saga import (
     Step,
     definition_path,
 )
+from kantor_orchestrator.core.scope import Scope
 from kantor_orchestrator.core.transaction import (
     Early,
     Kind,
@@ -49,42 +51,22 @@ class ExpressionError(Exception):
     """A guard or field expression threw on this transaction's data: an incident of it."""
 
 
-class Scope(dict[str, Any]):
-    """What an expression sees, by name. What is dear to tell (the results of a composite with a thousand members, for each of
-    them) is told when it is asked for."""
-
-    __slots__ = ("_later",)
-
-    def __init__(self, known: Mapping[str, Any] = MappingProxyType({})) -> None:
-        super().__init__(known)
-        self._later: dict[str, Callable[[], Any]] = {}
-
-    def later(self, name: str, tell: Callable[[], Any]) -> None:
-        """``tell`` is asked once, if anybody asks."""
-        self.pop(name, None)
-        self._later[name] = tell
-
-    def __missing__(self, name: str) -> Any:
-        found = self[name] = self._later[name]()
-        return found
-
-    def get(self, name: str, default: Any = None) -> Any:
-        known = name in self
-        return self[name] if known else default
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or name in self._later
-
-    def copy(self) -> Scope:
-        found = Scope(self)
-        found._later = self._later
-        return found
-
-
 class Decision:
     """Folds its own transitions into a copy of the transaction, to see their consequences."""
 
-    __slots__ = ("_touched", "entry", "fingerprint", "hold", "now", "out", "saga", "sweeps", "txn", "waiting")
+    __slots__ = (
+        "_sent",
+        "_touched",
+        "entry",
+        "fingerprint",
+        "hold",
+        "now",
+        "out",
+        "saga",
+        "sweeps",
+        "txn",
+        "waiting",
+    )
 
     def __init__(
         self, saga: Saga | None, transaction: Transaction, entry: Entry, now: int, hold: str = ""
@@ -98,14 +80,10 @@ class Decision:
         self.fingerprint = 0
         self.waiting: list[Early] = []  # messages whose step may have begun now
         self._touched: set[str] = set()
+        self._sent = 0  # what the fields of the messages weigh that have been filled
         #: Anything may follow anywhere: a person, a release, the pivot's answer, what threw and may not throw now.
-        self.sweeps = bool(
-            entry.kind == "act"
-            or entry.timer == RELEASE
-            or transaction.incidents
-            or transaction.failing
-            or transaction.held
-        )
+        self.sweeps = entry.kind == "act" or entry.timer == RELEASE
+        self.sweeps |= bool(transaction.incidents or transaction.failing or transaction.held)
 
     def emit(self, kind: Kind, **facts: Any) -> None:
         transition = Transition(kind, self.entry.at, **facts)
@@ -113,6 +91,9 @@ class Decision:
             transition.fingerprint, self.fingerprint = self.fingerprint, 0
         if self.entry.actor:
             transition.actor = self.entry.actor
+        if len(transition.reason) > limits.MOST_TEXT or len(transition.code) > limits.MOST_TEXT:
+            transition.reason = transition.reason[: limits.MOST_TEXT]
+            transition.code = transition.code[: limits.MOST_TEXT]
         evolve(self.txn, transition)
         self.out.append(transition)
         if "[" in transition.step:
@@ -179,7 +160,21 @@ class Decision:
     def capture(self, type_: str, payload: Mapping[str, Any] | None) -> dict[str, Any]:
         assert self.saga is not None
         wanted = self.saga.captures.get(type_, ())
-        return {name: payload[name] for name in sorted(wanted) if name in payload} if payload else {}
+        found = {name: payload[name] for name in sorted(wanted) if name in payload} if payload else {}
+        self.admit(found)
+        return found
+
+    def admit(self, values: Any) -> None:
+        """Raises ``ExpressionError`` if the transaction can't keep these, too."""
+        txn = self.txn
+        kept = chain(txn.captured.values(), (one.payload for one in txn.early))
+        if why := limits.too_much_kept(values, kept, txn.entries):
+            raise ExpressionError(why)
+
+    @property
+    def is_full(self) -> bool:
+        """So much goes out already that what can wait for its turn waits."""
+        return self._sent > limits.MOST_SENT // 2
 
     def fill(self, rules: Iterable[FieldRule], path: str) -> dict[str, Any]:
         """The fields of a message that is about the instance ``path``. Raises ``ExpressionError``."""
@@ -197,6 +192,12 @@ class Decision:
                     if values is not None and name in values:
                         fields[rule.name] = values[name]
                         break
+        self._sent += limits.weight(fields, limits.MOST_SENT)
+        if self._sent > limits.MOST_SENT:
+            raise ExpressionError(
+                f"what it sends{f' for {path}' if path else ''} has, with what goes out beside it, more than "
+                f"{limits.MOST_SENT:,} characters and values: send fewer fields, or a reference to them"
+            )
         return fields
 
     def key(self, command: Command, path: str) -> str:

@@ -40,6 +40,12 @@ def keep(d: Decision, message: Entry | Early) -> None:
             d, f"{MOST_EARLY} messages are kept for this transaction already, for none of which it has begun"
         )
         return
+    try:
+        if isinstance(message, Entry):
+            d.admit(message.payload or {})
+    except ExpressionError as error:
+        quarantine.put_off(d, str(error))
+        return
     early = Early(
         message.kind, message.type, message.id, message.source, message.causation_id, message.at, message.origin,
         dict(message.payload or {}), message.sent_at, message.idempotency_key,

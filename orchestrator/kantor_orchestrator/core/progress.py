@@ -139,6 +139,7 @@ def _end(d: Decision, status: Status, *, plain: bool) -> None:
             command = message(d, wanted, ROOT, ENDING, txn.endings + 1, 1)
         if saga.returns and status is Status.COMPLETED:
             returned = d.fill(saga.returns, ROOT)
+            d.admit(returned)
     except ExpressionError as error:
         if not plain:
             d.incident(EXPRESSION, str(error))
@@ -224,6 +225,7 @@ def _composite(d: Decision, step: Step, path: str) -> None:
             and not (step.need is not None and counts[S.SUCCEEDED] >= enough)
             and (tolerant or not counts[S.FAILED])
             and not d.txn.failing
+            and not d.is_full
             and _is_ready(d, child, path)
         ):
             _begin_member(d, child, member)
@@ -368,6 +370,7 @@ def _begin_composite(d: Decision, step: Step, path: str) -> None:
                 f"each of {path}: {len(items)} items beside the {there} members that the transaction has; the limit is "
                 f"{MOST_MEMBERS_IN_ALL} in all"
             )
+        d.admit(items)
         waiting = d.txn.early
         d.emit(Kind.ACTIVATED, step=path, scope=path, captured={ITEMS: items})
         d.waiting += waiting

@@ -165,7 +165,7 @@ class _Reversal:
                 blocked = blocked or self._waits
             elif self._saga.compensation == PARALLEL:
                 blocked = False
-            if blocked:
+            if blocked or d.is_full:
                 return self._hold(True)
             if self._sends:
                 send_compensation(d, step, path, state.compensation_round + 1, 1)

@@ -20,9 +20,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from kantor_orchestrator.core.limits import weight
 from kantor_orchestrator.core.saga import Expression
 from kantor_orchestrator.definitions import evaluation, references
-from kantor_orchestrator.definitions.metering import Meter, weight
+from kantor_orchestrator.definitions.metering import Meter
 from kantor_orchestrator.definitions.operations import CelError
 from kantor_orchestrator.definitions.outcomes import Choice, EvaluationError
 from kantor_orchestrator.definitions.references import Use

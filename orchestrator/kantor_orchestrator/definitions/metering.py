@@ -4,14 +4,13 @@ expression on the same data is always within them, or never.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from kantor_orchestrator.core.limits import MOST_KEPT
 
 #: Operators, names and calls that one evaluation may come to: about a quarter of a second. That 300 items
 #: differ takes 450,000.
 STEPS = 500_000
 #: Characters and values that one evaluation may build: as much as a transaction may keep.
-SIZE = 256 * 1024
+SIZE = MOST_KEPT
 #: Characters that are compared or searched at the cost of a step.
 _CHARACTERS = 256
 
@@ -44,19 +43,3 @@ class Meter:
         self._size += size
         if self._size > SIZE:
             raise BudgetError(f"it builds more than {SIZE:,} characters and values")
-
-
-def weight(value: Any, most: int = SIZE) -> int:
-    """The characters and values in a value. Stops counting above ``most``."""
-    found, waiting = 0, [value]
-    while waiting and found <= most:
-        one = waiting.pop()
-        found += 1
-        if isinstance(one, str | bytes):
-            found += len(one)
-        elif isinstance(one, Mapping):
-            found += sum(len(str(key)) for key in one)
-            waiting += one.values()
-        elif isinstance(one, list | tuple):
-            waiting += one
-    return found

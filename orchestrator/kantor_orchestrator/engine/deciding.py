@@ -16,7 +16,7 @@ from kantor.codec import Codec
 from kantor.errors import CodecError, EncodingError, RegistryUnavailableError, TooLargeError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.brokertime import BrokerTime
-from kantor_orchestrator.core.acts import NO_TRANSACTION, SIGNAL, START
+from kantor_orchestrator.core.acts import NO_TRANSACTION, START
 from kantor_orchestrator.core.decide import consider
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
@@ -28,7 +28,6 @@ from kantor_orchestrator.engine.messages import Messages
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.writing import Turn
 from kantor_orchestrator.entries import (
-    MAX_SNAPSHOT,
     Headers,
     MalformedEntry,
     NotYet,
@@ -59,8 +58,8 @@ OUTCOMES = APPLIED, UNCHANGED, REPLAY, UNNAMED, MALFORMED, RECOVERED = (
 )
 #: Bytes of a decision's record: what the history takes, and room for the batch around it.
 MOST_BYTES = topics.LARGEST - 64 * 1024
-#: Bytes of a transaction's snapshot: one that the state topic does not take could never be cut, nor its shard. Messages are
-#: held to ``MAX_SNAPSHOT`` before they are decided on; this is for what follows from little ones.
+#: Bytes of a transaction's snapshot: one that the state topic does not take could never be cut, nor its shard. What it keeps is
+#: bounded by ``core.limits``; this is for all that is around that.
 MOST_STATE = topics.LARGEST // 2
 #: Bytes of a decision from which on it is looked at what it makes of the state.
 _LARGE = 4_096
@@ -177,7 +176,7 @@ class Decider:
             return UNNAMED
         entry = message_entry(record, headers, type_, sent)
         txn = txn or Transaction(id_)
-        self._payloads.read(entry, record, headers, txn, shard.transactions.size_of)
+        self._payloads.read(entry, record, headers)
         outcome = self._decide(shard, record, headers, txn, entry)
         shard.mark(source, offset)
         return outcome
@@ -189,7 +188,7 @@ class Decider:
         txn = shard.get(transaction_of(record))
         if txn is None:
             return UNCHANGED
-        self._payloads.read(entry, record, headers, txn, shard.transactions.size_of)
+        self._payloads.read(entry, record, headers)
         return self._decide(shard, record, headers, txn, entry)
 
     def _hold(self, shard: Shard, record: Record) -> str:
@@ -262,7 +261,7 @@ class Decider:
                 return None
             messages = self._messages.of(after, transitions, entry, headers, max(now, entry.at))
             turn = self._turn(shard, record, after, entry, transitions, messages)
-            _bound(shard, txn, after, entry, turn)
+            _bound(shard, txn, after, turn)
             return _Plan(after, transitions, turn)
         except RegistryUnavailableError as error:
             raise NotYet(str(error)) from error
@@ -329,14 +328,13 @@ class Decider:
                 log.error("incident: %s", t.reason or t.code, extra=facts)
 
 
-def _bound(shard: Shard, before: Transaction, after: Transaction, entry: Entry, turn: Turn) -> None:
-    """No state grows for ever. Raises ``TooLargeError`` if this decision makes it larger than it may be."""
-    is_signal = entry.kind == "act" and entry.type == SIGNAL  # says what a message would
-    if not is_signal and (turn.record is None or len(turn.record.value) <= _LARGE):
+def _bound(shard: Shard, before: Transaction, after: Transaction, turn: Turn) -> None:
+    """Raises ``TooLargeError`` if this decision makes the state larger than the state topic takes."""
+    if turn.record is None or len(turn.record.value) <= _LARGE:
         return
-    limit, size_of = MAX_SNAPSHOT if is_signal else MOST_STATE, shard.transactions.size_of
-    if (size := size_of(after)) > limit and size > size_of(before):
-        raise TooLargeError(f"the transaction's state would grow to {size} bytes, the limit is {limit}")
+    size_of = shard.transactions.size_of
+    if (size := size_of(after)) > MOST_STATE and size > size_of(before):
+        raise TooLargeError(f"the transaction's state would grow to {size} bytes, the limit is {MOST_STATE}")
 
 
 def _printable(text: str) -> str:
