@@ -297,5 +297,5 @@ def test_the_command_says_what_it_did(settings: Settings) -> None:
     produce(settings, traffic.records)
     done = in_a_process(settings, "kantor_orchestrator.cli.main", "view", "rebuild")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"The view is rebuilt: {len(traffic.records)} records in ")
+    assert done.stdout.startswith(f"The view has been rebuilt: {len(traffic.records)} records in ")
     assert "switching over" in done.stderr

@@ -104,7 +104,7 @@ def test_without_a_choice_nothing_is_done(engine: type[Engine]) -> None:
     """A typing error must not cancel every transaction there is."""
     result = bulk("cancel", "--why", "a test", "--yes")
     assert result.exit_code == 2
-    assert "say which ones" in result.stderr
+    assert "select transactions" in result.stderr
     assert engine.asked == []
 
 

@@ -136,7 +136,7 @@ def test_an_unknown_transaction_is_exit_code_4(view: Path) -> None:
     """One line on stderr, nothing on stdout."""
     result = kantor("trace", "nope")
     assert (result.exit_code, result.stdout) == (4, "")
-    assert "no transaction is found by 'nope'" in result.stderr
+    assert "no transaction matches 'nope'" in result.stderr
 
 
 def test_without_a_view_a_trace_is_not_found(home: Path) -> None:
@@ -210,7 +210,7 @@ def test_an_empty_view_says_what_to_look_at(home: Path) -> None:
 
 def test_a_filter_without_matches_says_so(view: Path) -> None:
     """Among how many nothing was found."""
-    assert "None of 4 transactions is so" in kantor("list", "--status", "parked", "--saga", "x").stderr
+    assert "None of 4 transactions matches" in kantor("list", "--status", "parked", "--saga", "x").stderr
 
 
 def test_no_color_is_heeded(view: Path) -> None:

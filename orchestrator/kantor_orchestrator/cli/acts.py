@@ -54,13 +54,13 @@ def _command(
     if step:
         options.append(click.Option(["--step", "path"], **_needed(step == "needed"), help="The step's path."))
     if offset:
-        said = "Where the message that starts it lies in the journal: `kantor trace` shows it."
+        said = "The journal offset of the message that starts it; `kantor trace` shows it."
         options.append(
             click.Option(["--offset"], type=click.IntRange(0, (1 << 63) - 1), required=True, help=said)
         )
     if fields:
         options.append(
-            click.Option(["--field"], multiple=True, metavar="NAME=VALUE", help="What the signal says.")
+            click.Option(["--field"], multiple=True, metavar="NAME=VALUE", help="A field of the signal.")
         )
     command.params = [*options, *command.params]
     return as_json_option(command)
@@ -81,13 +81,13 @@ def _command_on_sagas(name: str, summary: str) -> click.Command:
         _tell(name, moves if as_json else moves[:1], as_json)
 
     command = click.command(name, help=summary)(run)
-    saga = click.Option(["--saga"], default=holds.ALL, help="Which one (default: all of them).")
+    saga = click.Option(["--saga"], default=holds.ALL, help="Only this saga (default: all sagas).")
     command.params = [saga, _why(required=True), _actor(), *command.params]
     return as_json_option(command)
 
 
 def _why(*, required: bool) -> click.Option:
-    said = "The reason, or the evidence; kept in the history."
+    said = "The reason or evidence; kept in the history."
     return click.Option(["--why"], **_needed(required), callback=_not_blank if required else None, help=said)
 
 
@@ -137,37 +137,42 @@ def _tell(name: str, moves: list[Move], as_json: bool) -> None:
 
 retry = _command(
     core.RETRY,
-    "Try again what waits for a person: a step, its compensation, or the whole transaction.",
+    "Retry what waits for a person: a step, its compensation, or the whole transaction.",
     step="possible",
 )
 skip = _command(
     core.SKIP,
-    "Say that a step, or its compensation, was done by hand, or (without --step) that what waits is done without; --why is "
-    "the evidence.",
+    "Record that a step, or its compensation, was done by hand. Without --step, go on without what waits for a person. Give the "
+    "evidence with --why.",
     step="possible",
 )
 cancel = _command(
     core.CANCEL,
-    "Reverse what a running transaction has done, as long as there is a way back. This is the usual one. It is refused while "
-    "nobody knows whether the pivot happened: then see `kantor compensate`.",
+    "Reverse what a running transaction has done, as long as there is a way back. Usually this is the command you want. It is "
+    "refused while nobody knows whether the pivot happened: then see `kantor compensate`.",
 )
 compensate = _command(
     core.COMPENSATE,
-    "As `kantor cancel`; and if nobody answers for the pivot, this says that it did NOT happen, so that the rest is reversed. Find "
-    "that out first.",
+    "Do what `kantor cancel` does; if the pivot's outcome is unknown, also record that it did NOT happen, so that the rest is "
+    "reversed. Make sure of that first.",
 )
-close = _command(core.CLOSE, "End a transaction as it is, whatever its state; --why is the evidence.")
+close = _command(
+    core.CLOSE,
+    "End a transaction as it is, whatever its state. Nothing is reversed. Give the evidence with --why.",
+)
 hold = _command_on_sagas(
     holds.HOLD,
-    "Let a saga's transactions stand still: what comes for them waits, nothing is sent, no timer goes off.",
+    "Stop a saga's transactions until `kantor release`: what arrives for them waits, nothing is sent, no timer fires.",
 )
-release = _command_on_sagas(holds.RELEASE, "Let them go on: what has waited is looked at in its order.")
+release = _command_on_sagas(
+    holds.RELEASE, "Let held transactions go on: what has waited is processed in its order."
+)
 start = _command(
     core.START,
-    "Start a transaction whose start came too late to start it by itself.",
+    "Start a transaction whose start event came too late to start it.",
     offset=True,
 )
-signal = _command(core.SIGNAL, "Give the signal that a step waits for.", step="needed", fields=True)
+signal = _command(core.SIGNAL, "Give a step the signal that it waits for.", step="needed", fields=True)
 
 
 def found(what: str) -> str:
@@ -182,7 +187,7 @@ def found(what: str) -> str:
     if not ids and TRANSACTION_ID.fullmatch(what):
         return what
     if not ids:
-        raise NotFoundError(f"no transaction is found by {what!r}; `kantor list` shows the latest")
+        raise NotFoundError(f"no transaction matches {what!r}; `kantor list` shows the latest")
     if len(ids) > 1:
         raise click.UsageError(
             f"several transactions match {what}: give one's id (`kantor trace {what}` lists them)"

@@ -28,25 +28,25 @@ MOST, SAMPLE, CHUNK = 10_000, 5, 200
 @click.command()
 @click.argument("act", type=click.Choice([core.RETRY, core.CANCEL, core.COMPENSATE, core.CLOSE]))
 @filters
-@click.option("--why", required=True, help="The reason, or the evidence; kept in the history of each.")
+@click.option("--why", required=True, help="The reason or evidence; kept in the history of each.")
 @click.option("--actor", default=getpass.getuser, help="Who does it (default: your user name).")
 @click.option(
-    "--yes", is_flag=True, help="Do not ask. Without a terminal nothing is done unless this is given."
+    "--yes", is_flag=True, help="Do not ask. Required where there is no terminal: otherwise nothing is done."
 )
 @as_json_option
 def bulk(act: str, why: str, actor: str, yes: bool, as_json: bool, **options: Any) -> None:
-    """Do the same to many transactions: those that the options choose. Says how many and shows some before it asks.
+    """Do the same to all transactions that the options select. Says how many there are, shows some, and asks first.
 
-    What the engine can't do to one of them is listed with its reason; exit code 1 then. Doing it again is harmless.
+    Transactions for which the engine refuses are listed with the reason, and the exit code is 1. Running it again is harmless.
     """
     wanted = criteria("", **options)
     if not wanted:
         raise click.UsageError(
-            "say which ones, such as --saga NAME --open; nothing is done to every transaction there is"
+            "select transactions, for example with --saga NAME --open; bulk is never done to all of them"
         )
     found = _found(wanted)
     if not found:
-        say("No transaction is so: nothing to do.")
+        say("No transaction matches: nothing to do.")
     elif not yes:
         print_list(console(), found[:SAMPLE])
         if len(found) > SAMPLE:
@@ -63,7 +63,7 @@ def bulk(act: str, why: str, actor: str, yes: bool, as_json: bool, **options: An
             say(f"{id_}: the engine has not answered yet; the act is in the journal and will be carried out")
         say(f"done: {len(ids) - len(refused) - len(unanswered):,} of {len(ids):,}")
     if refused or unanswered:
-        raise KantorError(f"{act} was not done to {count(len(refused) + len(unanswered), 'transaction')}")
+        raise KantorError(f"{act} was not done for {count(len(refused) + len(unanswered), 'transaction')}")
 
 
 def _found(wanted: Criteria) -> list[Summary]:
@@ -80,7 +80,7 @@ def _found(wanted: Criteria) -> list[Summary]:
                     return found
     except NoViewError as error:
         raise NotFoundError(str(error)) from error
-    raise click.UsageError(f"these are more than {MOST:,} transactions: say more closely which ones")
+    raise click.UsageError(f"more than {MOST:,} transactions match: add options that narrow the selection")
 
 
 def _carry_out(act: str, ids: list[str], why: str, actor: str) -> tuple[dict[str, str], list[str]]:

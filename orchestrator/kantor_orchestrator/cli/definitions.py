@@ -70,10 +70,10 @@ def lint(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) -> N
 @_schemas
 @_as_json
 def deploy(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) -> None:
-    """Check definitions and put them into force, all or none of them.
+    """Check definitions and deploy them, all or none.
 
-    A deployed version never changes: another content needs a higher version. Refused, with their count, while there are
-    transactions on other versions that could not go on with the schemas of this one.
+    A deployed version never changes: changed content needs a higher version. Refused while transactions on other versions
+    could not go on with the schemas of this one; the refusal says how many.
     """
     reading = definition_files.read(files)
     catalog = _catalog(folders)
@@ -99,16 +99,16 @@ def deploy(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) ->
 @click.command()
 @click.argument("saga")
 @click.argument("version", type=click.IntRange(min=1), required=False)
-@click.option("--all", "whole", is_flag=True, help="The whole saga: nothing starts it any more.")
+@click.option("--all", "whole", is_flag=True, help="Remove the whole saga: nothing starts it any more.")
 @_as_json
 def undeploy(saga: str, version: int | None, whole: bool, as_json: bool) -> None:
-    """Remove a version that nothing needs any more, or with --all the whole saga.
+    """Remove a version that nothing needs any more, or, with --all, the whole saga.
 
-    Refused while transactions are alive on it, or ended but kept for messages that come late. Before --all, stop what
-    starts it.
+    Refused while it has live transactions, or ended ones that are kept for late messages. Before --all, stop what starts the
+    saga.
     """
     if whole == (version is not None):
-        raise click.UsageError(f"say which version, or --all: kantor undeploy {saga} VERSION")
+        raise click.UsageError(f"give either a version or --all: kantor undeploy {saga} VERSION")
     kafka = Settings.from_env().kafka
     try:
         removed = undeploying.undeploy(saga, version, kafka, schema_store(kafka), tell=say)
@@ -144,16 +144,18 @@ def definitions(as_json: bool) -> None:
             f"{_count(len(model.steps), 'step')}, deployed {rfc3339(bundle.deployed_at)}"
         )
     if not found:
-        click.echo("nothing is deployed; `kantor deploy FILE` does it", err=True)
+        click.echo("nothing is deployed yet; deploy a saga with `kantor deploy FILE`", err=True)
 
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--saga", help="Which one, if the file holds several.")
+@click.option("--saga", help="Which saga, if the file holds several.")
 @click.option("--format", "form", type=click.Choice(["svg", "mermaid"]), default="svg", show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of stdout."
+)
 def diagram(file: Path, saga: str | None, form: str, out: Path | None) -> None:
-    """Draw a definition. No schemas are needed; what is out of order (a cycle, ...) is left out: lint tells it."""
+    """Draw a definition. Needs no schemas. Leaves out what is wrong, such as a cycle: `kantor lint` reports it."""
     models = [one.model for one in definition_files.read([file]).models()]
     chosen = [model for model in models if saga in (None, model.saga)]
     if len(chosen) != 1:

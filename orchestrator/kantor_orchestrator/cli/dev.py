@@ -36,10 +36,10 @@ class DevGroup(click.Group):
 
 @click.group(cls=DevGroup)
 def dev() -> None:
-    """A Kafka broker on this machine: started, kept and stopped.
+    """Start, inspect and stop a Kafka broker on this machine.
 
-    Its data are in $KANTOR_HOME/kafka (default: .kantor/kafka in the current folder). With
-    $KANTOR_BOOTSTRAP_SERVERS set, that cluster is used and nothing is started.
+    Its data is in $KANTOR_HOME/kafka (default: .kantor/kafka in the current folder). If $KANTOR_BOOTSTRAP_SERVERS is set,
+    that cluster is used and nothing is started.
     """
 
 
@@ -47,28 +47,32 @@ def dev() -> None:
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    help="Listen here. Default: last time's port, 9092, or a free one.",
+    help="Port to listen on. Default: the port used last time, 9092, or a free one.",
 )
 def start(port: int | None) -> None:
-    """Start Kafka, or find it running; print its address once it answers."""
+    """Start Kafka unless it is running; print its address once it answers."""
     click.echo(_broker(port).start())
 
 
 @dev.command()
 def stop() -> None:
-    """Stop Kafka. Its data stay."""
+    """Stop Kafka. Its data stays."""
     ending = _broker().stop()
     if ending == "killed":
         _say("Kafka did not stop in time and was killed; it recovers at the next start.")
     else:
-        _say("Kafka is stopped." if ending == "stopped" else "No broker of ours runs: nothing to stop.")
+        _say(
+            "Kafka is stopped."
+            if ending == "stopped"
+            else "No broker of `kantor dev` is running: nothing to stop."
+        )
 
 
 @dev.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
-    """Say whether Kafka runs, where, and what it takes on disk. Exit code 4 if it doesn't run, 1 if it is in trouble."""
+    """Show whether Kafka is running, where, and its disk usage. Exit code 4 if it is not running, 1 if it has a problem."""
     found = _broker().status()
     click.echo(json.dumps(asdict(found), indent=2) if as_json else _table(found))
     ctx.exit({"running": 0, "stopped": NOT_FOUND}.get(found.state, 1))

@@ -14,6 +14,6 @@ def main() -> None:
         if (error.name or "kantor").partition(".")[0].startswith("kantor"):
             raise
         sys.exit(
-            f"kantor: the package {error.name} is missing: services do without it, this program does not. "
-            "Install kantor[orchestrator], or kantor[dev], which brings Apache Kafka too"
+            f"kantor: the package {error.name} is missing: services work without it, this program does not. "
+            "Install kantor[orchestrator], or kantor[dev], which includes Apache Kafka"
         )

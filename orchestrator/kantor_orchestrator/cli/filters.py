@@ -39,7 +39,7 @@ class _Time(click.ParamType[int]):
         try:
             return int(datetime.fromisoformat(value).timestamp() * 1000)
         except ValueError:
-            self.fail(f"{value!r} is no time; write 2026-01-31T12:00, or how long ago: 2h", param, ctx)
+            self.fail(f"{value!r} is not a time; write 2026-01-31T12:00, or how long ago: 2h", param, ctx)
 
 
 _OPTIONS = (
@@ -47,29 +47,39 @@ _OPTIONS = (
         "--status",
         multiple=True,
         type=click.Choice([status.value for status in ShownStatus]),
-        help="Only those that are so; may be repeated.",
+        help="Only those with this status; may be repeated.",
     ),
     click.option("--saga", default="", help="Only those of this saga."),
-    click.option("--version", type=click.IntRange(1), default=None, help="Only those on this version of it."),
     click.option(
-        "--step", default="", help="Only those that are at this step, or whose last error is of it."
+        "--version", type=click.IntRange(1), default=None, help="Only those on this version of the saga."
     ),
     click.option(
-        "--service", default="", help="Only those that wait for this service; 'a person', 'kantor'."
+        "--step", default="", help="Only those that are at this step, or whose last error came from it."
+    ),
+    click.option(
+        "--service", default="", help="Only those that wait for this service, for 'a person' or for 'kantor'."
     ),
     click.option("--error", default="", help="Only those with this text in the last error or the reason."),
     click.option(
-        "--since", "started_after", type=_Time(), default=None, help="Only those that started after it."
+        "--since",
+        "started_after",
+        type=_Time(),
+        default=None,
+        help="Only those that started after this time.",
     ),
     click.option(
-        "--until", "started_before", type=_Time(), default=None, help="Only those that started before it."
+        "--until",
+        "started_before",
+        type=_Time(),
+        default=None,
+        help="Only those that started before this time.",
     ),
     click.option(
         "--stuck",
         "stuck_for",
         type=_Duration(),
         default=None,
-        help="Only open ones to which nothing has happened for so long.",
+        help="Only open ones to which nothing has happened for this long.",
     ),
     click.option("--open", "is_open", is_flag=True, help="Only those that have not ended, or need a person."),
 )
@@ -85,5 +95,5 @@ def filters(command: Command) -> Command:
 def criteria(text: str, *, version: int | None, saga: str, **said: Any) -> Criteria:
     """What the options mean now. Raises ``click.UsageError`` if they contradict each other."""
     if version is not None and not saga:
-        raise click.UsageError("--version is that of a saga: name it with --saga")
+        raise click.UsageError("--version needs a saga: name it with --saga")
     return asked(now(), text=text, version=version, saga=saga, **said)

@@ -23,11 +23,11 @@ _NARROW = 110
 
 @click.command()
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
-@click.option("--page", default="", help="Go on where the last list ended: its next_page.")
+@click.option("--page", default="", help="Continue where the last list ended: its next_page.")
 @watch_option
 @as_json_option
 def incidents(limit: int, page: str, as_json: bool, watch: bool) -> None:
-    """List open incidents: transactions that need a person, the longest waiting first."""
+    """List open incidents (transactions that need a person), longest waiting first."""
 
     def show(view: View) -> bool:
         _show(view.incident_page(limit=limit, page=page), view.incident_count(), as_json)
@@ -52,7 +52,7 @@ def _show(found: IncidentPage, total: int, as_json: bool) -> None:
     if found.next_page:
         say(f"{count(total, 'incident')} open; more: --page {found.next_page}, or --limit.")
     say(
-        "`kantor trace ID` shows why, and what to type: mostly `kantor retry ID --why ...` once the cause is fixed."
+        "`kantor trace ID` shows why, and what to type: usually `kantor retry ID --why ...` once the cause is fixed."
     )
 
 

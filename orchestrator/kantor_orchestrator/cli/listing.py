@@ -31,11 +31,11 @@ _NARROW = 100
 @click.argument("text", required=False, default="", metavar="[ID|KEY=VALUE]")
 @filters
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
-@click.option("--page", default="", help="Go on where the last list ended: its next_page.")
+@click.option("--page", default="", help="Continue where the last list ended: its next_page.")
 @watch_option
 @as_json_option
 def list_(text: str, limit: int, page: str, as_json: bool, watch: bool, **options: Any) -> None:
-    """List transactions, the newest first: all, or those that are found by an id, its beginning, or a saga's key."""
+    """List transactions, newest first: all, or those that match an id, the beginning of one, or one of a saga's keys."""
     criteria(text, **options)  # says what contradicts itself, also where there is no view
 
     def show(view: View) -> bool:
@@ -66,18 +66,18 @@ def _show(found: Page, as_json: bool, hint: str, complete_from: int) -> None:
         if found.next_page:
             hint = f"There are more: --page {found.next_page}, or --limit."
             if found.is_partial:
-                hint = f"Nothing more was found in the time for one page; the search goes on: --page {found.next_page}"
+                hint = f"No more was found in the time allowed for one page; to search on: --page {found.next_page}"
     if hint:
         say(hint)
 
 
 def _why_empty(wanted: Criteria, page: str, total: int) -> str:
     if total and wanted:
-        return f"None of {total:,} transactions is so; `kantor list` without options shows the latest."
+        return f"None of {total:,} transactions matches; `kantor list` without options shows the latest."
     if total and page:
         return "That was the last page."
     return (
-        "The view is there, but empty: nothing has reached the journal yet. Does `kantor run` run, and do services publish "
+        "The view is empty: nothing has reached the journal yet. Is `kantor run` running, and do services publish "
         "events with the header ce_correlationid? `kantor status` says what is wrong."
     )
 

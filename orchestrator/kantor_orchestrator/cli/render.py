@@ -55,7 +55,7 @@ def _header(trace: Trace) -> Panel:
     for name, value in trace.keys:
         grid.add_row(name, value)
     if trace.status == ShownStatus.OBSERVED:
-        grid.add_row("saga", "none describes it; it is only followed")
+        grid.add_row("saga", "none describes it; it is only observed")
     elif trace.status == ShownStatus.NOT_LOOKED_AT:
         grid.add_row("saga", "not known yet: no engine has looked at it")
     elif not trace.ended_at:
@@ -227,7 +227,7 @@ def _lines(message: Message, trace: Trace, style: str) -> Iterator[Text]:
     if message.journal:
         places.append("journal " + message.journal.partition("/")[2])
     elif not message.origin:
-        places.append("not seen on its topic yet")
+        places.append("not yet seen on its topic")
     yield Text("  ".join(place for place in places if place), style=_DIM, overflow="fold")
     said = [sentence for sentence in (_sentence(move, trace) for move in message.moves) if sentence]
     for text, colour in said:

@@ -38,18 +38,18 @@ def platform(engines: int) -> tuple[str, ...]:
     "roles",
     multiple=True,
     type=click.Choice(list(ROLES)),
-    help="Run only this role; more replicas of it share the partitions. Default: all, each in its own process.",
+    help="Run only this role; its replicas share the partitions. Default: all roles, each in its own process.",
 )
 @click.option(
     "--engines",
     type=click.IntRange(1),
-    help="How many engines run beside the other roles; they share the shards. Default: one for each core, at most 4.",
+    help="How many engines to run beside the other roles; they share the shards. Default: one per core, at most 4.",
 )
 def run(roles: tuple[str, ...], engines: int | None) -> None:
     """Run the platform until Ctrl-C or SIGTERM.
 
-    Kafka's address comes from KANTOR_BOOTSTRAP_SERVERS, or is that of `kantor dev start`. KANTOR_SHARDS sets the number
-    of shards when the journal is made (default 24; 4 on a local broker).
+    Kafka's address comes from KANTOR_BOOTSTRAP_SERVERS; otherwise the broker of `kantor dev start` is used. KANTOR_SHARDS
+    sets the number of shards when the journal is created (default 24; 4 on a local broker).
     """
     if roles and engines:
         raise click.UsageError(

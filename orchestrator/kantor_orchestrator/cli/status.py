@@ -25,7 +25,7 @@ from kantor_orchestrator.words import date_and_clock, duration, incomplete, now
 @click.command()
 @as_json_option
 def status(as_json: bool) -> None:
-    """Say how the platform is and what is wrong. Exit code 1 if Kafka does not answer."""
+    """Show the health of the platform and what is wrong. Exit code 1 if Kafka does not answer."""
     logging.getLogger("kantor.kafka").setLevel(logging.CRITICAL)  # what it would log is the answer
     settings = Settings.from_env()
     try:

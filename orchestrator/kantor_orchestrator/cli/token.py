@@ -16,14 +16,16 @@ from kantor_orchestrator.cli.output import print_json, say
 @click.option("--role", type=click.Choice(ROLES), default=OPERATOR, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 def token(name: str, role: str, as_json: bool) -> None:
-    """Make a token for NAME. It is shown once; the file that KANTOR_API_TOKENS names gets a line with its hash."""
+    """Create an API token for NAME. It is shown once. Add the printed line, its hash, to the file that KANTOR_API_TOKENS names."""
     if not re.fullmatch(r"[\w.@+-]{1,100}", name):
-        raise click.UsageError(f"{name!r} is no name: letters, digits and . _ @ + - are, up to 100 of them")
+        raise click.UsageError(
+            f"{name!r} is not a valid name: use up to 100 letters, digits and the characters . _ @ + -"
+        )
     made, line = new_token(name, role)
     if as_json:
         print_json({"name": name, "role": role, "token": made, "line": line})
         return
     click.echo(made)
     say(
-        f"Give it to {name}; nobody can show it again. Add this line to the file that {ENV_TOKENS} names:\n{line}"
+        f"Give it to {name}; it can't be shown again. Add this line to the file that {ENV_TOKENS} names:\n{line}"
     )

@@ -24,7 +24,7 @@ MOST = 50
 @watch_option
 @as_json_option
 def trace(what: str, as_json: bool, watch: bool) -> None:
-    """Show where a transaction stands, and all that was said about it. With --watch until it has ended.
+    """Show where a transaction stands, and all its messages. With --watch, follow it until it has ended.
 
     ID is a transaction's id or the beginning of one; KEY=VALUE is one of its saga's keys, such as order_id=1042.
     """
@@ -34,7 +34,7 @@ def trace(what: str, as_json: bool, watch: bool) -> None:
         complete_from = view.complete_from()
         if not ids:
             raise NotFoundError(
-                f"no transaction is found by {what!r}: give its id, or KEY=VALUE with one of its saga's keys; "
+                f"no transaction matches {what!r}: give its id, or KEY=VALUE with one of its saga's keys; "
                 "`kantor list` shows the latest"
                 + (f". {incomplete(date_and_clock(complete_from))}" if complete_from else "")
             )

@@ -15,16 +15,16 @@ from kantor_orchestrator.words import count, date_and_clock, duration
 
 @click.group()
 def view() -> None:
-    """Look after the view: the database that lists, traces and pages are made of."""
+    """Maintain the view: the database behind lists, traces and pages."""
 
 
 @view.command()
 @as_json_option
 def rebuild(as_json: bool) -> None:
-    """Project the view anew from what Kafka still holds.
+    """Rebuild the view from what Kafka still holds.
 
-    It is built beside the one that is there, which goes on meanwhile, and takes its place at once. What Kafka does not hold
-    any more is taken over from the old one. Stopped, it changes nothing.
+    The new view is built beside the old one, which stays in use until the new one replaces it in one step. What Kafka no
+    longer holds is copied from the old view. If you stop the rebuild, nothing changes.
     """
     found = build_anew(Settings.from_env(), _Words().tell)
     if as_json:
@@ -56,7 +56,7 @@ class _Words:
 
 def told(progress: Progress) -> str:
     if progress.left < 0:
-        return f"{count(progress.kept, 'transaction')} taken over that Kafka does not hold any more"
+        return f"{count(progress.kept, 'transaction')} that Kafka no longer holds copied from the old view"
     text = f"{count(progress.records, 'record')}, {progress.rate:,.0f} a second"
     if not progress.left:
         return f"{text}: switching over"
@@ -65,9 +65,9 @@ def told(progress: Progress) -> str:
 
 
 def _result(found: Rebuilt) -> str:
-    text = f"The view is rebuilt: {count(found.records, 'record')} in {duration(int(found.seconds * 1000))}."
+    text = f"The view has been rebuilt: {count(found.records, 'record')} in {duration(int(found.seconds * 1000))}."
     if found.kept:
-        text += f"\n{count(found.kept, 'transaction')} kept that Kafka holds only in part, or no more."
+        text += f"\n{count(found.kept, 'transaction')} kept from the old view: Kafka holds them only in part, or no longer."
     if found.complete_from:
         text += f"\nIt is complete from {date_and_clock(found.complete_from)} on."
     return text
