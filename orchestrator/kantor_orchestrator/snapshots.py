@@ -65,12 +65,19 @@ class Outgoing(Struct, array_like=True, frozen=True):
     value: bytes
 
 
+#: No time is later (ms): a store's integers have 64 bits, MessagePack's may have one more.
+_LATEST = 1 << 61
 #: What reading a record raises that is none of ours, or none of this version.
 _FOREIGN = (MsgspecError, ValueError, TypeError, AttributeError, LookupError, RecursionError, struct.error)
 
+
+def _no_extension(code: int, _data: memoryview) -> Any:
+    raise ValueError(f"an extension of MessagePack, of type {code}")
+
+
 _pack = Encoder().encode
-_facts_from = Decoder(_Facts).decode
-_messages_from = Decoder(list[Outgoing]).decode
+_facts_from = Decoder(_Facts, ext_hook=_no_extension).decode
+_messages_from = Decoder(list[Outgoing], ext_hook=_no_extension).decode
 _json = JsonEncoder().encode
 _transitions_from = JsonDecoder(list[Transition]).decode
 
@@ -118,6 +125,11 @@ def _transaction(id_: str, record: Mapping[str, Any]) -> Transaction:
     raw = record["facts"]
     f = _facts_from(raw)
     captured, early = f.captured, f.early
+    times = (f.started_at, f.updated_at, f.ended_at, f.expires_at, f.deadline, f.put_off_since, f.again_at)
+    if not -_LATEST < min(times) <= max(times) < _LATEST or any(
+        abs(step.due) >= _LATEST for step in f.steps.values()
+    ):
+        raise ValueError("a time that no clock shows")
     if b"$" in raw:
         captured = {scope: real_fields(fields) for scope, fields in captured.items()}
         early = [_real_early(one) for one in early]

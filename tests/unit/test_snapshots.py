@@ -210,3 +210,21 @@ def test_fields_whose_only_name_is_a_tag() -> None:
     """They are fields: only values are tagged."""
     txn = Transaction("t", captured={"a": {"$bytes": "eA=="}, "b": {"$map": {"$int": "5"}}})
     assert transaction_from("t", transaction_record(txn)) == txn
+
+
+def _with_facts(place: int, value: object) -> dict[str, Any]:
+    record = transaction_record(a_transaction())
+    facts = msgpack.decode(record["facts"])
+    facts[place] = value
+    return {**record, "facts": msgpack.encode(facts)}
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(13, {"a": {"x": msgpack.Ext(5, b"zz")}}), (0, (1 << 64) - 1), (4, -(1 << 63))],
+    ids=["an extension", "a time of 64 bits", "a time before all others"],
+)
+def test_a_foreign_snapshot_is_told(place: int, value: object) -> None:
+    """It could be neither written again nor put into the store."""
+    with pytest.raises(ValueError, match="no transaction's record"):
+        transaction_from("t", _with_facts(place, value))

@@ -21,7 +21,7 @@ from uuid import uuid4
 from kantor.clients import Admin, Clients, Partition, Record
 from kantor.clock import Clock
 from kantor.codec import Codec
-from kantor.errors import KafkaUnavailableError
+from kantor.errors import KafkaUnavailableError, UndecodableError
 from kantor_orchestrator import topics
 from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.cut import DUE, EXPIRES, Cutter
@@ -205,10 +205,7 @@ class _Restored:
                 batch = reader.poll(0.1, _POLLED)
                 for record in batch.records:
                     key = record.key() or b""
-                    if key[:1] == b"\0":
-                        self._fact(key, record.value())
-                    elif record.offset() >= start:
-                        rows[key.decode()] = _row(record)
+                    self._take_in(key, record, rows, start)
                     reached = record.offset() + 1
                 self.records += len(batch.records)
                 reached = max(reached, batch.ends.get(self._place, 0))
@@ -228,13 +225,25 @@ class _Restored:
         finally:
             reader.close()
 
+    def _take_in(self, key: bytes, record: Record, rows: dict[str, Row | None], start: int) -> None:
+        try:
+            if key[:1] == b"\0":
+                self._fact(key, record.value())
+            elif record.offset() >= start:
+                rows[key.decode()] = _row(record)
+        except (UndecodableError, ValueError, LookupError, TypeError) as error:
+            place = "/".join(map(str, (*self._place, record.offset())))
+            facts = {"action": "foreign_state", "shard": self._number}
+            log.error("%s is no engine's, and counts for nothing: %s", place, error, extra=facts)
+
     def _fact(self, key: bytes, value: bytes | None) -> None:
         facts, decode = self.facts, self._means.codec.decode
         if key == topics.SHARD_KEY:
             found = decode(value)
-            facts.position, facts.clock = found["position"], found["clock"]
-            facts.history, facts.epoch = found["history"], found["epoch"]
-            facts.holds = Holds(found["holds"])
+            holds = Holds(found["holds"])
+            self.facts = Facts(
+                found["position"], found["clock"], found["history"], found["epoch"], holds, facts.marks
+            )
         elif key.startswith(topics.MARK_PREFIX) and value is not None:
             facts.marks[key[len(topics.MARK_PREFIX) :].decode()] = decode(value)["offset"]
 
