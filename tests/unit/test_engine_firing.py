@@ -136,6 +136,21 @@ def test_a_verdict_waits_for_what_intake_has_not_journaled(place: Place) -> None
     assert (place.wanted, place.later.asked, place.fired) == ([0], [], [])
 
 
+def test_a_mark_from_the_future_lets_nothing_go_off_early(place: Place) -> None:
+    """A broker's clock was ahead when it stamped the question: a timer that is not due by now is not due."""
+    place.low = 1 << 50
+    place.shard.timers.set((DUE + 60_000, "t", "timeout", "b", 1, 1))
+    place.shard.timed(0).steps["b"] = StepState(
+        status=StepStatus.ACTIVE, due=DUE + 60_000, timer="timeout", round=1, attempt=1
+    )
+    for _ in range(3):
+        place.fire()
+        for _ in list(place.later.asked):
+            place.later.answer()
+    assert place.fired == ["t"]
+    assert place.shard.timers.verdicts.first() == DUE + 60_000
+
+
 def test_a_timer_whose_entry_was_lost_fires_again(place: Place) -> None:
     """It is written once, unless the broker did not take it."""
     for _ in range(2):

@@ -61,7 +61,9 @@ class Firing:
         first = timers.verdicts.first()
         if not first:
             return
-        low = self._watermarks.low()
+        # A mark may lie in the future, if a broker's clock did for a while: what went off by it would come too early, again and
+        # again, as fast as entries can be written.
+        low = min(self._watermarks.low(), now)
         if first > low:
             if first <= now:
                 self._watermarks.want(shard.number)
