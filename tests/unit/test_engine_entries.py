@@ -16,6 +16,7 @@ import kantor_schemas
 from kantor.clients import TopicSpec
 from kantor.codec import Codec, MemorySchemas
 from kantor.envelope import Envelope
+from kantor.errors import KantorError
 from kantor.testing import MemoryBroker
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.acts import moves_of
@@ -24,6 +25,7 @@ from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.catalogue import Changes, Definitions
 from kantor_orchestrator.definitions.dsl import Saga
+from kantor_orchestrator.engine.cut import Cutter
 from kantor_orchestrator.engine.log import is_epoch
 from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.metrics import EngineMetrics
@@ -193,3 +195,72 @@ def test_a_message_that_kafka_refuses_is_an_incident_of_its_transaction(place: P
     place.act("t", core.RETRY, "shipping")
     place.turn_until(lambda: place.broker.topics["cmd.shipping.v1"].logs[0].end == 1)
     assert place.kinds("t").count("command_sent") == 2
+
+
+def made_again(place: Place, name: str) -> None:
+    """The topic is deleted, and made again."""
+    del place.broker.topics[name]
+    (spec,) = (spec for spec in topics.specs(1, 1 << 20) if spec.name == name)
+    place.broker.create_topic(spec)
+
+
+def refused(*_: object) -> float:
+    raise KantorError("not now")
+
+
+def start_anew(place: Place, folder: Path) -> None:
+    place.engine = Engine(
+        place.broker.clients(),
+        1,
+        folder,
+        place.schemas,
+        Definitions([BUNDLE]),
+        EngineMetrics(CollectorRegistry()),
+        clock=place.broker.clock,
+        jobs=AtOnce(),
+    )
+    place.engine.start(lambda: None)
+
+
+def test_a_journal_that_was_made_again_is_read_from_its_beginning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its offsets mean other entries now: none is passed over as dealt with, and each is decided on once, also where the shard
+    is taken again before that is committed."""
+    place = Place(tmp_path)
+    for schema in CATALOG.values():
+        place.schemas.id_of(schema, "t")
+    for number in range(10):
+        place.event(f"old-{number}", "shop.OrderPlaced")
+    place.turn_until(lambda: "started" in place.kinds("old-9"))
+    place.engine.close()
+    made_again(place, topics.JOURNAL)
+    place.event("new", "shop.OrderPlaced")
+    with monkeypatch.context() as patched:
+        patched.setattr(Cutter, "commit", refused)
+        start_anew(place, tmp_path)
+        place.turn_until(lambda: "started" in place.kinds("new"))
+        first = place.engine._shards[0]
+        place.turn_until(lambda: place.engine._shards.get(0, first) is not first)
+    place.event("new", "inventory.StockReserved")
+    place.turn_until(lambda: "succeeded" in place.kinds("new"))
+    assert place.kinds("new").count("started") == 1
+    assert "journal_made_again" in {getattr(record, "action", "") for record in caplog.records}
+    place.engine.close()
+
+
+def test_an_entry_that_comes_once_more_costs_its_shard_one_look(place: Place) -> None:
+    """It may be another journal's: the shard is taken anew, once, and passes it over if it is not."""
+    for schema in CATALOG.values():
+        place.schemas.id_of(schema, "t")
+    place.event("t", "shop.OrderPlaced")
+    place.turn_until(lambda: "started" in place.kinds("t"))
+    (entry,) = place.broker.topics[topics.JOURNAL].logs[0].read(0, 1, 1e12, committed=True)[0]
+    first = place.engine._shards[0]
+    first.pending.append(entry)
+    place.turn_until(lambda: place.engine._shards.get(0, first) is not first)
+    second = place.engine._shards[0]
+    second.pending.append(entry)
+    place.turn_until(lambda: not second.pending)
+    assert place.engine._shards[0] is second
+    assert place.kinds("t").count("started") == 1

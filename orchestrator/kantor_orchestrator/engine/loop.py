@@ -181,6 +181,7 @@ class Engine:
             record = pending[0]
             offset = record.offset()
             if offset < shard.position:
+                self._goes_back(shard, offset)
                 pending.popleft()
                 continue
             if offset > shard.position:
@@ -197,6 +198,14 @@ class Engine:
         if done:
             self._metrics.batch.observe(done)
         self._metrics.tally.flush()
+
+    def _goes_back(self, shard: Shard, offset: int) -> None:
+        """An entry that was dealt with comes once more. Taking the shard anew tells whether the journal is another one; the
+        same position twice means that it is not."""
+        gap = shard.position, shard.position
+        if self._gaps.get(shard.number) != gap:
+            self._gaps[shard.number] = gap
+            raise KantorError(f"{topics.JOURNAL}/{shard.number} goes back from {shard.position} to {offset}")
 
     def _gap(self, shard: Shard, offset: int) -> None:
         """Entries are missing: either the client has skipped some, or there are none. Taking the shard anew reads again,

@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from math import inf
 
 from kantor.clients import Record
 from kantor.clock import Clock
@@ -132,6 +133,12 @@ class Shard:
             self.timers.set_by(txn, decision.transitions)
         if decision.messages:
             self.writer.put(Turn(id_, None, decision.messages))
+
+    def begin_anew(self, position: int, recorded: deque[Decided]) -> None:
+        """The journal is another one: go on there, and commit as soon as may be that this is so."""
+        self.position = self.committed_position = self.told_position = position
+        self.recorded = recorded
+        self._cut_position, self._last_cut = -1, -inf
 
     @property
     def is_behind(self) -> bool:

@@ -30,6 +30,7 @@ from kantor_orchestrator.engine.memory import Budget, Transactions
 from kantor_orchestrator.engine.sending import Refuse, Sender
 from kantor_orchestrator.engine.shard import Facts, Shard
 from kantor_orchestrator.holds import Holds
+from kantor_orchestrator.snapshots import Decided
 from kantor_orchestrator.store.sqlite import Row, Store
 
 log = logging.getLogger("kantor.shard")
@@ -110,11 +111,8 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     taking.does = f"its Kafka transaction into {topics.STATE}/{number} is being confirmed"
     cutter.confirm()
     taking.does = f"{topics.HISTORY}/{number} is being read"
-    recorded = deque(
-        decision
-        for _, decision in decisions.read_valid(facts.history, facts.epoch, epoch)
-        if decision.journal_offset >= facts.position
-    )
+    found = [decision for _, decision in decisions.read_valid(facts.history, facts.epoch, epoch)]
+    recorded = deque(decision for decision in found if decision.journal_offset >= facts.position)
     place: Partition = (topics.JOURNAL, number)
     taking.does = f"the end of {topics.JOURNAL}/{number} is asked for"
     end = means.admin.ends([place])[place]
@@ -131,7 +129,13 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
         end,
         restored.end,
     )
-    _pass_lost_entries(shard, means.admin.starts([place]).get(place, 0))
+    start = means.admin.starts([place]).get(place, 0)
+    if end < facts.position:
+        # What was decided behind the cut on lower offsets was decided on the journal that there is now.
+        decided = deque(decision for decision in found if decision.journal_offset < facts.position)
+        _begin_anew(shard, start, decided)
+    else:
+        _pass_lost_entries(shard, start)
     log.info(
         "shard %d taken in %.2f s: %d records of the state, %d decisions behind them; journal position %d, epoch %d",
         number,
@@ -143,6 +147,23 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
         extra={"action": "shard_taken", "shard": number},
     )
     return shard
+
+
+def _begin_anew(shard: Shard, start: int, decided: deque[Decided]) -> None:
+    """The journal is another one: it was deleted and made again, or has lost its end. What it has now is new."""
+    log.error(
+        "%s/%d ends at %d, and was read up to %d before: it was deleted and made again, or has lost its end; what is in it now "
+        "is looked at from %d on, and what it lost may be missing",
+        topics.JOURNAL,
+        shard.number,
+        shard.catch_up_to,
+        shard.position,
+        start,
+        extra={"action": "journal_made_again", "shard": shard.number},
+    )
+    while shard.recorded:
+        shard.fold(shard.recorded.popleft())
+    shard.begin_anew(start, decided)
 
 
 def _pass_lost_entries(shard: Shard, start: int) -> None:
