@@ -9,6 +9,10 @@ from kantor.envelope import choreographed_action, parse_rfc3339, transaction_id_
 from kantor.errors import EnvelopeError, UndecodableError
 from kantor.handlers import Handler
 
+#: Bytes of an id: an answer names it as its cause, and must stay below what topics take. The orchestrator looks at none that is
+#: longer.
+MAX_ID = 1024
+
 
 class Incoming:
     """One readable record with its handler."""
@@ -26,6 +30,8 @@ class Incoming:
         id_ = headers.get("ce_id")
         if not id_ or not headers.get("ce_source"):
             raise EnvelopeError("the header ce_id or ce_source is missing")
+        if len(id_) > MAX_ID:
+            raise EnvelopeError(f"ce_id has more than {MAX_ID} bytes")
         try:
             self.message_id = id_.decode()
             expiry = headers.get("ce_expirytime") if handler.is_command else None

@@ -16,6 +16,10 @@ from kantor.topics import MAX_ANSWER
 
 Header = tuple[str, bytes | None]
 
+#: Bytes of a trace header that is handed on; W3C Trace Context asks for 512 at least, and lets longer ones be dropped. With one
+#: of any length an answer may be larger than its topic takes.
+MAX_TRACE = 1024
+
 
 class Outgoing(NamedTuple):
     """One record to produce."""
@@ -90,10 +94,10 @@ class Writer:
                 key = event_id(fact.decode("utf-8", "replace"), payload.type, index)
                 out.append(("ce_idempotencykey", key.encode()))
             trace = headers.get("traceparent")
-            if trace is not None:
+            if trace is not None and len(trace) <= MAX_TRACE:
                 out.append(("traceparent", trace))
                 state = headers.get("tracestate")
-                if state is not None:
+                if state is not None and len(state) <= MAX_TRACE:
                     out.append(("tracestate", state))
             found.append(Outgoing(payload.topic, payload.value, transaction, out))
         return found

@@ -51,6 +51,23 @@ def test_the_envelope_is_filled_in() -> None:
     )
 
 
+def test_a_trace_of_any_length_is_not_handed_on() -> None:
+    """With it the answer might be larger than its topic takes, and the service would send it again for ever."""
+    long = b"x" * 1_000_000
+    (answer,) = answering(CAPTURED).send(RESERVED, extra=[TRACE[0], ("tracestate", long)])
+    assert (answer.envelope.traceparent is not None, answer.envelope.tracestate) == (True, None)
+    (answer,) = answering(CAPTURED).send(RESERVED, extra=[("traceparent", long), TRACE[1]])
+    assert (answer.envelope.traceparent, answer.envelope.tracestate) == (None, None)
+
+
+def test_what_has_an_id_of_any_length_is_a_dead_letter() -> None:
+    """An answer would name it as its cause."""
+    desk = answering(CAPTURED)
+    (letter,) = desk.processor.batch([desk.record(RESERVED, id_="m" * 1_025)])
+    assert letter.topic == "dlq.payment"
+    assert dict(letter.headers)["__dlq.errors.message"] == b"ce_id has more than 1024 bytes"
+
+
 def test_the_record() -> None:
     """An answer goes to its type's topic, with the transaction id as key, as Avro."""
     (answer,) = answering(CAPTURED).send(RESERVED, transaction="t1")

@@ -11,6 +11,7 @@ from kantor import envelope
 from kantor.codec import Codec, Encoder
 from kantor.envelope import Envelope
 from kantor.errors import EncodingError
+from kantor.writing import MAX_TRACE
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import ROOT
@@ -23,8 +24,6 @@ from kantor_schemas import system
 
 #: Bytes of a command's payload: with its headers it must stay below what topics take unless told otherwise (1 MiB).
 MAX_COMMAND = 980_000
-#: Bytes of a trace header that is passed on; W3C Trace Context asks for 512 at least, and lets longer ones be dropped.
-MAX_TRACE = 1024
 
 #: The format of commands to services that know no Avro.
 JSON = "json"
