@@ -147,7 +147,7 @@ class Acts:
                             found.setdefault(record.partition(), []).extend(made)
                     except (CodecError, LookupError, ValueError) as error:
                         place = f"{topics.HISTORY}/{record.partition()}/{record.offset()}"
-                        log.warning("%s is no decision: %s", place, error, extra={"action": "no_decision"})
+                        log.warning("%s is not a decision: %s", place, error, extra={"action": "no_decision"})
             return moves
         finally:
             reader.close()

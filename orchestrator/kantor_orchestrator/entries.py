@@ -128,13 +128,13 @@ def message_entry(record: Record, headers: Headers, type_: str, sent: int) -> En
 
 
 def _returned(text: object) -> dict[str, Any]:
-    """What a child returns. Raises ``CodecError`` if it is no JSON object: anybody may have written it."""
+    """What a child returns. Raises ``CodecError`` if it is not a JSON object: anybody may have written it."""
     try:
         found = load(text or "{}") if isinstance(text, str | None) else text
     except (ValueError, ArithmeticError, TypeError, RecursionError) as error:
-        raise UndecodableError(f"its `returns` is no JSON: {error}") from error
+        raise UndecodableError(f"its `returns` is not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise UndecodableError(f"its `returns` is no JSON object: {text!r:.100}")
+        raise UndecodableError(f"its `returns` is not a JSON object: {text!r:.100}")
     return found
 
 

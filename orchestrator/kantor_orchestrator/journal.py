@@ -42,7 +42,7 @@ REFUSED_HEADERS: list[tuple[str, bytes | None]] = [(ENTRY, REFUSED)]
 
 
 def read(value: bytes) -> Any:
-    """JSON. What no text can have (half a surrogate pair, which a terminal makes of a byte that is no UTF-8) becomes ``?``: nobody
+    """JSON. What no text can have (half a surrogate pair, which a terminal makes of a byte that is not UTF-8) becomes ``?``: nobody
     could write it down. Raises ``ValueError``, ``RecursionError``."""
     found = json.loads(value)
     text = json.dumps(found, ensure_ascii=False)

@@ -132,7 +132,7 @@ def parsed(place: str) -> tuple[str, int, int]:
     offset = offset.partition("/")[0]  # an index may follow: of several messages made of one record
     numbers = (partition, offset)
     if not topic or not all(n.isascii() and n.isdecimal() and len(n) < 19 for n in numbers):
-        raise NotFoundError(f"{place!r} is no place: write topic/partition/offset")
+        raise NotFoundError(f"{place!r} is not a place: write topic/partition/offset")
     return topic, int(partition), int(offset)
 
 

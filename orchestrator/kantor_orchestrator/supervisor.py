@@ -50,7 +50,7 @@ def tell_supervisor(url: str) -> None:
             pipe.write(f"{url}\n")
     except (ValueError, OSError) as error:
         raise ConfigError(
-            f"{ENV_TELL}={told!r} is no open file: it is `kantor run`'s own, unset it"
+            f"{ENV_TELL}={told!r} is not an open file: it is `kantor run`'s own, unset it"
         ) from error
 
 

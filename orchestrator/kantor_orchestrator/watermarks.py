@@ -332,7 +332,7 @@ class Watermarks:
                 self.told.take(record.key() or b"", record.value(), at)
             except MALFORMED as error:
                 place = f"{topics.WATERMARKS}/0/{record.offset()}"
-                log.error("%s is no watermark: %s", place, error, extra={"action": "malformed_watermark"})
+                log.error("%s is not a watermark: %s", place, error, extra={"action": "malformed_watermark"})
         if batch.ends:
             self.is_read = True
         self.producer.poll()

@@ -184,7 +184,7 @@ class Codec:
         except Exception as error:  # bytes from outside: what fastavro raises for them is not documented
             raise UndecodableError(f"bytes do not fit schema id {id_}: {_shorten(error)}") from error
         if not isinstance(payload, dict):
-            raise UndecodableError(f"schema id {id_} is no record")
+            raise UndecodableError(f"schema id {id_} is not a record")
         if buffer.tell() != len(value):
             raise UndecodableError(
                 f"{len(value) - buffer.tell()} bytes are left after a record of schema id {id_}"
@@ -210,7 +210,7 @@ def _schema_of(value: bytes, headers: Mapping[str, bytes | None] | None) -> tupl
     if len(value) >= 5 and value[0] == 0:  # exactly 5: a record without fields has an empty body
         return int.from_bytes(value[1:5], "big"), 5
     raise UndecodableError(
-        f"no Avro in Confluent wire format: {len(value)} bytes that start with {value[:5].hex() or 'nothing'}, "
+        f"not Avro in Confluent wire format: {len(value)} bytes that start with {value[:5].hex() or 'nothing'}, "
         f"expected 00 and a 4-byte schema id"
     )
 
@@ -221,7 +221,7 @@ def _written(schema: Schema) -> _Written:
     try:
         return _Written(schema, parsed, name, walker(parsed, _named(parsed)))
     except Exception as error:  # fastavro does not look at everything: a size may be a text
-        raise CodecError(f"schema {name or '?'} is no valid Avro: {_shorten(error)}") from error
+        raise CodecError(f"schema {name or '?'} is not valid Avro: {_shorten(error)}") from error
 
 
 class _Made(Generic[Thing]):
@@ -275,7 +275,7 @@ def _check_name(written: _Written, id_: int | UUID, expected: str, reader: Schem
         return
     if written.name not in names:
         if not written.name:
-            raise UndecodableError(f"schema id {id_} is no record")
+            raise UndecodableError(f"schema id {id_} is not a record")
         raise UndecodableError(
             f"the value is a {written.name} (schema id {id_}), not a {expected or full_name(reader or {})} as its ce_type says; "
             "write the type that the message has, or give the reader's schema an alias"
@@ -318,7 +318,7 @@ def parse_schema(text: str) -> Schema:
     try:
         schema = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CodecError(f"a schema that is no JSON: {_shorten(error)}") from error
+        raise CodecError(f"a schema that is not JSON: {_shorten(error)}") from error
     check_nesting(schema)
     if not isinstance(schema, dict):
         raise CodecError("a message's schema must be an Avro record")
@@ -330,7 +330,7 @@ def _parse(schema: Schema) -> Any:
     try:
         return fastavro.parse_schema(schema, named_schemas={})
     except Exception as error:  # from outside: what fastavro raises for it is not documented
-        raise CodecError(f"schema {schema.get('name', '?')} is no valid Avro: {_shorten(error)}") from error
+        raise CodecError(f"schema {schema.get('name', '?')} is not valid Avro: {_shorten(error)}") from error
 
 
 def _int_check(schema: Any) -> _Check | None:

@@ -124,7 +124,7 @@ def parse_rfc3339(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise EnvelopeError(f"{text!r} is no RFC 3339 time") from error
+        raise EnvelopeError(f"{text!r} is not an RFC 3339 time") from error
     if moment.tzinfo is None:
         raise EnvelopeError(f"{text!r} has no offset from UTC")
     return (moment - _EPOCH) // _MILLISECOND  # whole numbers: timestamp() is a float, and loses some
@@ -255,7 +255,7 @@ def read(headers: Headers | Mapping[str, bytes] | None) -> Envelope:
             if value is not None and (name[:3] == "ce_" or name[:5] == "trace")
         }
     except UnicodeDecodeError as error:
-        raise EnvelopeError(f"an attribute is no UTF-8: {error}") from error
+        raise EnvelopeError(f"an attribute is not UTF-8: {error}") from error
     for name in ("ce_id", "ce_source", "ce_type"):
         if not text.get(name):
             raise EnvelopeError(f"the header {name} is missing")

@@ -38,7 +38,7 @@ class EnvelopeError(KantorError):
 
 
 class UnreadableHeadersError(EnvelopeError):
-    """The client can't give this record's headers: a header's name is no UTF-8. They are lost, all of them; key and value
+    """The client can't give this record's headers: a header's name is not UTF-8. They are lost, all of them; key and value
     are not. The record is set aside; its writer has to name its headers in UTF-8."""
 
 

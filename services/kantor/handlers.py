@@ -118,7 +118,9 @@ def read(
         raise ConfigError(f"{name} is async; a handler is a plain function")
     for attribute in ("TYPE", "TOPIC", "SCHEMA", "to_avro", "from_avro"):
         if not hasattr(message, attribute):
-            raise ConfigError(f"{message!r} is no message class: generate one with `python -m kantor.models`")
+            raise ConfigError(
+                f"{message!r} is not a message class: generate one with `python -m kantor.models`"
+            )
     where = topic or message.TOPIC
     if topic is None and where.startswith("evt." if is_command else "cmd."):
         kind, use = ("an event", "on") if is_command else ("a command", "handles")
@@ -177,7 +179,7 @@ def _answers(name: str, annotation: Any) -> list[MessageType]:
     if hasattr(annotation, "SCHEMA") and hasattr(annotation, "TOPIC"):
         return [annotation]
     raise ConfigError(
-        f"{name} can return {annotation!r}, which is no message; return messages, a list of them, or None"
+        f"{name} can return {annotation!r}, which is not a message; return messages, a list of them, or None"
     )
 
 
@@ -197,7 +199,7 @@ def confirmation(handler: Handler, confirm: Callable[[Any], Message] | None) -> 
     answer: Any = final[0]
     command: Any = handler.message
     if not all(map(dataclasses.is_dataclass, (answer, command))):
-        raise ConfigError(f"{final[0].TYPE} or {handler.message.TYPE} is no dataclass; {remedy}")
+        raise ConfigError(f"{final[0].TYPE} or {handler.message.TYPE} is not a dataclass; {remedy}")
     given = {f.name: f.type for f in dataclasses.fields(command)}
     shared = []
     for wanted in dataclasses.fields(answer):

@@ -56,7 +56,7 @@ class HealthServer:
         host = host or os.environ.get(ENV_HOST) or LOOPBACK
         text = os.environ.get(ENV_PORT, "0") if port is None else str(port)
         if not text.isdecimal():
-            raise ConfigError(f"{ENV_PORT}={text!r} is no port{of_kubernetes(text, ENV_PORT)}")
+            raise ConfigError(f"{ENV_PORT}={text!r} is not a port{of_kubernetes(text, ENV_PORT)}")
 
         def readiness(as_json: bool) -> tuple[int, str, bytes]:
             found = ready()

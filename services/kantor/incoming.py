@@ -37,7 +37,7 @@ class Incoming:
             expiry = headers.get("ce_expirytime") if handler.is_command else None
             self.expiry = parse_rfc3339(expiry.decode()) if expiry else None
         except UnicodeDecodeError as error:
-            raise EnvelopeError(f"an attribute is no UTF-8: {error}") from error
+            raise EnvelopeError(f"an attribute is not UTF-8: {error}") from error
         try:
             self.message = handler.message.from_avro(payload)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -55,7 +55,7 @@ class Service:
         """
         if _NAME.fullmatch(name) is None or name == "kantor":
             raise ConfigError(
-                f"{name!r} is no service name: lower-case letters, digits, '.', '_', '-', at most 64"
+                f"{name!r} is not a service name: lower-case letters, digits, '.', '_', '-', at most 64"
             )
         if transactional and store is not None:
             raise ConfigError(
@@ -157,7 +157,7 @@ class Service:
         action = next((known for known in self.handlers if known.function is reverses), None)
         if action is None:
             raise ConfigError(
-                f"{handler.name} reverses {reverses.__name__}, which is no handler declared above it"
+                f"{handler.name} reverses {reverses.__name__}, which is not a handler declared above it"
             )
         if item and not action.item:
             raise ConfigError(

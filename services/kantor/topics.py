@@ -25,7 +25,7 @@ def partitions() -> int:
     """How many partitions a new topic gets. Raises ``ConfigError``."""
     text = os.environ.get(ENV_PARTITIONS, "4")
     if not text.isdecimal() or not int(text):
-        raise ConfigError(f"{ENV_PARTITIONS}={text!r} is no number of partitions")
+        raise ConfigError(f"{ENV_PARTITIONS}={text!r} is not a number of partitions")
     return int(text)
 
 

@@ -146,6 +146,6 @@ def test_a_header_whose_name_is_no_text_spoils_no_reading(cluster: Cluster) -> N
     for _ in range(2):
         assert [record.headers() for record in reader.records] == [
             None,
-            unreadable("a header's name is no UTF-8: b'\\xff\\xfe'"),
+            unreadable("a header's name is not UTF-8: b'\\xff\\xfe'"),
             [("ce_id", b"1"), ("größe", b"x")],
         ]

@@ -52,7 +52,7 @@ def test_bytes_that_are_no_avro(platform: Platform) -> None:
     id_ = platform.new_id()
     place = platform.send(OrderPlaced, id_, b"no avro", ce_id=b"not-avro", mine=b"kept")
     assert_unchanged(platform.dead_letter("stock", place), b"no avro", ce_id=b"not-avro", mine=b"kept")
-    assert f"{place}: no Avro in Confluent wire format" in platform.incident(id_)
+    assert f"{place}: not Avro in Confluent wire format" in platform.incident(id_)
     assert_orders_complete(platform)
 
 
@@ -98,7 +98,7 @@ def test_five_megabytes_that_are_no_avro(platform: Platform) -> None:
     id_, value = platform.new_id(), b"x" * 5 * MIB
     place = platform.send(OrderPlaced, id_, value)
     assert_unchanged(platform.dead_letter("stock", place), value)
-    assert "no Avro in Confluent wire format" in platform.incident(id_)
+    assert "not Avro in Confluent wire format" in platform.incident(id_)
     assert_orders_complete(platform)
 
 
@@ -121,7 +121,7 @@ def test_five_megabytes_to_be_kept(platform: Platform) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "reason"),
-    [({"type": "string"}, "is no record"), ({"type": "nonsense", "name": "x"}, "is no valid Avro")],
+    [({"type": "string"}, "is not a record"), ({"type": "nonsense", "name": "x"}, "is not valid Avro")],
 )
 def test_a_schema_that_describes_no_message(platform: Platform, schema: dict[str, str], reason: str) -> None:
     """What was written with such a schema goes to the dead letters, and is an incident."""

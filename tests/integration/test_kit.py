@@ -221,7 +221,7 @@ def test_dead_letter(space: Space) -> None:
     found = header_map(letters[0].headers())
     assert found["x"] == b"\xff"
     assert found["__dlq.errors.topic"] == space.reserved.TOPIC.encode()
-    assert b"no Avro in Confluent wire format" in found["__dlq.errors.message"]
+    assert b"not Avro in Confluent wire format" in found["__dlq.errors.message"]
     assert {header_map(letter.headers())["__dlq.errors.partition"] for letter in letters} == {
         b"0",
         b"1",

@@ -242,7 +242,7 @@ class _Player:
 
 def _step(told: str) -> tuple[str, str]:
     step = _STEP.fullmatch(told)
-    assert step, f"{told!r} is no step and where it stands"
+    assert step, f"{told!r} is not a step and where it stands"
     return step["path"], step["status"].replace(" ", "_")
 
 

@@ -70,9 +70,9 @@ def test_record_without_fields(codec: Codec) -> None:
     ("value", "headers", "message"),
     [
         (None, {}, "null"),
-        (b"", {}, "no Avro"),
-        (b'{"x": 1}', {}, "no Avro"),
-        (bytes.fromhex("00000000"), {}, "no Avro"),
+        (b"", {}, "not Avro"),
+        (b'{"x": 1}', {}, "not Avro"),
+        (bytes.fromhex("00000000"), {}, "not Avro"),
         (bytes.fromhex("0000000007"), {}, "do not fit"),
         (bytes.fromhex("000000000702"), {}, "do not fit"),
         (bytes.fromhex("0000000007020802"), {}, "do not fit"),
@@ -112,13 +112,13 @@ def test_collision_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", '"string"', "{"])
 def test_schema_text_that_is_none(text: str) -> None:
-    """What is no record schema is refused."""
+    """What is not a record schema is refused."""
     with pytest.raises(CodecError):
         parse_schema(text)
 
 
 def test_invalid_schema(codec: Codec) -> None:
-    """A schema that is no valid Avro is refused when it is first used."""
+    """A schema that is not valid Avro is refused when it is first used."""
     broken = {"type": "record", "name": "Broken", "fields": [{"name": "x", "type": "nonsense"}]}
     with pytest.raises(CodecError, match="Broken"):
         codec.encoder(broken, "evt.geo.v1")

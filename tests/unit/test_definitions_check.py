@@ -124,14 +124,14 @@ def test_confirmation_without_compensation() -> None:
 def test_after_unknown_step() -> None:
     """`after` names steps of this saga."""
     assert problems(order(line_13="    after: stok")) == [
-        "order.yaml:13:12: step parcel comes after stok, which is no step; did you mean stock?"
+        "order.yaml:13:12: step parcel comes after stok, which is not a step; did you mean stock?"
     ]
 
 
 def test_after_unknown_step_in_a_list() -> None:
     """Of several, the wrong one is pointed at."""
     assert problems(order(line_13="    after: [stock, shop]")) == [
-        "order.yaml:13:20: step parcel comes after shop, which is no step; the steps are stock, parcel"
+        "order.yaml:13:20: step parcel comes after shop, which is not a step; the steps are stock, parcel"
     ]
 
 

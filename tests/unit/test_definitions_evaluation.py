@@ -160,7 +160,7 @@ def test_long_expressions_are_not_deep() -> None:
     [
         ("start.a.matches(start.b)", "takes the pattern of matches.. from data"),
         ("start.a.matches('(\\\\w{100}){9}')", "too large"),
-        ("start.a.matches('(')", "is no pattern"),
+        ("start.a.matches('(')", "is not a pattern"),
         ("max(start.a)", "which does not exist"),
         ("start.a.getHours('Europe/Berlin')", "what Kantor's expressions don't have"),
     ],

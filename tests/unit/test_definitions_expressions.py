@@ -122,7 +122,7 @@ def test_guard_that_gives_no_boolean() -> None:
 
 def test_list_that_is_none() -> None:
     """What `each` goes over is a list."""
-    with pytest.raises(EvaluationError, match="which is no list"):
+    with pytest.raises(EvaluationError, match="which is not a list"):
         Items(formula("a.n"), "a.n")({"a": {"n": "abc"}})
 
 

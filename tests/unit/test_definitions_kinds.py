@@ -158,7 +158,7 @@ def test_what_does_not_fit_is_a_problem(fields: dict[str, str]) -> None:
 def test_a_guard_that_gives_a_number_is_no_truth_value() -> None:
     """It would be an incident of every transaction."""
     (problem,) = problems(order(line_13='    after: stock\n    when: "size(start.lines)"'), ORDERED)
-    assert "size(start.lines) is int, no truth value" in problem
+    assert "size(start.lines) is int, not a boolean" in problem
 
 
 def test_what_a_child_returns_by_an_expression_is_known_to_its_parent() -> None:

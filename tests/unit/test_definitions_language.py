@@ -205,8 +205,8 @@ def test_event_outside_of_match() -> None:
 @pytest.mark.parametrize(
     ("when", "problem"),
     [
-        ("start.n", "start.n is long, no truth value; compare it with something"),
-        ("'yes'", "\"'yes'\" is 'yes', no truth value; write a comparison"),
+        ("start.n", "start.n is long, not a boolean; compare it with something"),
+        ("'yes'", "\"'yes'\" is 'yes', not a boolean; write a comparison"),
         ("start.m > 1", "start.m: a.Begun has no field m; it has id, n, yes, price, lines"),
         ("begun.n > 1", "begun.n: there is no step begun; known by then: start"),
         ("y.id == 'a'", "y.id: y has not succeeded by the time when x begins; known by then: start"),

@@ -108,7 +108,7 @@ def test_no_duration(text: str) -> None:
     """Anything but one number and one unit is refused."""
     assert problems(order(line_4=f"deadline: {text}")) == [
         (
-            f"order.yaml:4:11: deadline: {text!r} is no duration; "
+            f"order.yaml:4:11: deadline: {text!r} is not a duration; "
             f"write a whole number and a unit: 200ms, 30s, 15m, 2h or 21d"
         )
     ]
@@ -130,7 +130,7 @@ def test_saga_name(name: str) -> None:
     """A saga's name is a-z, 0-9 and _."""
     assert problems(order(line_1=f"saga: {name}")) == [
         (
-            f"order.yaml:1:7: saga: {name!r} is no name; "
+            f"order.yaml:1:7: saga: {name!r} is not a name; "
             f"use a-z, 0-9 and _, starting with a letter, at most 63 characters"
         )
     ]
@@ -140,7 +140,7 @@ def test_step_name() -> None:
     """A step's name is a-z, 0-9 and _."""
     assert problems(order(line_7="  Stock:", line_13="")) == [
         (
-            "order.yaml:7:3: steps.Stock: 'Stock' is no name; "
+            "order.yaml:7:3: steps.Stock: 'Stock' is not a name; "
             "use a-z, 0-9 and _, starting with a letter, at most 63 characters"
         )
     ]
@@ -158,7 +158,7 @@ def test_type_without_namespace() -> None:
     """A message type is a full name."""
     assert problems(order(line_3="starts_on: Ordered")) == [
         (
-            "order.yaml:3:12: starts_on: 'Ordered' is no message type; "
+            "order.yaml:3:12: starts_on: 'Ordered' is not a message type; "
             "write an Avro full name such as shop.OrderPlaced"
         )
     ]
@@ -168,7 +168,7 @@ def test_topic_name() -> None:
     """A topic that Kafka would refuse is refused here."""
     assert problems(order(line_14="    command: {type: parcel.Book, topic: cmd/parcel}")) == [
         (
-            "order.yaml:14:41: steps.parcel.command.topic: 'cmd/parcel' is no topic name; "
+            "order.yaml:14:41: steps.parcel.command.topic: 'cmd/parcel' is not a topic name; "
             "use letters, digits, '.', '_' and '-', at most 249"
         )
     ]

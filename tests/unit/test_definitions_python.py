@@ -69,7 +69,7 @@ def test_model_raises_with_every_problem() -> None:
     with pytest.raises(DefinitionError) as raised:
         _ = saga.model
     assert [problem.partition(": ")[2] for problem in raised.value.problems] == [
-        "steps.stock.timeout: '30' is no duration; write a whole number and a unit: 200ms, 30s, 15m, 2h or 21d",
+        "steps.stock.timeout: '30' is not a duration; write a whole number and a unit: 200ms, 30s, 15m, 2h or 21d",
         "version: 0 is too small; write at least 1",
     ]
 

@@ -74,10 +74,10 @@ def test_null_that_is_asked_about(when: str) -> None:
 
 
 def test_a_truth_value_that_may_be_null() -> None:
-    """A guard that is nothing but such a field: null is no truth value."""
+    """A guard that is nothing but such a field: null is not a boolean."""
     (found,) = problems(order(line_13="    after: stock\n    when: start.gift"), ORDERED)
     assert found.endswith(
-        "start.gift is null or boolean, and null is no truth value; write start.gift == true"
+        "start.gift is null or boolean, and null is not a boolean; write start.gift == true"
     )
 
 

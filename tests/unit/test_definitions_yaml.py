@@ -52,7 +52,7 @@ def test_times_stay_text(text: str) -> None:
     """Sexagesimal numbers and dates stay text, so that a wrong duration is refused as it was written."""
     assert problems(order(line_4=f"deadline: {text}")) == [
         (
-            f"order.yaml:4:11: deadline: {text!r} is no duration; "
+            f"order.yaml:4:11: deadline: {text!r} is not a duration; "
             f"write a whole number and a unit: 200ms, 30s, 15m, 2h or 21d"
         )
     ]
@@ -107,14 +107,14 @@ def test_key_that_is_no_word() -> None:
 def test_no_yaml() -> None:
     """What is no YAML is told with its place."""
     assert problems(order(line_3="starts_on: [shop.Ordered")) == [
-        "order.yaml:4:9: no YAML: expected ',' or ']', but got ':'; check the indentation and quotes"
+        "order.yaml:4:9: not YAML: expected ',' or ']', but got ':'; check the indentation and quotes"
     ]
 
 
 def test_unreadable_character() -> None:
     """A control character is told with its line."""
     assert problems("saga: order\nversion: \x07") == [
-        "order.yaml:2: no YAML: special characters are not allowed; remove the character"
+        "order.yaml:2: not YAML: special characters are not allowed; remove the character"
     ]
 
 

@@ -96,4 +96,4 @@ def test_a_start_by_an_entry_that_is_no_message_of_it_waits_for_a_person(
         ("put_off", "first"),
         ("incident_opened", "poison"),
     ]
-    assert "the journal's entry 0 is no message of nobody" in found[-1]["reason"]
+    assert "the journal's entry 0 is not a message of nobody" in found[-1]["reason"]

@@ -60,9 +60,9 @@ def _read(value: bytes, codec: Any) -> JournalEntry:
 @pytest.mark.parametrize(
     ("returns", "error"),
     [
-        ("not json", "its `returns` is no JSON"),
-        ("[1]", "its `returns` is no JSON object"),
-        ("[" * 5000, "its `returns` is no JSON"),
+        ("not json", "its `returns` is not JSON"),
+        ("[1]", "its `returns` is not a JSON object"),
+        ("[" * 5000, "its `returns` is not JSON"),
     ],
 )
 def test_what_a_child_returns_is_no_json(returns: str, error: str) -> None:

@@ -159,10 +159,10 @@ def test_another_version_of_cloudevents_is_refused(version: bytes | None) -> Non
 
 def test_headers_that_a_client_cannot_give() -> None:
     """Whoever asks for an attribute learns why there is none."""
-    headers = envelope.unreadable("a header's name is no UTF-8: b'\\xff'")
-    with pytest.raises(UnreadableHeadersError, match="can't be read: a header's name is no UTF-8"):
+    headers = envelope.unreadable("a header's name is not UTF-8: b'\\xff'")
+    with pytest.raises(UnreadableHeadersError, match="can't be read: a header's name is not UTF-8"):
         envelope.attributes(headers)
-    with pytest.raises(UnreadableHeadersError, match="can't be read: a header's name is no UTF-8"):
+    with pytest.raises(UnreadableHeadersError, match="can't be read: a header's name is not UTF-8"):
         envelope.transaction_id_of(dict(headers))
 
 

@@ -61,7 +61,7 @@ def test_hostile_json_is_named_malformed(read: Callable[[FakeRecord], object], v
 
 @pytest.mark.parametrize("part", ["actor", "why", "act", "step", "saga"])
 def test_half_a_surrogate_pair_in_an_act_is_replaced(part: str) -> None:
-    """A terminal makes it of a byte that is no UTF-8. Nobody could write it into the history: the shard would stand still."""
+    """A terminal makes it of a byte that is not UTF-8. Nobody could write it into the history: the shard would stand still."""
     act = {
         "id": "a",
         "act": "hold",

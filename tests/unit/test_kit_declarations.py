@@ -56,7 +56,7 @@ def unresolvable(event: StockReserved) -> Nowhere:  # type: ignore[name-defined]
     ("function", "message"),
     [
         (unannotated, "no return annotation"),
-        (foreign, "which is no message"),
+        (foreign, "which is not a message"),
         (asynchronous, "is async"),
         (too_many, "takes 3 parameters"),
         (none, "takes 0 parameters"),
@@ -129,7 +129,7 @@ def test_reverses_needs_a_store() -> None:
 
 def test_reverses_names_a_handler() -> None:
     """``reverses`` names a handler of the same service."""
-    with pytest.raises(ConfigError, match="no handler declared above"):
+    with pytest.raises(ConfigError, match="not a handler declared above"):
         Service("payment", store=STORE).handles(RefundPayment, reverses=charge)(refund)
 
 
@@ -182,7 +182,7 @@ def test_outside_needs_a_store() -> None:
 @pytest.mark.parametrize("name", ["", "Payment", "pay ment", "kantor", "x" * 65])
 def test_service_names(name: str) -> None:
     """A service's name is used in topics and groups: plain, and not ours."""
-    with pytest.raises(ConfigError, match="no service name"):
+    with pytest.raises(ConfigError, match="not a service name"):
         Service(name)
 
 

@@ -213,14 +213,14 @@ def replaced(desk: Desk, name: str, value: bytes | None) -> FakeRecord:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda desk: spoiled(desk, value_=b"no Avro"), b"no Avro in Confluent wire format"),
+        (lambda desk: spoiled(desk, value_=b"no Avro"), b"not Avro in Confluent wire format"),
         (lambda desk: spoiled(desk, value_=None), b"null"),
         (lambda desk: spoiled(desk, value_=b"\0\0\0\0\1rest"), b"schema id 1 is unknown"),
         (lambda desk: replaced(desk, "ce_correlationid", None), b"no transaction id"),
         (lambda desk: replaced(desk, "ce_correlationid", b"a b"), b"malformed transaction id"),
         (lambda desk: replaced(desk, "ce_id", None), b"ce_id"),
         (lambda desk: replaced(desk, "ce_source", b""), b"ce_source"),
-        (lambda desk: replaced(desk, "ce_id", b"\xff"), b"no UTF-8"),
+        (lambda desk: replaced(desk, "ce_id", b"\xff"), b"not UTF-8"),
         (lambda desk: replaced(desk, "ce_specversion", b"0.3"), b"ce_specversion is '0.3'"),
         (
             lambda desk: desk.record(RESERVED, extra=[("ce_correlationid", b"t2")]),
@@ -271,13 +271,13 @@ def test_a_dead_letter_without_headers() -> None:
     """A record whose headers the client can't give is set aside whatever its type, and the letter says what is lost."""
     desk = charging(raises())
     dead, answer = desk.processor.batch(
-        [spoiled(desk, headers_=unreadable("a header's name is no UTF-8: b'\\xff'")), desk.record(RESERVED)]
+        [spoiled(desk, headers_=unreadable("a header's name is not UTF-8: b'\\xff'")), desk.record(RESERVED)]
     )
     assert (dead.topic, dead.value, dead.key) == ("dlq.payment", desk.record(RESERVED).value(), b"t1")
     headers = dict(dead.headers)
     assert {name[:13] for name in headers} == {"__dlq.errors."}
     assert (headers["__dlq.errors.message"] or b"").decode() == (
-        "the headers can't be read: a header's name is no UTF-8: b'\\xff'; "
+        "the headers can't be read: a header's name is not UTF-8: b'\\xff'; "
         "key and value are the record's own, its headers are lost"
     )
     assert answer.topic == "evt.payment.payment.v1"

@@ -188,7 +188,7 @@ def test_a_role_that_does_not_even_answer_is_replaced(
 
 
 def test_a_role_without_a_supervisor_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no open file is refused by name."""
+    """What is not an open file is refused by name."""
     monkeypatch.delenv(supervisor.ENV_TELL, raising=False)
     tell_supervisor("http://127.0.0.1:1")
     monkeypatch.setenv(supervisor.ENV_TELL, "x")

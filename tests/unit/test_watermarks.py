@@ -148,7 +148,7 @@ def test_a_foreign_record_is_named_and_passed_over(
     producer.produce(topics.WATERMARKS, value, key, None, 0)
     producer.flush()
     assert watermarks.read(broker.clients(), "test", broker.clock).low() == 0
-    assert "sys.kantor.watermarks/0/0 is no watermark" in caplog.text
+    assert "sys.kantor.watermarks/0/0 is not a watermark" in caplog.text
 
 
 # -- a member of intake, and who asks

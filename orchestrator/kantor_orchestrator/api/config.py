@@ -199,5 +199,5 @@ def _address(text: str) -> tuple[str, int]:
     """``host:port``; IPv6 in brackets."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65_535 or not host:
-        raise ConfigError(f"{ENV_ADDRESS}={text!r} is no address: write host:port, such as {HOST}:{PORT}")
+        raise ConfigError(f"{ENV_ADDRESS}={text!r} is not an address: write host:port, such as {HOST}:{PORT}")
     return host.removeprefix("[").removesuffix("]"), int(port)

@@ -34,7 +34,7 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 LEEWAY = 30
 #: Seconds that keys are good for; between two questions because of a key that is not known.
 _FRESH, _ASK_AGAIN = 600.0, 10.0
-#: Characters of a token: more is no token.
+#: Characters of a token: more is not a token.
 _LONGEST = 16_384
 
 
@@ -120,18 +120,18 @@ def claims_of(
 
 def _signed(token: str, keys: Keys) -> dict[str, Any]:
     if len(token) > _LONGEST or not token.isascii():
-        raise RejectedError("this is no token")
+        raise RejectedError("this is not a token")
     try:
         header = jws.extract_compact(token.encode()).headers()
     except (JoseError, ValueError) as error:
-        raise RejectedError("this is no token") from error
+        raise RejectedError("this is not a token") from error
     algorithm, kid = header.get("alg"), header.get("kid")
     if algorithm not in ALGORITHMS:
         raise RejectedError(
             f"the token is not good: tokens signed with {str(algorithm)[:20]!r} are not taken"
         )
     if kid is not None and not isinstance(kid, str):
-        raise RejectedError("this is no token")
+        raise RejectedError("this is not a token")
     found = _verified(token, keys.those_of(kid))
     # A key of that name may be another one by now, also where keys have no names.
     if found is None and keys.ask_again():

@@ -204,7 +204,7 @@ class Provider:
         except (RequestException, ValueError) as error:
             raise ProviderDownError(self._down(url, error)) from error
         if not isinstance(found, dict):
-            raise ProviderDownError(self._down(url, "its answer is no JSON object"))
+            raise ProviderDownError(self._down(url, "its answer is not a JSON object"))
         return found
 
     def _down(self, url: str, why: object) -> str:

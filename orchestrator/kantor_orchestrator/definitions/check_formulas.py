@@ -89,15 +89,13 @@ class FormulaCheck:
         type_ = self.type_of(asked, known) if self.check(asked, known, node, when, *at) else ANY
         if isinstance(type_, list) and {"type": "null"} in type_ and "boolean" in avro.shown(type_):
             self._found.add(
-                f"{text} is {avro.shown(type_)}, and null is no truth value", f"write {text} == true", *at
+                f"{text} is {avro.shown(type_)}, and null is not a boolean", f"write {text} == true", *at
             )
             return
         if (value := expressions.literal(asked)) is not None and not isinstance(value[0], bool):
-            self._found.add(f"{text!r} is {value[0]!r}, no truth value", "write a comparison", *at)
+            self._found.add(f"{text!r} is {value[0]!r}, not a boolean", "write a comparison", *at)
         elif type_ is not ANY and "boolean" not in avro.shown(type_):
-            self._found.add(
-                f"{text} is {avro.shown(type_)}, no truth value", "compare it with something", *at
-            )
+            self._found.add(f"{text} is {avro.shown(type_)}, not a boolean", "compare it with something", *at)
 
     def kept(self, text: str, known: Mapping[str, Scope], *at: Path) -> None:
         """What it gives can be written as JSON and kept, as far as can be told."""

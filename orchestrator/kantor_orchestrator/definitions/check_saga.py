@@ -90,7 +90,7 @@ def _cancellation(
     if node is None:
         near = nearest(cancel.until, scopes.tree.nodes)
         remedy = f"did you mean {near}?" if near else f"the steps are {', '.join(scopes.tree.children(None))}"
-        found.add(f"the saga can be cancelled until {cancel.until}, which is no step", remedy, at)
+        found.add(f"the saga can be cancelled until {cancel.until}, which is not a step", remedy, at)
     elif node.each is not None:
         what = f"{cancel.until} runs once for each item of {node.each.name}, so it has no one end"
         found.add(what, f"write `until: {node.each.path}`", at)

@@ -159,7 +159,7 @@ def _order(tree: Tree, parent: Node | None, found: Findings) -> None:
                 elsewhere = next((n for n in tree.nodes.values() if n.name == other), None)
                 near = nearest(other, children)
                 remedy = f"did you mean {near}?" if near else f"the steps are {', '.join(children)}"
-                what = f"step {name} comes after {other}, which is no step"
+                what = f"step {name} comes after {other}, which is not a step"
                 if elsewhere is not None:
                     home = elsewhere.parent.path if elsewhere.parent else "the saga itself"
                     what = f"step {name} comes after {other}, which is a step of {home}"

@@ -203,7 +203,7 @@ def _mermaid_group(group: Group, indent: str) -> Iterator[str]:
 
 
 def _mermaid_id(id_: str) -> str:
-    """With a prefix: a step may be called ``end``, which is a word of Mermaid's, and ``begin``, which is no step."""
+    """With a prefix: a step may be called ``end``, which is a word of Mermaid's, and ``begin``, which is not a step."""
     return f"x_{id_.strip('()')}" if id_ in (BEGIN, END) else f"s_{id_.replace('.', '__')}"
 
 

@@ -19,7 +19,7 @@ def parse(written: object, *, shortest: int = 1) -> int:
     found = _DURATION.fullmatch(written) if isinstance(written, str) else None
     if found is None:
         raise ValueError(
-            f"{written!r} is no duration; write a whole number and a unit: 200ms, 30s, 15m, 2h or 21d"
+            f"{written!r} is not a duration; write a whole number and a unit: 200ms, 30s, 15m, 2h or 21d"
         )
     milliseconds = int(found[1]) * _UNITS[found[2]]
     if not shortest <= milliseconds <= LONGEST:

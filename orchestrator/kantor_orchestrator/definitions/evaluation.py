@@ -331,7 +331,9 @@ def _pattern(written: str) -> tuple[Any, int]:
     try:
         program.execute({"text": ""})
     except Exception:  # noqa: BLE001 - the library's errors have no common type
-        raise ValueError(f"{written} is no pattern; see https://github.com/google/re2/wiki/Syntax") from None
+        raise ValueError(
+            f"{written} is not a pattern; see https://github.com/google/re2/wiki/Syntax"
+        ) from None
     return program, price
 
 

@@ -20,7 +20,7 @@ def duration(value: Any, meter: Meter) -> timedelta:
         raise CelError(f"there is no duration({kind(value)})")
     meter.read(value)
     if _DURATION.fullmatch(value) is None or len(value) > 64:
-        raise CelError(f"{value!r:.100} is no duration, such as 1h30m")
+        raise CelError(f"{value!r:.100} is not a duration, such as 1h30m")
     sign = -1 if value.startswith("-") else 1
     micros = sum(Decimal(number) * _UNITS[unit] for number, unit in _PART.findall(value))
     try:
@@ -53,7 +53,7 @@ def timestamp(value: Any, _meter: Meter) -> datetime:
     except ValueError as error:
         raise CelError(str(error)) from error
     if found.tzinfo is None or len(value) > 64:
-        raise CelError(f"{value!r:.100} is no time of RFC 3339, such as 2026-01-31T12:00:00Z")
+        raise CelError(f"{value!r:.100} is not an RFC 3339 time, such as 2026-01-31T12:00:00Z")
     return found.astimezone(UTC)
 
 

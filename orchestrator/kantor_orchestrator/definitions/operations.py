@@ -227,7 +227,7 @@ def to_int(value: Any, meter: Meter) -> int:
             meter.read(value)
             digits = value.removeprefix("-").removeprefix("+")
             if not (digits.isascii() and digits.isdecimal()) or len(value) > 20:
-                raise CelError(f"{value!r:.100} is no whole number")
+                raise CelError(f"{value!r:.100} is not a whole number")
             return whole(int(value))
         if kind(value) == "timestamp":
             return int(value.timestamp())

@@ -91,7 +91,7 @@ class Items:
     def __call__(self, scope: Mapping[str, Any]) -> list[Any]:
         found = self.value(scope)
         if not isinstance(found, list | tuple):
-            raise EvaluationError(f"{self.text!r} gave {found!r:.100}, which is no list")
+            raise EvaluationError(f"{self.text!r} gave {found!r:.100}, which is not a list")
         return list(found)
 
 

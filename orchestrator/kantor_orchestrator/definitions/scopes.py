@@ -38,7 +38,7 @@ class Scope:
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """The types of its fields by name; none of what is no record."""
+        """The types of its fields by name; none of what is not a record."""
         return {field["name"]: field["type"] for field in _record(self.type).get("fields", ())}
 
     @property

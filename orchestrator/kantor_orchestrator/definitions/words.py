@@ -44,7 +44,7 @@ _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,2})?)\s?%")
 def _name(text: str) -> str:
     if _NAME.fullmatch(text) is None:
         raise ValueError(
-            f"{text!r} is no name; use a-z, 0-9 and _, starting with a letter, at most 63 characters"
+            f"{text!r} is not a name; use a-z, 0-9 and _, starting with a letter, at most 63 characters"
         )
     return text
 
@@ -57,13 +57,13 @@ def _step_name(text: str) -> str:
 
 def _type(text: str) -> str:
     if _TYPE.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is no message type; write an Avro full name such as shop.OrderPlaced")
+        raise ValueError(f"{text!r} is not a message type; write an Avro full name such as shop.OrderPlaced")
     return text
 
 
 def _topic(text: str) -> str:
     if _TOPIC.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is no topic name; use letters, digits, '.', '_' and '-', at most 249")
+        raise ValueError(f"{text!r} is not a topic name; use letters, digits, '.', '_' and '-', at most 249")
     if text.startswith(("sys.", "evt.kantor.")):
         raise ValueError(f"{text!r} is Kantor's own topic; send commands to a cmd.<service>.v1 topic")
     return text
@@ -99,7 +99,7 @@ def _share(value: object) -> object:
     """A share in percent, as a fraction."""
     if isinstance(value, str) and (found := _SHARE.fullmatch(value)) and 0 < float(found[1]) <= 100:
         return float(found[1]) / 100
-    raise ValueError(f"{value!r} is no share; write a number above 0 and up to 100 with a %, such as 5%")
+    raise ValueError(f"{value!r} is not a share; write a number above 0 and up to 100 with a %, such as 5%")
 
 
 def _percent(share: float) -> str:

@@ -55,13 +55,13 @@ def parse(text: str, file: str, reading: Reading) -> None:
         mark = error.problem_mark or error.context_mark
         place = _place(file, mark) if mark else Place(file)
         reading.problems.append(
-            Problem(place, f"no YAML: {error.problem or error.context}", "check the indentation and quotes")
+            Problem(place, f"not YAML: {error.problem or error.context}", "check the indentation and quotes")
         )
         return
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         reading.problems.append(
-            Problem(Place(file, line), f"no YAML: {error.reason}", "remove the character")
+            Problem(Place(file, line), f"not YAML: {error.reason}", "remove the character")
         )
         return
     except RecursionError:

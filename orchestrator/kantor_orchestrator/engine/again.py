@@ -47,7 +47,7 @@ class Copies:
                     value, why = None, f"the journal has lost the message at {offset}, which was put off"
                     headers = _no_message(place, offset, why)
                 elif not _is_message_of(transaction, found):  # a person named it, to start the transaction
-                    value, why = None, f"the journal's entry {offset} is no message of {transaction}"
+                    value, why = None, f"the journal's entry {offset} is not a message of {transaction}"
                     headers = _no_message(place, offset, why)
                 else:
                     value, headers = found.value(), list(found.headers() or ())

@@ -113,7 +113,7 @@ class Decider:
             outcome = self._apply(shard, record)
         except MalformedEntry as reason:
             place = f"{topics.JOURNAL}/{shard.number}/{record.offset()}"
-            log.error("%s is no entry: %s", place, reason, extra={"action": "malformed_entry"})
+            log.error("%s is not an entry: %s", place, reason, extra={"action": "malformed_entry"})
             outcome = MALFORMED
         self._entries.append(outcome)
 

@@ -197,7 +197,7 @@ class PostgresDatabase:
                 application_name="kantor view" if self._writes else "kantor",
             )
         except psycopg.ProgrammingError as error:
-            raise ConfigError(f"KANTOR_VIEW_URL is no PostgreSQL URL: {error}") from None
+            raise ConfigError(f"KANTOR_VIEW_URL is not a PostgreSQL URL: {error}") from None
         except psycopg.OperationalError as error:
             text = " ".join(str(error).split())
             if "FATAL" in text and not _PASSING.search(text):

@@ -62,7 +62,7 @@ class HistoryReader:
     def read(self, value: bytes | None) -> Said:
         """A decision. Raises ``UndecodableError``, ``UnknownSchemaError`` or ``RegistryUnavailableError``."""
         if value is None or len(value) < 5 or value[0] != 0:
-            raise UndecodableError("no Avro in Confluent wire format")
+            raise UndecodableError("not Avro in Confluent wire format")
         read, ends_with_messages = self._known.get(value[:5]) or self._learn(value[:5])
         record = self._fields(read, value)
         captured = []

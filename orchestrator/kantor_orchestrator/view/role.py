@@ -243,7 +243,7 @@ class _Projection:
         self._metrics.projected(changes.records, changes.unreadable, time.monotonic() - start, age)
 
     def _reached(self, positions: Mapping[Partition, int]) -> None:
-        """Ends count, too: what is before them is stored, or is no record (the marks of Kafka transactions)."""
+        """Ends count, too: what is before them is stored, or is not a record (the marks of Kafka transactions)."""
         if self._gaps and (empty := self._gaps & positions.keys()):
             self._gaps -= empty
             self._database.incomplete_before(int(time.time() * 1000))

@@ -21,7 +21,7 @@ log = logging.getLogger("kantor.kafka")
 T = TypeVar("T")
 
 _EOF = ck.KafkaError._PARTITION_EOF
-#: ``message.headers()``, called so that the interpreter looks for an exception: for a name that is no UTF-8 the binding sets
+#: ``message.headers()``, called so that the interpreter looks for an exception: for a name that is not UTF-8 the binding sets
 #: one and returns a result nevertheless. Called in the usual way, it comes out at some later statement.
 _headers = methodcaller("headers")
 
@@ -218,7 +218,7 @@ class Consumer:
 def _unreadable(error: SystemError | UnicodeDecodeError) -> list[tuple[str, bytes | None]]:
     cause: BaseException | None = error if isinstance(error, UnicodeDecodeError) else error.__cause__
     if isinstance(cause, UnicodeDecodeError):
-        return unreadable(f"a header's name is no UTF-8: {bytes(cause.object)[:100]!r}")
+        return unreadable(f"a header's name is not UTF-8: {bytes(cause.object)[:100]!r}")
     return unreadable(error)
 
 

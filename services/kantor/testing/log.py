@@ -201,14 +201,14 @@ class Log:
 
 
 def _as_read(headers: list[Header]) -> list[Header]:
-    """What the client makes of a header whose name is no UTF-8: written as ``"\\udcff"`` (PEP 383's surrogates), it stands for
+    """What the client makes of a header whose name is not UTF-8: written as ``"\\udcff"`` (PEP 383's surrogates), it stands for
     any bytes, as other clients may write."""
     for name, _ in headers:
         raw = name.encode("utf-8", "surrogateescape")
         try:
             raw.decode()
         except UnicodeDecodeError:
-            return unreadable(f"a header's name is no UTF-8: {raw[:100]!r}")
+            return unreadable(f"a header's name is not UTF-8: {raw[:100]!r}")
     return headers
 
 
