@@ -12,6 +12,7 @@ from uuid import uuid4
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from kantor.clients import Record
 from kantor.codec import Codec
 from kantor.envelope import shard_of
 from kantor.errors import CodecError, KantorError, NotFoundError
@@ -21,13 +22,16 @@ from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.acts import DONE_ALREADY, NO_TRANSACTION
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.core.values import plain
-from kantor_orchestrator.engine.log import is_epoch
+from kantor_orchestrator.history import Epoch, is_epoch
 from kantor_orchestrator.snapshots import transitions_from
 
 log = logging.getLogger("kantor.acts")
 
 #: Seconds that the engine has to answer.
 PATIENCE = 10.0
+
+#: Records of a shard's history that are read before the answer: the epoch in force is told by the last ones.
+BACK = 200
 
 #: What the engine made of an act: one of a decision's transitions, with the decision's own fields.
 Move = dict[str, Any]
@@ -129,28 +133,50 @@ class Acts:
     ) -> dict[str, dict[int, list[Move]]]:
         """By act's id and shard: the moves that name it, up to the first ones of ``of_each`` shards."""
         history = [(topics.HISTORY, shard) for shard in sorted(shards)]
+        ends, starts = self._admin.ends(history), self._admin.starts(history)
         reader = self._kafka.consumer("kantor-acts")
         try:
-            reader.assign(self._admin.ends(history))
+            reader.assign({place: max(starts.get(place, 0), end - BACK) for place, end in ends.items()})
             write()
             deadline = time.monotonic() + PATIENCE
-            moves: dict[str, dict[int, list[Move]]] = {}
-            while not _all_there(moves, ids, of_each) and time.monotonic() < deadline:
+            heard = Heard(self._codec, ids, {number: end for (_, number), end in ends.items()})
+            while not _all_there(heard.moves, ids, of_each) and time.monotonic() < deadline:
                 for record in reader.poll(0.1).records:
-                    if is_epoch(record):
-                        continue
-                    try:
-                        decision = self._codec.decode(record.value())
-                        if decision["message_id"] in ids:
-                            made = moves_of(decision)
-                            found = moves.setdefault(decision["message_id"], {})
-                            found.setdefault(record.partition(), []).extend(made)
-                    except (CodecError, LookupError, ValueError) as error:
-                        place = f"{topics.HISTORY}/{record.partition()}/{record.offset()}"
-                        log.warning("%s is not a decision: %s", place, error, extra={"action": "no_decision"})
-            return moves
+                    heard.take(record)
+            return heard.moves
         finally:
             reader.close()
+
+
+class Heard:
+    """Answers to acts, as the history has them. What counts for nothing, written by an engine that had lost the shard, is no
+    answer: the one that has it says what was done."""
+
+    def __init__(self, codec: Codec, ids: AbstractSet[str], since: Mapping[int, int]) -> None:
+        """``ids``: of the acts. ``since``: by shard, the first record that may be an answer; what is read before it tells which
+        epoch is in force."""
+        #: By act's id and shard.
+        self.moves: dict[str, dict[int, list[Move]]] = {}
+        self._codec = codec
+        self._ids = ids
+        self._since = since
+        self._epochs = {shard: Epoch() for shard in since}
+
+    def take(self, record: Record) -> None:
+        shard, offset = record.partition(), record.offset()
+        epoch = self._epochs[shard]
+        if is_epoch(record):
+            epoch.begin(offset)
+            return
+        try:
+            decision = self._codec.decode(record.value())
+            counts = epoch.takes(decision["epoch"], decision["journal_offset"])
+            if counts and offset >= self._since[shard] and decision["message_id"] in self._ids:
+                made = moves_of(decision)
+                self.moves.setdefault(decision["message_id"], {}).setdefault(shard, []).extend(made)
+        except (CodecError, LookupError, ValueError) as error:
+            place = f"{topics.HISTORY}/{shard}/{offset}"
+            log.warning("%s is not a decision: %s", place, error, extra={"action": "no_decision"})
 
 
 def moves_of(decision: dict[str, Any]) -> list[Move]:

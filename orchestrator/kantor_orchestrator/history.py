@@ -9,25 +9,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kantor.clients import Record
+
+#: The ``ce_type`` of an epoch record.
+EPOCH = b"kantor.Epoch"
+
+
+def is_epoch(record: Record) -> bool:
+    """Whether it says that somebody has taken the shard."""
+    return record.key() is None and ("ce_type", EPOCH) in (record.headers() or ())
+
 
 @dataclass(slots=True)
 class Epoch:
     """How far one partition of the history has been read. ``epoch`` below 0: none has been seen yet. ``entry``: the journal
-    offset of its last decision that counts."""
+    offset of its last decision that counts. ``is_certain``: the epoch in force is known, not told from decisions."""
 
     epoch: int = -1
     entry: int = -1
+    is_certain: bool = False
 
     def begin(self, offset: int) -> None:
         """A ``kantor.Epoch`` is at ``offset``."""
-        self.epoch = offset
+        self.epoch, self.is_certain = offset, True
 
     def takes(self, epoch: int, entry: int) -> bool:
         """Whether a decision counts; if so, it is the last one now.
 
-        Where the partition's beginning is gone, with the epoch that it began in, the first decision tells which that was.
+        Where the partition's beginning is gone, or was not read, with the epoch that it began in, the decisions tell which
+        that was: the latest, for what is of an earlier one was written by who had lost the shard.
         """
-        if self.epoch < 0:
+        if epoch > self.epoch and not self.is_certain:
             self.epoch = epoch
         if epoch != self.epoch or entry <= self.entry:
             return False

@@ -15,8 +15,8 @@ from kantor_orchestrator import journal, topics
 from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import ENDED, Incident, Transaction, Transition, evolve
-from kantor_orchestrator.engine.log import is_epoch
 from kantor_orchestrator.engine.memory import is_gone
+from kantor_orchestrator.history import is_epoch
 from kantor_orchestrator.snapshots import (
     Decided,
     Outgoing,

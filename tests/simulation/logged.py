@@ -10,7 +10,7 @@ from kantor.envelope import shard_of
 from kantor.testing.log import Entry
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
-from kantor_orchestrator.engine.log import is_epoch
+from kantor_orchestrator.history import is_epoch
 from simulation.ledger import form
 from simulation.world import World
 

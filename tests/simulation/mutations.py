@@ -26,9 +26,10 @@ from kantor_orchestrator.core.saga import Saga, Step
 from kantor_orchestrator.core.transaction import AFTER_PIVOT, Kind
 from kantor_orchestrator.engine import deciding
 from kantor_orchestrator.engine.cut import Cut, Cutter
-from kantor_orchestrator.engine.log import DecisionLog, is_epoch
+from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.writing import Turn, Writer
+from kantor_orchestrator.history import is_epoch
 from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.snapshots import Decided, decided_from

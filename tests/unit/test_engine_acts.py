@@ -18,8 +18,8 @@ from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.dsl import Saga
-from kantor_orchestrator.engine.log import is_epoch
 from kantor_orchestrator.engine.loop import Engine
+from kantor_orchestrator.history import is_epoch
 from kantor_orchestrator.metrics import EngineMetrics
 from unit.core_kit import EXAMPLE
 from unit.intake_kit import AtOnce

@@ -26,8 +26,8 @@ from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.catalogue import Changes, Definitions
 from kantor_orchestrator.definitions.dsl import Saga
 from kantor_orchestrator.engine.cut import Cutter
-from kantor_orchestrator.engine.log import is_epoch
 from kantor_orchestrator.engine.loop import Engine
+from kantor_orchestrator.history import is_epoch
 from kantor_orchestrator.metrics import EngineMetrics
 from unit.core_kit import EXAMPLE, ORDER
 

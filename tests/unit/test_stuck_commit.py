@@ -25,8 +25,8 @@ from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.dsl import Saga
 from kantor_orchestrator.engine import cut as cuts
 from kantor_orchestrator.engine import loop
-from kantor_orchestrator.engine.log import is_epoch
 from kantor_orchestrator.engine.loop import Engine
+from kantor_orchestrator.history import is_epoch
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.wellness import Wellness
 from unit.core_kit import EXAMPLE

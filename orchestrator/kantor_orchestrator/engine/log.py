@@ -21,11 +21,10 @@ from kantor.codec import Codec
 from kantor.errors import CodecError, FencedError, KafkaUnavailableError, KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.brokertime import BrokerTime
+from kantor_orchestrator.history import EPOCH, Epoch, is_epoch
 from kantor_orchestrator.snapshots import Decided, decided_from
 from kantor_schemas import system
 
-#: The ``ce_type`` of an epoch record.
-EPOCH = b"kantor.Epoch"
 _EPOCH_HEADERS: list[tuple[str, bytes | None]] = [("ce_type", EPOCH)]
 
 #: Seconds that reading a part of the log may take without a record.
@@ -126,16 +125,16 @@ class DecisionLog:
     def read_valid(self, position: int, epoch: int, end: int) -> list[tuple[int, Decided]]:
         """The valid decisions from ``position`` (where ``epoch`` is in force) to ``end``, with their offsets. What can't
         be decoded is somebody else's, and void. Raises ``KafkaUnavailableError``."""
-        found = []
+        found, valid = [], Epoch(epoch, is_certain=True)
         for record in self._read(position, end):
             if is_epoch(record):
-                epoch = record.offset()
+                valid.begin(record.offset())
                 continue
             try:
                 decision = decided_from(self._codec.decode(record.value()))
             except (CodecError, KeyError, ValueError):
                 continue
-            if decision.epoch == epoch:
+            if valid.takes(decision.epoch, decision.journal_offset):
                 found.append((record.offset(), decision))
         return found
 
@@ -215,8 +214,3 @@ class DecisionLog:
 
     def _where(self) -> str:
         return f"{self._place[0]}/{self._place[1]}"
-
-
-def is_epoch(record: Record) -> bool:
-    """Whether it says that somebody has taken the shard."""
-    return record.key() is None and ("ce_type", EPOCH) in (record.headers() or ())

@@ -20,8 +20,7 @@ from kantor.envelope import KANTOR_SOURCE, TRANSACTION_ID, UNREADABLE
 from kantor.errors import UndecodableError, UnknownSchemaError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
-from kantor_orchestrator.engine.log import is_epoch
-from kantor_orchestrator.history import Epoch
+from kantor_orchestrator.history import Epoch, is_epoch
 from kantor_orchestrator.view.facts import Entry, frame, frames
 from kantor_orchestrator.view.kept import Told
 from kantor_orchestrator.view.reading import HistoryReader, Said
