@@ -82,7 +82,7 @@ def plan(seed: int, focus: str = "") -> Plan:
     faults += _signals(random, shape, transactions, undisturbed=focus == "intakes")
     people = random.choice([(), (), ("retry",), ("retry", "skip"), ("skip",), ("retry", "close"), ("close",)])
     home, lag = random.random() < 0.5, marker_lag
-    faults += trouble.more(Random(seed + 3), focus, shape, transactions)
+    faults += trouble.more(seed, focus, shape, transactions)
     return Plan(seed, shape, transactions, tuple(faults), engines, intakes, home, lag, people, view)
 
 

@@ -135,6 +135,52 @@ class Skew:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class MadeAgain:
+    """The topic is deleted, with what some service may not have read yet, and made again."""
+
+    topic: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retold:
+    """What a service did it tells once more, of one of the topic's records, under another id. ``names``: what it still says
+    of the action: "cause", "key", or "nothing"."""
+
+    topic: str
+    number: int
+    at: float
+    names: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hostile:
+    """Bytes that nobody expects, chosen by ``number``. ``topic`` empty: in the topic that they are meant for. ``ours``: in the
+    name of one of the plan's transactions, where nobody can read them."""
+
+    topic: str
+    number: int
+    at: float
+    ours: bool = False
+
+
 Fault = (
-    Crash | Fail | Freeze | Stall | Hold | Stop | Lag | Again | Compact | Act | Held | Told | Skew | Refuse
+    Crash
+    | Fail
+    | Freeze
+    | Stall
+    | Hold
+    | Stop
+    | Lag
+    | Again
+    | Compact
+    | Act
+    | Held
+    | Told
+    | Skew
+    | Refuse
+    | MadeAgain
+    | Retold
+    | Hostile
 )

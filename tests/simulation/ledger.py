@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from kantor.codec import Codec
 from kantor.envelope import KANTOR_SOURCE
 from kantor.testing import MemoryBroker
+from kantor.testing.broker import Topic
 from kantor.testing.log import Entry, Log
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.acts import moves_of
@@ -82,6 +83,10 @@ class Ledger:
         self._codec = Codec(SCHEMAS)
         self._encode = self._codec.encoder(system("TransactionState"), topics.STATE)
         self._positions: dict[Log, int] = {}
+        #: Topics that are no more.
+        self.gone: list[Topic] = []
+        #: Records that none of the run's processes has written: (topic, partition, offset).
+        self.foreign: set[tuple[str, int, int]] = set()
         #: By transaction: the moves that the log has of it, each with its decision's fields.
         self.history: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         #: By shard: the valid decisions, in order.
@@ -132,8 +137,11 @@ class Ledger:
             found.append({**move, "transition": transition})
 
     def _take_journal(self, entry: Entry) -> None:
-        if (journal.ENTRY, journal.REFUSED) in (entry.headers() or ()):
+        if dict(entry.headers() or ()).get(journal.ENTRY) == journal.REFUSED and not self.is_foreign(entry):
             self.refused.add(journal.read(entry.value() or b"")["id"])
+
+    def is_foreign(self, entry: Entry) -> bool:
+        return (entry.topic(), entry.partition(), entry.offset()) in self.foreign
 
     def _take_state(self, entry: Entry) -> None:
         key = entry.key() or b""
@@ -143,7 +151,7 @@ class Ledger:
     def _take_command(self, entry: Entry) -> None:
         sent = [(name, value or b"") for name, value in entry.headers() or ()]
         headers = dict(sent)
-        if headers["ce_source"] != KANTOR_SOURCE.encode():
+        if self.is_foreign(entry) or headers["ce_source"] != KANTOR_SOURCE.encode():
             return
         id_, type_, transaction = (headers[f"ce_{name}"] for name in ("id", "type", "correlationid"))
         place = (entry.topic(), entry.partition(), entry.offset())
@@ -205,27 +213,29 @@ class Ledger:
         return [] if found is None else found.incidents
 
     def records(self) -> Counter[str]:
-        """By message id: how often it can be read."""
+        """By message id: how often it can be read, or could be."""
         found: Counter[str] = Counter()
-        for name, topic in self._broker.topics.items():
-            for log in topic.logs if name.startswith(("evt.", "cmd.")) else ():
-                for entry in log.read(0, 1_000_000, 1e12, committed=True)[0]:
-                    found.update(
-                        (value or b"").decode() for key, value in entry.headers() or () if key == "ce_id"
-                    )
+        for entry in self._read_all(("evt.", "cmd.")):
+            ids = [value or b"" for key, value in entry.headers() or () if key == "ce_id"]
+            found.update(id_.decode("utf-8", "replace") for id_ in ids)
         return found
 
     def done(self) -> list[Done]:
-        """What services said that they did: the committed ``Done``, each as often as it can be read."""
+        """What services said that they did: the committed ``Done``, each as often as it can be read, or could be."""
         found = []
-        for name, topic in self._broker.topics.items():
-            for log in topic.logs if name.startswith("evt.sim.") else ():
-                for entry in log.read(0, 1_000_000, 1e12, committed=True)[0]:
-                    headers = {key: (value or b"").decode() for key, value in entry.headers() or ()}
-                    if headers["ce_type"].endswith(".Done"):
-                        step = headers["ce_type"].split(".")[-2]
-                        item = self._codec.decode(entry.value())["item"]
-                        place = (entry.topic(), entry.partition(), entry.offset())
-                        cause, txn = headers["ce_causationid"], headers["ce_correlationid"]
-                        found.append(Done(txn, label(step, item), headers["ce_id"], cause, place))
+        for entry in self._read_all(("evt.sim.",)):
+            if self.is_foreign(entry):
+                continue
+            headers = {key: (value or b"").decode() for key, value in entry.headers() or ()}
+            if headers["ce_type"].endswith(".Done"):
+                step = headers["ce_type"].split(".")[-2]
+                item = self._codec.decode(entry.value())["item"]
+                place = (entry.topic(), entry.partition(), entry.offset())
+                cause, txn = headers.get("ce_causationid", ""), headers["ce_correlationid"]
+                found.append(Done(txn, label(step, item), headers["ce_id"], cause, place))
         return found
+
+    def _read_all(self, prefixes: tuple[str, ...]) -> Iterator[Entry]:
+        for topic in (*self._broker.topics.values(), *self.gone):
+            for log in topic.logs if topic.logs[0].place[0].startswith(prefixes) else ():
+                yield from log.read(0, 1_000_000, 1e12, committed=True)[0]

@@ -116,6 +116,8 @@ def _journal_bounded(world: World, number: int) -> Iterator[str]:
             allowed[key, "refused"] += t.command is not None or t.kind is Kind.ENDED
         allowed[key, "timer"] *= again
     for entry in _all(world, topics.JOURNAL, number):
+        if world.ledger.is_foreign(entry):
+            continue
         headers = dict(entry.headers() or ())
         kind = headers.get(journal.ENTRY)
         what = "copy" if journal.AGAIN in headers else _WRITTEN.get(kind or b"")
@@ -124,7 +126,7 @@ def _journal_bounded(world: World, number: int) -> Iterator[str]:
     for (key, what), count in found.items():
         limit = allowed[key, what] * owners
         if count > limit:
-            yield f"{key.decode()}: {count} entries are a {what}, of {limit}"
+            yield f"{key!r}: {count} entries are a {what}, of {limit}"
 
 
 def _all(world: World, topic: str, number: int) -> list[Entry]:

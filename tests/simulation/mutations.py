@@ -7,9 +7,6 @@ harmless; the latter are not kept here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from kantor.delivery import TransactionalDelivery
@@ -35,30 +32,8 @@ from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.snapshots import Decided, decided_from
 from kantor_orchestrator.view.rows import Folded
 from kantor_orchestrator.watermarks import Told
-
-#: What to put in place of what: (owner, name, maker of the new one from the old one).
-Change = tuple[Any, str, Callable[[Any], Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Mutation:
-    """One bug. ``seeds``: one of these catches it, with trouble for ``focus``."""
-
-    name: str
-    change: Change
-    seeds: range
-    focus: str = ""
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        owner, name, make = self.change
-        before = owner.__dict__[name]
-        setattr(owner, name, make(before))
-        try:
-            yield
-        finally:
-            setattr(owner, name, before)
-
+from simulation.bugs import BUGS
+from simulation.mutation import Mutation
 
 # -- decide
 
@@ -342,6 +317,7 @@ MUTATIONS = (
     Mutation("a member that is not needed is kept", (groups, "is_left_out", _never), _near(776)),
     Mutation("all items are one action", (Incoming, "_names_of", _of_no_item), _near(307)),
     Mutation("the view closes no incident", (Folded, "fold", _keeps_incidents), _near(3), "view"),
+    *BUGS,
 )
 
 #: Too rare for seeds: what they take are plans of their own.

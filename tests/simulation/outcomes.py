@@ -23,7 +23,7 @@ from kantor_orchestrator.core.transaction import (
     Transaction,
     evolve,
 )
-from simulation.faults import Act, Refuse, Told
+from simulation.faults import Act, Hostile, Refuse, Retold, Told
 from simulation.judge import Judge
 from simulation.plan import INTAKES, PROMPT, Started, instances
 from simulation.services import effects
@@ -31,8 +31,9 @@ from simulation.world import ROUNDS, World
 
 #: The code of what a person vouches for.
 BY_HAND = "by_hand"
-#: What a person may have to care for after a transaction's end: its announcement may be refused, too.
-LATE = (AFTER_CLOSE, SECOND_EFFECT, REFUSED)
+#: What a person may have to care for after a transaction's end: its announcement may be refused, a message unreadable; and after a close.
+_ENDED = (REFUSED, POISON)
+LATE = (AFTER_CLOSE, SECOND_EFFECT, *_ENDED)
 #: Members that a composite is decided with.
 _COUNTED = (StepStatus.SUCCEEDED, StepStatus.SKIPPED)
 
@@ -117,8 +118,11 @@ def no_orphan(world: World) -> Iterator[str]:
         expected.add("no_answer")
     if any(isinstance(fault, Refuse) for fault in world.plan.faults):
         expected.add(REFUSED)
-    if any(isinstance(fault, Act) and fault.act == acts.START for fault in world.plan.faults):
-        expected.add(POISON)
+    for fault in world.plan.faults:
+        if isinstance(fault, Hostile) or (isinstance(fault, Act) and fault.act == acts.START):
+            expected.add(POISON)
+        elif isinstance(fault, Retold):
+            expected.add(SECOND_EFFECT)
     for id_ in world.transactions():
         found = world.ledger.transaction(id_)
         if not world.ledger.is_settled(id_):
@@ -127,9 +131,7 @@ def no_orphan(world: World) -> Iterator[str]:
         if found is None:  # closed long ago
             continue
         late = [
-            i
-            for i in found.incidents
-            if i.kind not in (LATE if found.status is Status.CLOSED else (REFUSED,))
+            i for i in found.incidents if i.kind not in (LATE if found.status is Status.CLOSED else _ENDED)
         ]
         if found.status in ENDED and (timers_of(found) or late):
             yield f"{id_} is {found.status}, but has {timers_of(found)} and {found.incidents}"

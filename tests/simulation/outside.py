@@ -11,11 +11,25 @@ from kantor.envelope import shard_of
 from kantor.testing.log import Entry
 from kantor.writing import Writer
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core import acts
 from kantor_orchestrator.holds import HOLD, RELEASE
 from simulation import services as acting
-from simulation.faults import Act, Again, Compact, Freeze, Held, Refuse, Stop, Told
-from simulation.plan import Plan, Started
+from simulation.faults import (
+    Act,
+    Again,
+    Compact,
+    Freeze,
+    Held,
+    Hostile,
+    MadeAgain,
+    Refuse,
+    Retold,
+    Stop,
+    Told,
+)
+from simulation.hostile import STRANGERS, corpus
+from simulation.plan import TROUBLE, Plan, Started
 from simulation.processes import SCHEMAS
 from simulation.shapes import START
 
@@ -37,7 +51,9 @@ class Accept:
     topic: str
 
 
-Happening = Freeze | Stop | Again | Compact | Started | Act | Held | Told | Release | Refuse | Accept
+#: What of a plan has its moment.
+_Timed = Freeze | Stop | Again | Compact | Act | Held | Told | Refuse | MadeAgain | Retold | Hostile
+Happening = _Timed | Started | Release | Accept
 #: A moment (s), a number that orders what happens then, and what happens.
 Due = tuple[float, int, Happening]
 
@@ -45,7 +61,7 @@ Due = tuple[float, int, Happening]
 def _due(plan: Plan) -> list[Due]:
     found: list[Due] = []
     for number, fault in enumerate(plan.faults):
-        if isinstance(fault, Freeze | Stop | Again | Compact | Act | Held | Told | Refuse):
+        if isinstance(fault, _Timed):
             found.append((fault.at, number, fault))
         if isinstance(fault, Held):
             found.append((fault.at + fault.seconds, number, Release(fault.saga)))
@@ -53,7 +69,11 @@ def _due(plan: Plan) -> list[Due]:
             found.append((fault.at + fault.seconds, number, Accept(fault.topic)))
     for number, one in enumerate(plan.transactions):
         found.append((one.at, -1 - number, one))
-    return sorted(found, key=lambda due: due[:2], reverse=True)
+    return sorted(found, key=_when, reverse=True)
+
+
+def _when(due: Due) -> tuple[float, int]:
+    return due[:2]
 
 
 class Outside:
@@ -110,6 +130,12 @@ class Outside:
         elif isinstance(what, Accept):
             note(f"{what.topic} can be written to again")
             world.broker.unwritable.discard(what.topic)
+        elif isinstance(what, MadeAgain):
+            self._make_again(what, now)
+        elif isinstance(what, Retold):
+            self._retell(what)
+        elif isinstance(what, Hostile):
+            self._attack(what)
         else:
             world.broker.compact(topics.STATE)
 
@@ -154,18 +180,84 @@ class Outside:
 
     # -- records
 
+    def _make_again(self, what: MadeAgain, now: float) -> None:
+        """Once intake has read all of it: what Kafka has lost, nobody can make up for."""
+        world, offsets = self._world, self._world.broker.group(INTAKE_GROUP).offsets
+        logs = world.broker.topics[what.topic].logs
+        if all(offsets.get(log.place, 0) >= log.end for log in logs):
+            world.note(f"{what.topic} is deleted and made again")
+            world.ledger.read()
+            world.ledger.gone.append(world.broker.make_again(what.topic))
+        elif now < TROUBLE:
+            self._due = sorted(
+                [*self._due, (now + 0.5, len(world.plan.faults), what)], key=_when, reverse=True
+            )
+
     def _repeat(self, fault: Again) -> None:
-        logs = self._world.broker.topics[fault.topic].logs
-        entries = [entry for log in logs for entry in log.read(0, 10_000, 1e9, committed=True)[0]]
-        if not entries:
+        entry = self._one_of(fault.topic, fault.number)
+        if entry is not None:
+            again = self._append(entry, entry.value(), entry.headers())
+            self._world.note(f"{_where(entry)} is written again")
+            self.repeated.add((again.topic(), again.partition(), again.offset()))
+
+    def _retell(self, fault: Retold) -> None:
+        entry = self._one_of(fault.topic, fault.number, b".Done")
+        if entry is None:
             return
-        entry = entries[fault.number % len(entries)]
-        again = self._append(entry, entry.value(), entry.headers())
-        self._world.note(f"{entry.topic()}/{entry.partition()}/{entry.offset()} is written again")
+        left_out = {"cause": "ce_idempotencykey", "key": "ce_causationid"}
+        gone = {"ce_id", *({left_out[fault.names]} if fault.names in left_out else left_out.values())}
+        headers = [(name, text) for name, text in entry.headers() or () if name not in gone]
+        again = self._append(entry, entry.value(), [("ce_id", b"retold-%d" % fault.number), *headers])
+        self._world.note(f"{_where(entry)} is told again, and names {fault.names}")
         self.repeated.add((again.topic(), again.partition(), again.offset()))
+
+    def _attack(self, fault: Hostile) -> None:
+        """A record as the fuzz tests make them; in a topic of the run it is of a type that is read there."""
+        found = corpus()[fault.number % len(corpus())]
+        like = self._one_of(fault.topic, fault.number) if fault.topic else None
+        topic = found.topic if like is None else fault.topic
+        if topic not in self._world.broker.topics:
+            return
+        headers, value = found.headers, found.value
+        if like is not None:
+            known = dict(like.headers() or ())
+            own = [("ce_id", b"hostile-%d" % fault.number), ("ce_correlationid", STRANGERS[0].encode())]
+            if topic.startswith("cmd."):  # a command that can be read only the orchestrator may write
+                value = b"\xff" * 9
+            if fault.ours:
+                own, value = own[:1], b"\xff" * 9
+            elif value == found.sound:
+                value = like.value()
+            theirs = [one for one in headers or () if one[0] not in dict(own)] if not fault.ours else []
+            names = dict(theirs) | dict(own)
+            headers = [*own, *theirs, *((n, t) for n, t in known.items() if n not in names or n == "ce_type")]
+            headers = [one for one in headers if one[0] != "ce_type" or one[1] == known.get("ce_type")]
+        broker = self._world.broker
+        key, partition = (found.key, found.partition) if like is None else (like.key(), like.partition())
+        if topic == topics.JOURNAL:  # whose shard is another one's, the client's partitioner never gets wrong
+            partition = shard_of((key or b"").decode("utf-8", "replace"), self._world.shards)
+        partition %= len(broker.topics[topic].logs)
+        entry = broker.append(topic, partition, key, value, headers, self._world.clock.now(), None)
+        whose = "in the name of one of ours" if fault.ours else "by a stranger"
+        self._world.note(f"{_where(entry)} is written {whose}: {len(value or b'')} bytes")
+        self._world.ledger.foreign.add((entry.topic(), entry.partition(), entry.offset()))
+
+    def _one_of(self, topic: str, number: int, type_: bytes = b"") -> Entry | None:
+        """A record of the topic, of a type with this end; none of a stranger's."""
+        found = []
+        for log in self._world.broker.topics[topic].logs:
+            for entry in log.read(0, 10_000, 1e9, committed=True)[0]:
+                is_type = (dict(entry.headers() or ()).get("ce_type") or b"").endswith(type_)
+                if is_type and not self._world.ledger.is_foreign(entry):
+                    found.append(entry)
+        return found[number % len(found)] if found else None
 
     def _append(self, like: Entry, value: bytes | None, headers: Any) -> Entry:
         world = self._world
         return world.broker.append(
             like.topic(), like.partition(), like.key(), value, headers, world.clock.now(), None
         )
+
+
+def _where(entry: Entry) -> str:
+    return f"{entry.topic()}/{entry.partition()}/{entry.offset()}"

@@ -9,7 +9,7 @@ from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.decide import decide
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
-from kantor_orchestrator.core.transaction import Incident, Kind, Status, Transaction
+from kantor_orchestrator.core.transaction import POISON, Incident, Kind, Status, Transaction
 from kantor_orchestrator.holds import ALL
 from kantor_orchestrator.snapshots import Decided
 from simulation.sagas import definitions
@@ -17,7 +17,8 @@ from simulation.view import ViewProcess, disagreements
 from simulation.world import World
 
 #: Moves of a transaction that stands still: what comes for it is kept.
-_STILL = (Kind.STARTED, Kind.KEPT, Kind.HELD, Kind.IGNORED, Kind.EXPIRED)
+_STILL = (Kind.STARTED, Kind.KEPT, Kind.HELD, Kind.IGNORED, Kind.EXPIRED, Kind.PUT_OFF)
+_CODES = ("closed", POISON)
 
 
 def same_view(world: World) -> Iterator[str]:
@@ -27,7 +28,7 @@ def same_view(world: World) -> Iterator[str]:
             if process.is_behind:
                 yield "the view is behind in the end"
                 continue
-            told = {id_: world.ledger.folded(id_) for id_ in world.ledger.history}
+            told = {id_: world.ledger.folded(id_) for id_ in world.transactions()}
             yield from disagreements(process, told)
 
 
@@ -50,7 +51,7 @@ def standstill(world: World) -> Iterator[str]:
                     held.discard(act["saga"])
             if move["journal_offset"] in closing:
                 continue
-            if held & {ALL, move["saga"]} and move["kind"] not in _STILL and move["code"] != "closed":
+            if held & {ALL, move["saga"]} and move["kind"] not in _STILL and move["code"] not in _CODES:
                 yield f"{id_} is held, but {move['kind']} {move['step']} (entry {move['journal_offset']})"
 
 

@@ -92,7 +92,8 @@ def one_effect_one_reversal(world: World) -> Iterator[str]:
         if count > happened[id_, step]:
             yield f"{id_}: {step} took effect {happened[id_, step]} times, and was reversed {count} times"
     acting = {step.name for step in world.plan.shape.acting}
-    for id_, moves in world.ledger.history.items():
+    for id_ in world.transactions():
+        moves = world.ledger.history[id_]
         for path, round_ in _known_reversals(id_, moves):
             if (
                 path.rpartition(".")[2] in acting

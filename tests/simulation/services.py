@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 from kantor import Context, Message, Retryable, Service, SqliteStore
 from kantor.handlers import Handler
 from kantor_examples.checkout import inventory, messages, payment, shipping
+from simulation.hostile import STRANGERS
 from simulation.plan import Behaviour, Started, label
 from simulation.sagas import cause, schema, topic_of
 from simulation.shapes import ACTING, Shape, StepShape
@@ -215,7 +216,7 @@ class Effect:
 
 
 def effects(shape: Shape, folder: Path) -> list[Effect]:
-    """All that is committed in the services' databases, in the order in which it happened."""
+    """All that is committed in the services' databases, in the order in which it happened; not what strangers had them do."""
     found = []
     for service in sorted(set(shape.services)):
         path = folder / f"{service}.db"
@@ -223,9 +224,8 @@ def effects(shape: Shape, folder: Path) -> list[Effect]:
             continue
         db = sqlite3.connect(path)
         try:
-            found += [
-                Effect(*row) for row in db.execute("SELECT txn, step, change, moment, key FROM sim_effects")
-            ]
+            rows = db.execute("SELECT txn, step, change, moment, key FROM sim_effects")
+            found += [Effect(*row) for row in rows if row[0] not in STRANGERS]
         finally:
             db.close()
     return sorted(found, key=lambda effect: effect.moment)

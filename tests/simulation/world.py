@@ -27,6 +27,7 @@ from simulation.faults import (
     Skew,
     Stall,
 )
+from simulation.hostile import STRANGERS
 from simulation.ledger import Ledger
 from simulation.outside import Outside
 from simulation.plan import ENGINES, INTAKES, TROUBLE, VIEW, Plan, instances
@@ -264,9 +265,9 @@ class World:
         return all(self.ledger.is_settled(id_) for id_ in self.transactions())
 
     def transactions(self) -> list[str]:
-        """Those of the plan, and all others of which anything is left."""
+        """Those of the plan, and all others of which anything is left; none of strangers."""
         planned = dict.fromkeys(one.id for one in self.plan.transactions)
-        others = (id_ for id_ in self.ledger.history if id_ not in planned)
+        others = (id_ for id_ in self.ledger.history if id_ not in planned and id_ not in STRANGERS)
         return [*planned, *(id_ for id_ in others if not is_gone(self.ledger.folded(id_)))]
 
     def _people_come(self) -> bool:

@@ -202,6 +202,9 @@ class MemoryBroker:
         self.unwritable: set[str] = set()
         #: Grows with whatever others could notice.
         self.version = 0
+        #: How often a topic was deleted: who reads must look where its records are.
+        self.deleted = 0
+        self._made = 0
         self.faults: Faults = Calm(self.clock)
         self._processes: list[MemoryClients] = []
         self._ticked_at = -1.0
@@ -219,10 +222,22 @@ class MemoryBroker:
         if spec.name in self.topics:
             return False
         count = spec.partitions if spec.partitions > 0 else _PARTITIONS
-        id_ = str(UUID(int=len(self.topics) + 1))
+        self._made += 1
+        id_ = str(UUID(int=self._made))
         logs = [Log((spec.name, number)) for number in range(count)]
         self.topics[spec.name] = Topic(id_, _DEFAULTS | dict(spec.config), logs)
         return True
+
+    def make_again(self, name: str) -> Topic:
+        """Delete a topic, with what groups have committed of it, and make it again, before anybody's metadata show it. What it
+        was."""
+        before = self.topics.pop(name)
+        for group in self.groups.values():
+            group.offsets = {place: position for place, position in group.offsets.items() if place[0] != name}
+        self.deleted += 1
+        self.create_topic(TopicSpec(name, len(before.logs), before.config))
+        self.version += 1
+        return before
 
     def counts(self) -> dict[str, int]:
         return {name: len(topic.logs) for name, topic in self.topics.items()}

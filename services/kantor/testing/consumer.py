@@ -29,6 +29,7 @@ class MemoryConsumer:
         self._committed = committed
         self._positions: dict[Partition, int] = {}
         self._logs: dict[Partition, Log] = {}
+        self._deleted = self._broker.deleted
         self._paused: set[Partition] = set()
         self._told: dict[Partition, int] = {}  # the end that was last reported
         self._refused: set[Partition] = set()  # was reported
@@ -144,6 +145,8 @@ class MemoryConsumer:
         broker = self._broker
         if broker.version == self._nothing_at and not broker.refused and not self._refused:
             return Batch([], {}, {})
+        if broker.deleted != self._deleted:
+            self._look_again()
         now = broker.clock.monotonic()
         records: list[Record] = []
         ends: dict[Partition, int] = {}
@@ -160,6 +163,8 @@ class MemoryConsumer:
             log_ = logs.get(partition)
             if log_ is None:
                 log_ = logs[partition] = broker.log(partition)
+            if log_.end < position:  # as auto.offset.reset says
+                self._positions[partition] = position = log_.start
             if log_.end != position or told.get(partition) != position:
                 partitions.append(partition)  # the others have nothing new
         self._nothing_at = -1 if partitions or refused else broker.version
@@ -178,6 +183,15 @@ class MemoryConsumer:
                     ends[partition] = end
         self._clients.fetched += len(records)
         return Batch(records, ends, refused)
+
+    def _look_again(self) -> None:
+        """Some topic was made again: where it has more than was read of the old one, nobody notices."""
+        self._deleted = self._broker.deleted
+        for partition, log_ in list(self._logs.items()):
+            found = self._broker.log(partition)
+            if found is not log_:
+                self._logs[partition] = found
+                self._told.pop(partition, None)
 
     def has_news(self) -> bool:
         """Whether a poll may find what the last one did not: in the group, or in a partition."""
