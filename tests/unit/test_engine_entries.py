@@ -4,6 +4,7 @@ engine in memory.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import kantor_schemas
-from kantor.clients import TopicSpec
+from kantor.clients import Record, TopicSpec
 from kantor.codec import Codec, MemorySchemas
 from kantor.envelope import Envelope
 from kantor.errors import KantorError
@@ -27,6 +28,7 @@ from kantor_orchestrator.definitions.catalogue import Changes, Definitions
 from kantor_orchestrator.definitions.dsl import Saga
 from kantor_orchestrator.engine.cut import Cutter
 from kantor_orchestrator.engine.loop import Engine
+from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.history import is_epoch
 from kantor_orchestrator.metrics import EngineMetrics
 from unit.core_kit import EXAMPLE, ORDER
@@ -264,3 +266,22 @@ def test_an_entry_that_comes_once_more_costs_its_shard_one_look(place: Place) ->
     place.turn_until(lambda: not second.pending)
     assert place.engine._shards[0] is second
     assert place.kinds("t").count("started") == 1
+
+
+def test_dear_entries_end_a_turn_sooner(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other shards want theirs: twenty entries of 30 ms are not decided on at once, but all of them in the end."""
+    for number in range(20):
+        place.event(f"t-{number}", "shop.OrderPlaced")
+    apply, at, clock = place.engine._decider.apply, list[int](), place.broker.clock
+    turns = 0
+
+    def dear(shard: Shard, record: Record) -> None:
+        clock.sleep(0.03)
+        at.append(turns)
+        apply(shard, record)
+
+    monkeypatch.setattr(place.engine._decider, "apply", dear)
+    while len(at) < 20:
+        turns += 1
+        place.engine.turn()
+    assert max(Counter(at).values()) == 4

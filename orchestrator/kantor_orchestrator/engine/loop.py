@@ -39,6 +39,8 @@ log = logging.getLogger("kantor.engine")
 
 #: Entries of one shard in one turn: the others want theirs.
 TURN = 500
+#: Seconds after which a turn is over, however few they were: an entry of an ``each`` over a thousand items may take 20 ms.
+TURN_SECONDS = 0.1
 #: A shard with more turns waiting for the log than this decides no more for now: the broker is slow, or away.
 MOST_TURNS = 5_000
 #: A shard with more entries waiting than this is not read further for now.
@@ -177,7 +179,10 @@ class Engine:
     def _process(self, shard: Shard) -> None:
         pending, done = shard.pending, 0
         shard.not_before, shard.waits_for = 0.0, ""
-        while pending and done < TURN and shard.writer.waiting < MOST_TURNS:
+        over = self._clock.monotonic() + TURN_SECONDS
+        while (
+            pending and done < TURN and shard.writer.waiting < MOST_TURNS and self._clock.monotonic() < over
+        ):
             record = pending[0]
             offset = record.offset()
             if offset < shard.position:
