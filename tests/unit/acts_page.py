@@ -26,44 +26,44 @@ _STEPS = [*StepStatus]
 
 _HEAD = """# What people may do, and when
 
-Run `kantor trace ID`: where an incident is open, it says what to type. This page has all of it. The **status** of the transaction chooses the section below; its
-**open incidents** choose the row. An incident of a step is in the section's second table, too. Trying is safe: an act that is refused changes nothing, and says why. Each
+Run `kantor trace ID`: if an incident is open, it says what to type. This page covers every case. Find the section for the transaction's **status**, then the row for its
+**open incidents**. An incident of a step is in the section's second table, too. Trying is safe: an act that is refused changes nothing, and says why. Each
 act takes `--why`: a `skip` without one is always refused.
 
-Nobody wrote the tables. A program visits the states that small sagas can reach (together they use every feature of the language; the nearest 300 states of
-each), tries each act there, and writes down the outcome (`tests/unit/acts_page.py`; a test keeps this page equal to what it finds).
+The tables are generated. A program visits the states that small sagas can reach (together they use every feature of the language; the nearest 300 states of
+each), tries each act there, and records the outcome (`tests/unit/acts_page.py`; a test keeps this page equal to what it finds).
 
 ## What waits
 
-| incident | what happened | mostly |
+| incident | what happened | what usually helps |
 |---|---|---|
 | `compensation_failed` | a compensation used up its attempts, or was refused for good | fix the service, `retry`; or reverse it by hand, `skip` |
 | `after_pivot` | something failed after the pivot: there is no way back | fix, `retry`; or do it by hand, `skip` |
-| `no_answer` | a step may have happened, and nobody can say | find out. It did: `skip --step`. It did not: `retry --step`, or `compensate` |
+| `no_answer` | a step may have happened, and no answer says whether it did | find out. It did: `skip --step`. It did not: `retry --step`, or `compensate` |
 | `refused` | Kafka did not take a message: its topic is gone, may not be written to, or does not take messages of that size | fix the topic, `retry` |
 | `expression` | a guard or field of the saga failed on this transaction's data | `skip`, or deploy the saga again and `retry` |
 | `timer_failed` | the engine failed when a timeout was due | `retry` |
-| `second_effect` | a step may have taken effect again after it was reversed | find out. It did: `retry` reverses it. It did not: `skip` |
+| `second_effect` | a step may have taken effect again after it was reversed | find out. If it did, `retry` reverses it; if not, `skip` |
 | `after_close` | an effect became known after a person had closed the transaction | reverse it by hand, `skip` |
-| `poison`, put off | a message can't be read; it and what came after it wait | publish the schema, `retry`; or do without it, `skip` |
-| `put_off_full` | 10,000 messages waited behind one that can't be read; what came after them is lost to this transaction | find out what was said; `skip` |
+| `poison`, put off | a message can't be read; it and what came after it wait | publish the schema, `retry`; or go on without the message, `skip` |
+| `put_off_full` | 10,000 messages waited behind one that can't be read; what came after them is lost to this transaction | find out what those messages were; `skip` |
 | held | a person holds the saga: `kantor hold` | `kantor release`; other acts are refused until then |
 
 ## What the acts do
 
 - `retry` tries again. The same effect is not asked for twice: the service knows the command by its idempotency key.
-- `skip` says that a step, or its compensation, was done by hand. Of what is put off it **drops the first message for good**.
-- `cancel` reverses what has happened, as long as there is a way back: this is the usual one. `compensate` does the same; but of a pivot that
-  nobody answers for it says besides that it **did not happen**: know that first. (`cancel` is refused then.)
+- `skip` says that a step, or its compensation, was done by hand. If messages are put off, it **drops the first of them for good**.
+- `cancel` reverses what has happened, as long as there is a way back: usually this is the one you want. `compensate` does the same, but if a pivot's
+  outcome is unknown, it also records that the pivot **did not happen**: make sure of that first. (`cancel` is refused then.)
 - `close` ends a transaction as it is, whatever its state. It **reverses nothing**, and nothing is sent any more.
-- `signal` gives the signal that a step waits for; `start` starts what came too late to start by itself (`--offset`: where its message lies in the journal).
+- `signal` gives the signal that a step waits for; `start` starts a transaction whose start event came too late to start it (`--offset`: the journal offset of that message).
 
-- Every incident has a way forward besides `close` (once it is released, if it is held); a test looks for it by `retry` and `skip` alone.
-- `closed` is final. `skip` and `close` only mark its incidents as dealt with; `retry` is refused, but for a message that could not be read.
+- Every incident has a way forward besides `close` (once it is released, if it is held); a test finds one with `retry` and `skip` alone.
+- `closed` is final. `skip` and `close` only mark its incidents as dealt with; `retry` is refused, except for a message that could not be read.
 - One effect is reversed once, whatever is tried again.
 
 How to read a cell: a name is the **first move** that the act makes, as the history has it. A number means that the act is **refused**, for the reason with that number at
-the end of the page. Where a cell has several, the saga and the other steps decide which one comes. The moves: `command_sent`, `compensation_sent`, `asked`: a message goes to
+the end of the page. Where a cell has several, the saga and the other steps decide which one applies. The moves: `command_sent`, `compensation_sent`, `asked`: a message goes to
 a service; `resumed`: the incident is closed, and what it held up goes on (nothing, where the transaction has ended); `skipped`, `compensation_confirmed`: done by hand; `again_asked`:
 what is put off is read again; `dropped`: done without it; `succeeded`: it counts as an effect, and is reversed; `failed`: it counts as not happened; `ended`: it
 is over. States that the program did not reach have no row; items of `each` behave like other steps, and have none either.
@@ -116,7 +116,7 @@ def page(walks: Iterable[Walk]) -> str:
             keys = [((str(step), incident or "-"), steps[step, incident]) for step, incident in rows]
             parts.append(_table(("step", "its incident"), keys, _OF_A_STEP, reasons))
     parts.append(
-        "## Refusals\n\nSTEP stands for a step's name, ... for a text of this transaction.\n\n"
+        "## Refusals\n\nSTEP stands for a step's name, ... for text that depends on the transaction.\n\n"
         + "\n".join(reasons.lines())
         + "\n"
     )

@@ -95,7 +95,7 @@ def _close(d: Decision, why: str) -> None:
         return
     if not txn.incidents and not txn.put_off:
         d.ignore(
-            IMPOSSIBLE, f"it is {txn.status} already, and nothing waits for a person: nothing is to be done"
+            IMPOSSIBLE, f"it is {txn.status} already, and nothing waits for a person: there is nothing to do"
         )
         return
     # It has ended; what came later and waits for a person is done without.
@@ -109,7 +109,7 @@ def _start(d: Decision, why: str) -> None:
     """Start it, though its start was too old: the shell brings it back."""
     txn, offset = d.txn, (d.entry.payload or {}).get("fields", {}).get("offset")
     if txn.saga:
-        d.ignore(IMPOSSIBLE, "its saga has started already: nothing is to be started")
+        d.ignore(IMPOSSIBLE, "its saga has already started: there is nothing to start")
     elif txn.put_off:
         d.ignore(IMPOSSIBLE, "a message waits that can't be read: retry or skip that first")
     elif txn.status in ENDED:
@@ -139,7 +139,7 @@ def _cancel(d: Decision, reason: str) -> None:
     elif txn.failing:
         d.ignore(
             IMPOSSIBLE,
-            f"it is given up already ({txn.failing}), and its pivot's answer decides: wait for that",
+            f"it was given up already ({txn.failing}), and its pivot's answer decides: wait for that answer",
         )
     elif reversal.pivot_status(d, ROOT, ROOT) is not None:
         d.ignore(
@@ -240,7 +240,7 @@ def _signal(d: Decision) -> None:
     if not path:
         d.ignore(IMPOSSIBLE, "a signal is about one step: name it")
     elif step is None or step.kind != "signal":
-        d.ignore(IMPOSSIBLE, f"{path} waits for no signal: name a step of kind signal")
+        d.ignore(IMPOSSIBLE, f"{path} is not a signal step: name one that waits for a signal")
     elif d.status(path) is not S.ACTIVE or d.txn.status in ENDED:
         d.ignore(IMPOSSIBLE, ways.of_signal(d, path))
     else:

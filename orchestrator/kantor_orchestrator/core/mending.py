@@ -113,7 +113,7 @@ def _retry_step(d: Decision, step: Step, path: str, state: StepState, why: str) 
 
 def _compensate_again(d: Decision, step: Step, path: str, state: StepState) -> None:
     if step.compensation is None:
-        d.ignore(IMPOSSIBLE, f"{path} took effect, and nothing reverses it: do it by hand, and skip it")
+        d.ignore(IMPOSSIBLE, f"{path} took effect, and nothing reverses it: reverse it by hand, then skip it")
     elif state.final:
         reversal.send_compensation(d, step, path, state.compensation_round + 1, 1)
     else:
@@ -126,18 +126,24 @@ def _act_again(d: Decision, step: Step, path: str, state: StepState) -> None:
     if state.status in (S.ACTIVE, S.COMPENSATED) and not waits:
         d.ignore(IMPOSSIBLE, ways.of_step(d, path))
     elif step.steps:
-        d.ignore(IMPOSSIBLE, f"{path} holds steps, which were given up: if it is done by hand, skip it")
+        d.ignore(
+            IMPOSSIBLE, f"{path} is a composite whose steps were given up: if it was done by hand, skip it"
+        )
     elif step.command is None:
         d.ignore(
-            IMPOSSIBLE, f"{path} is done by a service by itself, which nobody asks: if it is done, skip it"
+            IMPOSSIBLE, f"{path} is choreographed, so nobody can ask for it: if it has happened, skip it"
         )
     elif txn.status is not Status.RUNNING or txn.failing:
-        instead = "if it happened, skip it; if not, compensate" if step.pivot else "find out, and skip it"
-        d.ignore(IMPOSSIBLE, f"{path} is {state.status}, and it is given up: {instead}")
+        instead = (
+            "if it happened, skip it; if not, compensate"
+            if step.pivot
+            else "find out what happened, then skip it"
+        )
+        d.ignore(IMPOSSIBLE, f"{path} is {state.status}, and was given up: {instead}")
     elif not waits and not sending.is_wanted(d, path):
         d.ignore(
             IMPOSSIBLE,
-            f"{path} is {state.status}, and what it is in is decided without it: nothing is to be done",
+            f"{path} is {state.status}, and its composite was decided without it: there is nothing to do",
         )
     elif state.final or state.status is S.COMPENSATED:
         sending.send(d, step, path, state.round + 1, 1)
@@ -189,7 +195,7 @@ def _may_be_skipped(d: Decision, path: str, status: StepStatus, *, waits: bool) 
 def _skip_whole(d: Decision, said: str) -> None:
     """What is about no step: its end is told without what can't be filled in, if that is what waits."""
     if not _has_incident(d, ""):
-        d.ignore(IMPOSSIBLE, "nothing waits for a person that is about no step: name the step")
+        d.ignore(IMPOSSIBLE, "only steps wait for a person: name the step")
         return
     can_not_end = _has_incident(d, "", sending.EXPRESSION)
     d.emit(Kind.RESUMED, reason=f"done without by {said}")

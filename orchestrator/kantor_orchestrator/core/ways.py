@@ -9,30 +9,30 @@ S = StepStatus
 
 #: What an ended transaction does not take any more, by its status.
 _ENDED = {
-    Status.COMPLETED: "it is completed: only a transaction of its own can reverse it now",
+    Status.COMPLETED: "it is completed: only a new transaction can reverse it now",
     Status.COMPENSATED: "it is compensated: nothing is left to reverse",
     Status.CLOSED: "it is closed, and that is final: what is left must be done by hand",
 }
 #: A step that nothing can be done to by hand, while its transaction runs.
 _RUNNING = {
-    S.PENDING: "its turn has not come; cancel reverses the transaction",
-    S.ACTIVE: "its answer is awaited; cancel reverses the transaction",
-    S.IN_DOUBT: "its answer is awaited; cancel reverses the transaction",
-    S.SUCCEEDED: "it needs nothing; cancel reverses the transaction",
+    S.PENDING: "its turn has not come yet; to reverse the transaction, cancel it",
+    S.ACTIVE: "its answer is awaited; to reverse the transaction, cancel it",
+    S.IN_DOUBT: "its answer is awaited; to reverse the transaction, cancel it",
+    S.SUCCEEDED: "there is nothing to do for it; to reverse the transaction, cancel it",
     S.FAILED: "it had no effect, and the transaction goes on without it",
-    S.SKIPPED: "it needs nothing; cancel reverses the transaction",
-    S.COMPENSATING: "its compensation is repeated by itself; if it was done by hand, skip it",
-    S.COMPENSATED: "nothing of it is left",
+    S.SKIPPED: "there is nothing to do for it; to reverse the transaction, cancel it",
+    S.COMPENSATING: "its compensation is repeated automatically; if it was done by hand, skip it",
+    S.COMPENSATED: "its effect has been reversed already",
     S.INCIDENT: "retry or skip it",
 }
 #: The same, while its transaction is reversed.
 _COMPENSATING = _RUNNING | {
-    S.PENDING: "it does not begin any more",
+    S.PENDING: "it will not begin any more",
     S.ACTIVE: "it is reversed once its steps are",
     S.IN_DOUBT: "its answer or its compensation is awaited",
-    S.SUCCEEDED: "it is reversed in its turn",
-    S.FAILED: "it had no effect, so nothing is to be done",
-    S.SKIPPED: "nothing of it is to be reversed",
+    S.SUCCEEDED: "it is reversed when its turn comes",
+    S.FAILED: "it had no effect, so there is nothing to do",
+    S.SKIPPED: "it has nothing to reverse",
 }
 
 
@@ -45,15 +45,15 @@ def of_transaction(d: Decision) -> str:
 def of_nothing(d: Decision) -> str:
     """Nothing waits for a person."""
     if d.txn.status in ENDED:
-        return f"nothing waits for a person, and it has ended ({d.txn.status}): nothing is to be done"
-    return "nothing waits for a person: it goes on by itself; of one step, name it"
+        return f"nothing waits for a person, and it has ended ({d.txn.status}): there is nothing to do"
+    return "nothing waits for a person: it goes on by itself; to act on one step, name that step"
 
 
 def of_step(d: Decision, path: str) -> str:
     """This step is in no state to be tried again, or skipped."""
     txn, status = d.txn, d.status(path)
     if txn.status in ENDED:
-        return f"it is {txn.status}, and nothing of {path} waits for a person: nothing is to be done"
+        return f"it is {txn.status}, and nothing in {path} waits for a person: there is nothing to do"
     ways = _RUNNING if txn.status is Status.RUNNING else _COMPENSATING
     return f"{path} is {status}: {ways[status]}"
 
@@ -66,4 +66,4 @@ def of_signal(d: Decision, path: str) -> str:
         return of_transaction(d)
     if status is S.PENDING:
         return f"{path} is pending: it takes its signal once it is active"
-    return f"{path} is {status}: it takes no signal any more"
+    return f"{path} is {status}: it no longer takes a signal"
