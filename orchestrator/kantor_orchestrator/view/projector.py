@@ -338,7 +338,7 @@ class Projector:
 
 def _texts(headers: Mapping[str, bytes | None], names: tuple[str, ...]) -> list[str]:
     try:
-        return [value.decode() if (value := headers.get(name)) else "" for name in names]
+        return [value.decode() if value else "" for value in map(headers.get, names)]
     except UnicodeDecodeError:
         return [(headers.get(name) or b"").decode("utf-8", "replace") for name in names]
 

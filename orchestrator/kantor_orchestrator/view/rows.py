@@ -83,20 +83,25 @@ class Folded:
         try:
             evolve(self.txn, move)
         except IllegalTransition as error:
-            self._has_gap(error)
-            if not move.step:  # of what was put off before the history begins: there is nothing to take out
+            if not self._mend(move, error):
                 return
-            state = self.txn.steps.setdefault(move.step, StepState())
-            state.status = next(iter(TRANSITIONS[kind]))  # what must have been there
-            evolve(self.txn, move)
-        if not move.step:
-            return
         if kind is _RETRY_SCHEDULED or kind is _COMPENSATION_RETRY:
-            self.troubles[move.step] = Trouble(move.at, move.code, move.reason)
+            if move.step:
+                self.troubles[move.step] = Trouble(move.at, move.code, move.reason)
         elif self.troubles and move.step in self.troubles:
             is_sent = kind is _COMMAND_SENT or kind is _COMPENSATION_SENT
             if not (is_sent and move.attempt > 1) and kind is not _PROGRESSED and kind is not _ASKED:
                 del self.troubles[move.step]
+
+    def _mend(self, move: Transition, error: IllegalTransition) -> bool:
+        """Apply a move whose past is missing. Whether it could be."""
+        self._has_gap(error)
+        if not move.step:  # of what was put off before the history begins: there is nothing to take out
+            return False
+        state = self.txn.steps.setdefault(move.step, StepState())
+        state.status = next(iter(TRANSITIONS[move.kind]))  # what must have been there
+        evolve(self.txn, move)
+        return True
 
     def _has_gap(self, error: IllegalTransition) -> None:
         if not self.has_gap:
