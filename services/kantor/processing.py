@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +74,9 @@ class Processor:
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         sleep: Callable[[float], None] = time.sleep,
         timer: Callable[[], float] = time.monotonic,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
-        """``clock``: milliseconds since the epoch; ``timer``: seconds, as ``time.monotonic``. Makes the schemas of all answers known to readers first: raises what
+        """``limits``: see ``kantor.topics.limits``. ``clock``: milliseconds since the epoch; ``timer``: seconds, as ``time.monotonic``. Makes the schemas of all answers known to readers first: raises what
         ``SchemaStore.id_of`` raises."""
         self._service = service
         self._codec = codec
@@ -86,9 +87,8 @@ class Processor:
         self._timer = timer
         self._handlers = {handler.message.TYPE.encode(): handler for handler in service.handlers}
         answers: set[MessageType] = {type_ for handler in service.handlers for type_ in handler.answers}
-        self._writer = Writer(
-            service.name, codec, [StepFailed, *sorted(answers, key=lambda type_: type_.TYPE)]
-        )
+        types: list[MessageType] = [StepFailed, *sorted(answers, key=lambda type_: type_.TYPE)]
+        self._writer = Writer(service.name, codec, types, limits)
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._observe = {h: metrics.seconds.labels(h.message.TYPE).observe for h in service.handlers}
         #: Of the last batch: what was not handled, in the order of reading.

@@ -175,7 +175,8 @@ class Session:
         written = {type_.TOPIC for handler in service.handlers for type_ in handler.answers}
         written |= {failure_topic(service.name), topics.dead_letters(service.name)}
         written |= {type_.TOPIC for type_ in service.publishes}
-        topics.ensure(clients.admin(f"kantor-kit-{service.name}"), [*self._topics, *written])
+        admin = clients.admin(f"kantor-kit-{service.name}")
+        topics.ensure(admin, [*self._topics, *written])
         self._processor = Processor(
             service,
             Codec(schemas),
@@ -184,6 +185,7 @@ class Session:
             clock=clock.now,
             sleep=clock.sleep,
             timer=clock.monotonic,
+            limits=topics.limits(admin, sorted(written)),
         )
         client_id = f"kantor-kit-{service.name}"
         self._consumer = clients.consumer(client_id, group=service.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kantor.clients import Admin, TopicSpec
 from kantor.errors import ConfigError
@@ -14,6 +14,8 @@ MAX_RECORD = 10_485_760
 #: Bytes of an answer's payload: with its headers it must stay below what brokers and clients take unless told otherwise
 #: (1,048,588 and 1,000,000).
 MAX_ANSWER = 980_000
+#: Bytes of a record that its key and its headers may take: each of those that an answer hands on is bounded.
+_ENVELOPE = 4_096
 
 
 def dead_letters(group: str) -> str:
@@ -36,3 +38,15 @@ def ensure(admin: Admin, names: Iterable[str]) -> None:
     admin.create_topics(
         [TopicSpec(name, count, large if name.startswith("dlq.") else {}) for name in sorted(set(names))]
     )
+
+
+def limits(admin: Admin, names: Sequence[str]) -> dict[str, int]:
+    """Bytes that a payload may have, for each of these topics that takes less than ``MAX_ANSWER``. One that does not tell takes
+    that."""
+    found, _ = admin.configs(names)
+    takes = {
+        name: int(settings["max.message.bytes"])
+        for name, settings in found.items()
+        if "max.message.bytes" in settings
+    }
+    return {name: size - _ENVELOPE for name, size in takes.items() if size - _ENVELOPE < MAX_ANSWER}

@@ -47,8 +47,16 @@ def failure_topic(service: str) -> str:
 class Writer:
     """Encodes a service's messages and puts envelopes around them. Not thread-safe: one per thread."""
 
-    def __init__(self, service: str, codec: Codec, types: Iterable[MessageType] = ()) -> None:
-        """Makes the schemas of ``types`` known to readers. Raises what ``SchemaStore.id_of`` raises."""
+    def __init__(
+        self,
+        service: str,
+        codec: Codec,
+        types: Iterable[MessageType] = (),
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        """Makes the schemas of ``types`` known to readers. ``limits``: see ``kantor.topics.limits``. Raises what
+        ``SchemaStore.id_of`` raises."""
+        self._limits = limits or {}
         self._codec = codec
         self._failures = failure_topic(service)
         self._source: Header = ("ce_source", service.encode())
@@ -63,7 +71,7 @@ class Writer:
         self._encoders[type_] = (self._codec.encoder(type_.SCHEMA, topic), type_.TYPE, topic)
 
     def encode(self, message: Message, now: int) -> Payload:
-        """Raises ``EncodingError`` if the message does not fit its schema, ``KantorError`` if its type is unknown."""
+        """Raises ``EncodingError`` if the message does not fit its schema or its topic, ``KantorError`` if its type is unknown."""
         found = self._encoders.get(type(message))
         if found is None:
             raise KantorError(f"{type(message).__name__} was not declared")
@@ -71,6 +79,11 @@ class Writer:
         value = encode(message.to_avro())
         if len(value) > MAX_ANSWER:
             raise EncodingError(f"{type_}: {len(value)} bytes; a message has at most {MAX_ANSWER}")
+        if self._limits and len(value) > self._limits.get(topic, MAX_ANSWER):
+            raise EncodingError(
+                f"{type_}: {len(value)} bytes; with its envelope it fits {topic} up to {self._limits[topic]}: "
+                f"make it smaller, or raise the topic's max.message.bytes and start the service again"
+            )
         return Payload(type_, topic, value, now)
 
     def answers(self, payloads: Iterable[Payload], headers: Mapping[str, bytes | None]) -> list[Outgoing]:
