@@ -59,16 +59,32 @@ def test_asked_once_for_all_that_has_been_heard_of(
 
 
 def test_an_end_that_can_not_be_asked_for(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is taken for known then: the entry has to wait."""
+    """Nothing is taken for known then: the entry has to wait. Nor do the other shards ask, each of them, the next moment: the
+    thread that does all the work would wait for each of them."""
     definitions, consumer = read(platform)
+    asked: list[object] = []
 
-    def unavailable(*_: object) -> int:
+    def unavailable(*arguments: object) -> int:
+        asked.append(arguments)
         raise KafkaUnavailableError("no broker")
 
     with monkeypatch.context() as patch:
         patch.setattr(consumer, "end", unavailable)
-        assert not definitions.covers(2_001)
+        assert not any(definitions.covers(2_001) for _ in range(10))
+    assert len(asked) == 1
+    platform.broker.clock.sleep(3)
     assert definitions.covers(2_001)
+
+
+def test_an_end_that_does_not_come_is_not_waited_for_long(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a second in all: the engine's thread waits with it."""
+    definitions, consumer = read(platform)
+    monkeypatch.setattr(consumer, "end", lambda *_: 1_000)
+    began = platform.broker.clock.monotonic()
+    assert not definitions.covers(2_001)
+    assert platform.broker.clock.monotonic() - began < 0.7
 
 
 def test_without_a_topic() -> None:

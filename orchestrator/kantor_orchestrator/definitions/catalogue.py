@@ -25,8 +25,9 @@ from kantor_schemas import Schema
 Changes = tuple[list[Bundle], list[str]]
 
 
-#: Seconds that reading the topic to its end may take, where entries wait for it.
-_PATIENCE = 1.0
+#: Seconds that reading the topic to its end may take in all, where entries wait for it and with them the thread; and until it is
+#: tried again after that, for whichever shard.
+_PATIENCE, _PAUSE = 0.5, 2.0
 #: Later than anything that was sent (ms).
 _NOW = 1 << 62
 
@@ -201,6 +202,7 @@ class DefinitionsTopic:
         self._consumer = clients.consumer(client_id, ends=True)
         self._consumer.assign({self._PARTITION: BEGINNING})
         self._position = 0
+        self._not_before = 0.0
 
     def load(self, timeout: float = 30.0) -> Definitions:
         """Everything that is deployed now; what comes later with ``Definitions.refresh``.
@@ -223,15 +225,21 @@ class DefinitionsTopic:
         return self._read(self._consumer.poll(0))
 
     def catch_up(self, take: Callable[[list[Bundle], list[str]], None]) -> bool:
-        """See ``Source``. Waits a second at most. Raises as ``load``."""
+        """See ``Source``. Waits half a second at most, and not at all for a while after that was in vain. Raises as ``load``."""
+        now = self._clock.monotonic()
+        if now < self._not_before:
+            return False
+        deadline, self._not_before = now + _PATIENCE, now + _PATIENCE + _PAUSE
         try:
             end = self._consumer.end(self._PARTITION, _PATIENCE)
         except KafkaUnavailableError:
             return False
-        deadline = self._clock.monotonic() + _PATIENCE
-        while self._position < end and self._clock.monotonic() < deadline:
+        while self._position < end:
+            if self._clock.monotonic() > deadline:
+                return False
             take(*self._read(self._consumer.poll(0.05)))
-        return self._position >= end
+        self._not_before = 0.0
+        return True
 
     def close(self) -> None:
         self._consumer.close()
