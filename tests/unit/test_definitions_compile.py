@@ -92,7 +92,7 @@ def test_checkout_captures() -> None:
         "payment.PaymentDeclined": {"reason"},
         "shipping.ShipmentBooked": {"order_id"},
         "shipping.ShipmentUnavailable": {"reason"},
-        "kantor.StepFailed": {"code", "message", "retryable", "handling"},
+        "kantor.StepFailed": {"code", "message", "retryable", "handling", "unsure"},
     }
 
 

@@ -189,6 +189,26 @@ def test_a_child_that_can_reverse_itself() -> None:
     check(story, Status.COMPENSATED)
 
 
+def test_a_child_that_a_person_closes() -> None:
+    """Its parent, which waits for its reversal, can't be told so: an incident of the step, whichever message says it first."""
+    for asked_first in (False, True):
+        story, child = claimed()
+        begin = story.command("PayClaim")
+        act(story, "cancel", why="typo")
+        if asked_first:
+            act(child, "close", why="by hand")
+            ask_child(story, child)
+            cause = child.command("TransactionEnded").causation_id
+        else:
+            act(child, "close", why="by hand")
+            cause = begin.id
+        story.when("TransactionEnded", causation_id=cause, payload={"status": "closed"})
+        assert story.steps["payout"] == "incident"
+        assert "closed by a person" in story.txn.incidents[0].reason
+        act(story, "skip", "payout", why="the payout was stopped at the bank")
+        check(story, Status.COMPENSATED)
+
+
 def confirm_end(story: Story, child: Story) -> None:
     payload = {"status": str(child.status)}
     story.when("TransactionEnded", causation_id=child.txn.parent_command, payload=payload)
