@@ -21,13 +21,14 @@ Net = Mapping[tuple[str, str], int]
 @dataclass(frozen=True, slots=True)
 class Judge:
     """Of one transaction of the plan and its children. ``by_hand``: the steps (transaction, path) that a person
-    vouches for. ``closed``: transactions that a person ended. ``signalled``: the steps (transaction, name) whose signal was
+    vouches for, and ``done`` those of which a person says that they have happened. ``closed``: transactions that a person ended. ``signalled``: the steps (transaction, name) whose signal was
     given."""
 
     net: Net
     amount: int
     lines: int
     by_hand: Collection[tuple[str, str]]
+    done: Collection[tuple[str, str]]
     closed: Collection[str]
     signalled: Collection[tuple[str, str]]
     rounds: int
@@ -43,11 +44,11 @@ class Judge:
         return found
 
     def left(self, steps: tuple[StepShape, ...], txn: str, path: str = "", item: int = -1) -> list[str]:
-        """What is left of a group that was compensated. One whose pivot took effect was final before: then what comes
-        before the pivot must still be there."""
+        """What is left of a group that was compensated. One whose pivot took effect, or did so as a person says, was final before:
+        then what comes before the pivot must still be there."""
         found = []
-        pivot = next((s for s in steps if s.pivot and self.net.get((txn, label(s.name, item)), 0)), None)
-        if pivot is not None and (txn, _inside(path, pivot)) not in self.by_hand:
+        pivot = next((s for s in steps if s.pivot and self._is_final(s, txn, path, item)), None)
+        if pivot is not None:
             if not path:
                 return [f"{pivot.name} took effect, and there is no way back from it"]
             before = [step for step in steps if step.name in _before(steps, pivot)]
@@ -56,6 +57,11 @@ class Judge:
         for step in steps:
             found += self._left(step, txn, _inside(path, step), item)
         return found
+
+    def _is_final(self, pivot: StepShape, txn: str, path: str, item: int) -> bool:
+        here = txn, _inside(path, pivot)
+        took_effect = bool(self.net.get((txn, label(pivot.name, item)), 0))
+        return here in self.done or (took_effect and here not in self.by_hand)
 
     def surplus(self, step: StepShape, txn: str, path: str, item: int, kept: Collection[str]) -> list[str]:
         """What is left in a group beside the members that it was decided with."""

@@ -87,14 +87,13 @@ def _judges(world: World) -> Iterator[tuple[Started, Judge]]:
         if answer.step.partition("[")[0] in answering:
             net[answer.transaction, answer.step] = 1
     closed = {id_ for id_, moves in ledger.history.items() if moves[-1]["status"] == Status.CLOSED}
-    hands = {
-        (id_, move["step"])
-        for id_, moves in ledger.history.items()
-        for move in moves
-        if move["code"] == BY_HAND
-    }
+    by_hand = [
+        (id_, move) for id_, moves in ledger.history.items() for move in moves if move["code"] == BY_HAND
+    ]
+    hands = {(id_, move["step"]) for id_, move in by_hand}
+    done = {(id_, move["step"]) for id_, move in by_hand if move["kind"] == Kind.SKIPPED}
     for one in world.plan.transactions:
-        yield one, Judge(net, one.amount, one.lines, hands, closed, _signalled(world), ROUNDS)
+        yield one, Judge(net, one.amount, one.lines, hands, done, closed, _signalled(world), ROUNDS)
 
 
 def _signalled(world: World) -> set[tuple[str, str]]:
