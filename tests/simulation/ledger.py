@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kantor.codec import Codec
-from kantor.envelope import KANTOR_SOURCE
+from kantor.envelope import KANTOR_SOURCE, child_id
 from kantor.testing import MemoryBroker
 from kantor.testing.broker import Topic
 from kantor.testing.log import Entry, Log
@@ -197,10 +197,10 @@ class Ledger:
         found = self.transaction(id_)
         if found is None or any(due < found.updated_at + _LONG for due, *_ in timers_of(found)):
             return False
-        return bool(found.incidents) or any(
-            child.parent == id_ and child.incidents and self.is_settled(child.id)
-            for child in self._children()
-        )
+        children = {child.id for child in self._children() if child.parent == id_}
+        # What a child can't read is not known to begin it: it waits all the same, and its parent by way of it.
+        children |= {child_id(id_, path, state.round) for path, state in found.steps.items()}
+        return bool(found.incidents) or any(self.incidents(one) and self.is_settled(one) for one in children)
 
     def _children(self) -> list[Transaction]:
         """Those that have ended, too: what they tell of it may have been refused."""

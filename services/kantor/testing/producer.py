@@ -84,11 +84,10 @@ class MemoryProducer:
 
     def flush(self, timeout: float = 30.0) -> None:
         self._check()
-        if not self._queue:
-            return
-        self._faults.before("flush")
-        self._deliver(len(self._queue))
-        self._faults.after("flush")
+        if self._queue:
+            self._faults.before("flush")
+            self._deliver(len(self._queue))
+            self._faults.after("flush")
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise KantorError(f"a record was not delivered: {failure}")
