@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Status
 from unit.core_kit import Story, seconds
 from unit.saga_kit import act, confirm, reply, state
@@ -207,6 +208,34 @@ def test_a_child_that_a_person_closes() -> None:
         assert "closed by a person" in story.txn.incidents[0].reason
         act(story, "skip", "payout", why="the payout was stopped at the bank")
         check(story, Status.COMPENSATED)
+
+
+def test_an_end_that_kafka_refused_is_told_to_the_parent_again() -> None:
+    """A child's answer to its parent may be refused: retry, and skip too, tell the parent again, which waits for it."""
+    for how in ("retry", "skip"):
+        story, child = claimed()
+        reply(child, "TransferSent", "transfer", reference="R")
+        check(child, Status.COMPLETED)
+        refused = {"reason": "TOPIC_AUTHORIZATION_FAILED"}
+        child.deliver(
+            Entry(
+                "refused",
+                child.at + 10,
+                id="r-1",
+                causation_id="the-answer",
+                payload=refused,
+                journal_offset=90,
+            )
+        )
+        assert [incident.kind for incident in child.txn.incidents] == ["refused"]
+        act(child, how, why="the topic may be written again")
+        assert not child.txn.incidents
+        told = child.command("TransactionEnded")
+        assert (told.causation_id, told.about) == (story.command("PayClaim").id, "t-1")
+        assert told.fields["status"] == "completed"
+        payload = {"status": "completed", "returns": told.fields["returns"]}
+        story.when("TransactionEnded", causation_id=told.causation_id, payload=payload)
+        assert story.steps["payout"] == "succeeded"
 
 
 def confirm_end(story: Story, child: Story) -> None:

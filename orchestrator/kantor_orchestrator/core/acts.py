@@ -5,26 +5,20 @@ An act that is not possible changes nothing; it is recorded with the reason why 
 
 from __future__ import annotations
 
-from typing import Any
-
-from kantor.envelope import OWN_COMMANDS, STEP_FAILED, TRANSACTION_ENDED, event_id
 from kantor_orchestrator.core import mending, progress, quarantine, reversal, sending, ways
-from kantor_orchestrator.core.decision import ANSWER, REFUSAL, Decision, ExpressionError
-from kantor_orchestrator.core.entry import Entry
-from kantor_orchestrator.core.mending import IMPOSSIBLE
+from kantor_orchestrator.core.decision import REFUSAL, Decision, ExpressionError
 from kantor_orchestrator.core.saga import ROOT, Cancellation
 from kantor_orchestrator.core.transaction import (
     BY_HAND,
     ENDED,
     FINAL,
-    Early,
     Kind,
-    SentCommand,
     Status,
     StepStatus,
 )
 
 __all__ = ["ACTS", "DONE_ALREADY", "IMPOSSIBLE", "NO_TRANSACTION", "act"]
+from kantor_orchestrator.core.ways import IMPOSSIBLE
 
 S = StepStatus
 
@@ -193,45 +187,6 @@ def cancelled_by_event(d: Decision, cancellation: Cancellation) -> None:
     number = len(txn.fingerprints) + 1  # each request is refused once
     command = sending.message(d, cancellation.refuse_with, ROOT, REFUSAL, number, 1)
     d.emit(Kind.REFUSED, code="too_late", reason=reason, command=command)
-
-
-def compensated_by_parent(d: Decision, message: Entry | Early) -> None:
-    """The step that this transaction is shall be reversed. The answer to the parent is this transaction's end, or, if
-    there is no way back, a failure."""
-    txn, id_ = d.txn, message.id
-    if not txn.parent:
-        d.ignore(IMPOSSIBLE, "it is nobody's child")
-        return
-    pivot = reversal.pivot_status(d, ROOT, ROOT)
-    if txn.status in (Status.RUNNING, Status.COMPLETED) and pivot is not None:
-        known = pivot is S.SUCCEEDED
-        text = "its pivot has succeeded: there is no way back" if known else "its pivot is not decided yet"
-        fields = {"code": "after_pivot", "message": text, "retryable": not known, "handling": message.type}
-        _answer(d, id_, STEP_FAILED, fields, text)
-    elif txn.status in (Status.COMPENSATED, Status.CLOSED):
-        fields = {
-            "transaction_id": txn.id,
-            "saga": txn.saga,
-            "version": txn.version,
-            "status": txn.status.value,
-            "started_at": txn.started_at,
-            "ended_at": txn.ended_at,
-        }
-        _answer(d, id_, TRANSACTION_ENDED, fields, f"it is {txn.status} already")
-    else:
-        reason = f"its parent {txn.parent} is compensated"
-        d.emit(Kind.PARENT_ASKED, parent_command=id_, reason=reason)
-        if txn.status is Status.RUNNING:
-            progress.give_up(d, "parent", reason)
-        elif txn.status is Status.COMPLETED:
-            d.emit(Kind.REOPENED, status=Status.COMPENSATING, reason=reason)
-        progress.settle(d)
-
-
-def _answer(d: Decision, cause: str, type_: str, fields: dict[str, Any], reason: str) -> None:
-    id_ = event_id(cause, type_, 0)
-    command = SentCommand(id_, type_, OWN_COMMANDS, ANSWER, id_, cause, fields, about=d.txn.parent)
-    d.emit(Kind.ANSWERED, command=command, reason=reason)
 
 
 def _signal(d: Decision) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kantor_orchestrator.core import progress, reversal, sending, ways
+from kantor_orchestrator.core import parents, progress, reversal, sending, ways
 from kantor_orchestrator.core.confirming import confirmed
 from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.entry import SLEEP, TIMEOUT
+from kantor_orchestrator.core.refusals import REFUSED
 from kantor_orchestrator.core.saga import Step
 from kantor_orchestrator.core.transaction import (
     AFTER_PIVOT,
@@ -24,10 +25,9 @@ from kantor_orchestrator.core.transaction import (
     StepState,
     StepStatus,
 )
+from kantor_orchestrator.core.ways import IMPOSSIBLE
 
 S = StepStatus
-#: The code of an act that changes nothing.
-IMPOSSIBLE = "act_impossible"
 
 
 def retry(d: Decision, why: str) -> None:
@@ -74,10 +74,18 @@ def _resume(d: Decision, path: str, why: str) -> None:
     progress.settle(d)
 
 
+def _waits_for_end(d: Decision, path: str) -> bool:
+    """Whether a parent may not have heard of this transaction's end: Kafka refused to take that."""
+    return d.txn.status in ENDED and bool(d.txn.parent) and not path and _has_incident(d, "", REFUSED)
+
+
 def _retry(d: Decision, path: str, why: str) -> None:
     txn = d.txn
     step, state = d.step(path) if path else None, txn.steps.get(path)
-    if txn.status in ENDED:
+    if _waits_for_end(d, path):
+        parents.tell_end(d, txn.parent_command, f"told again: {why}")
+        _resume(d, path, why)
+    elif txn.status in ENDED:
         d.ignore(IMPOSSIBLE, f"it is {txn.status}: nothing is sent any more; skip what you have dealt with")
     elif not path:
         _resume(d, path, why)
@@ -165,6 +173,8 @@ def _skip(d: Decision, path: str, why: str) -> None:
     txn, status = d.txn, d.status(path) if path else S.PENDING
     said, waits = f"{d.entry.actor}: {why}", _has_incident(d, path)
     if txn.status in ENDED or (waits and _has_incident(d, path, SECOND_EFFECT)):
+        if _waits_for_end(d, path):  # whatever was dealt with, the parent waits
+            parents.tell_end(d, txn.parent_command, f"told again by {said}")
         if waits:
             _resume(d, path, f"dealt with by {said}")
         else:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from kantor.envelope import COMPENSATE_TRANSACTION, STEP_FAILED, TRANSACTION_ENDED
-from kantor_orchestrator.core import acts, confirming, groups, progress, quarantine, reversal, sending
+from kantor_orchestrator.core import (
+    acts,
+    confirming,
+    groups,
+    parents,
+    progress,
+    quarantine,
+    reversal,
+    sending,
+)
 from kantor_orchestrator.core.decision import Decision, ExpressionError
 from kantor_orchestrator.core.entry import TIMEOUT, Entry
 from kantor_orchestrator.core.evidence import Evidence
@@ -63,7 +72,7 @@ def message(d: Decision, message: Entry | Early) -> None:
     moves = len(d.out)
     try:
         if type_ == COMPENSATE_TRANSACTION:
-            acts.compensated_by_parent(d, message)
+            parents.asks_for_compensation(d, message)
         elif saga.cancel_on is not None and type_ == saga.cancel_on.event:
             acts.cancelled_by_event(d, saga.cancel_on)
         elif type_ == TRANSACTION_ENDED and _is_closed_child(d, message):

@@ -6,6 +6,8 @@ from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.transaction import ENDED, Status, StepStatus
 
 S = StepStatus
+#: The code of an act that changes nothing.
+IMPOSSIBLE = "act_impossible"
 
 #: What an ended transaction does not take any more, by its status.
 _ENDED = {
