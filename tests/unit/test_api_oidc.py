@@ -108,12 +108,12 @@ def test_a_token_of_the_provider_for_us_is_taken(text: str) -> None:
         (unsigned({"alg": "none"}), "'none' are not taken"),
         (unsigned({"alg": "None", "kid": "one"}), "'None' are not taken"),
         (unsigned({"alg": "RS256", "kid": "one"}), "none of the provider's keys"),
-        (unsigned({"alg": "RS256", "kid": 1}), "no token"),
-        (unsigned({"kid": "one"}), "no token|not taken"),
-        ("a.b.c", "no token"),
-        ("é.b.c", "no token"),
-        (f"{token()}x", "none of the provider's keys|no token"),
-        ("a" * 20_000, "no token"),
+        (unsigned({"alg": "RS256", "kid": 1}), "not a token"),
+        (unsigned({"kid": "one"}), "not a token|not taken"),
+        ("a.b.c", "not a token"),
+        ("é.b.c", "not a token"),
+        (f"{token()}x", "none of the provider's keys|not a token"),
+        ("a" * 20_000, "not a token"),
     ],
 )
 def test_any_other_token_is_refused_with_the_reason(text: str, why: str) -> None:
