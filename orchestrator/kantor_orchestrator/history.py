@@ -1,8 +1,8 @@
 """Reading ``sys.kantor.history``: which of its decisions count (docs/design/log.md).
 
 Whoever takes a shard appends a ``kantor.Epoch``; its own offset is the epoch, which the new owner's decisions carry. An old
-owner that was cut off may still append a few: they are of another epoch, and void for every reader. Decisions come in the
-order of the journal, each entry at most once.
+owner that was cut off may still append a few: they are of another epoch, and void for every reader. Within an epoch, decisions
+come in the order of the journal, each entry at most once.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def is_epoch(record: Record) -> bool:
 @dataclass(slots=True)
 class Epoch:
     """How far one partition of the history has been read. ``epoch`` below 0: none has been seen yet. ``entry``: the journal
-    offset of its last decision that counts. ``is_certain``: the epoch in force is known, not told from decisions."""
+    offset of its last decision that counts, under this epoch. ``is_certain``: the epoch in force is known, not told from decisions."""
 
     epoch: int = -1
     entry: int = -1
     is_certain: bool = False
 
     def begin(self, offset: int) -> None:
-        """A ``kantor.Epoch`` is at ``offset``."""
-        self.epoch, self.is_certain = offset, True
+        """A ``kantor.Epoch`` is at ``offset``. Whoever wrote it may have begun with another journal, whose offsets are lower."""
+        self.epoch, self.entry, self.is_certain = offset, -1, True
 
     def takes(self, epoch: int, entry: int) -> bool:
         """Whether a decision counts; if so, it is the last one now.

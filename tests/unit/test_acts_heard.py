@@ -100,6 +100,20 @@ def test_the_latest_epoch_counts_where_the_beginning_is_gone() -> None:
     ]
 
 
+def test_a_journal_that_was_made_again_is_decided_on_from_its_first_entry() -> None:
+    """Its offsets begin anew, under a new epoch; within one, an entry counts once."""
+    epoch = Epoch()
+    epoch.begin(5)
+    assert [epoch.takes(5, 900), epoch.takes(5, 900)] == [True, False]
+    epoch.begin(8)
+    assert [epoch.takes(8, 0), epoch.takes(8, 1), epoch.takes(8, 1), epoch.takes(5, 901)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 def test_no_decision_counts_that_names_an_epoch_nobody_has_begun() -> None:
     """Where the epoch in force is known."""
     epoch = Epoch()
