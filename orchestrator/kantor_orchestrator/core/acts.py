@@ -16,9 +16,9 @@ from kantor_orchestrator.core.transaction import (
     Status,
     StepStatus,
 )
+from kantor_orchestrator.core.ways import IMPOSSIBLE
 
 __all__ = ["ACTS", "DONE_ALREADY", "IMPOSSIBLE", "NO_TRANSACTION", "act"]
-from kantor_orchestrator.core.ways import IMPOSSIBLE
 
 S = StepStatus
 

@@ -75,7 +75,7 @@ def message(d: Decision, message: Entry | Early) -> None:
             parents.asks_for_compensation(d, message)
         elif saga.cancel_on is not None and type_ == saga.cancel_on.event:
             acts.cancelled_by_event(d, saga.cancel_on)
-        elif type_ == TRANSACTION_ENDED and _is_closed_child(d, message):
+        elif type_ == TRANSACTION_ENDED and parents.is_closed_child(d, message):
             pass
         elif type_ in saga.by_confirmation and _confirms(d, message):
             _confirmation(d, message, saga.by_confirmation[type_])
@@ -285,8 +285,8 @@ def _failure(d: Decision, message: Entry | Early) -> None:
         unsure = bool(payload.get("unsure"))
         reason = str(payload.get("message", ""))
     elif message.type == TRANSACTION_ENDED:
-        code = str(payload.get("status", ""))
         path = next((path for path in d.txn.steps if d.is_action_of(path, cause)), "")
+        code = str(payload.get("status", ""))
     else:
         found = d.addressed(message, saga.by_failure[message.type])
         if not found:
@@ -334,22 +334,6 @@ def _step_failed(
         return
     d.emit(Kind.FAILED, step=path, code=code, reason=reason, evidence=FINAL)
     progress.settle(d)
-
-
-def _is_closed_child(d: Decision, message: Entry | Early) -> bool:
-    """Whether a person closed a child that this transaction waits to see reversed: nobody will say that it is, so that is an
-    incident now."""
-    if (message.payload or {}).get("status") != Status.CLOSED:
-        return False
-    cause = message.causation_id
-    for path, state in d.txn.steps.items():
-        if state.status is S.COMPENSATING and (
-            d.is_action_of(path, cause) or d.is_compensation_of(path, cause)
-        ):
-            text = f"{path}: its transaction was closed by a person, so nothing of it is reversed any more"
-            d.emit(Kind.COMPENSATION_FAILED, step=path, code=str(Status.CLOSED), reason=text, evidence=FINAL)
-            return True
-    return False
 
 
 def doubt(d: Decision, step: Step, path: str, code: str, reason: str) -> None:

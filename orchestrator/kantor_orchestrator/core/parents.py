@@ -9,7 +9,7 @@ from kantor_orchestrator.core import progress, reversal
 from kantor_orchestrator.core.decision import ANSWER, Decision
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import ROOT
-from kantor_orchestrator.core.transaction import Early, Kind, SentCommand, Status, StepStatus
+from kantor_orchestrator.core.transaction import FINAL, Early, Kind, SentCommand, Status, StepStatus
 from kantor_orchestrator.core.values import dump
 from kantor_orchestrator.core.ways import IMPOSSIBLE
 
@@ -39,6 +39,22 @@ def asks_for_compensation(d: Decision, message: Entry | Early) -> None:
         elif txn.status is Status.COMPLETED:
             d.emit(Kind.REOPENED, status=Status.COMPENSATING, reason=reason)
         progress.settle(d)
+
+
+def is_closed_child(d: Decision, message: Entry | Early) -> bool:
+    """Whether a person closed a child that this transaction waits to see reversed: nobody will say that it is, so that is an
+    incident now."""
+    if (message.payload or {}).get("status") != Status.CLOSED:
+        return False
+    cause = message.causation_id
+    for path, state in d.txn.steps.items():
+        if state.status is S.COMPENSATING and (
+            d.is_action_of(path, cause) or d.is_compensation_of(path, cause)
+        ):
+            text = f"{path}: its transaction was closed by a person, so nothing of it is reversed any more"
+            d.emit(Kind.COMPENSATION_FAILED, step=path, code=str(Status.CLOSED), reason=text, evidence=FINAL)
+            return True
+    return False
 
 
 def tell_end(d: Decision, cause: str, reason: str) -> None:

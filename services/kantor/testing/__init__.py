@@ -3,7 +3,8 @@
 ``tests/contract`` runs one suite against this broker and a real Apache Kafka: what a test sees here it would see there.
 """
 
-from kantor.testing.broker import Calm, Faults, MemoryBroker, MemoryClients
+from kantor.testing.broker import MemoryBroker, MemoryClients
 from kantor.testing.clock import VirtualClock
+from kantor.testing.faults import Calm, Faults
 
 __all__ = ["Calm", "Faults", "MemoryBroker", "MemoryClients", "VirtualClock"]
