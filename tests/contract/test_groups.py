@@ -209,3 +209,22 @@ def test_what_was_read_before_partitions_went_to_another_can_not_be_committed(cl
     with pytest.raises(KafkaUnavailableError):
         producer.send_offsets({(topic, 0): 2}, metadata)
     assert cluster.admin.group_offsets(cluster.name("g")) == {(topic, 0): 1}
+
+
+def test_a_paused_partition_that_comes_back_is_read(cluster: Cluster) -> None:
+    """Who lost it while it was paused, and has forgotten that, resumes nothing: it must not stay silent for ever."""
+    topic = cluster.topic(partitions=2)
+    first = cluster.member("g", topic).joined(2)
+    first.consumer.pause(sorted(first.consumer.assignment()))
+    second = cluster.member("g", topic)
+    cluster.until(lambda: shared(first, second), "one partition each")
+    (moved,), (kept,) = first.revoked, first.consumer.assignment()
+    second.consumer.close()
+    cluster.until(lambda: len(first.poll().consumer.assignment()) == 2, "both again")
+    cluster.write(topic, "kept", partition=kept[1])
+    cluster.write(topic, "moved", partition=moved[1])
+    cluster.until(lambda: bool(first.poll().records), "what came back is read")
+    assert first.values == ["moved"]
+    first.consumer.resume([kept])
+    first.more(1)
+    assert first.values == ["moved", "kept"]

@@ -81,6 +81,8 @@ class Consumer:
 
         def taken(consumer: Any, partitions: list[Any]) -> None:
             self._positions.forget((p.topic, p.partition) for p in partitions)
+            # librdkafka would keep a paused one paused, for ever, when it comes back: who lost it has forgotten that.
+            consumer.resume(partitions)
             consumer.incremental_unassign(partitions)
 
         self._consumer.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=lost)
