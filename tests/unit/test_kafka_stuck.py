@@ -113,6 +113,9 @@ class Leaving:
     def incremental_unassign(self, _: object) -> None:
         pass
 
+    def resume(self, _: object) -> None:
+        pass
+
     def commit(self, **_: object) -> None:
         self.threads.append(threading.get_ident())
 
