@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 
 from kantor.clients import Clients, Partition
 from kantor.clock import SYSTEM_CLOCK
+from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError, KantorError
 from kantor.kafka import Admin
+from kantor.schemas import schema_store
 from kantor_orchestrator import standing, topics, watermarks
 from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP, VIEW_GROUP, Settings
+from kantor_orchestrator.definitions import deploy as deploying
+from kantor_orchestrator.definitions.unread import Unread
 from kantor_orchestrator.durability import weaknesses
 from kantor_orchestrator.standing import Standing
 from kantor_orchestrator.unlooked import Unlooked, unlooked
@@ -80,6 +84,7 @@ class Condition:
     weaknesses: list[tuple[str, str]] = field(default_factory=list)  # what, and its remedy
     leaderless: list[Partition] = field(default_factory=list)
     standing: Standing = field(default_factory=Standing)
+    unread: list[Unread] = field(default_factory=list)  # definitions that can't be read
     unanswered: str = ""  # Kafka answers, but not all that it was asked: why
 
 
@@ -106,6 +111,10 @@ def inspect(settings: Settings, view: View | None, view_error: str, now: int) ->
     if found.is_set_up:
         try:
             _ask_kafka(found, admin, existing, settings.kafka, view, now - seen < VIEW_SILENT)
+            if topics.DEFINITIONS in existing and (topics.DEFINITIONS, 0) not in found.leaderless:
+                codec = Codec(schema_store(settings.kafka, settings.registry_url))
+                deployed = deploying.read(settings.kafka, codec, _TIMEOUT)
+                found.unread = sorted(deployed.unread.values(), key=lambda one: one.key)
         except KantorError as error:
             found.unanswered = str(error)
     return found

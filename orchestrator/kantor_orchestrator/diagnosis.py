@@ -33,6 +33,7 @@ def diagnose(found: Condition) -> list[Problem]:
         *_of_kafka(found),
         *_of_roles(found),
         *_of_standing(found),
+        *(Problem(one.what, one.remedy) for one in found.unread),
         *_of_unlooked(found),
         *_of_refused(found),
         *_of_holds(found),
@@ -206,6 +207,10 @@ def condition_as_json(found: Condition, problems: list[Problem]) -> dict[str, An
             {"topic": topic, "count": letters} for topic, letters in sorted(found.dead_letters.items())
         ],
         "leaderless": [f"{topic}/{number}" for topic, number in found.leaderless],
+        "unread_definitions": [
+            {"key": one.name, "place": one.place, "reason": one.why, "newer": one.is_newer}
+            for one in found.unread
+        ],
         "unanswered": found.unanswered or None,
         **standing.as_json(found.standing),
         "holds": [shapes.hold(one) for one in found.holds],

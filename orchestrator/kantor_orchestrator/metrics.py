@@ -143,6 +143,11 @@ class EngineMetrics:
             "Shards that stand still because a schema, a definition or the registry is missing",
             registry=registry,
         )
+        self.unread = Gauge(
+            "kantor_engine_unread_definitions",
+            "Definitions in their topic that this engine can't read: what needs them waits",
+            registry=registry,
+        )
         self.untaken = Gauge(
             "kantor_engine_untaken_seconds",
             "How long the shard that this engine has tried to take for longest is not taken; 0: it has all that are its own",

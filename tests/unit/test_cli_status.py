@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from kantor_orchestrator.cli import status
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.condition import Condition, Role, Shard
+from kantor_orchestrator.definitions.unread import Unread
 from kantor_orchestrator.diagnosis import diagnose
 from kantor_orchestrator.standing import Member, Standing, Untaken
 from kantor_orchestrator.unlooked import Unlooked
@@ -146,6 +147,22 @@ def test_a_partition_without_a_leader_is_told_instead_of_the_cluster() -> None:
     assert "does not answer" not in told(found)
     found.unanswered = "timed out"
     assert "Kafka answers, but not all that it was asked, so this is not all: timed out" in told(found)
+
+
+def test_a_definition_that_can_not_be_read_is_told_with_its_place(kantor_status: pytest.MonkeyPatch) -> None:
+    """What to do depends on who wrote it."""
+    found = healthy()
+    place = "sys.kantor.definitions/0/7"
+    found.unread = [
+        Unread(place, b"checkout/3", "unknown word", is_newer=True),
+        Unread(place, b"\xff", "torn"),
+    ]
+    assert f"the definition checkout/3 at {place} can't be read: unknown word -> a newer Kantor" in told(
+        found
+    )
+    assert f"the definition \\xff at {place} can't be read: torn -> deploy it again" in told(found)
+    shown = json.loads(run(kantor_status, found, "--json").stdout)["unread_definitions"]
+    assert shown[1] == {"key": "\\xff", "place": place, "reason": "torn", "newer": False}
 
 
 def test_dead_letters_are_told_by_topic(kantor_status: pytest.MonkeyPatch) -> None:

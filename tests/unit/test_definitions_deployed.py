@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 
@@ -13,7 +12,7 @@ from kantor_orchestrator import topics
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions.bundle import Bundle, bundle, compile_definition
-from kantor_orchestrator.definitions.catalogue import Changes, Definitions
+from kantor_orchestrator.definitions.catalogue import Changes, Definitions, Take
 from kantor_orchestrator.definitions.compile import compile_saga
 from kantor_orchestrator.definitions.deploy import Outcome, plan
 from kantor_schemas import Catalog, Schema, system
@@ -181,10 +180,10 @@ class Feed:
         self.closed = False
 
     def fresh(self) -> Changes:
-        return self._changes.pop(0) if self._changes else ([], [])
+        return self._changes.pop(0) if self._changes else Changes()
 
-    def catch_up(self, take: Callable[[list[Bundle], list[str]], None]) -> bool:
-        take(*self.fresh())
+    def catch_up(self, take: Take) -> bool:
+        take(self.fresh())
         return True
 
     def close(self) -> None:
@@ -193,7 +192,8 @@ class Feed:
 
 def test_refresh() -> None:
     """A refresh takes in what came since and says whether something changed."""
-    feed = Feed(([deployed(V1)], []), ([], []), ([deployed(V1)], []), ([], ["order/1"]))
+    again = Changes([deployed(V1)])
+    feed = Feed(again, Changes(), again, Changes(removed=["order/1"]))
     definitions = Definitions(source=feed)
     assert [definitions.refresh() for _ in range(5)] == [True, False, False, True, False]
     definitions.close()

@@ -23,8 +23,7 @@ from kantor_orchestrator import journal, topics
 from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions import bundle as bundles
-from kantor_orchestrator.definitions.bundle import Bundle
-from kantor_orchestrator.definitions.catalogue import Changes, Definitions
+from kantor_orchestrator.definitions.catalogue import Changes, Definitions, Take
 from kantor_orchestrator.definitions.dsl import Saga
 from kantor_orchestrator.engine.cut import Cutter
 from kantor_orchestrator.engine.loop import Engine
@@ -149,11 +148,11 @@ class UnderWay:
     answers = False
 
     def fresh(self) -> Changes:
-        return [], []
+        return Changes()
 
-    def catch_up(self, take: Callable[[list[Bundle], list[str]], None]) -> bool:
+    def catch_up(self, take: Take) -> bool:
         if self.answers:
-            take([BUNDLE], [])
+            take(Changes([BUNDLE]))
         return self.answers
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions import files as definition_files
 from kantor_orchestrator.definitions import undeploy as undeploying
 from kantor_orchestrator.definitions.bundle import Bundle
+from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.check import check
 from kantor_orchestrator.definitions.diagram import mermaid
 from kantor_orchestrator.definitions.diagram_svg import svg
@@ -97,16 +98,26 @@ def deploy(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) ->
 
 
 @click.command()
-@click.argument("saga")
+@click.argument("saga", required=False)
 @click.argument("version", type=click.IntRange(min=1), required=False)
 @click.option("--all", "whole", is_flag=True, help="Remove the whole saga: nothing starts it any more.")
+@click.option(
+    "--unreadable", is_flag=True, help="Remove what no Kantor can read; what a newer one deployed stays."
+)
 @_as_json
-def undeploy(saga: str, version: int | None, whole: bool, as_json: bool) -> None:
+def undeploy(saga: str | None, version: int | None, whole: bool, unreadable: bool, as_json: bool) -> None:
     """Remove a version that nothing needs any more, or, with --all, the whole saga.
 
     Refused while it has live transactions, or ended ones that are kept for late messages. Before --all, stop what starts the
     saga.
     """
+    if unreadable:
+        if saga is not None or whole:
+            raise click.UsageError("--unreadable goes alone: kantor undeploy --unreadable")
+        _discard(as_json)
+        return
+    if saga is None:
+        raise click.UsageError("name the saga: kantor undeploy SAGA VERSION")
     if whole == (version is not None):
         raise click.UsageError(f"give either a version or --all: kantor undeploy {saga} VERSION")
     kafka = Settings.from_env().kafka
@@ -121,6 +132,21 @@ def undeploy(saga: str, version: int | None, whole: bool, as_json: bool) -> None
         click.echo(f"{bundle.model.saga} version {bundle.model.version}: removed")
 
 
+def _discard(as_json: bool) -> None:
+    kafka = Settings.from_env().kafka
+    try:
+        removed = undeploying.discard(kafka, schema_store(kafka), tell=say)
+    except DefinitionError as error:
+        _refused(error, as_json)
+    if as_json:
+        _print_json([{"key": one.name, "place": one.place, "reason": one.why} for one in removed])
+        return
+    for one in removed:
+        click.echo(f"{one.name} at {one.place}: removed")
+    if not removed:
+        click.echo("everything can be read, or a newer Kantor deployed it", err=True)
+
+
 def _refused(error: DefinitionError, as_json: bool) -> NoReturn:
     """Nothing was done: in JSON, the problems are the data."""
     if as_json:
@@ -133,7 +159,10 @@ def _refused(error: DefinitionError, as_json: bool) -> NoReturn:
 @_as_json
 def definitions(as_json: bool) -> None:
     """List what is deployed."""
-    found = _deployed(Settings.from_env().kafka)
+    there = _deployed(Settings.from_env().kafka)
+    for one in there.unread.values():
+        click.echo(f"{one.what}; {one.remedy}", err=True)
+    found = there.bundles()
     if as_json:
         _print_json([_shown(bundle) for bundle in found])
         return
@@ -169,10 +198,10 @@ def diagram(file: Path, saga: str | None, form: str, out: Path | None) -> None:
         click.echo(f"wrote {out}", err=True)
 
 
-def _deployed(kafka: KafkaSettings) -> list[Bundle]:
+def _deployed(kafka: KafkaSettings) -> Definitions:
     if topics.DEFINITIONS not in kafka.admin().topics():
-        return []
-    return deploying.read(kafka, Codec(schema_store(kafka))).bundles()
+        return Definitions()
+    return deploying.read(kafka, Codec(schema_store(kafka)))
 
 
 def _catalog(folders: tuple[Path, ...]) -> Catalog:

@@ -32,12 +32,13 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """``deployed_at``: ms since the epoch; deploying the same again keeps it. ``children``: the sagas that it starts, as
-    they were when it was deployed."""
+    they were when it was deployed. ``compiled``: what the engine runs, if that has been made already."""
 
     model: SagaModel
     deployed_at: int
     messages: Mapping[str, Message]
     children: Children = field(default_factory=dict)
+    compiled: Saga | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> str:
@@ -100,7 +101,11 @@ def encode(bundle: Bundle, codec: Codec) -> bytes:
 def decode(value: bytes, codec: Codec) -> Bundle:
     """The definition in a record. Raises ``CodecError`` for foreign bytes, ``DefinitionError`` if this version of
     Kantor can't read it: a newer one deployed it, and this role must be upgraded before it goes on."""
-    record: dict[str, Any] = codec.decode(value)
+    return from_record(codec.decode(value))
+
+
+def from_record(record: Mapping[str, Any]) -> Bundle:
+    """The definition in a decoded record. Raises as ``decode``."""
     name = f"definition {key_of(record['saga'], record['version'])}"
     return Bundle(
         reading.from_record(json.loads(record["definition"]), name),
@@ -118,6 +123,8 @@ def decode(value: bytes, codec: Codec) -> Bundle:
 
 def compile_definition(bundle: Bundle) -> Saga:
     """What the engine runs."""
+    if bundle.compiled is not None:
+        return bundle.compiled
     schemas = {type_: message.schema for type_, message in bundle.messages.items()}
     return compile_saga(bundle.model, schemas, bundle.deployed_at, bundle.children)
 

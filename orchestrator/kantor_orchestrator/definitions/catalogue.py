@@ -5,31 +5,43 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import logging
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import NamedTuple, Protocol
 
-from kantor.clients import BEGINNING, Batch, Clients, Partition
+from kantor.clients import BEGINNING, Batch, Clients, Partition, Record
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec
-from kantor.errors import KafkaUnavailableError
+from kantor.errors import KafkaUnavailableError, RegistryUnavailableError
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.definitions import bundle as bundles
+from kantor_orchestrator.definitions import unread
 from kantor_orchestrator.definitions.bundle import Bundle
+from kantor_orchestrator.definitions.unread import Unread
 from kantor_schemas import Schema
 
-#: What was deployed, and the keys (``saga/version``) of what was removed.
-Changes = tuple[list[Bundle], list[str]]
-
+log = logging.getLogger("kantor.definitions")
 
 #: Seconds that reading the topic to its end may take in all, where entries wait for it and with them the thread; and until it is
 #: tried again after that, for whichever shard.
 _PATIENCE, _PAUSE = 0.5, 2.0
 #: Later than anything that was sent (ms).
 _NOW = 1 << 62
+
+
+class Changes(NamedTuple):
+    """What was deployed, the keys (``saga/version``) of what was removed, and what can't be read."""
+
+    deployed: Sequence[Bundle] = ()
+    removed: Sequence[str] = ()
+    unread: Sequence[Unread] = ()
+
+
+Take = Callable[[Changes], None]
 
 
 class _Start(NamedTuple):
@@ -43,7 +55,7 @@ class Source(Protocol):
     def fresh(self) -> Changes:
         """What changed since it was last asked; waits for nothing."""
 
-    def catch_up(self, take: Callable[[list[Bundle], list[str]], None]) -> bool:
+    def catch_up(self, take: Take) -> bool:
         """Hand on what changed since it was last asked, up to an end that is asked for now. Whether it was met."""
 
     def close(self) -> None: ...
@@ -59,6 +71,10 @@ class Definitions:
         self.captures: Mapping[str, frozenset[str]] = {}
         #: Every message type that means something to some saga, with the earliest deployment (ms) of those sagas.
         self.named: Mapping[str, int] = {}
+        #: By key: records that can't be read. What was read under the same key before stays in force.
+        self.unread: Mapping[str, Unread] = {}
+        #: By message type: one of these that names it. What comes of such a type may mean something.
+        self.unread_types: Mapping[str, Unread] = {}
         self._source = source
         #: Broker times (ms): up to which the caller has heard of entries, and up to which every deployment is known.
         self._heard = self._covered = 0
@@ -68,18 +84,25 @@ class Definitions:
         self._messages: Mapping[str, bundles.Message] = {}
         self.update(deployed)
 
-    def update(self, deployed: Iterable[Bundle], removed: Iterable[str] = ()) -> None:
+    def update(
+        self, deployed: Iterable[Bundle], removed: Iterable[str] = (), unread: Iterable[Unread] = ()
+    ) -> None:
         """Take in what was deployed, and drop ``removed`` (keys ``saga/version``)."""
         changed = False
+        refused = dict(self.unread)
         for bundle in deployed:
+            refused.pop(bundle.key, None)
             if self._bundles.get(bundle.key) != bundle:
                 self._bundles[bundle.key] = bundle
                 self._sagas[bundle.key] = bundles.compile_definition(bundle)
                 changed = True
         for key in removed:
+            refused.pop(key, None)
             changed = self._bundles.pop(key, None) is not None or changed
             self._sagas.pop(key, None)
-        if changed:
+        refused |= {one.name: one for one in unread}
+        if changed or refused != self.unread:
+            self.unread = refused
             self._derive()
             self.generation += 1
 
@@ -97,7 +120,7 @@ class Definitions:
         if self._source is None or at <= self._covered:
             return True
         heard = max(self._heard, at)
-        if not self._source.catch_up(self.update):
+        if not self._source.catch_up(lambda changes: self.update(*changes)):
             return False
         self._covered = heard
         return True
@@ -109,9 +132,9 @@ class Definitions:
         if self._source is None:
             return False
         before = self.generation
-        deployed, removed = self._source.fresh()
-        if deployed or removed:
-            self.update(deployed, removed)
+        changes = self._source.fresh()
+        if any(changes):
+            self.update(*changes)
         return self.generation != before
 
     def close(self) -> None:
@@ -186,13 +209,14 @@ class Definitions:
             for type_ in saga.types:
                 named[type_] = min(named.get(type_, saga.deployed_at), saga.deployed_at)
         self.captures, self.named = dict(captures), named
+        self.unread_types = {type_: one for one in self.unread.values() for type_ in one.types}
         self._starting = self._starts()
         by_time = sorted(self.bundles(), key=lambda found: found.deployed_at)
         self._messages = {type_: message for found in by_time for type_, message in found.messages.items()}
 
 
 class DefinitionsTopic:
-    """Reads ``sys.kantor.definitions``. One owner thread."""
+    """Reads ``sys.kantor.definitions``. One owner thread. What can't be read is handed on as that, and logged."""
 
     _PARTITION: Partition = (topics.DEFINITIONS, 0)
 
@@ -203,18 +227,22 @@ class DefinitionsTopic:
         self._consumer.assign({self._PARTITION: BEGINNING})
         self._position = 0
         self._not_before = 0.0
+        #: Records that wait for the registry, and until when they do (s, monotonic).
+        self._waiting: deque[Record] = deque()
+        self._waits_until = 0.0
 
     def load(self, timeout: float = 30.0) -> Definitions:
         """Everything that is deployed now; what comes later with ``Definitions.refresh``.
 
         Raises ``KafkaUnavailableError`` if the end is not met within ``timeout`` seconds (the topic may not exist),
-        ``DefinitionError`` or ``CodecError`` for a definition that can't be read (see ``bundle.decode``).
+        ``RegistryUnavailableError``.
         """
         definitions = Definitions(source=self)
         deadline = self._clock.monotonic() + timeout
         while self._clock.monotonic() < deadline:
             batch = self._consumer.poll(0.1)
-            definitions.update(*self._read(batch))
+            self._take(batch)
+            definitions.update(*self._read())
             if self._PARTITION in batch.ends:
                 return definitions
         raise KafkaUnavailableError(
@@ -222,10 +250,18 @@ class DefinitionsTopic:
         )
 
     def fresh(self) -> Changes:
-        return self._read(self._consumer.poll(0))
+        self._take(self._consumer.poll(0))
+        if not self._waiting or self._clock.monotonic() < self._waits_until:
+            return Changes()
+        try:
+            return self._read()
+        except RegistryUnavailableError as error:
+            self._waits_until = self._clock.monotonic() + _PAUSE
+            log.warning("a definition waits: %s", error, extra={"action": "definition_waits"})
+            return Changes()
 
-    def catch_up(self, take: Callable[[list[Bundle], list[str]], None]) -> bool:
-        """See ``Source``. Waits half a second at most, and not at all for a while after that was in vain. Raises as ``load``."""
+    def catch_up(self, take: Take) -> bool:
+        """See ``Source``. Waits half a second at most, and not at all for a while after that was in vain."""
         now = self._clock.monotonic()
         if now < self._not_before:
             return False
@@ -237,19 +273,38 @@ class DefinitionsTopic:
         while self._position < end:
             if self._clock.monotonic() > deadline:
                 return False
-            take(*self._read(self._consumer.poll(0.05)))
+            self._take(self._consumer.poll(0.05))
+        take(self.fresh())
+        if self._waiting:
+            return False
         self._not_before = 0.0
         return True
 
     def close(self) -> None:
         self._consumer.close()
 
-    def _read(self, batch: Batch) -> Changes:
+    def _take(self, batch: Batch) -> None:
         for record in batch.records:
             self._position = max(self._position, record.offset() + 1)
         self._position = max(self._position, batch.ends.get(self._PARTITION, 0))
-        latest = {(record.key() or b"").decode(): record.value() for record in batch.records}
-        return (
-            [bundles.decode(value, self._codec) for value in latest.values() if value is not None],
-            [key for key, value in latest.items() if value is None],
-        )
+        self._waiting += batch.records
+
+    def _read(self) -> Changes:
+        """What the waiting records say, the last of each key. Raises ``RegistryUnavailableError``: all of them wait on."""
+        deployed: dict[str, Bundle] = {}
+        removed: dict[str, None] = {}
+        refused: dict[str, Unread] = {}
+        for record in self._waiting:
+            key = unread.name_of(record.key())
+            found = None if record.value() is None else unread.read(record, self._codec)
+            refused.pop(key, None)
+            if found is None:
+                deployed.pop(key, None)
+                removed[key] = None
+            elif isinstance(found, Bundle):
+                removed.pop(key, None)
+                deployed[key] = found
+            else:
+                refused[key] = found
+        self._waiting.clear()
+        return Changes(list(deployed.values()), list(removed), list(refused.values()))

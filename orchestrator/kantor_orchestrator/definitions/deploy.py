@@ -68,14 +68,18 @@ def plan(
         wanted = bundles.bundle(one.model, catalog, now, children)
         there = deployed.bundle(one.model.saga, one.model.version)
         highest = latest.get(one.model.saga)
+        is_lost = wanted.key in deployed.unread  # its record has to be written again
         if there is not None and there.says_the_same(wanted):
-            outcomes.append(Outcome(there, changed=False))
-        elif there is not None or (highest is not None and highest.version > one.model.version):
+            outcomes.append(Outcome(there, changed=is_lost))
+        elif there is not None or (
+            highest is not None and highest.version > one.model.version and not is_lost
+        ):
             assert highest is not None
             problems.append(_taken(one, there, wanted, highest.version))
         else:
             outcomes.append(Outcome(wanted, changed=True))
-            latest[one.model.saga] = one.model
+            if highest is None or highest.version < one.model.version:
+                latest[one.model.saga] = one.model
     for one in ordered:
         if latest.get(one.model.saga) == one.model:
             problems += [
@@ -135,6 +139,7 @@ def deploy(
     codec = Codec(schemas)
     producer = writer(clients)
     deployed = read(clients, codec)
+    refuse_newer(deployed)
     outcomes = plan(written, catalog, deployed, now)
     changed = [outcome.bundle for outcome in outcomes if outcome.changed]
     stranding = broken(deployed, Definitions([*deployed.bundles(), *changed])) if changed else []
@@ -145,8 +150,14 @@ def deploy(
         for message in outcome.bundle.messages.values():
             if message.topic:
                 schemas.id_of(message.schema, message.topic)
-    write(producer, {bundle.key: bundles.encode(bundle, codec) for bundle in changed})
+    write(producer, {bundle.key.encode(): bundles.encode(bundle, codec) for bundle in changed})
     return Deployment(outcomes, sorted(created))
+
+
+def refuse_newer(there: Definitions) -> None:
+    """Raises ``DefinitionError`` if a newer Kantor has deployed something: what would fit it is not known here."""
+    if newer := [one for one in there.unread.values() if one.is_newer]:
+        raise DefinitionError([f"{one.what}; {one.remedy}" for one in newer])
 
 
 def refuse_stranding(found: Sequence[Broken], there: Living) -> None:
@@ -163,14 +174,14 @@ def writer(clients: Clients) -> Producer:
     return producer
 
 
-def write(producer: Producer, records: Mapping[str, bytes | None]) -> None:
-    """All of these records, or none; None removes a definition."""
+def write(producer: Producer, records: Mapping[bytes, bytes | None]) -> None:
+    """All of these records, by key, or none; None removes a definition."""
     if not records:
         return
     producer.begin()
     for key, value in records.items():
         headers = [("content-type", b"application/avro")] if value is not None else None
-        producer.produce(topics.DEFINITIONS, value, key.encode(), headers, 0)
+        producer.produce(topics.DEFINITIONS, value, key, headers, 0)
     producer.commit()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from kantor.clients import BEGINNING, Admin, Clients, Partition
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec
-from kantor.errors import KafkaUnavailableError
+from kantor.errors import KafkaUnavailableError, UndecodableError
 from kantor_orchestrator import topics, watermarks
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core.transaction import ENDED
@@ -52,7 +52,7 @@ def count(
 ) -> Living:
     """The transactions on ``wanted`` (``saga/version``). ``tell`` hears at times how far it is, if that takes long.
 
-    Raises ``KafkaUnavailableError`` if the end is not met: ask again; ``CodecError`` for foreign bytes.
+    Raises ``KafkaUnavailableError`` if the end is not met: ask again.
     """
     admin = clients.admin("kantor-living")
     partitions: list[Partition] = [(topics.STATE, p) for p in range(admin.topics().get(topics.STATE, 0))]
@@ -83,16 +83,19 @@ def count(
             for record in batch.records:
                 place, key, value = (record.topic(), record.partition()), record.key() or b"", record.value()
                 reached[place] = max(reached[place], record.offset() + 1)
-                if key == topics.SHARD_KEY and value is not None:
-                    shard = codec.decode(value)
-                    clocks[place], positions[place] = shard["clock"], shard["position"]
-                elif key[:1] != b"\0":
-                    found.pop(key, None)
-                    if value is not None:
-                        state = codec.decode(value)
-                        version = key_of(state["saga"], state["version"])
-                        if version in wanted:
-                            found[key] = (version, state["status"] in ENDED)
+                try:
+                    if key == topics.SHARD_KEY and value is not None:
+                        shard = codec.decode(value, expected="kantor.ShardRecord")
+                        clocks[place], positions[place] = shard["clock"], shard["position"]
+                    elif key[:1] != b"\0":
+                        found.pop(key, None)
+                        if value is not None:
+                            state = codec.decode(value, expected="kantor.TransactionState")
+                            version = key_of(state["saga"], state["version"])
+                            if version in wanted:
+                                found[key] = (version, state["status"] in ENDED)
+                except UndecodableError as error:  # to the engine, too, it counts for nothing
+                    tell(f"{place[0]}/{place[1]}/{record.offset()} is no engine's: {error}")
             for place, end in batch.ends.items():
                 reached[place] = max(reached[place], end)
             now = clock.monotonic()

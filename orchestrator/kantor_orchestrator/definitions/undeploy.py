@@ -19,6 +19,7 @@ from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.living import Living, Tell
 from kantor_orchestrator.definitions.stranding import broken
+from kantor_orchestrator.definitions.unread import Unread
 
 
 def undeploy(
@@ -39,6 +40,7 @@ def undeploy(
     codec = Codec(schemas)
     producer = deploying.writer(clients)
     before = deploying.read(clients, codec)
+    deploying.refuse_newer(before)
     removed = chosen(before, saga, version)
     keys = [bundle.key for bundle in removed]
     after = Definitions(bundle for bundle in before.bundles() if bundle.key not in keys)
@@ -48,13 +50,35 @@ def undeploy(
     problems = still_needed(removed, found, before, after)
     if problems:
         raise DefinitionError(problems)
-    deploying.write(producer, dict.fromkeys(keys))
+    deploying.write(producer, dict.fromkeys(key.encode() for key in keys))
     if version is None:
         again = living.count(clients, codec, keys, tell)
         if again.alive:  # they started in the moment between
-            deploying.write(producer, {b.key: bundles.encode(b, codec) for b in removed})
+            deploying.write(producer, {b.key.encode(): bundles.encode(b, codec) for b in removed})
             problems = still_needed(removed, again, before, after)
             raise DefinitionError([f"{problem}; it is deployed again" for problem in problems])
+    return removed
+
+
+def discard(clients: Clients, schemas: SchemaStore, *, tell: Tell = deploying.silent) -> list[Unread]:
+    """Remove every record that no Kantor can read; what was removed. What a newer Kantor deployed stays.
+
+    Raises ``DefinitionError`` if transactions are on a version whose record it is (nothing was done); as ``deploy`` otherwise.
+    """
+    codec = Codec(schemas)
+    producer = deploying.writer(clients)
+    removed = [one for one in deploying.read(clients, codec).unread.values() if not one.is_newer]
+    if not removed:
+        return []
+    found = living.count(clients, codec, [one.name for one in removed], tell)
+    problems = [
+        f"{_many(count)} on {one.name}; deploy it again: `kantor deploy`"
+        for one in removed
+        if (count := found.alive[one.name] + found.ended[one.name])
+    ]
+    if problems:
+        raise DefinitionError(problems)
+    deploying.write(producer, {one.key: None for one in removed})
     return removed
 
 

@@ -21,6 +21,7 @@ from kantor_orchestrator.core.decide import consider
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
+from kantor_orchestrator.definitions.bundle import key_of
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.again import Copies
 from kantor_orchestrator.engine.log import LogRecord
@@ -167,6 +168,8 @@ class Decider:
                 raise NotYet(f"the end of {topics.DEFINITIONS} can't be read, so {type_} may be a new saga's")
             since = self._definitions.named.get(type_)
         if since is None:
+            since = self._unread_since(shard, record, type_)
+        if since is None:
             shard.mark(source, offset)
             return UNNAMED
         id_ = transaction_of(record)
@@ -176,7 +179,7 @@ class Decider:
             return UNNAMED
         entry = message_entry(record, headers, type_, sent)
         txn = txn or Transaction(id_)
-        self._payloads.read(entry, record, headers)
+        self._read(entry, record, headers)
         outcome = self._decide(shard, record, headers, txn, entry)
         shard.mark(source, offset)
         return outcome
@@ -188,8 +191,28 @@ class Decider:
         txn = shard.get(transaction_of(record))
         if txn is None:
             return UNCHANGED
-        self._payloads.read(entry, record, headers)
+        self._read(entry, record, headers)
         return self._decide(shard, record, headers, txn, entry)
+
+    def _unread_since(self, shard: Shard, record: Record, type_: str) -> int | None:
+        """Of a type that no definition names which can be read: since when (ms) it may mean something, because one that
+        can't be read names it. Raises ``NotYet`` if its transaction is on one of these."""
+        if not self._definitions.unread:
+            return None
+        txn = shard.get(transaction_of(record))
+        if txn is not None and txn.saga:
+            self._saga_of(txn)  # else it is none of its business
+            return None
+        unread = self._definitions.unread_types.get(type_)
+        return unread.deployed_at if unread is not None else None
+
+    def _read(self, entry: Entry, record: Record, headers: Headers) -> None:
+        """The payload; or what it can't be looked at without. Raises ``NotYet``."""
+        self._payloads.read(entry, record, headers)
+        definitions = self._definitions
+        if entry.type not in definitions.named and entry.type in definitions.unread_types:
+            unread = definitions.unread_types[entry.type]
+            entry.not_yet = f"{unread.what}; {unread.remedy}"
 
     def _hold(self, shard: Shard, record: Record) -> str:
         """A person holds or releases a saga, or all of them."""
@@ -299,9 +322,9 @@ class Decider:
     def _saga_of(self, txn: Transaction) -> Saga:
         saga = self._definitions.saga(txn.saga, txn.version)
         if saga is None:
-            raise NotYet(
-                f"transaction {txn.id} runs on {txn.saga} version {txn.version}, which is not deployed"
-            )
+            unread = self._definitions.unread.get(key_of(txn.saga, txn.version))
+            why = f"{unread.what}; {unread.remedy}" if unread is not None else "which is not deployed"
+            raise NotYet(f"transaction {txn.id} runs on {txn.saga} version {txn.version}: {why}")
         return saga
 
     def _count(self, plan: _Plan) -> None:

@@ -257,6 +257,7 @@ class Engine:
             self._next_look = now + LOOK
             time = self._time.now()
             look(self._shards.values(), self._metrics, time)
+            self._metrics.unread.set(len(self._definitions.unread))
             self._untaken.tell(self._shards, self._taking, now, time)
             tell(self._shards.values(), self._wellness)
         if now >= self._next_group:

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from kantor.codec import Codec
-from kantor.errors import CodecError, DefinitionError
 from kantor.kafka import KafkaSettings
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
@@ -117,7 +116,5 @@ class DeployedSagas:
         topic = DefinitionsTopic(self._settings, self._codec, "kantor-view-definitions")
         try:
             self._definitions = topic.load()
-        except (CodecError, DefinitionError) as error:
-            log.error("a definition can't be read: %s", error, extra={"action": "definition_unreadable"})
         finally:
             topic.close()

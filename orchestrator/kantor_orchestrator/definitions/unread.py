@@ -1,0 +1,95 @@
+"""A record of ``sys.kantor.definitions`` that this Kantor can't read: refused by name, so that all other definitions go on.
+
+A newer Kantor wrote it (its language has words that this one does not know), or nobody's Kantor did: torn bytes, a schema that
+nobody published, a key that is not its own. What it may mean is kept as far as it can be told: the types of the messages that
+it names, because what comes of those must wait, and must not be passed over as nobody's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kantor.clients import Record
+from kantor.codec import Codec
+from kantor.errors import CodecError, DefinitionError
+from kantor_orchestrator.definitions import bundle as bundles
+from kantor_orchestrator.definitions.bundle import Bundle
+
+log = logging.getLogger("kantor.definitions")
+
+#: What reading somebody else's record raises, whatever is in it.
+UNREADABLE = (
+    CodecError,
+    DefinitionError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """``key``: as it is in the topic; ``name``: the same, printable. ``is_newer``: it is a definition, of a newer Kantor.
+    ``types``: what it names, as far as that can be told; ``deployed_at``: ms."""
+
+    place: str
+    key: bytes
+    why: str
+    is_newer: bool = False
+    deployed_at: int = 0
+    types: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def name(self) -> str:
+        return name_of(self.key)
+
+    @property
+    def what(self) -> str:
+        return f"the definition {self.name} at {self.place} can't be read: {self.why}"
+
+    @property
+    def remedy(self) -> str:
+        if self.is_newer:
+            return "a newer Kantor deployed it: upgrade this one"
+        return "deploy it again (`kantor deploy`), or, if no transaction is on it, remove it (`kantor undeploy --unreadable`)"
+
+
+def name_of(key: bytes | None) -> str:
+    return (key or b"").decode("utf-8", "backslashreplace")
+
+
+def read(record: Record, codec: Codec) -> Bundle | Unread:
+    """The definition in a record that has a value, compiled. Raises ``RegistryUnavailableError``: ask again."""
+    key, value = record.key() or b"", record.value()
+    facts: Mapping[str, Any] = {}
+    try:
+        facts = codec.decode(value, expected="kantor.Definition")
+        own = bundles.key_of(facts["saga"], facts["version"])
+        if key != own.encode():
+            raise ValueError(f"its key is {name_of(key)}, and it is the definition {own}")
+        found = bundles.from_record(facts)
+        return replace(found, compiled=bundles.compile_definition(found))
+    except UNREADABLE as error:
+        place = f"{record.topic()}/{record.partition()}/{record.offset()}"
+        why = "; ".join(str(error).splitlines()[:3])[:500] or type(error).__name__
+        unread = Unread(place, key, why, isinstance(error, DefinitionError), *_meaning(facts))
+        log.error(
+            "%s; %s. What needs it waits, everything else goes on",
+            unread.what,
+            unread.remedy,
+            extra={"action": "definition_unreadable", "definition": unread.name},
+        )
+        return unread
+
+
+def _meaning(facts: Mapping[str, Any]) -> tuple[int, frozenset[str]]:
+    """When it was deployed, and what it names; as far as that is what it should be."""
+    at, messages = facts.get("deployed_at"), facts.get("messages")
+    types = frozenset(map(str, messages)) if isinstance(messages, Mapping) else frozenset()
+    return at if isinstance(at, int) else 0, types
