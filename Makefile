@@ -1,6 +1,6 @@
 # Every habit of the project on one screen. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast simulate chaos fuzz lint format bench lock clean
+.PHONY: help setup demo test test-fast simulate chaos fuzz lint format bench lock dist clean
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
@@ -42,11 +42,18 @@ format: setup ## Put the code into shape
 bench: setup ## Measure; prints a table, writes .bench/latest.json
 	@PYTHONPATH=tests exec $(BIN)/python -m bench
 
-lock: ## Resolve the newest allowed versions into requirements.lock (needs uv)
+lock: ## Resolve the newest allowed versions into requirements.lock (needs uv); KEEP=1 changes only what pyproject.toml demands
+	@cp requirements.lock requirements.lock.new
 	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --upgrade --quiet --output-file requirements.lock.new
+		--no-annotate --no-header $(if $(KEEP),,--upgrade) --quiet --output-file requirements.lock.new
 	@{ head -n 1 requirements.lock; cat requirements.lock.new; } > requirements.lock.tmp
 	@mv requirements.lock.tmp requirements.lock && rm requirements.lock.new
+
+dist: setup ## Build sdist and wheel into dist/, check them, and run the README's first steps from the wheel alone
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	@PYTHONPATH=tests exec $(BIN)/python -m release
 
 clean: ## Remove what the commands above made, but for .venv (stop `kantor dev` first)
 	rm -rf .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
