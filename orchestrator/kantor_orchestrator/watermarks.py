@@ -45,9 +45,11 @@ log = logging.getLogger("kantor.watermarks")
 PLACE: Partition = (topics.WATERMARKS, 0)
 
 #: What reading a record that is no watermark raises.
-MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 #: Partitions of one topic that anybody would believe in: what is told is kept for each of them.
 _MOST = 200_000
+#: No time (ms) and no count that anybody means is larger: what is kept goes into a database, and into floating point.
+_LARGEST = 1 << 53
 
 #: Seconds after which somebody asks again, if nobody has answered: a record may be lost with its producer.
 AGAIN = 1.0
@@ -127,8 +129,8 @@ class Mark:
     @classmethod
     def load(cls, value: bytes) -> Mark:
         found = json.loads(value)
-        refused = {str(topic): str(why) for topic, why in found.get("refused", {}).items()}
-        return cls(int(found["at"]), str(found["about"]), refused)
+        refused = {_text(topic): _text(why) for topic, why in found.get("refused", {}).items()}
+        return cls(_number(found["at"]), str(found["about"]), refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,20 @@ def dump_uncorrelated(found: Mapping[str, Uncorrelated]) -> bytes:
 
 def load_uncorrelated(value: bytes, at: int) -> dict[str, Uncorrelated]:
     found = json.loads(value)
-    return {str(reason): Uncorrelated(int(n), str(sample), at) for reason, (n, sample) in found.items()}
+    return {
+        _text(reason): Uncorrelated(_number(n), _text(sample), at) for reason, (n, sample) in found.items()
+    }
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value <= _LARGEST:
+        raise ValueError(f"{value!r:.100} is no time and no count")
+    return value
+
+
+def _text(value: object) -> str:
+    """As a database takes it: JSON may have half a surrogate pair, and a zero byte."""
+    return str(value).replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +179,9 @@ class Shards:
     @classmethod
     def load(cls, value: bytes, at: int) -> Shards:
         found = json.loads(value)
-        untaken = {int(number): (int(since), str(why)) for number, (since, why) in found["untaken"].items()}
+        untaken = {
+            int(number): (_number(since), _text(why)) for number, (since, why) in found["untaken"].items()
+        }
         return cls([int(number) for number in found["taken"]], untaken, at)
 
 

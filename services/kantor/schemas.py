@@ -128,7 +128,11 @@ class KafkaSchemas:
             if key != str(id_).encode():
                 raise CodecError(f"its key is {key!r}, its fingerprint {id_}")
             self._known.add(id_, schema)
-        except (CodecError, UnicodeDecodeError) as error:
+        except (
+            CodecError,
+            UnicodeError,
+            RecursionError,
+        ) as error:  # not UTF-8, or JSON with half a surrogate pair
             log.error(
                 "unusable schema: %s", error, extra={"action": "schema_unusable", "schema_key": str(key)}
             )

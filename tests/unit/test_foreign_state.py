@@ -9,6 +9,7 @@ from msgspec import msgpack
 
 from kantor.clients import TopicSpec
 from kantor.codec import Codec
+from kantor.errors import KantorError
 from kantor.testing import MemoryBroker
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import Status, Transaction
@@ -41,6 +42,8 @@ FOREIGN = {
     "a key that is no text": (b"\xff\xfe", b"xyz"),
     "a shard record that is none": (topics.SHARD_KEY, b"xyz"),
     "a shard record that is a transaction": (topics.SHARD_KEY, with_extension()),
+    "a shard record of an unknown schema": (topics.SHARD_KEY, b"\0\x01\x02\x03\x04rest"),
+    "a mark of an unknown schema": (topics.MARK_PREFIX + b"evt.x/0", b"\0\x01\x02\x03\x04rest"),
     "a mark that is none": (topics.MARK_PREFIX + b"evt.x/0", b"xyz"),
     "a mark whose key is no text": (topics.MARK_PREFIX + b"\xff", with_extension()),
 }
@@ -79,4 +82,24 @@ def test_an_overlong_number_stops_no_shard(tmp_path: Path) -> None:
     assert shard.get("good") is not None
     shard.get("t")
     assert list(shard.transactions.due_before(1 << 60)) == []
+    shard.close()
+
+
+def test_a_shard_whose_only_record_is_foreign_is_not_begun_anew(tmp_path: Path) -> None:
+    """Compaction has taken the engines' own: from the journal's start on, what is in the snapshots would be applied to them again."""
+    broker = MemoryBroker()
+    names = (topics.JOURNAL, topics.STATE, topics.HISTORY)
+    broker.clients().admin().create_topics([TopicSpec(one, 1) for one in names])
+    producer = broker.clients().producer("somebody")
+    producer.produce(topics.STATE, b"xyz", topics.SHARD_KEY, None, 0)
+    producer.flush()
+    with pytest.raises(KantorError, match=rf"where the shard stands is not known: {topics.STATE}/0/0"):
+        take(0, means(broker, tmp_path), Taking(0.0))
+
+
+def test_a_state_of_an_unknown_schema_is_named(tmp_path: Path) -> None:
+    """It may be an engine's own, whose schema the registry has lost: it is not passed over."""
+    shard = taken((b"t", b"\0\x01\x02\x03\x04rest"), tmp_path)
+    with pytest.raises(KantorError, match=f"the state of t in {topics.STATE} can't be read: schema"):
+        shard.get("t")
     shard.close()

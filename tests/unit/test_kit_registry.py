@@ -16,7 +16,8 @@ from kantor.codec import Codec, SchemaStore
 from kantor.errors import CodecError, ConfigError, RegistryUnavailableError, UnknownSchemaError
 from kantor.kafka import KafkaSettings
 from kantor.registry import RegistrySchemas
-from kantor.schemas import KafkaSchemas, schema_store
+from kantor.schemas import SCHEMAS_TOPIC, KafkaSchemas, schema_store
+from kantor.testing import MemoryBroker
 from kantor_schemas import Schema
 
 POINT: Schema = {
@@ -250,3 +251,23 @@ def test_the_store_follows_the_setting(
     if url:
         monkeypatch.setenv("KANTOR_SCHEMA_REGISTRY_URL", url)
     assert type(schema_store(KafkaSettings("nowhere:1"))) is expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"\xff", b"{", b"[]", b'{"name": "\\ud800"}', b"[" * 100_000, b'{"a": ' * 5_000 + b"1" + b"}" * 5_000],
+)
+def test_a_foreign_record_among_the_schemas_stops_nobody(
+    value: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named, and what comes behind it is learnt."""
+    broker, schema = MemoryBroker(), {"type": "record", "name": "a.B", "fields": []}
+    id_ = KafkaSchemas(broker.clients()).id_of(schema, "t")
+    producer = broker.clients().producer("somebody")
+    producer.produce(SCHEMAS_TOPIC, value, b"17", None, 0)
+    producer.flush()
+    later = {"type": "record", "name": "a.C", "fields": []}
+    found = KafkaSchemas(broker.clients()).id_of(later, "t")
+    reader = KafkaSchemas(broker.clients())
+    assert [reader.schema_of(one) for one in (id_, found)] == [schema, later]
+    assert "unusable schema" in caplog.text

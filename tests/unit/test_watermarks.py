@@ -320,3 +320,40 @@ def test_a_new_source_topic_is_covered_when_it_is_read() -> None:
     assert member.about is not None
     assert member.about.covers["evt.new.v1"] == [0, 1]
     assert told.low() > 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"at": 1e999, "about": ""}',
+        b'{"at": %s, "about": ""}' % (b"9" * 400),
+        b'{"at": -5, "about": ""}',
+        b'{"at": "1", "about": ""}',
+        b'{"at": NaN, "about": ""}',
+        b'{"at": [], "about": ""}',
+        b"\xff",
+        b"[" * 100_000,
+    ],
+)
+def test_a_mark_that_is_none_is_passed_over(value: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads it, the engine among them, goes on with those that are."""
+    broker = MemoryBroker()
+    broker.clients().admin().create_topics([TopicSpec(topics.WATERMARKS, 1)])
+    producer = broker.clients().producer("somebody")
+    producer.produce(topics.WATERMARKS, value, b"mark/i", None, 0)
+    producer.produce(topics.WATERMARKS, b"{}", b"wanted/1", None, 0)
+    producer.flush()
+    told = watermarks.read(broker.clients(), "test", broker.clock)
+    assert told.wanted_at
+    assert told.low() == 0
+    assert "is not a watermark" in caplog.text
+
+
+def test_what_a_member_says_can_be_kept_in_a_database() -> None:
+    """JSON has half surrogate pairs, zero bytes and numbers of any length; a database has none of them."""
+    said = rb'{"at": 1, "about": "", "refused": {"evt.\ud800": "a\u0000b"}}'
+    assert Mark.load(said).refused == {r"evt.\ud800": r"a\0b"}
+    (found,) = watermarks.load_uncorrelated(rb'{"\ud800": [1, "\u0000"]}', 0).items()
+    assert found == (r"\ud800", Uncorrelated(1, r"\0"))
+    with pytest.raises(ValueError, match="no count"):
+        watermarks.load_uncorrelated(b'{"x": [%s, ""]}' % (b"9" * 30), 0)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kantor.codec import Codec
-from kantor.errors import UndecodableError
+from kantor.errors import KantorError, UndecodableError, UnknownSchemaError
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import ENDED, Status, Transaction
@@ -87,6 +87,11 @@ class Transactions:
         """None: it is no engine's, and says nothing (ACLs should forbid others to write there): nobody else waits for it."""
         try:
             return transaction_from(id_, self._decode(snapshot))
+        except UnknownSchemaError as error:  # it may be ours: a registry that has lost what it had
+            raise KantorError(
+                f"the state of {id_} in {topics.STATE} can't be read: {error}; if no Kantor wrote it, write a record without a "
+                "value under that key"
+            ) from error
         except (UndecodableError, ValueError, LookupError) as error:
             facts = {"action": "foreign_state", "transaction": id_}
             log.error("the state of %s is no engine's, and counts for nothing: %s", id_, error, extra=facts)

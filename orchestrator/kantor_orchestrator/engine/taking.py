@@ -21,7 +21,7 @@ from uuid import uuid4
 from kantor.clients import Admin, Clients, Partition, Record
 from kantor.clock import Clock
 from kantor.codec import Codec
-from kantor.errors import KafkaUnavailableError, UndecodableError
+from kantor.errors import CodecError, KafkaUnavailableError, KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.cut import DUE, EXPIRES, Cutter
@@ -200,6 +200,8 @@ class _Restored:
         undo.callback(self.store.close)
         self.facts = Facts()
         self.records = 0
+        self._foreign = ""  # a shard record that can't be read
+        self._is_told = False  # where the shard stands
         self._read()
         if self.store.journal_position > self.facts.position:
             # The broker said that a cut was committed, and lost it in a crash (docs/decisions/0011).
@@ -207,6 +209,12 @@ class _Restored:
             self.store.wipe(ahead)
             self.facts = Facts()
             self._read()
+        if self._foreign and not self._is_told:
+            # To begin at the journal's start would apply to these snapshots what is in them.
+            raise KantorError(
+                f"where the shard stands is not known: {self._foreign} is no engine's, and nothing before it is left; restore "
+                f"{topics.STATE} from a copy, or make the journal, history and state anew"
+            )
 
     def _read(self) -> None:
         """The shard's own records are not in the store: they are read from the whole changelog, which compaction keeps near
@@ -252,10 +260,12 @@ class _Restored:
                 self._fact(key, record.value())
             elif record.offset() >= start:
                 rows[key.decode()] = _row(record)
-        except (UndecodableError, ValueError, LookupError, TypeError) as error:
+        except (CodecError, ValueError, LookupError, TypeError) as error:
             place = "/".join(map(str, (*self._place, record.offset())))
             facts = {"action": "foreign_state", "shard": self._number}
             log.error("%s is no engine's, and counts for nothing: %s", place, error, extra=facts)
+            if key == topics.SHARD_KEY:
+                self._foreign = f"{place} ({error})"
 
     def _fact(self, key: bytes, value: bytes | None) -> None:
         facts, decode = self.facts, self._means.codec.decode
@@ -265,6 +275,7 @@ class _Restored:
             self.facts = Facts(
                 found["position"], found["clock"], found["history"], found["epoch"], holds, facts.marks
             )
+            self._is_told = True
         elif key.startswith(topics.MARK_PREFIX) and value is not None:
             facts.marks[key[len(topics.MARK_PREFIX) :].decode()] = decode(value)["offset"]
 
