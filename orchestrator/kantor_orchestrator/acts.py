@@ -150,7 +150,7 @@ class Acts:
 
 class Heard:
     """Answers to acts, as the history has them. What counts for nothing, written by an engine that had lost the shard, is no
-    answer: the one that has it says what was done."""
+    answer: the one that has it says what was done (view-17)."""
 
     def __init__(self, codec: Codec, ids: AbstractSet[str], since: Mapping[int, int]) -> None:
         """``ids``: of the acts. ``since``: by shard, the first record that may be an answer; what is read before it tells which

@@ -1,4 +1,5 @@
-"""Whose is a record, and if it is nobody's: why not, and what its producer can do about it. Headers in, words out.
+"""Whose is a record, and if it is nobody's: why not, and what its producer can do about it. Headers in, words out
+(wire-6, wire-7).
 
 A reason is the same text for all records that share it (so that they can be counted together), and ends with the remedy
 behind ``; ``. What is particular about one record is found where its sample says that it lies.
@@ -64,8 +65,8 @@ def why_not(headers: Headers) -> str:
 
 
 def is_impersonated(topic: str, found: dict[str, bytes | None]) -> bool:
-    """Whether a record with ``ce_source: kantor`` is not Kantor's. It writes commands, its announcements, and what sagas
-    say at their end or in refusal, whose ids follow from the transaction's (it is no proof: that takes ACLs)."""
+    """Whether a record with ``ce_source: kantor`` is not Kantor's (journal-8). It writes commands, its announcements, and
+    what sagas say at their end or in refusal, whose ids follow from the transaction's (it is no proof: that takes ACLs)."""
     if not topic.startswith("evt.") or topic == topics.ENDED:
         return False
     id_, transaction = found.get("ce_id") or b"", (found.get("ce_correlationid") or b"").decode("latin-1")

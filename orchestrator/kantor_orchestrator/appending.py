@@ -1,4 +1,5 @@
-"""Appending to the journal: in order whatever happens, and one record that does not fit never holds up the others.
+"""Appending to the journal: in order whatever happens, and one record that does not fit never holds up the others
+(journal-13).
 
 A topic's ``max.message.bytes`` counts a batch as it was sent, compressed; the journal's copy is written as it is. So a
 record that its topic took with ease may be larger than the journal takes, and what its producer said about sizes tells

@@ -1,4 +1,6 @@
-"""What the decision log takes for granted of the broker: that a record which was acknowledged stays."""
+"""What the decision log takes for granted of the broker: that a record which was acknowledged stays
+(docs/design/log.md#a1).
+"""
 
 from __future__ import annotations
 

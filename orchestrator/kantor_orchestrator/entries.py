@@ -29,7 +29,7 @@ Headers = dict[str, bytes]
 
 class NotYet(Exception):  # noqa: N818 - control flow, not a failure
     """Nothing can be processed now: the registry is away, or a definition. The shard keeps this entry and all that follow,
-    and tries again soon."""
+    and tries again soon (shard-20)."""
 
 
 #: What reading JSON of somebody else's raises: also for a number that is infinite, and for ten thousand brackets.
@@ -37,7 +37,7 @@ _NO_JSON = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 
 
 class MalformedEntry(Exception):  # noqa: N818 - the name says what it is
-    """No entry of intake, a timer or an act: somebody else wrote into the journal. It is logged and passed over."""
+    """No entry of intake, a timer or an act: somebody else wrote into the journal. It is logged and passed over (journal-5)."""
 
 
 def headers_of(record: Record) -> Headers:
@@ -52,7 +52,7 @@ def transaction_of(record: Record) -> str:
 
 
 def mark_of(headers: Headers) -> tuple[str, int]:
-    """The source partition (by topic id: a topic made again starts over) and the offset in it."""
+    """The source partition (by topic id: a topic made again starts over) and the offset in it (journal-15)."""
     try:
         _, partition, offset = headers[journal.ORIGIN].decode().rsplit("/", 2)
         return f"{headers[journal.TOPIC_ID].decode()}/{partition}", int(offset)

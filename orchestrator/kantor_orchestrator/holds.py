@@ -1,6 +1,7 @@
 """Which sagas a person holds: their transactions stand still until the release.
 
-Told to every shard by an entry of its journal, kept in its shard record. What it means to a transaction: ``core.decide``.
+Told to every shard by an entry of its journal, kept in its shard record (shard-27). What it means to a transaction:
+``core.decide``.
 """
 
 from __future__ import annotations

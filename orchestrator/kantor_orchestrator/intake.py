@@ -1,10 +1,10 @@
 """Intake: whose is this record? Copies what belongs to a transaction into the journal, as it is.
 
-It reads headers only. At-least-once, in the order of each source partition: a batch is delivered before its offsets are
-committed, and intake stops at its first failed delivery; the engine removes the replays. What is wrong with one
-record is the end of that record alone: it is counted, sampled and said (``addressing.py``, ``appending.py``). A topic that
-was made again is noticed by its id, or by offsets that go back. How far intake has come it tells by watermarks
-(``marking.py``).
+It reads headers only (journal-6). At-least-once, in the order of each source partition (journal-7): a batch is delivered
+before its offsets are committed, and intake stops at its first failed delivery; the engine removes the replays. What is wrong
+with one record is the end of that record alone (journal-10): it is counted, sampled and said (``addressing.py``,
+``appending.py``). A topic that was made again is noticed by its id, or by offsets that go back. How far intake has come it
+tells by watermarks (``marking.py``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.intake")
 
-#: Kantor's conventions: events and commands.
+#: Kantor's conventions (wire-1): events and commands.
 PATTERN = r"^(evt|cmd)\..*"
 BATCH = 2_000
 #: Seconds between commits: replays after a crash are at most this much, and change nothing.
@@ -215,7 +215,8 @@ class Intake:
             self._topic_ids[name] = self._named(name, id_)
 
     def _identify(self, place: Partition, offset: int, positions: dict[Partition, int]) -> None:
-        """A record of a topic that nobody knows yet, or before one that was read already: which topic is it of?"""
+        """A record of a topic that nobody knows yet, or before one that was read already: which topic is it of (journal-11)?
+        Offsets that go back in the same one are said (journal-12)."""
         topic = place[0]
         before = self._topic_ids.get(topic)
         found = self._named(topic, self._admin.topic_ids([topic]).get(topic, ""))
@@ -278,8 +279,8 @@ class Intake:
             self._consumer.seek(partition, BEGINNING)
 
     def _note_refused(self, batch: Batch) -> None:
-        """A topic that intake may see but not read holds back every timeout: an answer that should have come may be in it.
-        So it is told; what another reads is told by the watermarks all the same."""
+        """A topic that intake may see but not read holds back every timeout (journal-14): an answer that should have come may
+        be in it. So it is told; what another reads is told by the watermarks all the same."""
         before = {topic for topic, _ in self._refused}
         for record in batch.records:
             self._refused.pop((record.topic(), record.partition()), None)

@@ -1,4 +1,5 @@
-"""The journal's format: what intake, timers and acts append, and the engine and the view read.
+"""The journal's format: what intake, timers and acts append, and the engine and the view read
+(docs/design/journal.md, journal-2).
 
 An entry keeps the source record's bytes and headers and adds:
 
@@ -11,8 +12,8 @@ An entry keeps the source record's bytes and headers and adds:
 ``kantor_again``       of a copy of an entry that was put off: the original's offset in the journal
 =====================  ===========================================================================================
 
-The record's key is the transaction id, its partition the shard, its timestamp the broker's (LogAppendTime). Control
-entries (acts on a whole saga: hold and release) have no key and an explicit partition.
+The record's key is the transaction id, its partition the shard, its timestamp the broker's (LogAppendTime): journal-3. Control
+entries (acts on a whole saga: hold and release) have no key and an explicit partition (journal-4).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Intake's part of the watermarks (``watermarks.py``): answers whoever asks, once everything up to then is in the journal.
 
-A round: somebody asked, at T by the broker's clock -> another thread asks the brokers which topics exist, which ids they
-have and where this member's partitions end -> intake has journaled past all of it -> the member publishes T. Without an ask
-there is one round in ``INTERVAL``, for those who watch the lag. Nothing here can stop intake: what is not said now is
-said later.
+A round (watermarks-4, watermarks-9): somebody asked, at T by the broker's clock -> another thread asks the brokers which
+topics exist, which ids they have and where this member's partitions end -> intake has journaled past all of it -> the member
+publishes T. Without an ask there is one round in ``INTERVAL``, for those who watch the lag. Nothing here can stop intake:
+what is not said now is said later.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ OTHERS = "other reasons; see intake's log"
 
 
 class Refusals:
-    """What could not be journaled, by topic and reason: counted, with the latest as a sample. Bounded, whatever comes."""
+    """What could not be journaled, by topic and reason (journal-9): counted, with the latest as a sample. Bounded, whatever
+    comes."""
 
     def __init__(self) -> None:
         self.by_topic: dict[str, dict[str, Uncorrelated]] = {}

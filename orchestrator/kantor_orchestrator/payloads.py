@@ -1,4 +1,4 @@
-"""The bytes of messages, read from Kafka when a person looks: the view keeps only where they lie.
+"""The bytes of messages, read from Kafka when a person looks (view-9): the view keeps only where they lie.
 
 One record at a time, at its offset, within a few seconds; a record that is no longer there is told apart from a broker that
 does not answer. Decoded values are JSON; fields that their schema tags as personal data can be masked (``personal.py``).

@@ -1,4 +1,4 @@
-"""The platform's topics: names, keys and settings."""
+"""The platform's topics: names, keys and settings (wire-2)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
 def ensure(admin: Admin, shards: int, default: int = 0) -> int:
     """Create what is missing; the number of shards in force: ``shards``, else what is there, else ``default``.
 
-    Raises ``ConfigError`` if journal, history and state have another number of partitions than ``shards``
+    Raises ``ConfigError`` (wire-3) if journal, history and state have another number of partitions than ``shards``
     says: a transaction's shard would change, and with it its order.
     """
     existing = admin.topics()

@@ -1,7 +1,9 @@
-"""Watermarks: up to which of the broker's times everything in all source topics is in the journal.
+"""Watermarks: up to which of the broker's times everything in all source topics is in the journal
+(docs/design/watermarks.md).
 
-Topic ``sys.kantor.watermarks``: compacted, one partition, stamped by the broker (LogAppendTime). Nothing else is compared:
-a record's own time is the producer's clock, and every process's clock may be minutes off. Values are JSON.
+Topic ``sys.kantor.watermarks``: compacted, one partition, stamped by the broker (LogAppendTime). Nothing else is compared
+(watermarks-3): a record's own time is the producer's clock, and every process's clock may be minutes off
+(shard-15). Values are JSON.
 
 ===============================  =====================================================================================
 ``wanted/<who>``                 somebody asks: up to now, please. Its broker time is the mark of all that answer
@@ -18,11 +20,12 @@ a record's own time is the producer's clock, and every process's clock may be mi
 A member of intake reads that somebody asks, at T. *Then* it asks the brokers which topics exist and where each of its
 partitions ends (also within open Kafka transactions), and once it has journaled past all of that it publishes T. So:
 
-* What a member said stays true, whatever becomes of the member: a partition's time is the latest that anybody has said of
-  it. One that is gone holds up nobody once others cover its partitions; while nobody does, everybody is held up.
-* The topics that existed at T are among those that a member saw after T. The lowest watermark is never later than the latest
-  mark, so that mark's topics are the ones to ask for.
-* Any beginning of the topic, compacted or not, tells only what is true.
+* (watermarks-5, watermarks-6) What a member said stays true, whatever becomes of the member: a partition's time is the latest
+  that anybody has said of it. One that is gone holds up nobody once others cover its partitions; while nobody does, everybody
+  is held up.
+* (watermarks-7) The topics that existed at T are among those that a member saw after T. The lowest watermark is never later
+  than the latest mark, so that mark's topics are the ones to ask for.
+* (watermarks-8) Any beginning of the topic, compacted or not, tells only what is true.
 
 Nobody asks while nothing is due, but for once in a while (``marking.py``).
 """

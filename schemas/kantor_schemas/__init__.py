@@ -1,7 +1,7 @@
 """Avro schemas: the platform's own records, the examples', and a loader for users' folders.
 
 A schema file is a self-contained Avro record (``.avsc``, Avro 1.12) with one property of ours: ``kantor.topic``, the
-topic that messages of this type are sent to. Commands may leave it out: they default to ``cmd.<namespace>.v1``.
+topic that messages of this type are sent to. Commands may leave it out: they default to ``cmd.<namespace>.v1`` (wire-1).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def canonical_json(schema: Schema) -> str:
 
 
 def schema_id(schema: Schema) -> int:
-    """The id of a schema where no registry gives one: 31 bits of SHA-256 over its canonical JSON."""
+    """The id of a schema where no registry gives one: 31 bits of SHA-256 over its canonical JSON (wire-9)."""
     digest = hashlib.sha256(canonical_json(schema).encode()).digest()
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
 

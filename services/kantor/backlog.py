@@ -1,4 +1,4 @@
-"""What was read and is not handled yet, while its service stays a member of its group.
+"""What was read and is not handled yet, while its service stays a member of its group (kit-5).
 
 Who does not poll for ``max.poll.interval.ms`` loses its partitions, and what it has done then counts for nothing: it is done
 again, and again too late. So a batch ends after ``BATCH_SECONDS``, what is left of it waits here, and the consumer is polled

@@ -1,4 +1,4 @@
-"""How deep and how large a value may become that is read from somebody else's bytes, looked at before it is read.
+"""How deep and how large a value may become that is read from somebody else's bytes, looked at before it is read (wire-10).
 
 Five kilobytes can nest 5,000 records, and reading them ends the process (fastavro recurses in C). A count of 2^62 items of
 which each takes no bytes fills the memory. A decimal of 100 KB takes 20 s to become a number. So the bytes are walked

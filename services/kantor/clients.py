@@ -1,6 +1,7 @@
 """Clients of a cluster, as the platform and the kit use them: what ``kantor.kafka`` makes, and ``kantor.testing`` too.
 
-One contract suite (``tests/contract``) runs against both, so that they do not drift apart.
+One contract suite (``tests/contract``) runs against both, so that they do not drift apart. A Kafka transaction is called one,
+to tell it from a business transaction (words-2).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Partition = tuple[str, int]
 #: In place of an offset: the first there is, and after the last.
 BEGINNING, END = -2, -1
 
-#: Seconds after which a producer that delivers nothing is replaced: it may be stuck for good (docs/decisions/0003).
+#: Seconds after which a producer that delivers nothing is replaced (kit-7): it may be stuck for good (docs/decisions/0003).
 STUCK = 20.0
 
 

@@ -1,4 +1,4 @@
-"""Avro in Confluent wire format, the only module that imports fastavro.
+"""Avro in Confluent wire format (wire-8), the only module that imports fastavro.
 
 Written: ``0x00``, the schema id (4 bytes, big-endian), the body. Read: that, and the header form (header
 ``__value_schema_id`` = ``0x00`` + 4-byte id or ``0x01`` + 16-byte GUID, the value is the bare body), as Confluent's

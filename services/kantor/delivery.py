@@ -1,4 +1,4 @@
-"""Two ways to deliver a batch: at least once with ids that repeat, or in one Kafka transaction.
+"""Two ways to deliver a batch: at least once with ids that repeat (kit-1), or in one Kafka transaction (kit-4).
 
 Why, and what a crash at each point does: docs/decisions/0004-kit-delivery.md. In both, a position is committed only after
 everything before it was answered, and always explicitly.

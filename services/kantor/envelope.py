@@ -1,4 +1,5 @@
-"""The envelope: CloudEvents 1.0 attributes as Kafka headers (binary mode), and the ids derived from them.
+"""The envelope: CloudEvents 1.0 attributes as Kafka headers (binary mode), and the ids derived from them (docs/design/wire.md,
+wire-5 and wire-12).
 
 Sources: CloudEvents 1.0.2, Kafka protocol binding 3.2 (binary content mode); W3C Trace Context; RFC 9562 section
 5.5 (UUID version 5). Only the standard library is imported here, because the orchestrator's pure core uses it too.
@@ -27,7 +28,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 #: Fixed for ever: changing it would change every id. Any UUID would do; this one was drawn once.
 NAMESPACE = UUID("6f1c2a52-5d0e-5b6c-9a43-b1d2f0c7e94a")
 
-#: A transaction id is used as a record key, in URLs and in file names: keep it plain.
+#: A transaction id (wire-6) is used as a record key, in URLs and in file names: keep it plain.
 TRANSACTION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 CONTENT_TYPE = "application/avro"
@@ -92,12 +93,12 @@ def choreographed_action(transaction_id: str, handler: str, item: str = "") -> s
 
 
 def shard_of(transaction_id: str, shards: int) -> int:
-    """The partition of the journal, history and state that a transaction lives in."""
+    """The partition of the journal, history and state that a transaction lives in (wire-3)."""
     return zlib.crc32(transaction_id.encode()) % shards
 
 
 def fingerprint(source: str, id_: str) -> int:
-    """(ce_source, ce_id) as a signed 64-bit number: what duplicates are recognised by."""
+    """(ce_source, ce_id) as a signed 64-bit number: what duplicates are recognised by (journal-16)."""
     return int.from_bytes(blake2b(f"{source}\0{id_}".encode(), digest_size=8).digest(), "big", signed=True)
 
 
@@ -184,7 +185,7 @@ def unreadable(why: object) -> list[tuple[str, bytes | None]]:
 
 
 def attributes(headers: Headers | None) -> dict[str, bytes | None]:
-    """Headers by name, as whoever reads records from outside should ask for them: the guarded door of headers.
+    """Headers by name, as whoever reads records from outside should ask for them: the guarded door of headers (wire-7).
 
     Raises ``UnreadableHeadersError`` if they can't be had, ``EnvelopeError`` if a CloudEvents attribute is there twice with
     different values, or is of another version than 1.0. What is missing is the caller's business. Of other repeated
@@ -225,7 +226,7 @@ def header_map(headers: Headers | None) -> dict[str, bytes]:
 def transaction_id_of(headers: Mapping[str, bytes | None]) -> str:
     """The transaction that a record belongs to. Raises ``EnvelopeError`` if none or malformed.
 
-    The record's key is never a fallback: a key may be anything, and a wrong guess would change the wrong transaction.
+    The record's key is never a fallback (wire-4): a key may be anything, and a wrong guess would change the wrong transaction.
     """
     raw = headers.get("ce_correlationid")
     if raw is None:

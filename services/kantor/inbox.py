@@ -1,22 +1,22 @@
 """The inbox: what a service has finally answered, in the same SQL transaction as the effects.
 
-Rules:
+What it does for docs/design/kit.md:
 
-1. One SQL transaction for a batch, a savepoint for each message. An answer and the effect it speaks of are committed
-   together, then the answer is produced, then the offset is committed. A crash between any two of these redelivers the
-   message, and the stored answer goes out again with the same ids.
-2. Final answers (success, final failure) are stored under the key of what was asked for, and answer every attempt. A retryable
-   failure and an expired command answer their own attempt only, and are stored under its id: an attempt that is delivered once
-   more is not carried out after its orchestrator was told that it had failed.
-3. An *action* is what a compensation can name in ``ce_reverses``: a command's idempotency key, or
-   ``choreographed_action(transaction, type)``. For each it counts effects and reversals:
-   a compensation that finds an effect not yet reversed is carried out; any other is confirmed without being carried out;
-   once there was a compensation, the action is refused for ever (the fence).
-4. A question about an action shares its key: one answer for both, whichever comes first. So who was told "no" can rely on it:
-   the action is not carried out later.
-5. A handler declared ``outside=True`` acts on something that no rollback here reaches (another system). That it is about to
-   is committed first, as an effect; only a decline takes it back. So an attempt that failed or crashed counts as an effect
-   that may have happened, and its compensation is carried out.
+* kit-11: one SQL transaction for a batch, a savepoint for each message. An answer and the effect it speaks of are committed
+  together, then the answer is produced, then the position is committed. A crash between any two of these redelivers the
+  message, and the stored answer goes out again with the same ids.
+* kit-12, kit-13: final answers (success, final failure) are stored under the key of what was asked for, and answer every
+  attempt. A retryable failure and an expired command answer their own attempt only, and are stored under its id: an attempt
+  that is delivered once more is not carried out after its orchestrator was told that it had failed.
+* kit-14: an *action* is what a compensation can name in ``ce_reverses``: a command's idempotency key, or
+  ``choreographed_action(transaction, type)``. For each it counts effects and reversals: a compensation that finds an effect not
+  yet reversed is carried out; any other is confirmed without being carried out; once there was a compensation, the action is
+  refused for ever (the fence).
+* kit-16: a question about an action shares its key: one answer for both, whichever comes first. So who was told "no" can rely
+  on it: the action is not carried out later.
+* kit-17: a handler declared ``outside=True`` acts on something that no rollback here reaches (another system). That it is about
+  to is committed first, as an effect; only a decline takes it back. So an attempt that failed or crashed counts as an effect
+  that may have happened, and its compensation is carried out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS kantor_inbox (
     key TEXT NOT NULL UNIQUE,      -- a command's idempotency key, or source and id of an event
     handled_at INTEGER NOT NULL,   -- milliseconds since the epoch
-    answers TEXT                   -- JSON: [[type, topic, base64 of the bytes, time], ...]; NULL: begun, see rule 5
+    answers TEXT                   -- JSON: [[type, topic, base64 of the bytes, time], ...]; NULL: begun (kit-17)
 );
 CREATE TABLE IF NOT EXISTS kantor_actions (
     action TEXT NOT NULL UNIQUE,   -- what ce_reverses names
@@ -199,7 +199,7 @@ class Inbox:
         )
 
     def begin_outside(self, key: str, actions: Iterable[str], now: int) -> None:
-        """Commit that the message ``key`` may be taking effect now (rule 5). Ends the savepoints before it, for good.
+        """Commit that the message ``key`` may be taking effect now (kit-17). Ends the savepoints before it, for good.
 
         Raises ``StoreError``.
         """

@@ -52,8 +52,9 @@ class Incoming:
 
     @property
     def key(self) -> str:
-        """What the inbox knows it by: the same for whatever asks for the same thing, or tells the same fact (a command that
-        was sent twice is answered twice, by two events with one key). A question has that of the action that it asks about."""
+        """What the inbox knows it by (kit-12): the same for whatever asks for the same thing, or tells the same fact (a
+        command that was sent twice is answered twice, by two events with one key). A question has that of the action that it
+        asks about."""
         if self.is_question:
             return self.headers["ce_asks"].decode("utf-8", "replace")  # type: ignore[union-attr]
         found = self.headers.get("ce_idempotencykey")
@@ -63,7 +64,7 @@ class Incoming:
 
     @property
     def attempt(self) -> str:
-        """What the inbox knows this very message by: each attempt of a command has an id of its own."""
+        """What the inbox knows this very message by (kit-13): each attempt of a command has an id of its own."""
         return self._of_source(self.message_id)
 
     def _of_source(self, name: str) -> str:
@@ -80,7 +81,7 @@ class Incoming:
 
     def reverses(self) -> str:
         """The action that this compensation reverses; empty: nobody says. Where there are several in one transaction, the
-        orchestrator knows them by its items, the service by a field."""
+        orchestrator knows them by its items, the service by a field (kit-15)."""
         action = self.handler.reverses
         if action is not None and action.item:
             return next(iter(self._names_of(action)), "")

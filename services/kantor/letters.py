@@ -1,4 +1,4 @@
-"""Dead letters: what a service sets aside because nobody can read it, with where it was and why."""
+"""Dead letters: what a service sets aside because nobody can read it, with where it was and why (wire-20)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A group's positions that were asked to be committed, until the broker has confirmed them.
+"""A group's positions that were asked to be committed, until the broker has confirmed them (kit-3; words-3).
 
 A commit that nobody waits for may be lost: with its connection, or because the group was about to be rebalanced. The next one
 makes up for it only where something more comes; in a partition that stays still nothing would, and whoever looks at the group's

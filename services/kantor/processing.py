@@ -1,19 +1,19 @@
 """From a batch of records to the records that answer it. No Kafka here: the runner delivers.
 
-For each record, in this order:
+For each record, in this order (kit-9):
 
 1. No handler for its type: skipped, by one header.
-2. Unreadable (payload, transaction id, envelope): a dead letter; nothing waits for it.
+2. Unreadable (payload, transaction id, envelope): a dead letter; nothing waits for it (kit-21).
 3. Answered before (inbox; what failed retryably or had expired: this very attempt): the stored answer again, caused by this
    attempt. A question about an action (``ce_asks``) has that
    action's answer; without one its own handler runs, and what that says is the action's answer from now on.
 4. A compensation with nothing to reverse: confirmed without its handler, and the fence is up.
-5. An action behind a fence: refused. A command past its expiry: refused.
+5. An action behind a fence: refused. A command past its expiry: refused (kit-18).
 6. The handler runs; its answer and effects are kept together, or it failed and nothing is kept.
 
-A command's failure is reported at once, as retryable: retries are the orchestrator's and durable. Nobody retries an
-event for us: the handler that raises ``Retryable`` is tried again here, in rounds over what is left of the batch, so that
-500 events whose dependency is down wait together and not one after the other; what still fails is reported as final.
+A command's failure is reported at once, as retryable: retries are the orchestrator's and durable (kit-19). Nobody retries an
+event for us (kit-20): the handler that raises ``Retryable`` is tried again here, in rounds over what is left of the batch, so
+that 500 events whose dependency is down wait together and not one after the other; what still fails is reported as final.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MESSAGE_LENGTH = 500
 
 
 class UndeclaredAnswerError(KantorError):
-    """A handler returned what its annotation does not name. A bug: nothing was sent."""
+    """A handler returned what its annotation does not name (kit-22). A bug: nothing was sent."""
 
 
 def _never() -> bool:
@@ -146,7 +146,7 @@ class Processor:
         final: bool,
         enough: Callable[[], bool],
     ) -> list[tuple[int, Record]]:
-        """Handle these; those that shall be tried again, and those of the same transactions behind them."""
+        """Handle these; those that shall be tried again, and those of the same transactions behind them (kit-10)."""
         again: list[tuple[int, Record]] = []
         held: set[bytes | None] = set()
         for number, (index, record) in enumerate(records):

@@ -55,7 +55,7 @@ class Publisher:
     def __call__(self, message: Message, *, transaction_id: str | None = None, index: int = 0) -> str:
         """Send; the transaction id (a new one unless given).
 
-        The same id, type and ``index`` give the same event id: sending again is a duplicate and harmless.
+        The same id, type and ``index`` give the same event id: sending again is a duplicate and harmless (wire-13).
         Raises ``EnvelopeError`` for a malformed id, ``EncodingError`` for a message that doesn't fit its schema, and, if
         it waits, ``KafkaUnavailableError``, or ``KantorError`` of a broken producer (unknown whether sent: call again with the
         same id).

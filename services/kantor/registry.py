@@ -1,6 +1,6 @@
 """Schemas in a Confluent-compatible registry (Confluent, Karapace, Apicurio's ccompat, Redpanda), over urllib.
 
-Subjects follow TopicRecordName, ``<topic>-<full name>``. Sources: Confluent Schema Registry API reference; GUIDs since
+Subjects follow TopicRecordName, ``<topic>-<full name>`` (wire-9). Sources: Confluent Schema Registry API reference; GUIDs since
 Confluent Platform 8.0 (``GET /schemas/guids/{guid}``).
 """
 

@@ -1,4 +1,6 @@
-"""A service's process: clients, the loop, the drain. How batches are delivered: docs/decisions/0004-kit-delivery.md."""
+"""A service's process: clients, the loop, the drain (kit-6). How batches are delivered: docs/design/kit.md, and why:
+docs/decisions/0004-kit-delivery.md.
+"""
 
 from __future__ import annotations
 
@@ -166,7 +168,7 @@ class Session:
         stop: threading.Event,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """Makes missing topics and publishes schemas. ``instance``: see ``Instance``, for a transactional service.
+        """Makes missing topics and publishes schemas (kit-24). ``instance``: see ``Instance``, for a transactional service.
         ``stop`` ends waiting. Raises as ``topics.ensure`` and ``SchemaStore.id_of``."""
         self._service = service
         self._metrics = metrics
@@ -258,7 +260,7 @@ class Session:
             self._delivery.close()
 
     def _answers(self, records: Sequence[Record]) -> list[Outgoing] | None:
-        """The batch's answers; waits while store or registry are not there. None: stopped meanwhile, nothing is done."""
+        """The batch's answers; waits while store or registry are not there (kit-8). None: stopped meanwhile, nothing is done."""
         while True:
             until = self._clock.monotonic() + BATCH_SECONDS
             try:

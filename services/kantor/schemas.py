@@ -1,4 +1,4 @@
-"""Schemas shared by Kafka itself, where there is no registry: the compacted topic ``sys.kantor.schemas``.
+"""Schemas shared by Kafka itself, where there is no registry: the compacted topic ``sys.kantor.schemas`` (wire-9).
 
 Whoever writes with a schema publishes it first and waits until the broker has it. So a reader that meets an unknown id
 and has then read the topic to its end knows for certain: nobody published it.

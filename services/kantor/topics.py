@@ -1,4 +1,4 @@
-"""Topics that a service needs are made if they are missing."""
+"""Topics that a service needs are made if they are missing (kit-24)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kantor.errors import ConfigError
 ENV_PARTITIONS = "KANTOR_TOPIC_PARTITIONS"
 #: Bytes: a dead letter may be as large as the largest record that some topic takes.
 MAX_RECORD = 10_485_760
-#: Bytes of an answer's payload: with its headers it must stay below what brokers and clients take unless told otherwise
+#: Bytes of an answer's payload (wire-11): with its headers it must stay below what brokers and clients take unless told otherwise
 #: (1,048,588 and 1,000,000).
 MAX_ANSWER = 980_000
 #: Bytes of a record that its key and its headers may take: each of those that an answer hands on is bounded.

@@ -1,4 +1,4 @@
-"""Nothing waits for a client for ever: a limit of ours for each blocking call, and for the end of the process.
+"""Nothing waits for a client for ever (kit-7, shard-6): a limit of ours for each blocking call, and for the end of the process.
 
 librdkafka does not always keep the timeouts that it takes. After a connection was reset,
 ``send_offsets_to_transaction(10)`` may never return (its issues 5456 and 5511), and a thread that is in C code can't be

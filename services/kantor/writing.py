@@ -1,4 +1,4 @@
-"""Messages as records: encoded payload, envelope as headers, key."""
+"""Messages as records: encoded payload, envelope as headers, key (kit-2)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Payload(NamedTuple):
 
 
 def failure_topic(service: str) -> str:
-    """Where a service's ``StepFailed`` go."""
+    """Where a service's ``StepFailed`` go (wire-17)."""
     return f"evt.{service}.failure.v1"
 
 
@@ -87,7 +87,7 @@ class Writer:
         return Payload(type_, topic, value, now)
 
     def answers(self, payloads: Iterable[Payload], headers: Mapping[str, bytes | None]) -> list[Outgoing]:
-        """Payloads as answers to the message with these headers: its transaction, caused by it, in its trace.
+        """Payloads as answers to the message with these headers: its transaction, caused by it (wire-15), in its trace.
 
         The n-th answer of a type to one message always gets the same id. Another attempt of a command is another message:
         its answer has another id, but the same idempotency key, by which whoever acts on it knows that it tells nothing

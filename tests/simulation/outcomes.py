@@ -140,7 +140,7 @@ def no_orphan(world: World) -> Iterator[str]:
 
 
 def no_haste(world: World) -> Iterator[str]:
-    """Lag never compensates (section 7, rule 7): where nothing but intake had trouble, nothing times out."""
+    """Lag never compensates (watermarks-1, watermarks-2): where nothing but intake had trouble, nothing times out."""
     told = [fault for fault in world.plan.faults if not isinstance(fault, Told)]
     if any(getattr(fault, "process", "") not in INTAKES for fault in told):
         return

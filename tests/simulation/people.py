@@ -33,7 +33,7 @@ def same_view(world: World) -> Iterator[str]:
 
 
 def standstill(world: World) -> Iterator[str]:
-    """While a person holds a saga, its transactions make no move (section 7, rule 13), unless a person closes one: then
+    """While a person holds a saga, its transactions make no move (saga-30), unless a person closes one: then
     that act also tells what the messages that were kept tell of."""
     for id_, moves in world.ledger.history.items():
         closing = {
@@ -56,8 +56,8 @@ def standstill(world: World) -> Iterator[str]:
 
 
 def closed_is_final(world: World) -> Iterator[str]:
-    """Behind the decision that closes a transaction nothing of it leaves and its status stays, whatever arrives. (A parent
-    that asks its child to compensate is told that it can't.)"""
+    """saga-29: behind the decision that closes a transaction nothing of it leaves and its status stays, whatever arrives. (A
+    parent that asks its child to compensate is told that it can't.)"""
     for decisions in world.ledger.decisions.values():
         closed = set[str]()
         for decision in decisions:
@@ -77,7 +77,7 @@ def _lives_on(decision: Decided) -> Iterator[str]:
 
 
 def a_way_forward(world: World) -> Iterator[str]:
-    """To each incident that is open when all is quiet, something besides ``close`` can be done that is not refused."""
+    """saga-32: to each incident that is open when all is quiet, something besides ``close`` can be done that is not refused."""
     deployed = definitions(world.plan.shape)
     for id_ in world.transactions():
         found = world.ledger.transaction(id_)

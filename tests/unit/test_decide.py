@@ -1,4 +1,4 @@
-"""What entries mean: the way forward, order, duplicates, retries (rules 1, 6 and 7 of core/decide.py)."""
+"""What entries mean: the way forward, order, duplicates, retries (saga-2, saga-12, saga-14)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_only_needed_fields_are_kept() -> None:
     assert story.txn.captured == {"start": {"order_id": "o-1"}}
 
 
-# -- rule 1: duplicates and order
+# -- saga-2: duplicates and order
 
 
 def test_duplicate_changes_nothing() -> None:
@@ -178,7 +178,7 @@ def test_message_without_meaning() -> None:
     assert story.txn == before
 
 
-# -- rule 6: retries
+# -- saga-12: retries
 
 
 def test_timeout_is_retried() -> None:
@@ -273,7 +273,7 @@ def test_choreographed_step_is_not_retried() -> None:
     assert story.status == "compensating"
 
 
-# -- rule 7: timers
+# -- saga-14: timers
 
 
 def test_early_timer_does_nothing() -> None:

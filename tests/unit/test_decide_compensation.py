@@ -1,4 +1,4 @@
-"""What entries mean: failure, doubt and compensation (rules 2, 3 and 4 of core/decide.py)."""
+"""What entries mean: failure, doubt and compensation (saga-17 to saga-20)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_early_failure_of_a_later_step() -> None:
     assert (story.steps["stock"], story.sent()) == ("compensating", ["ReleaseStock"])
 
 
-# -- rule 2: doubt
+# -- saga-17: doubt
 
 
 def test_in_flight_steps_are_in_doubt() -> None:
@@ -108,7 +108,7 @@ def test_failure_dispels_doubt() -> None:
     assert (story.status, story.steps["stock"], story.sent()) == ("compensated", "failed", [])
 
 
-# -- rule 3: reverse order
+# -- saga-19: reverse order
 
 
 def test_compensation_is_reverse() -> None:
@@ -148,7 +148,7 @@ def test_compensation_is_filled_from_its_own_step_first() -> None:
     assert story.command("ReleaseStock").fields == {"order_id": "o-stock"}
 
 
-# -- rule 4: compensations that fail
+# -- saga-20: compensations that fail
 
 
 def test_unconfirmed_compensation_is_repeated() -> None:

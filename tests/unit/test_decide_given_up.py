@@ -1,4 +1,4 @@
-"""What takes effect although it was given up: a pivot that failed retryably, members that nobody needs (rules 2 and 5)."""
+"""What takes effect although it was given up: a pivot that failed retryably, members that nobody needs (saga-25, saga-27)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What entries mean: successes that come late, and doubt that lasts (rule 2 of core/decide.py)."""
+"""What entries mean: successes that come late, and doubt that lasts (saga-13, saga-21)."""
 
 from __future__ import annotations
 

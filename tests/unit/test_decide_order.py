@@ -1,4 +1,4 @@
-"""The outcome is the same for every order of arrival that respects causality (rule 1)."""
+"""The outcome is the same for every order of arrival that respects causality (saga-2)."""
 
 from __future__ import annotations
 

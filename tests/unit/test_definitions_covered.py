@@ -1,4 +1,4 @@
-"""Whoever is about to drop an entry knows every definition that was deployed before it came."""
+"""Whoever is about to drop an entry knows every definition that was deployed before it came (shard-21)."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_finds_by_name_and_version() -> None:
 
 
 def test_latest_version_starts() -> None:
-    """An event starts the latest version of its saga."""
+    """An event starts the latest version of its saga (saga-4)."""
     found = Definitions([deployed(V2, 2_000), deployed(V1)]).starting_with("shop.Ordered")
     assert found is not None
     assert found.version == 2

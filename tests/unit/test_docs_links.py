@@ -19,9 +19,10 @@ def prose(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """As GitHub makes them of headings: lower case, without signs, blanks as hyphens."""
+    """As GitHub makes them of headings: lower case, without signs, blanks as hyphens; and those that a page sets itself."""
     titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    found = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    return found | set(re.findall(r'<a id="([^"]+)"></a>', prose(page)))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,4 +1,6 @@
-"""No transaction's state grows beyond what the state topic takes: its shard could never commit a cut again. In memory."""
+"""No transaction's state grows beyond what the state topic takes: its shard could never commit a cut again (shard-14). In
+memory.
+"""
 
 from __future__ import annotations
 

@@ -226,8 +226,8 @@ def start_anew(place: Place, folder: Path) -> None:
 def test_a_journal_that_was_made_again_is_read_from_its_beginning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its offsets mean other entries now: none is passed over as dealt with, and each is decided on once, also where the shard
-    is taken again before that is committed."""
+    """journal-20: its offsets mean other entries now: none is passed over as dealt with, and each is decided on once, also
+    where the shard is taken again before that is committed."""
     place = Place(tmp_path)
     for schema in CATALOG.values():
         place.schemas.id_of(schema, "t")
@@ -251,7 +251,7 @@ def test_a_journal_that_was_made_again_is_read_from_its_beginning(
 
 
 def test_an_entry_that_comes_once_more_costs_its_shard_one_look(place: Place) -> None:
-    """It may be another journal's: the shard is taken anew, once, and passes it over if it is not."""
+    """journal-21: it may be another journal's: the shard is taken anew, once, and passes it over if it is not."""
     for schema in CATALOG.values():
         place.schemas.id_of(schema, "t")
     place.event("t", "shop.OrderPlaced")

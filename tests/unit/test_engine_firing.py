@@ -1,4 +1,6 @@
-"""Timers that are due: what the engine's thread waits for, and what it does not."""
+"""Timers that are due: what the engine's thread waits for, and what it does not (shard-18,
+shard-19, watermarks-1, watermarks-2).
+"""
 
 from __future__ import annotations
 

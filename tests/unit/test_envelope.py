@@ -1,4 +1,6 @@
-"""The envelope on the wire, and the ids derived from it. Other languages' clients test against these vectors."""
+"""The envelope on the wire, and the ids derived from it. Other languages' clients test against these vectors
+(wire-12), which never change (wire-21).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody else wrote into the state topic (which ACLs forbid) counts for nothing, and stops no shard."""
+"""What somebody else wrote into the state topic (which ACLs forbid) counts for nothing, and stops no shard (shard-12)."""
 
 from __future__ import annotations
 

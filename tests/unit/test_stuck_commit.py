@@ -1,4 +1,4 @@
-"""A commit that never comes back costs its shard seconds, and neither the engine nor its process anything."""
+"""A commit that never comes back costs its shard seconds, and neither the engine nor its process anything (shard-6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking a shard: two engines that take one shard at the same time do not both get it."""
+"""Taking a shard: two engines that take one shard at the same time do not both get it (log-6)."""
 
 from __future__ import annotations
 

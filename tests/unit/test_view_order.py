@@ -1,4 +1,4 @@
-"""What the view makes of records that come again, in another order, or do not count."""
+"""What the view makes of records that come again, in another order, or do not count (view-3, view-4)."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class _NotFound(click.ClickException):
 
 
 class Program(click.Group):
-    """What Kantor raises on purpose ends with its message and an exit code, without a traceback."""
+    """What Kantor raises on purpose ends with its message and an exit code (wire-22), without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -1,6 +1,7 @@
 """What people do to a transaction: entries of the journal with who, when and why.
 
-An act that is not possible changes nothing; it is recorded with the reason why not. ``mending.py`` has ``retry`` and ``skip``, the ways forward from an incident.
+An act that is not possible changes nothing; it is recorded with the reason why not (saga-31). ``mending.py`` has ``retry``
+and ``skip``, the ways forward from an incident.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ RETRY, SKIP, CANCEL, COMPENSATE, CLOSE, SIGNAL, START = ACTS = (
     "signal",
     "start",
 )
-#: The code of an act that came again under the same id.
+#: The code of an act that came again under the same id (journal-18).
 DONE_ALREADY = "done_already"
 #: The code of an act on a transaction that the engine does not know.
 NO_TRANSACTION = "no_transaction"
@@ -162,7 +163,7 @@ def _pivot_did_not_happen(d: Decision, path: str, reason: str) -> None:
 
 
 def cancelled_by_event(d: Decision, cancellation: Cancellation) -> None:
-    """``cancel_on``: as long as its step has not ended; else the refusal is sent, if there is one."""
+    """``cancel_on`` (saga-33): as long as its step has not ended; else the refusal is sent, if there is one."""
     txn = d.txn
     too_late = d.status(cancellation.until) not in (S.PENDING, S.ACTIVE, S.IN_DOUBT)
     if txn.status is Status.RUNNING and not too_late and reversal.pivot_status(d, ROOT, ROOT) is None:

@@ -1,4 +1,4 @@
-"""When a step's compensation is confirmed, and when an effect comes that may be the one that was reversed."""
+"""When a step's compensation is confirmed, and when an effect comes that may be the one that was reversed (saga-22)."""
 
 from __future__ import annotations
 

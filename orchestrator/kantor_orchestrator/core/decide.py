@@ -1,29 +1,27 @@
 """What an entry of the journal means to a transaction: the pure heart of the engine.
 
-The rules:
+The rules, each more exactly in docs/design/saga.md:
 
-1. Order does not exist across topics. A duplicate changes nothing; what comes before its start waits for it; a success
-   counts in whatever state its step is.
-2. A step that may have happened is compensated: timed-out and in-flight steps are *in doubt* when compensation begins.
-   A success that arrives later is compensated then, even after the end. So is one in a member of a composite that was decided
-   without it.
-3. Compensation runs in reverse topological order, each confirmed. One in doubt is sent in its turn and holds nobody up.
-4. A compensation that exhausts its retries is an incident, never an end. From every incident there is a way forward besides
-   closing it (``mending.py``). ``closed`` is final. One effect has one reversal (``evidence.py``).
-5. After the pivot there is no way back. One that failed retryably acts if its command is delivered once more, and nothing
-   could reverse that: it is asked about before it is given up, if it can be. One that takes effect all the same, after what
-   was before it has been given up, is a person's.
-6. Retries are durable: backoff is a timer in the state, jitter is derived from the command's id.
-7. A timer that is early or stale does nothing.
-8. What can't be read is put off, and all that comes after it for the same transaction (``quarantine.py``).
-9. While a person holds a saga, its transactions stand still: messages are kept, timers wait, nothing is sent. The
-   release is an entry for each, which looks at what was kept, in order.
-10. Acts of people are entries like all others.
+* saga-2: order does not exist across topics, and a duplicate changes nothing. saga-5: what comes before its start waits for it.
+  saga-6: only starts are judged by their age. saga-9: a success counts in whatever state its step is.
+* saga-13, saga-17: a step that may have happened is compensated: timed-out and in-flight steps are *in doubt* when compensation
+  begins. saga-21: a success that arrives later is compensated then, even after the end. saga-27: so is one in a member of a
+  composite that was decided without it.
+* saga-19: compensation runs in reverse topological order, each confirmed. One in doubt is sent in its turn and holds nobody up.
+* saga-20: a compensation that exhausts its retries is an incident, never an end. saga-32: from every incident there is a way
+  forward besides closing it (``mending``). saga-29: ``closed`` is final. saga-22: one effect has one reversal (``evidence``).
+* saga-24: after the pivot there is no way back. saga-25: one that failed retryably acts if its command is delivered once more,
+  and nothing could reverse that: it is asked about before it is given up, if it can be. One that takes effect all the same,
+  after what was before it has been given up, is a person's.
+* saga-11: a failure counts for its attempt only (its causation is a command of ours) or for its open step. saga-12: retries are
+  durable: backoff is a timer in the state, jitter is derived from the command's id. saga-14: a timer that is early or stale does
+  nothing.
+* shard-22: what can't be read is put off, and all that comes after it for the same transaction (``quarantine``).
+* saga-30: while a person holds a saga, its transactions stand still: messages are kept, timers wait, nothing is sent. The
+  release is an entry for each, which looks at what was kept, in order. saga-31: acts of people are entries like all others.
 
 Beside this file: ``messages`` (what a message means once the saga has started), ``fired`` (timers), ``acts`` (people),
 ``quarantine``, ``progress`` and ``reversal`` (what follows).
-
-A failure counts for its attempt only (its causation is a command of ours) or for its open step.
 """
 
 from __future__ import annotations

@@ -149,7 +149,8 @@ class Decision:
                     yield f"{path}[{index}]"
 
     def is_enforced(self) -> bool:
-        """Whether this transaction's commands are sent. The share is by the transaction's id: a replay decides alike."""
+        """Whether this transaction's commands are sent (saga-35). The share is by the transaction's id: a replay decides
+        alike."""
         assert self.saga is not None
         if self.saga.mode != ENFORCE:
             return False
@@ -336,8 +337,8 @@ class Decision:
         return False
 
     def addressed(self, message: Entry | Early, steps: Iterable[Step]) -> list[str]:
-        """The instances of these steps that a message may be for: the one whose command it names as its cause; else those
-        that ``match`` selects, but for steps whose command was never sent: they have asked for no answer. Raises
+        """The instances of these steps that a message may be for (saga-8): the one whose command it names as its cause; else
+        those that ``match`` selects, but for steps whose command was never sent: they have asked for no answer. Raises
         ``ExpressionError``."""
         found: list[str] = []
         cause = message.causation_id

@@ -1,4 +1,4 @@
-"""What reaches a transaction: one entry of the journal, as the shell hands it over; and the kinds of its timers.
+"""What reaches a transaction (journal-1): one entry of the journal, as the shell hands it over; and the kinds of its timers.
 
 What can't be read (``core.quarantine`` has the rules) is an agreement between core and shell:
 

@@ -1,4 +1,4 @@
-"""One effect, one reversal: which effect a success tells of, and where it was told.
+"""One effect, one reversal (saga-22): which effect a success tells of, and where it was told.
 
 A success with the causation or the idempotency key of one that is known is the same effect. One that its service told before
 it confirmed a reversal was reversed by it: what is in one partition of a topic is in order; of what is in two, the records'

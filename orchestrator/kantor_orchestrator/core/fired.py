@@ -20,7 +20,7 @@ S = StepStatus
 
 
 def fired(d: Decision) -> None:
-    """Carry out ``d.entry``. A timer that is early or stale does nothing."""
+    """Carry out ``d.entry``. A timer that is early or stale does nothing (saga-14)."""
     entry, txn, saga = d.entry, d.txn, d.saga
     if entry.timer == AGAIN:
         if quarantine.is_due(d):

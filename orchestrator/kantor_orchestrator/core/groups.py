@@ -1,4 +1,4 @@
-"""The groups that steps are in, their members, and how what is open in them is given up."""
+"""The groups that steps are in, their members, and how what is open in them is given up (saga-17, saga-27)."""
 
 from __future__ import annotations
 

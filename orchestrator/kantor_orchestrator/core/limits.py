@@ -1,4 +1,4 @@
-"""What one transaction may take, so that no state grows for ever.
+"""What one transaction may take, so that no state grows for ever (shard-14).
 
 Its values, captured from messages and built by expressions, are bounded together; so are the fields of the commands that one
 entry sends, for a decision is one record of the log; and the entries that count for it. Steps need no bound of their own: the

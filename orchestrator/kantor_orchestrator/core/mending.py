@@ -1,8 +1,8 @@
-"""``retry`` and ``skip``: the ways forward from an incident.
+"""``retry`` and ``skip``: the ways forward from an incident (saga-32).
 
 ``retry`` does again what failed: with the same idempotency key, unless the service's last word was a final failure or the
-effect has been reversed; then in a new round. ``skip``, with evidence, says that a person did it by hand, or that it need
-not be done. Either is refused with its reason where it would do harm.
+effect has been reversed; then in a new round (saga-23). ``skip``, with evidence, says that a person did it by hand, or that
+it need not be done. Either is refused with its reason where it would do harm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What a message means to a transaction that has started: a success, a failure, a confirmation, a cancellation."""
+"""What a message means to a transaction that has started: a success (saga-9), a failure (saga-10,
+saga-11), a confirmation, a cancellation, the end of a child (saga-36).
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ def keep(d: Decision, message: Entry | Early) -> None:
 
 
 def message(d: Decision, message: Entry | Early) -> None:
-    """Raises nothing: an expression that throws is an incident of this transaction."""
+    """Raises nothing: an expression that throws is an incident of this transaction, or puts the message off (saga-34)."""
     saga, type_ = d.saga, message.type
     assert saga is not None
     if d.txn.status is Status.CLOSED and type_ != COMPENSATE_TRANSACTION:
@@ -163,7 +165,7 @@ def _is_known(d: Decision, path: str, message: Entry | Early) -> bool:
 
 
 def _after_close(d: Decision, message: Entry | Early) -> None:
-    """A person has ended it: nothing is sent any more. What took effect all the same is that person's to know."""
+    """A person has ended it: nothing is sent any more (saga-29). What took effect all the same is that person's to know."""
     saga = d.saga
     assert saga is not None
     type_ = message.type
@@ -319,6 +321,7 @@ def _step_failed(
     if status is S.IN_DOUBT and retryable and d.is_question_of(path, cause):
         d.ignore("still_in_doubt", f"{path}: its service can't say", path)
         return
+    # saga-25: nothing could reverse it, if it acts after all.
     if retryable and step.pivot and step.in_doubt == ASK and code != EXPIRED and status is not S.PENDING:
         if status is S.IN_DOUBT:
             d.ignore("still_in_doubt", f"{path}: it is asked about", path)
@@ -337,7 +340,7 @@ def _step_failed(
 
 
 def doubt(d: Decision, step: Step, path: str, code: str, reason: str) -> None:
-    """Nobody knows whether a step happened: it is asked about, waited for, or given up and reversed."""
+    """Nobody knows whether a step happened (saga-13): it is asked about, waited for, or given up and reversed (saga-15)."""
     d.emit(Kind.DOUBTED, step=path, code=code, reason=reason)
     if step.in_doubt == ASK:
         sending.ask(d, step, path)

@@ -1,5 +1,5 @@
-"""The words of a transaction's state: statuses, kinds of transitions, the one table of a step's legal moves, and the messages
-that are in transitions."""
+"""The words of a transaction's state (words-1, words-4): statuses, kinds of transitions, the one table of a step's legal
+moves, and the messages that are in transitions."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ TRANSITIONS: dict[Kind, dict[StepStatus, StepStatus]] = {
         S.COMPENSATED: S.ACTIVE,
     },
     Kind.RETRY_SCHEDULED: {S.ACTIVE: S.ACTIVE},
-    # A success counts in whatever state its step is; while a compensation is under way it asks for another round.
+    # A success counts in whatever state its step is (saga-9); while a compensation is under way it asks for another round.
     Kind.SUCCEEDED: {
         S.PENDING: S.SUCCEEDED,
         S.ACTIVE: S.SUCCEEDED,

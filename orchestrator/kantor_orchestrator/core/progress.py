@@ -3,9 +3,9 @@
 ``settle`` derives everything from the state and is called after each change, whatever changed; so the order in which
 messages arrive can't matter more than it must. A *group* is the saga itself, a composite, or one member of an ``each``;
 its steps are in topological order, and a step begins once those that it comes after are settled: succeeded, skipped, or
-given up and optional.
+given up and optional (saga-7).
 
-A pivot binds its group: once it has succeeded there is no way back, and while its answer is awaited nobody knows; until
+A pivot binds its group (saga-24): once it has succeeded there is no way back, and while its answer is awaited nobody knows; until
 then a group that can't succeed waits, and begins nothing more.
 """
 
@@ -38,7 +38,7 @@ from kantor_orchestrator.core.transaction import (
 )
 
 S = StepStatus
-#: How long the stub of an ended transaction stays (ms): a later effect reopens compensation.
+#: How long the stub of an ended transaction stays (ms; shard-10): a later effect reopens compensation (saga-21).
 STUB_TTL = {Status.COMPLETED: 86_400_000, Status.COMPENSATED: 30 * 86_400_000, Status.CLOSED: 30 * 86_400_000}
 #: Members of an ``each`` at most: a transaction's state is bounded.
 MOST_MEMBERS = 1_000
@@ -114,7 +114,7 @@ def _fail(d: Decision) -> None:
 
 
 def give_up(d: Decision, code: str, why: str) -> None:
-    """Reverse what happened or may have happened, unless the pivot forbids it; wait while its answer is awaited."""
+    """Reverse what happened or may have happened (saga-17), unless the pivot forbids it; wait while its answer is awaited."""
     pivot = reversal.pivot_status(d, ROOT, ROOT)
     if pivot is None:
         d.emit(Kind.COMPENSATION_STARTED, status=Status.COMPENSATING, code=code, reason=why)
@@ -128,7 +128,7 @@ def give_up(d: Decision, code: str, why: str) -> None:
 
 
 def _end(d: Decision, status: Status, *, plain: bool) -> None:
-    """A field of ``ends_with`` or ``returns`` that throws is an incident: the end waits for a person. So it does while
+    """saga-28. A field of ``ends_with`` or ``returns`` that throws is an incident: the end waits for a person. So it does while
     anything else waits for one."""
     saga, txn = d.saga, d.txn
     assert saga is not None
@@ -210,7 +210,7 @@ def _given_up(d: Decision, path: str, definition: str) -> Iterator[str]:
 
 
 def _composite(d: Decision, step: Step, path: str) -> None:
-    """How far an active composite is; its members are begun, and given up once they are not needed."""
+    """How far an active composite is (saga-26); its members are begun, and given up once they are not needed."""
     members = members_of(d, step, path)
     counts = {S.SUCCEEDED: 0, S.SKIPPED: 0, S.FAILED: 0}
     is_open = False

@@ -1,15 +1,14 @@
-"""What can't be read is put off, and so is all that comes after it for the same transaction, in order.
+"""What can't be read is put off, and so is all that comes after it for the same transaction, in order (docs/design/shard.md).
 
-1. A message that can't be read changes nothing: no fingerprint of it is kept. Its journal offset is (``Transaction.put_off``),
-   and nobody else waits.
-2. What comes later for the transaction is put off behind it, whether it can be read or not; but for the same message (same
-   source and id) that can be read: that one takes its place.
-3. The first one is asked for again by a timer, until it can be read or ``GRACE`` has passed. Then, or at once if it can never be
-   read, it is an incident (``poison``): the transaction is parked, if it has no saga or runs, and no timer goes off. A person
-   says ``retry`` (it is read again) or ``skip`` (it is done without).
-4. The first one that is dealt with is followed by the next ones: they are asked for in portions, and come as copies in the
-   journal. A copy of anything but the first one is stale.
-5. The list is bounded (``MOST``). What does not fit is dropped, with a record in the history and an incident.
+* shard-22: a message that can't be read changes nothing: no fingerprint of it is kept. Its journal offset is
+  (``Transaction.put_off``), and nobody else waits. What comes later for the transaction is put off behind it, whether it can
+  be read or not; but for the same message (same source and id) that can be read: that one takes its place.
+* shard-23: the first one is asked for again by a timer, until it can be read or ``GRACE`` has passed. Then, or at once if it
+  can never be read, it is an incident (``poison``): the transaction is parked, if it has no saga or runs, and no timer goes
+  off. A person says ``retry`` (it is read again) or ``skip`` (it is done without).
+* shard-24: the first one that is dealt with is followed by the next ones: they are asked for in portions, and come as copies
+  in the journal. A copy of anything but the first one is stale.
+* shard-14: the list is bounded (``MOST``). What does not fit is dropped, with a record in the history and an incident.
 
 The agreement with the shell is in ``entry.py``.
 """

@@ -1,4 +1,4 @@
-"""Messages that Kafka did not take: the topic is gone, may not be written, takes nothing so large.
+"""Messages that Kafka did not take: the topic is gone, may not be written, takes nothing so large (shard-26).
 
 Nobody has seen such a message, so nothing has happened because of it; and no time will bring an answer. It is an incident of
 its transaction: a person mends the topic and says ``retry``.

@@ -1,4 +1,4 @@
-"""What must be reversed, and in which order.
+"""What must be reversed (saga-18), and in which order (saga-19).
 
 Reversed is every effect, known or possible, of a transaction that compensates, of a composite or member that has failed,
 of a member that a decided composite is not made of, and of a single step in doubt or of which a compensation has been sent
@@ -183,8 +183,8 @@ def send_compensation(d: Decision, step: Step, path: str, round_: int, attempt: 
     compensation, txn, state = step.compensation, d.txn, d.state(path)
     assert compensation is not None
     if step.command is None:
-        # Within an ``each`` its service knows no item. A name that it never heard would tell it that nothing has happened:
-        # it would confirm without reversing anything. Without a name it reverses, and a late effect gets its own round.
+        # Within an ``each`` its service knows no item (wire-16). A name that it never heard would tell it that nothing has
+        # happened: it would confirm without reversing anything. Without a name it reverses, and a late effect gets its own round.
         reverses = "" if "[" in path else choreographed_action(txn.id, step.succeeds_on)
     else:
         reverses = idempotency_key(txn.id, path, ACTION, state.round)
@@ -209,7 +209,7 @@ def send_compensation(d: Decision, step: Step, path: str, round_: int, attempt: 
 
 
 def retry_compensation(d: Decision, step: Step, path: str, code: str, reason: str) -> bool:
-    """Schedule another attempt of a step's compensation, if one is left."""
+    """Schedule another attempt of a step's compensation, if one is left (saga-20)."""
     state, compensation = d.state(path), step.compensation
     assert compensation is not None
     if state.compensation_attempt >= compensation.retry.attempts:

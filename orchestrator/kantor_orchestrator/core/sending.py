@@ -39,6 +39,7 @@ def sent(d: Decision, step: Step, path: str, command: SentCommand, round_: int, 
 
 
 def command_of(d: Decision, step: Step, wanted: Command, path: str, round_: int, attempt: int) -> SentCommand:
+    """An attempt at a step's action, or the start of its child. It expires with the step's timeout (wire-14)."""
     if step.child:
         command = message(d, wanted, path, CHILD, round_, attempt)
         command.id = command_id(d.txn.id, path, ACTION, round_, attempt)
@@ -66,7 +67,8 @@ def message(d: Decision, wanted: Command, path: str, kind: str, round_: int, att
 
 
 def retry(d: Decision, step: Step, path: str, code: str, reason: str, evidence: str = "") -> bool:
-    """Schedule another attempt of the step's command, if one is left. ``evidence``: what is known of the one that failed."""
+    """Schedule another attempt of the step's command, if one is left (saga-12). ``evidence``: what is known of the one that
+    failed."""
     state, txn = d.state(path), d.txn
     if step.command is None or state.attempt >= step.retry.attempts or code in step.retry.final:
         return False
@@ -110,8 +112,8 @@ def no_answer(d: Decision, path: str) -> None:
 
 
 def ask(d: Decision, step: Step, path: str, *, by_person: bool = False) -> None:
-    """Ask a step's service whether it happened, if the definition says how; again until it answers, or a person is asked:
-    who may want it asked once more."""
+    """Ask a step's service whether it happened (saga-16), if the definition says how; again until it answers, or a person is
+    asked: who may want it asked once more."""
     if step.ask is None:
         return
     state = d.state(path)

@@ -205,7 +205,7 @@ def _copy(one: Made) -> Made:
 
 
 def evolve(transaction: Transaction, transition: Transition) -> Transaction:
-    """Apply one transition: the only function that changes a transaction. Changes it in place and returns it.
+    """Apply one transition: the only function that changes a transaction (saga-1). Changes it in place and returns it.
 
     Raises ``IllegalTransition`` (and changes nothing) if the table does not allow the move.
     """

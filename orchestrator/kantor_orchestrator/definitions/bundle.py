@@ -1,6 +1,6 @@
 """A deployed definition with everything it needs to run: the record on ``sys.kantor.definitions``.
 
-Key ``saga/version``. The schemas of all messages that it names are in it, so that engine and view need no files.
+Key ``saga/version``. The schemas of all messages that it names are in it, so that engine and view need no files (wire-23).
 """
 
 from __future__ import annotations

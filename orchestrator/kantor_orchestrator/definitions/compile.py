@@ -1,6 +1,6 @@
 """From the validated model to what the engine looks up while it decides (``core.saga``).
 
-What is captured follows from what was compiled: every field that a command, an expression, a search key or a failure's
+What is captured (saga-3) follows from what was compiled: every field that a command, an expression, a search key or a failure's
 reason is taken from, by event type.
 """
 

@@ -1,6 +1,6 @@
 """Putting definitions on the topic from which every role reads them.
 
-A deployed version never changes: transactions run on it. Deploying the same again changes nothing (and makes topics and
+A deployed version never changes (wire-23): transactions run on it. Deploying the same again changes nothing (and makes topics and
 schemas that are missing); another content needs a higher version. Deployments are one after the other: each takes the
 transactional id of the last one, which fences it.
 

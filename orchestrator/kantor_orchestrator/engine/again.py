@@ -1,4 +1,4 @@
-"""Entries that were put off come back as copies, at the journal's end (``core.quarantine``).
+"""Entries that were put off come back as copies, at the journal's end (shard-24, shard-25; ``core.quarantine``).
 
 A copy may come twice, late or never: the transaction's state waits for it, and asks again.
 """

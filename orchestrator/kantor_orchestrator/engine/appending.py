@@ -1,4 +1,4 @@
-"""What the engine itself puts into the journal: timers that fire, messages that Kafka refused."""
+"""What the engine itself puts into the journal: timers that fire, messages that Kafka refused (journal-17)."""
 
 from __future__ import annotations
 

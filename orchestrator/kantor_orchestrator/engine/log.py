@@ -1,12 +1,12 @@
 """A shard's decision log: its partition of ``sys.kantor.history`` (docs/design/log.md has the proof).
 
-1. Who takes the shard appends an *epoch record*; its offset is the epoch. Each decision names the epoch under which it was
+* log-3: who takes the shard appends an *epoch record*; its offset is the epoch. Each decision names the epoch under which it was
    made. A decision is valid if its epoch is the offset of the newest epoch record before it; others are void for every
    reader: stragglers of an owner that has lost the shard.
-2. The owner is the only writer, so its records follow each other without a gap. After each acknowledgement the owner looks
+* log-4: the owner is the only writer, so its records follow each other without a gap. After each acknowledgement the owner looks
    whether they do. In a gap lie stragglers (void: it goes on behind them), or the epoch record of a new owner: then it
    stops, and sends nothing of what it has just written; the new owner will.
-3. The producer is idempotent, ordered and patient: it gives up on no record. One that can't be written for good breaks the
+* log-1: the producer is idempotent, ordered and patient: it gives up on no record. One that can't be written for good breaks the
    producer, and the shard is taken anew.
 """
 

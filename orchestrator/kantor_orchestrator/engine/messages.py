@@ -1,6 +1,7 @@
 """The bytes that leave because of a decision: commands, answers, the announcement of an end.
 
-They are made before the decision is logged, because the log holds them complete: whoever recovers sends the same bytes.
+They are made before the decision is logged, because the log holds them complete (log-1): whoever recovers sends the same
+bytes. The end of a transaction is announced (wire-18); parents and children talk by way of ``cmd.kantor.v1`` (wire-19).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from kantor_orchestrator.entries import Headers
 from kantor_orchestrator.snapshots import Outgoing
 from kantor_schemas import system
 
-#: Bytes of a command's payload: with its headers it must stay below what topics take unless told otherwise (1 MiB).
+#: Bytes of a command's payload (wire-11): with its headers it must stay below what topics take unless told otherwise (1 MiB).
 MAX_COMMAND = 980_000
 
 #: The format of commands to services that know no Avro.
@@ -121,7 +122,7 @@ class Messages:
             }
         )
         yield Outgoing(topics.ENDED, txn.id.encode(), attributes.headers(), value)
-        if txn.parent:  # whose shard may be another one: by way of the journal
+        if txn.parent:  # whose shard may be another one: by way of the journal (shard-28)
             answer = envelope.event_id(txn.parent_command, envelope.TRANSACTION_ENDED, txn.endings)
             to_parent = attributes._replace(
                 id=answer, correlation_id=txn.parent, causation_id=txn.parent_command

@@ -1,7 +1,7 @@
 """A shard: one journal partition with the transactions in it; what an engine holds of it while it owns it.
 
-What memory holds runs ahead of the log by the turns that are being written, and ahead of the state topic by what has
-changed since the last cut. Neither matters: if anything goes wrong the shard is taken anew, and the log is the truth.
+What memory holds (shard-4) runs ahead of the log by the turns that are being written, and ahead of the state topic by what has
+changed since the last cut. Neither matters: if anything goes wrong the shard is taken anew (shard-2), and the log is the truth.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FLUSH_INTERVAL = 1.0
 
 @dataclass
 class Facts:
-    """What the shard record and the marks say of a shard: where it stands."""
+    """What the shard record and the marks say of a shard: where it stands (shard-8, words-3)."""
 
     position: int = 0  # next journal entry
     clock: int = 0  # highest entry time seen, ms
@@ -97,7 +97,7 @@ class Shard:
         self._cut_position = facts.position
         self._entries = 0  # since the last cut
         self.committed_position = self.told_position = facts.position
-        #: Entries that the journal had lost when the shard was taken.
+        #: Entries that the journal had lost when the shard was taken (journal-19).
         self.lost_entries = 0
         self._changelog = changelog
 
@@ -186,7 +186,7 @@ class Shard:
         return self.position > self._cut_position and now - self._last_cut > cuts.REST_INTERVAL
 
     def take_cut(self, now: float) -> None:
-        """A picture of the shard as it is."""
+        """A picture of the shard as it is (log-5, shard-9); stubs that have expired go with it (shard-10)."""
         rows = self.transactions.cut()
         for id_ in self.transactions.expired(self.clock, _EXPIRED):
             rows[id_] = None
@@ -197,8 +197,8 @@ class Shard:
         self.writer.put(self._cut)
 
     def finish(self, seconds: float) -> None:
-        """Log, send and commit everything: before the shard is given back. Raises ``KantorError`` or ``TimeoutError`` if
-        that can't be done in time: whoever takes it next has the log."""
+        """Log, send and commit everything: before the shard is given back (shard-7). Raises ``KantorError`` or
+        ``TimeoutError`` if that can't be done in time: whoever takes it next has the log."""
         deadline = self._clock.monotonic() + seconds
         while True:
             self.writer.wait(max(0.0, deadline - self._clock.monotonic()))

@@ -1,7 +1,7 @@
 """A shard's timers in memory: those that are due soon; the others sleep in the store.
 
-A timer lives in its transaction's state until its entry is applied. Here it is either waiting in a heap, or fired: its entry
-is on its way through the journal. It is written once for each time it fires.
+A timer lives in its transaction's state until its entry is applied (shard-16). Here it is either waiting in a heap, or fired:
+its entry is on its way through the journal. It is written once for each time it fires (shard-17).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
 
 #: Timers due later than this (ms) are left in the store until then: waiting costs disk, not memory.
 HORIZON = 60_000
-#: Timers that only pause between two attempts; the others end in a verdict, which lag must not hasten.
+#: Timers that only pause between two attempts; the others end in a verdict, which lag must not hasten (shard-18).
 PAUSES = frozenset({RETRY, COMPENSATION_RETRY, EXPIRY, RELEASE, AGAIN})
 
 #: (due, transaction id, kind, step, round, attempt)

@@ -1,7 +1,7 @@
 """Group commit: what the engine's thread has decided goes into the log, and then out, in a thread for each shard.
 
-The thread takes all turns that wait, has their records appended with one acknowledgement, and sends their messages; while it
-waits, the next turns gather. Idle it acts at once, under load on hundreds.
+The thread takes all turns that wait, has their records appended with one acknowledgement, and sends their messages (log-2);
+while it waits, the next turns gather. Idle it acts at once, under load on hundreds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST = 1_000
 #: Seconds between handing records to the log and sending their messages after which the owner looks whether it still is
 #: the owner: a process that was suspended must not send what others have moved past.
 _STOOD_STILL = 2.0
-#: Seconds without a sign of life after which the thread hangs in the client. Its own patience is shorter.
+#: Seconds without a sign of life after which the thread hangs in the client (shard-6). Its own patience is shorter.
 _HANGS = 60.0
 
 

@@ -1,4 +1,4 @@
-"""A shard's store: one SQLite file that holds the snapshots of its transactions.
+"""A shard's store (shard-11): one SQLite file that holds the snapshots of its transactions.
 
 It is a cache of the state topic: the changelog position is in the same SQL transaction, flushed *after* the
 Kafka commit, so it is never ahead of what is committed, and at most a little behind. It can always be rebuilt from

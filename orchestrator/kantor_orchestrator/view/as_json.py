@@ -1,6 +1,6 @@
 """What the view tells, as JSON values: one shape for the command line and the API.
 
-Times are RFC 3339 in UTC, places ``topic/partition/offset``; what there is not is null.
+Times are RFC 3339 in UTC, places ``topic/partition/offset``; what there is not is null (wire-22).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ __all__ = ["InUseError", "Row", "Writer", "beside", "for_reading", "is_shared", 
 PARTS = 100_000
 #: Who gives signs of life.
 VIEW, INTAKE = "view", "intake"
-#: Beside them: up to when everything is in the view.
+#: Beside them: up to when everything is in the view (view-14).
 COMPLETE = "complete"
 #: All that a projection fills.
 TABLES = (

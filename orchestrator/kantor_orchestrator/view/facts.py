@@ -1,4 +1,4 @@
-"""What a timeline is made of, and how it is stored: messages as JSON, decisions as the history's own bytes.
+"""What a timeline is made of, and how it is stored: messages as JSON, decisions as the history's own bytes (view-9).
 
 Of a decision only what ``evolve`` needs is decoded when it comes (``reading.py``); the rest when a person looks.
 """

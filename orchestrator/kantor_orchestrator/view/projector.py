@@ -1,9 +1,9 @@
 """What records mean to the view: records in, changes of rows out. No SQL, no Kafka, no clock.
 
-Where a transaction and its steps stand comes from the history alone; the journal and the commands' topics tell what
+Where a transaction and its steps stand comes from the history alone (view-2); the journal and the commands' topics tell what
 was said, by whom and where. The topics are read independently, so any interleaving must give the same picture: a
 transition carries what it needs, and messages are joined with it when they are shown. Within a partition the positions
-decide: a record below its partition's position has been projected and changes nothing.
+decide (view-5): a record below its partition's position has been projected and changes nothing.
 
 The hot path of the view: about 16 records a transaction, 1,000 transactions a second, beside everything else.
 """
@@ -30,7 +30,7 @@ from kantor_orchestrator.watermarks import MALFORMED, Mark, load_uncorrelated
 
 log = logging.getLogger("kantor.view")
 
-#: Transactions in each of two generations kept in memory: most records are about one that was just seen. As many as a
+#: Transactions in each of two generations kept in memory (view-10): most records are about one that was just seen. As many as a
 #: batch can touch, so that no batch loads a transaction twice.
 GENERATION = 10_000
 #: Bytes of an act's value that are shown.
@@ -329,7 +329,7 @@ class Projector:
         return id_ in self._young or id_ in self._old or TRANSACTION_ID.fullmatch(id_) is not None
 
     def _skip(self, record: Record, why: str) -> None:
-        """Not the platform's own, or not to be read: it is counted, and told with the batch."""
+        """Not the platform's own, or not to be read: it is counted, and told with the batch (view-6)."""
         changes = self._changes
         if not changes.unreadable:
             self._first_unreadable = f"{record.topic()}/{record.partition()}/{record.offset()}: {why}"

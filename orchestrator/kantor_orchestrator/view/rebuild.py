@@ -3,7 +3,8 @@ its place at once. The old one is read, and written by its process, until then; 
 one from its positions.
 
 What Kafka does not have any more is taken over from the old view (``kept.py``), record by record: so the new one is what it
-would be if Kafka had kept everything. Stopped or killed at any time, nothing has happened; what was built is thrown away.
+would be if Kafka had kept everything. Stopped or killed at any time, nothing has happened; what was built is thrown away
+(view-16).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The view's process: reads journal, history and the commands' topics, and keeps the database behind them by moments.
 
-It reads all partitions by itself, without a group's rebalances: one process per database writes, and replicas that share
-one on PostgreSQL wait for their turn. The positions in the database are the truth; the group ``kantor-view`` gets them too, for lag tools.
+It reads all partitions by itself, without a group's rebalances: one process per database writes, and replicas that share one
+on PostgreSQL wait for their turn (view-8). The positions in the database are the truth (view-7); the group ``kantor-view``
+gets them too, for lag tools.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ class _Projection:
                 "%s is another one now: forget what was read", name, extra={"action": "topic_changed"}
             )
             if name in (topics.JOURNAL, topics.HISTORY):
-                self._database.wipe()  # of another life of the cluster
+                self._database.wipe()  # of another life of the cluster (view-11)
             else:
                 self._database.forget_positions(name)
         self._positions = {

@@ -1,4 +1,4 @@
-"""One transaction, folded from its history with the engine's own ``evolve``; and what one batch of records changes."""
+"""One transaction, folded from its history with the engine's own ``evolve`` (view-1); and what one batch of records changes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Folded:
                 del self.troubles[move.step]
 
     def _mend(self, move: Transition, error: IllegalTransition) -> bool:
-        """Apply a move whose past is missing. Whether it could be."""
+        """Apply a move whose past is missing (view-12). Whether it could be."""
         self._has_gap(error)
         if not move.step:  # of what was put off before the history begins: there is nothing to take out
             return False

@@ -1,4 +1,4 @@
-"""A transaction's status, as people are told."""
+"""A transaction's status, as people are told (words-1)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def in_words(status: str) -> str:
 
 
 def is_not_looked_at(status: str, saga: str, entry: int, looked_at: int) -> bool:
-    """Whether a transaction is observed only because no engine is known to have looked at its last ``entry`` in the journal;
-    ``looked_at``: the last one of its shard at which one has."""
+    """Whether a transaction (view-13) is observed only because no engine is known to have looked at its last ``entry`` in the
+    journal; ``looked_at``: the last one of its shard at which one has."""
     return status == ShownStatus.OBSERVED and not saga and entry > looked_at
