@@ -57,7 +57,7 @@ def test_unknown_types_of_commands() -> None:
 def test_step_failed_is_implicit() -> None:
     """kantor.StepFailed is in every step's fails_on; to write it is a misunderstanding."""
     assert problems(order(line_9="    fails_on: kantor.StepFailed")) == [
-        "order.yaml:9:15: step stock: kantor.StepFailed is a failure of every step already; leave it out"
+        "order.yaml:9:15: step stock: kantor.StepFailed is already a failure of every step; leave it out"
     ]
 
 
@@ -67,14 +67,14 @@ def test_step_failed_is_implicit() -> None:
 def test_step_without_success() -> None:
     """A step must be able to end."""
     assert problems(order(line_15="")) == [
-        "order.yaml:12:3: step parcel never succeeds; add `succeeds_on:`, the event that says it is done"
+        "order.yaml:12:3: step parcel never succeeds; add `succeeds_on:` with the event that reports its success"
     ]
 
 
 def test_step_that_waits_for_ever() -> None:
     """Without a deadline of the saga every step needs a timeout."""
     assert problems(order(line_4="", line_16="    timeout: 10s")) == [
-        "order.yaml:7:3: step stock may wait for ever; give it a `timeout`, or the saga a `deadline`"
+        "order.yaml:7:3: step stock may wait forever; give it a `timeout`, or the saga a `deadline`"
     ]
 
 
@@ -82,7 +82,7 @@ def test_retry_without_command() -> None:
     """What is not sent can't be sent again."""
     assert problems(order(line_9="    retry: {attempts: 3}")) == [
         (
-            "order.yaml:9:5: step stock sends no command, so there is nothing for `retry`; "
+            "order.yaml:9:5: step stock sends no command, so `retry` has no effect; "
             "remove it, or add `command:`"
         )
     ]
@@ -92,7 +92,7 @@ def test_fields_without_command() -> None:
     """Without a command there are no fields to fill."""
     assert problems(order(line_9="    fields: {sku: start.sku}")) == [
         (
-            "order.yaml:9:5: step stock sends no command, so there is nothing for `fields`; "
+            "order.yaml:9:5: step stock sends no command, so `fields` has no effect; "
             "remove it, or add `command:`"
         )
     ]
@@ -138,14 +138,14 @@ def test_after_unknown_step_in_a_list() -> None:
 def test_cycle() -> None:
     """Steps that wait for each other never start."""
     assert problems(order(line_9="    after: parcel")) == [
-        "order.yaml:9:12: the steps wait for each other: stock -> parcel -> stock; remove one `after`"
+        "order.yaml:9:12: the steps wait for each other in a loop: stock -> parcel -> stock; remove one `after`"
     ]
 
 
 def test_step_after_itself() -> None:
     """A step can't wait for itself."""
     assert problems(order(line_13="    after: parcel")) == [
-        "order.yaml:13:12: the steps wait for each other: parcel -> parcel; remove one `after`"
+        "order.yaml:13:12: the steps wait for each other in a loop: parcel -> parcel; remove one `after`"
     ]
 
 
@@ -164,11 +164,11 @@ AMBIGUOUS = (
 
 
 def test_ambiguous_success() -> None:
-    """Two steps can't end on the same event when one of them sends no command that an answer could name."""
+    """Two steps can't end on the same event when one of them sends no command that a reply could refer to."""
     assert problems(AMBIGUOUS.format(succeeds_on="parcel.Booked", fails_on="[]")) == [
         (
-            "order.yaml:21:18: parcel.Booked may mean parcel or extra: extra sends no command that an answer could "
-            "name; use an event type of its own for each of them"
+            "order.yaml:21:18: parcel.Booked may mean parcel or extra: extra sends no command that a reply could "
+            "refer to; use an event type of its own for each of them"
         )
     ]
 
@@ -178,8 +178,8 @@ def test_ambiguous_failure() -> None:
     more = record("extra.Done", "evt.extra.v1", order_id="string")
     assert problems(AMBIGUOUS.format(succeeds_on="extra.Done", fails_on="stock.Rejected"), more) == [
         (
-            "order.yaml:22:15: stock.Rejected may mean stock or extra: stock sends no command that an answer could "
-            "name; use an event type of its own for each of them"
+            "order.yaml:22:15: stock.Rejected may mean stock or extra: stock sends no command that a reply could "
+            "refer to; use an event type of its own for each of them"
         )
     ]
 
@@ -192,10 +192,7 @@ def test_start_as_success() -> None:
             line_14="    command: {type: parcel.Book, fields: {shelf: start.sku}}",
         )
     ) == [
-        (
-            "order.yaml:8:18: shop.Ordered starts the saga, so it can't be what step stock waits for; "
-            "use another event"
-        )
+        ("order.yaml:8:18: shop.Ordered starts the saga, so step stock can't wait for it; use another event")
     ]
 
 
@@ -203,7 +200,7 @@ def test_success_and_failure() -> None:
     """One event can't be good and bad news."""
     assert problems(order(line_9="    fails_on: stock.Reserved")) == [
         (
-            "order.yaml:9:15: stock.Reserved is a failure of stock, but also in stock's `succeeds_on`; "
+            "order.yaml:9:15: stock.Reserved is a failure of stock, but also appears in `succeeds_on` of stock; "
             "use an event type of its own for each of the two meanings"
         )
     ]
@@ -213,7 +210,7 @@ def test_failure_and_confirmation() -> None:
     """One event can't be a failure and a confirmation."""
     assert problems(order(line_16="    fails_on: stock.Released")) == [
         (
-            "order.yaml:16:15: stock.Released is a failure of parcel, but also in stock's `compensated_on`; "
+            "order.yaml:16:15: stock.Released is a failure of parcel, but also appears in `compensated_on` of stock; "
             "use an event type of its own for each of the two meanings"
         )
     ]
@@ -223,7 +220,7 @@ def test_success_and_own_confirmation() -> None:
     """One event can't say of one step that it has happened and that it is reversed."""
     assert problems(order(line_11="    compensated_on: stock.Reserved")) == [
         (
-            "order.yaml:11:21: stock.Reserved says both that stock has succeeded and that it is compensated; "
+            "order.yaml:11:21: stock.Reserved means both that stock has succeeded and that it is compensated; "
             "use an event type of its own for each of the two meanings"
         )
     ]
@@ -236,7 +233,7 @@ def test_unknown_key() -> None:
     """People search by fields that the saga's events have."""
     assert problems(order(line_5="keys: [order_id, customer]")) == [
         (
-            "order.yaml:5:18: the key customer is a field of neither shop.Ordered nor any step's success; "
+            "order.yaml:5:18: the key customer is a field neither of shop.Ordered nor of any step's success event; "
             "name a field that people search by, such as order_id"
         )
     ]
@@ -252,8 +249,8 @@ def test_same_start() -> None:
     other = ORDER.replace("saga: order", "saga: other")
     assert problems(f"{ORDER}---\n{other}") == [
         (
-            "order.yaml:22:12: shop.Ordered also starts the saga order, and a transaction runs one saga; "
-            "let one of them start on another event"
+            "order.yaml:22:12: shop.Ordered also starts the saga order, and a transaction runs only one saga; "
+            "start one of them on another event"
         )
     ]
 

@@ -283,8 +283,8 @@ def test_start_of_a_deployed_saga() -> None:
     """A start event that a deployed saga has is taken."""
     assert refused(order(line_1="saga: other"), deployed(V1)) == [
         (
-            "order.yaml:3:12: shop.Ordered also starts the saga order, and a transaction runs one saga; "
-            "let one of them start on another event"
+            "order.yaml:3:12: shop.Ordered also starts the saga order, and a transaction runs only one saga; "
+            "start one of them on another event"
         )
     ]
 
@@ -327,7 +327,7 @@ def test_child_that_is_deployed() -> None:
 
 def test_child_that_nobody_deployed() -> None:
     """Without its child a parent is not deployed."""
-    with pytest.raises(DefinitionError, match="step parcel runs the saga child, which is not known"):
+    with pytest.raises(DefinitionError, match="step parcel runs the saga child, which is unknown"):
         plan(read(PARENT).models(), ALL, Definitions(), 1)
 
 

@@ -41,7 +41,7 @@ def test_field_filled_twice() -> None:
     """What is said twice may contradict itself."""
     said = "    command: {type: parcel.Book, fields: {sku: start.note}}"
     assert problems(order(line_14=said, line_16="    fields: {sku: start.sku}")) == [
-        "order.yaml:16:19: step parcel: `sku` is filled twice; say it beside the command or in it"
+        "order.yaml:16:19: step parcel: `sku` is filled twice; set it in one place: beside the command or inside it"
     ]
 
 
@@ -76,7 +76,7 @@ def test_field_of_the_step_itself() -> None:
 def test_item_outside_of_each() -> None:
     """`item` means something only within an `each`."""
     assert problems(order(line_16="    fields: {sku: item.sku}")) == [
-        ("order.yaml:16:19: item.sku: `item` is known only within an `each`; known by then: stock, start")
+        ("order.yaml:16:19: item.sku: `item` is known only inside an `each`; known by then: stock, start")
     ]
 
 
@@ -85,7 +85,7 @@ def test_literal() -> None:
     assert problems(order(line_16="    fields: {sku: 12}")) == [
         (
             "order.yaml:16:19: the literal 12 does not fit: parcel.Book.sku wants string; "
-            "write another one, or take it from an event"
+            "write a literal of that type, or take the value from an event"
         )
     ]
 
@@ -132,7 +132,7 @@ def test_compensation_known_only_after_success() -> None:
     assert problems(order(), record("parcel.Cancel", order_id="string", tracking="string")) == [
         (
             "order.yaml:17:22: parcel.Cancel.tracking is known only once parcel has succeeded, "
-            "but parcel is also compensated while nobody knows whether it happened; "
+            "but parcel is also compensated while its outcome is unknown; "
             "fill it from start or an earlier step under `fields`, or give it a default in its schema"
         )
     ]
@@ -144,7 +144,7 @@ def test_compensation_named_from_its_own_success() -> None:
     assert problems(order(line_17=said)) == [
         (
             "order.yaml:17:66: parcel.Cancel.order_id is known only once parcel has succeeded, "
-            "but parcel is also compensated while nobody knows whether it happened; "
+            "but parcel is also compensated while its outcome is unknown; "
             "fill it from start or an earlier step under `fields`, or give it a default in its schema"
         )
     ]
@@ -167,8 +167,8 @@ def test_compensation_known_only_from_an_event_that_may_come_later() -> None:
     """A choreographed step may be heard of before the step that it comes after: its compensation must not need that."""
     assert problems(CHOREOGRAPHED, record("bell.Rung", "evt.bell.v1", order_id="string"), *BELL) == [
         (
-            "order.yaml:22:22: bell.Silence.shelf is known only from stock, whose event may come after bell's own; "
-            "put it into bell.Rung or shop.Ordered too, or give it a default in its schema"
+            "order.yaml:22:22: bell.Silence.shelf is known only from stock, whose event may arrive after that of bell; "
+            "add it to bell.Rung or shop.Ordered, or give it a default in its schema"
         )
     ]
 

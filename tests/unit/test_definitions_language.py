@@ -20,19 +20,19 @@ def test_good() -> None:
     [
         (
             "{command: b.Do, signal: a.Cancelled}",
-            "6:30: step x says `command` and `signal`, but a step is one thing; keep one, or put each into a step of its own",
+            "6:30: step x has `command` and `signal`, but a step can be only one of them; keep one, or make a separate step for each",
         ),
-        ("{succeeds_on: b.Done, each: start.lines}", "6:34: step x holds no steps, so there is nothing for `each`; remove it, or add `steps:`"),
-        ("{succeeds_on: b.Done, need: 1}", "6:34: step x holds no steps, so there is nothing for `need`; remove it, or add `steps:`"),
-        ("{succeeds_on: b.Done, in_order: true}", "6:38: step x holds no steps, so there is nothing for `in_order`; remove it, or add `steps:`"),
-        ("{succeeds_on: b.Done, settle: all}", "6:36: step x holds no steps, so there is nothing for `settle`; remove it, or add `steps:`"),
-        ("{signal: b.Done, succeeds_on: c.Done}", "6:36: step x: the signal is what it succeeds on; keep one of the two"),
-        ("{sleep: 3d, timeout: 1h}", "6:27: step x only sleeps, so there is nothing for `timeout`; leave it out"),
-        ("{sleep: 3d, pivot: true}", "6:25: step x only sleeps, so there is nothing for `pivot`; leave it out"),
-        ("{timeout: 3s, steps: {y: {sleep: 3d}}}", "6:16: step x holds steps, so there is nothing for `timeout`; say it of the steps in it"),
-        ("{succeeds_on: b.Done, key: start.id}", "6:33: step x sends no command, so there is nothing for `key`; remove it, or add `command:`"),
-        ("{task: {title: t, for: a}, fails_on: b.Failed}", "6:43: step x is a person's task, so there is nothing for `fails_on`; its `outcomes` say how it ends"),
-        ("{call: {url: u}, succeeds_on: b.Done}", "6:36: step x is a call, so there is nothing for `succeeds_on`; what is answered says how it ends"),
+        ("{succeeds_on: b.Done, each: start.lines}", "6:34: step x has no inner steps, so `each` has no effect; remove it, or add `steps:`"),
+        ("{succeeds_on: b.Done, need: 1}", "6:34: step x has no inner steps, so `need` has no effect; remove it, or add `steps:`"),
+        ("{succeeds_on: b.Done, in_order: true}", "6:38: step x has no inner steps, so `in_order` has no effect; remove it, or add `steps:`"),
+        ("{succeeds_on: b.Done, settle: all}", "6:36: step x has no inner steps, so `settle` has no effect; remove it, or add `steps:`"),
+        ("{signal: b.Done, succeeds_on: c.Done}", "6:36: step x: it succeeds on its signal already; keep one of the two"),
+        ("{sleep: 3d, timeout: 1h}", "6:27: step x only sleeps, so `timeout` has no effect; remove it"),
+        ("{sleep: 3d, pivot: true}", "6:25: step x only sleeps, so `pivot` has no effect; remove it"),
+        ("{timeout: 3s, steps: {y: {sleep: 3d}}}", "6:16: step x only contains other steps, so `timeout` has no effect; set it on the inner steps"),
+        ("{succeeds_on: b.Done, key: start.id}", "6:33: step x sends no command, so `key` has no effect; remove it, or add `command:`"),
+        ("{task: {title: t, for: a}, fails_on: b.Failed}", "6:43: step x is a person's task, so `fails_on` has no effect; its `outcomes` decide its outcome"),
+        ("{call: {url: u}, succeeds_on: b.Done}", "6:36: step x is a call, so `succeeds_on` has no effect; the HTTP response decides its outcome"),
         ("{steps: {}}", "6:7: steps.x.steps is empty; add at least one step"),
     ],
 )  # fmt: skip
@@ -46,11 +46,11 @@ def test_words_that_do_not_fit(step: str, problem: str) -> None:
     [
         ("{sleep: 3}", "6:14: steps.x.sleep: 3 has no unit; write 3ms, 3s, 3m, 3h or 3d"),
         ("{task: {for: a}}", "6:7: steps.x.task.title is missing; add `title:`"),
-        ("{task: {title: t, for: a, outcomes: {no: fails}}}", "6:7: steps.x.task: no outcome succeeds; let one of `outcomes` be `succeeds`"),
+        ("{task: {title: t, for: a, outcomes: {no: fails}}}", "6:7: steps.x.task: no outcome means success; mark one of `outcomes` as `succeeds`"),
         ("{task: {title: '{start.id', for: a}}", "6:21: steps.x.task.title: '{start.id' has a lone {; write {{ if the character is meant"),
         ("{succeeds_on: b.Done, in_doubt: maybe}", "6:38: steps.x.in_doubt.then: 'maybe' is not known; write 'compensate' or 'wait'"),
         ("{succeeds_on: b.Done, settle: some}", "6:36: steps.x.settle: 'some' is not known; write 'all'"),
-        ("{succeeds_on: b.Done, compensate_with: {timeout: 3s}}", "6:28: steps.x.compensate_with: it says nothing to be done; write one of `command`, `call` and `task`"),
+        ("{succeeds_on: b.Done, compensate_with: {timeout: 3s}}", "6:28: steps.x.compensate_with: it has none of `command`, `call` and `task`; write exactly one"),
         ("{succeeds_on: b.Done, compensate_with: {call: {url: u}, key: start.id}}", "6:28: steps.x.compensate_with: `key` is for commands; drop it, or name a `command`"),
         ("{succeeds_on: b.Done, pivot: yes}", "6:35: steps.x.pivot: expected true or false, got 'yes'; write true or false"),
     ],
@@ -67,7 +67,7 @@ def test_cycle_in_a_composite() -> None:
     """Steps within a composite can wait for each other as little as others."""
     assert lint(
         f"  x:\n    steps:\n      y: {THEN.replace('x', 'z')}\n      z: {THEN.replace('x', 'y')}"
-    ) == ["8:18: the steps wait for each other: y -> z -> y; remove one `after`"]
+    ) == ["8:18: the steps wait for each other in a loop: y -> z -> y; remove one `after`"]
 
 
 def test_after_a_step_elsewhere() -> None:
@@ -75,14 +75,14 @@ def test_after_a_step_elsewhere() -> None:
     steps = f"  x: {DO}\n  z:\n    steps:\n      y: {THEN}"
     assert lint(steps)[0] == (
         "9:18: step y comes after x, which is a step of the saga itself; "
-        "name a step of the same composite; what is around it comes first anyway"
+        "name a step of the same composite; the steps before the composite come first anyway"
     )
 
 
 def test_hidden_step() -> None:
     """A step can't have the name of one that is visible from it."""
     assert lint(f"  x: {DO}\n  z:\n    after: x\n    steps:\n      x: {{sleep: 3d}}") == [
-        "10:7: step z.x hides the step x, which is visible here; give one of them another name"
+        "10:7: step z.x has the same name as the step x, which is visible here; rename one of them"
     ]
 
 
@@ -92,10 +92,10 @@ def test_hidden_step() -> None:
 def test_need_of_too_many() -> None:
     """More than all members can't succeed."""
     assert lint("  x: {need: 3, steps: {y: {sleep: 1d}, z: {sleep: 2d}}}") == [
-        "6:13: step x needs 3 members to succeed, but has 2; write at most 2"
+        "6:13: step x needs 3 members to succeed, but has 2; set `need` to at most 2"
     ]
     assert lint("""  x: {each: "['a']", need: 2, steps: {y: {sleep: 1d}}}""") == [
-        "6:28: step x needs 2 members to succeed, but has 1; write at most 1"
+        "6:28: step x needs 2 members to succeed, but has 1; set `need` to at most 1"
     ]
 
 
@@ -110,7 +110,7 @@ def test_need_of_too_many() -> None:
 def test_each_over_no_list(each: str, is_: str) -> None:
     """`each` goes over a list: by schema, or as it is written."""
     assert lint(f'  x: {{each: "{each}", steps: {{y: {{sleep: 3d}}}}}}') == [
-        f"6:13: `each` goes over a list, but {is_}; name a list, such as start.lines, or write one: \"['a', 'b']\""
+        f"6:13: `each` needs a list, but {is_}; use a list, such as start.lines, or write one: \"['a', 'b']\""
     ]
 
 
@@ -119,7 +119,7 @@ def test_item_outside_of_each(name: str) -> None:
     """`item` and `index` mean something only within an `each`."""
     root = name.partition(".")[0]
     assert lint(f"  x: {{command: b.Do, succeeds_on: b.Done, fields: {{id: {name}}}}}") == [
-        f"6:56: {name}: `{root}` is known only within an `each`; known by then: start"
+        f"6:56: {name}: `{root}` is known only inside an `each`; known by then: start"
     ]
 
 
@@ -160,8 +160,8 @@ def test_silent_step_in_each() -> None:
     steps = "  x:\n    each: start.lines\n    steps:\n      y: {succeeds_on: b.Done}"
     assert lint(steps) == [
         (
-            "9:7: step y runs once for each item of x, and nothing says whose event it is; "
-            "add `match`, such as event.line_id == item.line_id, or a `command` that the answer names"
+            "9:7: step y runs once for each item of x, and nothing tells which item an event belongs to; "
+            "add `match`, such as event.line_id == item.line_id, or a `command`, which its reply refers to"
         )
     ]
     assert lint(steps.replace("{succ", "{match: event.id == item.id, succ")) == []
@@ -181,14 +181,14 @@ def test_match_of_a_field_that_the_event_lacks() -> None:
 def test_match_of_a_field_that_a_failure_lacks() -> None:
     """A failure must be told as well."""
     assert lint("  x: {succeeds_on: b.Done, fails_on: b.Failed, match: event.ref == start.id}") == [
-        "6:55: event.ref: b.Failed has no field ref; add it to b.Failed, or ask for another field"
+        "6:55: event.ref: b.Failed has no field ref; add it to b.Failed, or use another field"
     ]
 
 
 def test_match_without_event() -> None:
     """A `match` that says nothing of the event matches all or none."""
     assert lint("  x: {succeeds_on: b.Done, match: start.yes}") == [
-        "6:35: step x: `match` says nothing of the event; compare one of its fields: event.id"
+        "6:35: step x: `match` does not look at the event; compare one of its fields, such as event.id"
     ]
 
 
@@ -205,12 +205,12 @@ def test_event_outside_of_match() -> None:
 @pytest.mark.parametrize(
     ("when", "problem"),
     [
-        ("start.n", "start.n is long, not a boolean; compare it with something"),
+        ("start.n", "start.n is long, not a boolean; compare it with a value"),
         ("'yes'", "\"'yes'\" is 'yes', not a boolean; write a comparison"),
         ("start.m > 1", "start.m: a.Begun has no field m; it has id, n, yes, price, lines"),
         ("begun.n > 1", "begun.n: there is no step begun; known by then: start"),
         ("y.id == 'a'", "y.id: y has not succeeded by the time when x begins; known by then: start"),
-        ("start.price > 3", "start.price is bytes (decimal 9.2), which expressions can't reckon with; let the service that says it give a number too"),
+        ("start.price > 3", "start.price is bytes (decimal 9.2), which expressions can't calculate with; let the service that publishes it add a number"),
     ],
 )  # fmt: skip
 def test_guards(when: str, problem: str) -> None:
@@ -228,8 +228,8 @@ def test_step_that_may_be_skipped() -> None:
     x = "  x: {when: start.yes, command: b.Do, succeeds_on: b.Done}\n"
     assert lint(f"{x}  y: {THEN}") == [
         (
-            "7:26: c.Do.ref may be unknown when y's command is sent: x may be skipped; fill it from what is known for "
-            "certain, with an expression that asks has(...), or give it a default in its schema"
+            "7:26: c.Do.ref may be unknown when y's command is sent: x may be skipped; fill it from a value that is "
+            "always known, use an expression with has(...), or give it a default in its schema"
         )
     ]
     assert lint(f"{x}  y: {{after: x, when: x.ref == 'a', sleep: 1d}}") == [
@@ -248,14 +248,14 @@ def test_optional_step() -> None:
 def test_sleep_of_a_number() -> None:
     """A sleep's expression gives a duration as text."""
     assert lint("  x: {sleep: start.n}") == [
-        "6:14: step x sleeps for start.n, which is long; name a duration as text, such as '3d'"
+        "6:14: step x sleeps for start.n, which is long; use a string with a duration, such as '3d'"
     ]
 
 
 def test_record_key() -> None:
     """A record's key is a text or a number."""
     assert lint("  x: {command: b.Do, succeeds_on: b.Done, key: start.yes}") == [
-        "6:48: start.yes is boolean, which can't be a record's key; name a text or a whole number that is always there"
+        "6:48: start.yes is boolean, which can't be a record's key; use a string or an integer that is always present"
     ]
 
 
@@ -265,7 +265,7 @@ def test_expressions_in_tasks_and_calls() -> None:
   y: {call: {url: "{env.A}/{x.nobody}"}}"""
     assert lint(steps) == [
         "6:21: start.idd: a.Begun has no field idd; did you mean start.id?",
-        "6:50: item: `item` is known only within an `each`; known by then: start",
+        "6:50: item: `item` is known only inside an `each`; known by then: start",
         "6:71: start.nam: a.Begun has no field nam; it has id, n, yes, price, lines",
         "7:19: x.nobody: x has not succeeded by the time when y begins; known by then: start",
     ]

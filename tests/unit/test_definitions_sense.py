@@ -52,7 +52,7 @@ def test_null_where_there_must_be_a_value(when: str, path: str) -> None:
     found = problems(order(line_13=f'    after: stock\n    when: "{when}"'), ORDERED)
     assert len(found) == 1
     assert f"{path} is null or " in found[0]
-    assert f"ask first: {path} != null && ..." in found[0]
+    assert f"check it first: {path} != null && ..." in found[0]
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_an_expression_that_always_fails() -> None:
     [
         (
             "parcel-events",
-            "parcel.Booked is an event, but is sent to parcel-events: events are heard on evt.* only",
+            "parcel.Booked is an event, but is sent to parcel-events: Kantor reads events only from evt.* topics",
         ),
         (
             "cmd.parcel.v1",
-            "parcel.Booked is an event, but is sent to cmd.parcel.v1: events are heard on evt.* only",
+            "parcel.Booked is an event, but is sent to cmd.parcel.v1: Kantor reads events only from evt.* topics",
         ),
-        ("", "parcel.Booked is an event, but its schema names no topic, and would make it a command"),
+        ("", "parcel.Booked is an event, but its schema names no topic, so it would be sent as a command"),
     ],
 )
 def test_an_event_that_nobody_would_hear(topic: str, what: str) -> None:
@@ -136,7 +136,8 @@ def test_an_event_that_nobody_would_hear(topic: str, what: str) -> None:
     (found,) = problems(order(), booked)
     assert what in found
     assert (
-        'write "kantor.topic": "evt.parcel.v1", or another one that begins with evt., into its .avsc' in found
+        'write "kantor.topic": "evt.parcel.v1", or another topic that begins with evt., in its .avsc file'
+        in found
     )
 
 
@@ -156,10 +157,8 @@ steps:
 def test_an_event_of_another_sagas_transactions() -> None:
     """A transaction runs one saga: what ends a step of one can't start another, which would never run, without a sign."""
     (found,) = problems(f"{order()}\n{LOYALTY}")
-    assert (
-        "parcel.Booked is what the saga order waits for: loyalty never starts for its transactions" in found
-    )
-    assert "start it on an event of its own" in found
+    assert "the saga order waits for parcel.Booked, so loyalty never starts in its transactions" in found
+    assert "start it on a separate event" in found
 
 
 @pytest.mark.parametrize("here_first", [True, False])
@@ -185,8 +184,8 @@ def test_a_union_of_lookalikes() -> None:
         record("parcel.Book", order_id="string", sku=sku, shelf="string"),
     ]
     (found,) = problems(order(), *schemas)
-    assert "which of record Card or record BankDebit a value was is not known once it is read" in found
-    assert "each of them or null" in found
+    assert "once it has been read, a value could be any of record Card or record BankDebit" in found
+    assert "a nullable field of its own" in found
 
 
 def test_an_optional_record() -> None:
@@ -232,7 +231,7 @@ def test_lists_that_multiply() -> None:
 """
     text = order().partition("  parcel:")[0] + nested.lstrip("\n")
     (found,) = problems(text)
-    assert "step inner would have 2,500 members in all, and a transaction has at most 2,000" in found
+    assert "step inner would have 2,500 members in all; a transaction may have at most 2,000" in found
 
 
 # -- files

@@ -18,7 +18,7 @@ def test_pivot_in_doubt() -> None:
     """A pivot is not compensated when nobody knows whether it happened."""
     assert lint(f"  x: {DO.replace('{', '{pivot: true, in_doubt: compensate, ')}") == [
         (
-            "6:30: step x is a pivot, which is never reversed, also when nobody knows whether it happened; "
+            "6:30: step x is a pivot, which is never reversed, even when its outcome is unknown; "
             "write `in_doubt: wait` or `in_doubt: {ask: COMMAND}`"
         )
     ]
@@ -35,7 +35,7 @@ def test_optional_pivot() -> None:
     """Whether there is a way back must be sure."""
     assert lint(f"  x: {DO.replace('{', '{pivot: true, optional: true, ')}") == [
         (
-            "6:30: step x is a pivot, but optional: nobody could say whether there is a way back; "
+            "6:30: step x is a pivot, so it can't be optional: if it fails, nothing says whether the saga may still turn back; "
             "drop one of the two"
         )
     ]
@@ -45,7 +45,7 @@ def test_compensation_after_the_pivot() -> None:
     """What comes after the pivot is never reversed, within composites neither."""
     pivot = f"  x: {DO.replace('{', '{pivot: true, ')}\n"
     late = f"{{command: c.Do, succeeds_on: c.Done, {REVERSE}}}"
-    wanted = "comes after the pivot x, so it is never compensated; drop `compensate_with`, or let it come before the pivot"
+    wanted = "comes after the pivot x, so it is never compensated; remove `compensate_with`, or move the step before the pivot"
     assert lint(f"{pivot}  y: {late.replace('{', '{after: x, ')}") == [f"7:70: step y {wanted}"]
     inner = late.replace("c.Do,", "b.Do,").replace("c.Done", "d.Done")
     assert lint(f"{pivot}  z:\n    after: x\n    steps:\n      y: {inner}") == [f"10:64: step y {wanted}"]
@@ -69,12 +69,12 @@ def test_compensation_in_doubt() -> None:
     )
     assert lint(step) == [
         (
-            "6:43: c.Do.ref is known only once x has succeeded, but x is also compensated while nobody knows whether "
-            "it happened; fill it from start or an earlier step under `fields`, or give it a default in its schema"
+            "6:43: c.Do.ref is known only once x has succeeded, but x is also compensated while its outcome "
+            "is unknown; fill it from start or an earlier step under `fields`, or give it a default in its schema"
         ),
         (
-            "6:89: c.Do.id is known only once x has succeeded, but x is also compensated while nobody knows whether "
-            "it happened; fill it from start or an earlier step under `fields`, or give it a default in its schema"
+            "6:89: c.Do.id is known only once x has succeeded, but x is also compensated while its outcome "
+            "is unknown; fill it from start or an earlier step under `fields`, or give it a default in its schema"
         ),
     ]
     assert lint(step.replace("{command: b.Do", "{in_doubt: wait, command: b.Do")) == []
@@ -91,7 +91,9 @@ def test_question_with_unknown_type() -> None:
 def test_confirmation_of_a_call() -> None:
     """What confirms a call is known."""
     step = "{call: {url: u}, compensate_with: {call: {url: u}}, compensated_on: b.Reversed}"
-    assert lint(f"  x: {step}") == ["6:74: step x: what confirms a call is known; drop `compensated_on`"]
+    assert lint(f"  x: {step}") == [
+        "6:74: step x: the outcome of a call is its confirmation; drop `compensated_on`"
+    ]
 
 
 # -- replies
@@ -100,14 +102,14 @@ def test_confirmation_of_a_call() -> None:
 def test_silent_steps_of_one_type() -> None:
     """Two signals of one type can't be told apart."""
     assert lint("  x: {signal: b.Done}\n  y: {signal: b.Done}") == [
-        "7:15: b.Done may mean x or y: x sends no command that an answer could name; use an event type of its own for each of them"
+        "7:15: b.Done may mean x or y: x sends no command that a reply could refer to; use an event type of its own for each of them"
     ]
 
 
 def test_progress_that_is_success() -> None:
     """Progress and success are two things."""
     assert lint("  x: {succeeds_on: b.Done, progress_on: b.Done}") == [
-        "6:41: b.Done says both that x has succeeded and that it goes on; use an event type of its own for each of the two meanings"
+        "6:41: b.Done means both that x has succeeded and that it is still in progress; use an event type of its own for each of the two meanings"
     ]
 
 
@@ -117,21 +119,21 @@ def test_progress_that_is_success() -> None:
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ("ends_with: {finished: a.Done}\n", "5:23: no transaction ends as finished; known are completed, compensated, closed"),
+        ("ends_with: {finished: a.Done}\n", "5:23: no transaction ends as finished; use one of completed, compensated, closed"),
         ("ends_with: {complete: a.Done}\n", "5:23: no transaction ends as complete; did you mean completed?"),
         ("ends_with: {completed: a.Dome}\n", "5:24: no schema for a.Dome; did you mean a.Done?"),
         ("ends_with: {completed: {type: a.Done, fields: {id: y.id}}}\n", "5:52: y.id: there is no step y; known by then: x, start"),
         ("cancel_on: {event: a.Cancelled, until: y}\n", "5:40: the saga can be cancelled until y, which is not a step; the steps are x"),
         ("cancel_on: {event: a.Begun, until: x}\n", "5:20: a.Begun both starts and cancels the saga; use another event"),
-        ("cancel_on: {event: b.Done, until: x}\n", "7:35: b.Done cancels the saga, so it can't be what step x waits for; use another event"),
-        ("cancel_on: {event: a.Cancelled, until: x, refuse_with: c.Do}\n", "5:56: c.Do.ref may be unknown when a cancellation is refused: x may not have happened by then; fill it from what is known for certain, with an expression that asks has(...), or give it a default in its schema"),
-        ("mode: observe\nenforce: 5%\n", "6:10: mode observe sends nothing, so no share can be enforced; drop `mode`, or drop `enforce`"),
+        ("cancel_on: {event: b.Done, until: x}\n", "7:35: b.Done cancels the saga, so step x can't wait for it; use another event"),
+        ("cancel_on: {event: a.Cancelled, until: x, refuse_with: c.Do}\n", "5:56: c.Do.ref may be unknown when a cancellation is refused: x may not have happened by then; fill it from a value that is always known, use an expression with has(...), or give it a default in its schema"),
+        ("mode: observe\nenforce: 5%\n", "6:10: mode observe sends nothing, so `enforce` has no effect; drop `mode`, or drop `enforce`"),
         ("enforce: 120%\n", "5:10: enforce: '120%' is not a share; write a number above 0 and up to 100 with a %, such as 5%"),
         ("brake: often\n", "5:1: the definition: `brake` is not supported by this version of Kantor; leave it out, or upgrade Kantor (docs/sagas-reference.md lists what comes later)"),
         ("commands: {b.Reverse: {topic: t}}\n", "5:12: the saga never sends b.Reverse; leave it out"),
         ("commands: {b.Do: {format: xml}}\n", "5:27: commands.b.Do.format: 'xml' is not known; write 'avro' or 'json'"),
         ("returns: {ref: x.reff}\n", "5:16: x.reff: b.Done has no field reff; did you mean x.ref?"),
-        ("returns: {status: x.ref}\n", "5:19: status is said of every transaction that ends, so it can't be returned; give it another name"),
+        ("returns: {status: x.ref}\n", "5:19: status is already reported for every transaction that ends, so it can't be returned; give it another name"),
         ("compensation: backwards\n", "5:15: compensation: 'backwards' is not known; write 'topological', 'sequential' or 'parallel'"),
     ],
 )  # fmt: skip
@@ -144,7 +146,7 @@ def test_cancellable_until_a_step_of_each() -> None:
     """A step that runs many times has no one end."""
     steps = f"  x:\n    each: start.lines\n    steps:\n      y: {DO}"
     assert lint(steps, "cancel_on: {event: a.Cancelled, until: x.y}\n") == [
-        "5:40: x.y runs once for each item of x, so it has no one end; write `until: x`"
+        "5:40: x.y runs once for each item of x, so it has no single end; write `until: x`"
     ]
 
 
@@ -174,7 +176,7 @@ def test_child() -> None:
 def test_unknown_child() -> None:
     """A child that nobody knows can't be started."""
     assert lint("  x: {saga: chidl}", deployed=(child(),)) == [
-        "6:13: step x runs the saga chidl, which is not known; did you mean child?"
+        "6:13: step x runs the saga chidl, which is unknown; did you mean child?"
     ]
 
 
@@ -206,6 +208,8 @@ def test_recursion() -> None:
         CHILD.replace("x: {succeeds_on: b.Done}", "x: {saga: s}").replace("returns: {ref: x.ref}\n", "")
     )
     assert lint("  x: {saga: child}", deployed=(parent,)) == [
-        "6:13: the sagas start each other without an end: s -> child -> s; let one of them go on without the other"
+        "6:13: the sagas start each other in an endless loop: s -> child -> s; break the loop: one of them must not start the next"
     ]
-    assert lint("  x: {saga: s}")[0].startswith("6:13: the sagas start each other without an end: s -> s;")
+    assert lint("  x: {saga: s}")[0].startswith(
+        "6:13: the sagas start each other in an endless loop: s -> s;"
+    )

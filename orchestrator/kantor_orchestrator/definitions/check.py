@@ -54,8 +54,8 @@ def same_start(one: Written, other: str) -> Problem:
     """``one`` starts on what starts the saga ``other`` already."""
     return Problem(
         one.places.at(("starts_on",)),
-        f"{one.model.starts_on} also starts the saga {other}, and a transaction runs one saga",
-        "let one of them start on another event",
+        f"{one.model.starts_on} also starts the saga {other}, and a transaction runs only one saga",
+        "start one of them on another event",
     )
 
 
@@ -84,18 +84,18 @@ def _together(written: Sequence[Written]) -> Iterator[Problem]:
 def _of_others(written: Sequence[Written], sagas: Mapping[str, SagaModel]) -> Iterator[Problem]:
     """Events that start one saga and belong to a transaction of another: a transaction runs one saga."""
     children = {name for saga in sagas.values() for name in started_by(saga)}
-    remedy = "start it on an event of its own, published with a transaction id of its own, or run it as a step (`saga:`)"
+    remedy = "start it on a separate event with its own transaction id, or run it as a step (`saga:`)"
     for one in written:
         for other in sagas.values():
             if other.saga == one.model.saga:
                 continue
             start = one.model.starts_on
             if start in heard(other) and one.model.saga not in children:
-                what = f"{start} is what the saga {other.saga} waits for: {one.model.saga} never starts for its transactions"
+                what = f"the saga {other.saga} waits for {start}, so {one.model.saga} never starts in its transactions"
                 yield Problem(one.places.at(("starts_on",)), what, remedy)
             here = any(written_.model.saga == other.saga for written_ in written)
             if not here and other.starts_on in heard(one.model) and other.saga not in children:
-                what = f"{other.starts_on} starts the saga {other.saga}, which never does so for a transaction of {one.model.saga}"
+                what = f"{other.starts_on} starts the saga {other.saga}, which never starts in a transaction of {one.model.saga}"
                 yield Problem(one.places.at(()), what, remedy)
 
 
@@ -139,7 +139,7 @@ class _Check:
             if step.succeeds_on is None:
                 add(
                     f"step {node.name} never succeeds",
-                    "add `succeeds_on:`, the event that says it is done",
+                    "add `succeeds_on:` with the event that reports its success",
                     at,
                 )
             else:
@@ -154,7 +154,7 @@ class _Check:
             place = ((*at, "fails_on", index), (*at, "fails_on"))
             if type_ == STEP_FAILED:
                 add(
-                    f"step {node.name}: {STEP_FAILED} is a failure of every step already",
+                    f"step {node.name}: {STEP_FAILED} is already a failure of every step",
                     "leave it out",
                     *place,
                 )
@@ -162,7 +162,7 @@ class _Check:
                 self._event(type_, *place)
         waits = step.kind not in ("sleep", "composite")
         if waits and step.timeout is None and self._model.deadline is None:
-            add(f"step {node.name} may wait for ever", "give it a `timeout`, or the saga a `deadline`", at)
+            add(f"step {node.name} may wait forever", "give it a `timeout`, or the saga a `deadline`", at)
 
     def _step(self, node: Node) -> None:
         placed = all(place.path in self._placed for place in (node, *node.around))
@@ -189,7 +189,9 @@ class _Check:
         at = (*node.at, "command")
         for field in step.fields.keys() & step.command.fields.keys():
             what = f"step {node.name}: `{field}` is filled twice"
-            self._found.add(what, "say it beside the command or in it", (*node.at, "fields", field))
+            self._found.add(
+                what, "set it in one place: beside the command or inside it", (*node.at, "fields", field)
+            )
         if self._type(step.command.type, (*at, "type"), (*at, "command"), at) and placed:
             places = ((*node.at, "fields"), (*at, "fields"))
             written = step.command_fields()
@@ -201,12 +203,12 @@ class _Check:
         at = (*node.at, "saga")
         if name not in self._sagas:
             near = nearest(name, self._sagas)
-            remedy = f"did you mean {near}?" if near else "name its file too, or deploy it first"
-            self._found.add(f"step {node.name} runs the saga {name}, which is not known", remedy, at)
+            remedy = f"did you mean {near}?" if near else "pass its file too, or deploy it first"
+            self._found.add(f"step {node.name} runs the saga {name}, which is unknown", remedy, at)
             return False
         if way := recursion(self._model, name, self._sagas):
-            what = f"the sagas start each other without an end: {' -> '.join(way)}"
-            self._found.add(what, "let one of them go on without the other", at)
+            what = f"the sagas start each other in an endless loop: {' -> '.join(way)}"
+            self._found.add(what, "break the loop: one of them must not start the next", at)
             return False
         return True
 
@@ -216,7 +218,7 @@ class _Check:
             return
         ask, at = doubt.ask, (*node.at, "in_doubt", "ask")
         if self._type(ask.type, (*at, "type"), at) and placed:
-            when = f"when {node.name} is asked about"
+            when = f"when the service of {node.name} is asked for the outcome"
             known = self._scopes.known(node)
             self._fields.check(Sent(ask.type, ask.fields, known, node, when, ((*at, "fields"),), at))
 
@@ -229,7 +231,7 @@ class _Check:
             return
         if reverse.command is None:
             if step.compensated_on is not None:
-                what = f"step {node.name}: what confirms a {'call' if reverse.call else 'task'} is known"
+                what = f"step {node.name}: the outcome of a {'call' if reverse.call else 'task'} is its confirmation"
                 self._found.add(what, "drop `compensated_on`", (*node.at, "compensated_on"))
             return
         if step.compensated_on is None:
@@ -260,10 +262,10 @@ class _Check:
         if type_ in meaning.own() or topic.startswith(_EVENTS):
             return True
         namespace = type_.rpartition(".")[0].rpartition(".")[2]
-        what = f"{type_} is an event, but its schema names no topic, and would make it a command"
+        what = f"{type_} is an event, but its schema names no topic, so it would be sent as a command"
         if topic:
-            what = f"{type_} is an event, but is sent to {topic}: events are heard on {_EVENTS}* only"
-        remedy = f'write "kantor.topic": "{_EVENTS}{namespace}.v1", or another one that begins with {_EVENTS}, into its .avsc'
+            what = f"{type_} is an event, but is sent to {topic}: Kantor reads events only from {_EVENTS}* topics"
+        remedy = f'write "kantor.topic": "{_EVENTS}{namespace}.v1", or another topic that begins with {_EVENTS}, in its .avsc file'
         self._found.add(what, remedy, *paths)
         return False
 
@@ -279,7 +281,7 @@ class _Check:
             if not key_scopes(key, self._scopes):
                 near = nearest(key, known)
                 self._found.add(
-                    f"the key {key} is a field of neither {self._model.starts_on} nor any step's success",
+                    f"the key {key} is a field neither of {self._model.starts_on} nor of any step's success event",
                     f"did you mean {near}?"
                     if near
                     else "name a field that people search by, such as order_id",

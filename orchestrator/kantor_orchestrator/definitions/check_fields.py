@@ -79,13 +79,13 @@ class FieldCheck:
         if isinstance(filling.explicit, Literal):
             if not avro.literal_fits(filling.explicit.value, target):
                 what = f"the literal {filling.explicit.value!r} does not fit: {wanted}"
-                self._found.add(what, "write another one, or take it from an event", *at)
+                self._found.add(what, "write a literal of that type, or take the value from an event", *at)
             return
         if (union := avro.lookalikes(target)) is not None:
             self._found.add(
-                f"{wanted}: which of {avro.shown(union)} a value was is not known once it is read, and another "
-                "one might be sent",
-                "put them into fields of their own, each of them or null, or use one type with a field that says which",
+                f"{wanted}: once it has been read, a value could be any of {avro.shown(union)}, and the wrong "
+                "type might be sent",
+                "give each of them a nullable field of its own, or use one type and a field that names the variant",
                 *at,
             )
             return
@@ -122,7 +122,7 @@ class FieldCheck:
         ):
             self._found.add(
                 f"{name} is known only once {node.name} has succeeded, "
-                f"but {node.name} is also compensated while nobody knows whether it happened",
+                f"but {node.name} is also compensated while its outcome is unknown",
                 "fill it from start or an earlier step under `fields`, or give it a default in its schema",
                 *at,
             )
@@ -130,7 +130,7 @@ class FieldCheck:
             why = "; ".join(f"{root} {self._formulas.why(root, node)}" for root in scopes)
             self._found.add(
                 f"{name} may be unknown {sent.when}: {why}",
-                "fill it from what is known for certain, with an expression that asks has(...), "
+                "fill it from a value that is always known, use an expression with has(...), "
                 "or give it a default in its schema",
                 *at,
             )
@@ -140,8 +140,8 @@ class FieldCheck:
             own = self._scopes.of(node).event
             self._found.add(
                 f"{name} is known only from {', '.join(sorted(scopes))}, "
-                f"whose event may come after {node.name}'s own",
-                f"put it into {own} or {self._scopes.saga.starts_on} too, or give it a default in its schema",
+                f"whose event may arrive after that of {node.name}",
+                f"add it to {own} or {self._scopes.saga.starts_on}, or give it a default in its schema",
                 *at,
             )
 

@@ -27,8 +27,8 @@ _SEALED = {
 #: Where else a scope is known.
 _ELSEWHERE = {
     "event": "`event` is known only in `match`",
-    "item": "`item` is known only within an `each`",
-    "index": "`index` is known only within an `each`",
+    "item": "`item` is known only inside an `each`",
+    "index": "`index` is known only inside an `each`",
     "env": "`env` is known only in the url and headers of a call",
 }
 
@@ -57,7 +57,7 @@ class FormulaCheck:
             type_ = self._scopes.typed(path, known)
             self._found.add(
                 f"{shown} is {avro.shown(type_)}, and the expression {text!r} fails if it is null",
-                f"ask first: {shown} != null && ..., or {shown} != null ? ... : ...",
+                f"check it first: {shown} != null && ..., or {shown} != null ? ... : ...",
                 *at,
             )
         return not nulls
@@ -67,9 +67,7 @@ class FormulaCheck:
         try:
             expressions.Formula(text, lasting=True)({})
         except expressions.EvaluationError as error:
-            self._found.add(
-                f"the expression always fails: {error}", "correct it, or write what is meant", *at
-            )
+            self._found.add(f"the expression always fails: {error}", "correct the expression", *at)
             return False
         return True
 
@@ -95,13 +93,15 @@ class FormulaCheck:
         if (value := expressions.literal(asked)) is not None and not isinstance(value[0], bool):
             self._found.add(f"{text!r} is {value[0]!r}, not a boolean", "write a comparison", *at)
         elif type_ is not ANY and "boolean" not in avro.shown(type_):
-            self._found.add(f"{text} is {avro.shown(type_)}, not a boolean", "compare it with something", *at)
+            self._found.add(f"{text} is {avro.shown(type_)}, not a boolean", "compare it with a value", *at)
 
     def kept(self, text: str, known: Mapping[str, Scope], *at: Path) -> None:
         """What it gives can be written as JSON and kept, as far as can be told."""
         if kinds.holds_duration(self.type_of(text, known)):
             self._found.add(
-                f"{text} gives a duration, which only `sleep` takes", "make a text of it: string(...)", *at
+                f"{text} gives a duration, which only `sleep` takes",
+                "convert it to a string: string(...)",
+                *at,
             )
 
     def key(self, text: str, known: Mapping[str, Scope], node: Node | None, when: str, *at: Path) -> None:
@@ -113,7 +113,7 @@ class FormulaCheck:
         if type_ is not ANY and any(b["type"] not in ("string", "int", "long", "enum") for b in branches):
             self._found.add(
                 f"{text} is {avro.shown(type_)}, which can't be a record's key",
-                "name a text or a whole number that is always there",
+                "use a string or an integer that is always present",
                 *at,
             )
 
@@ -145,8 +145,8 @@ class FormulaCheck:
             return False
         if use.reckoned and _is_sealed(type_):
             self._found.add(
-                f"{_shown(use.path)} is {avro.shown(type_)}, which expressions can't reckon with",
-                "let the service that says it give a number too",
+                f"{_shown(use.path)} is {avro.shown(type_)}, which expressions can't calculate with",
+                "let the service that publishes it add a number",
                 *at,
             )
             return False
@@ -164,7 +164,7 @@ class FormulaCheck:
     def why(self, root: str, node: Node | None) -> str:
         """Why a step's success may be unknown."""
         if node is not None and root == node.name:
-            return "is also compensated while nobody knows whether it happened"
+            return "is also compensated while its outcome is unknown"
         named = self._scopes.tree.visible(node) if node else self._scopes.tree.children(None)
         if root in named and named[root].may_be_missing:
             return "may be skipped" if named[root].step.when else "is optional and may fail"

@@ -47,10 +47,10 @@ def _starts(scopes: Scopes, type_: str, steps: _Uses, found: Findings) -> None:
     for word, nodes in steps.items():
         for node in nodes:
             if type_ == saga.starts_on:
-                what = f"{type_} starts the saga, so it can't be what step {node.name} waits for"
+                what = f"{type_} starts the saga, so step {node.name} can't wait for it"
                 found.add(what, "use another event", (*node.at, word), node.at)
             if saga.cancel_on and type_ == saga.cancel_on.event:
-                what = f"{type_} cancels the saga, so it can't be what step {node.name} waits for"
+                what = f"{type_} cancels the saga, so step {node.name} can't wait for it"
                 found.add(what, "use another event", (*node.at, word), node.at)
 
 
@@ -64,8 +64,8 @@ def _members(node: Node, found: Findings) -> None:
     each = next((n for n in node.around if n.step.each is not None and not n.step.in_order), None)
     if each is not None and _is_silent(node) and meaning.success(node.step):
         found.add(
-            f"step {node.name} runs once for each item of {each.name}, and nothing says whose event it is",
-            "add `match`, such as event.line_id == item.line_id, or a `command` that the answer names",
+            f"step {node.name} runs once for each item of {each.name}, and nothing tells which item an event belongs to",
+            "add `match`, such as event.line_id == item.line_id, or a `command`, which its reply refers to",
             node.at,
         )
 
@@ -76,7 +76,7 @@ def _answers(type_: str, steps: _Uses, found: Findings) -> None:
         silent = next((node for node in nodes if _is_silent(node)), None)
         if len(nodes) > 1 and silent:
             names = " or ".join(node.name for node in nodes)
-            what = f"{type_} may mean {names}: {silent.name} sends no command that an answer could name"
+            what = f"{type_} may mean {names}: {silent.name} sends no command that a reply could refer to"
             found.add(
                 what,
                 f"{_OWN} for each of them",
@@ -89,13 +89,13 @@ def _contradictions(type_: str, steps: _Uses, found: Findings) -> None:
     for node in steps.get(_FAILURE, ()):
         for word in (_SUCCESS, _CONFIRMATION, _PROGRESS):
             if other := steps.get(word):
-                what = f"{type_} is a failure of {node.name}, but also in {other[0].name}'s `{word}`"
+                what = f"{type_} is a failure of {node.name}, but also appears in `{word}` of {other[0].name}"
                 found.add(what, f"{_OWN} for each of the two meanings", (*node.at, _FAILURE))
     for node in steps.get(_CONFIRMATION, ()):
         if node in steps.get(_SUCCESS, ()):
-            what = f"{type_} says both that {node.name} has succeeded and that it is compensated"
+            what = f"{type_} means both that {node.name} has succeeded and that it is compensated"
             found.add(what, f"{_OWN} for each of the two meanings", (*node.at, _CONFIRMATION))
     for node in steps.get(_PROGRESS, ()):
         if node in steps.get(_SUCCESS, ()):
-            what = f"{type_} says both that {node.name} has succeeded and that it goes on"
+            what = f"{type_} means both that {node.name} has succeeded and that it is still in progress"
             found.add(what, f"{_OWN} for each of the two meanings", (*node.at, _PROGRESS))

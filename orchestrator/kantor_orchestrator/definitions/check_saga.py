@@ -40,7 +40,7 @@ def check_saga(
         if status not in ENDS:
             near = nearest(status, ENDS)
             what = f"no transaction ends as {status}"
-            remedy = f"did you mean {near}?" if near else f"known are {', '.join(ENDS)}"
+            remedy = f"did you mean {near}?" if near else f"use one of {', '.join(ENDS)}"
             found.add(what, remedy, at)
         else:
             message(command, scopes.at_end(status), f"when a transaction ends as {status}", at)
@@ -48,7 +48,7 @@ def check_saga(
     _cancellation(scopes, found, message, event)
     _commands(scopes, found, formulas, exists)
     if saga.enforce is not None and saga.mode != "enforce":
-        what = f"mode {saga.mode} sends nothing, so no share can be enforced"
+        what = f"mode {saga.mode} sends nothing, so `enforce` has no effect"
         found.add(what, "drop `mode`, or drop `enforce`", ("enforce",))
 
 
@@ -58,7 +58,7 @@ def _returns(scopes: Scopes, found: Findings, formulas: FormulaCheck) -> None:
     for name, value in scopes.saga.returns.items():
         at = ("returns", name)
         if name in fields_of(meaning.own()[TRANSACTION_ENDED]):
-            what = f"{name} is said of every transaction that ends, so it can't be returned"
+            what = f"{name} is already reported for every transaction that ends, so it can't be returned"
             found.add(what, "give it another name", at)
         parsed = expressions.parse(value)
         if isinstance(parsed, Formula):
@@ -92,7 +92,7 @@ def _cancellation(
         remedy = f"did you mean {near}?" if near else f"the steps are {', '.join(scopes.tree.children(None))}"
         found.add(f"the saga can be cancelled until {cancel.until}, which is not a step", remedy, at)
     elif node.each is not None:
-        what = f"{cancel.until} runs once for each item of {node.each.name}, so it has no one end"
+        what = f"{cancel.until} runs once for each item of {node.each.name}, so it has no single end"
         found.add(what, f"write `until: {node.each.path}`", at)
     if cancel.refuse_with is not None:
         known = scopes.at_end("compensated")

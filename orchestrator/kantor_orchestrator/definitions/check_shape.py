@@ -13,10 +13,10 @@ from kantor_orchestrator.definitions.tree import Node, Tree
 
 #: The kinds of step that each word is for; what it needs, in words; how to get it.
 _FITS: Mapping[str, tuple[frozenset[str], str, str]] = {
-    "each": (frozenset({"composite"}), "holds no steps", "add `steps:`"),
-    "need": (frozenset({"composite"}), "holds no steps", "add `steps:`"),
-    "in_order": (frozenset({"composite"}), "holds no steps", "add `steps:`"),
-    "settle": (frozenset({"composite"}), "holds no steps", "add `steps:`"),
+    "each": (frozenset({"composite"}), "has no inner steps", "add `steps:`"),
+    "need": (frozenset({"composite"}), "has no inner steps", "add `steps:`"),
+    "in_order": (frozenset({"composite"}), "has no inner steps", "add `steps:`"),
+    "settle": (frozenset({"composite"}), "has no inner steps", "add `steps:`"),
     "fields": (frozenset({"command", "saga"}), "sends no command", "add `command:`"),
     "retry": (frozenset({"command", "task", "call"}), "sends no command", "add `command:`"),
     "succeeds_on": (frozenset({"event", "command"}), "", ""),
@@ -31,14 +31,14 @@ _FITS: Mapping[str, tuple[frozenset[str], str, str]] = {
 }
 #: Why a word makes no sense in a step of a kind, and what to do.
 _OF_KIND = {
-    "composite": ("holds steps", "say it of the steps in it"),
-    "sleep": ("only sleeps", "leave it out"),
-    "task": ("is a person's task", "its `outcomes` say how it ends"),
-    "call": ("is a call", "what is answered says how it ends"),
-    "saga": ("is a saga of its own", "that saga's end says how it ends"),
-    "signal": ("waits for a signal", "the signal itself says that it is done"),
-    "event": ("is done by a service of itself", "leave it out"),
-    "command": ("is asked for", "leave it out"),
+    "composite": ("only contains other steps", "set it on the inner steps"),
+    "sleep": ("only sleeps", "remove it"),
+    "task": ("is a person's task", "its `outcomes` decide its outcome"),
+    "call": ("is a call", "the HTTP response decides its outcome"),
+    "saga": ("runs a child saga", "that saga's end decides its outcome"),
+    "signal": ("waits for a signal", "the signal itself is its success"),
+    "event": ("is started by an event, not by a command", "remove it"),
+    "command": ("is started by a command", "remove it"),
 }
 
 
@@ -56,8 +56,8 @@ def check_shape(tree: Tree, found: Findings) -> None:
 
 def _kinds(node: Node, found: Findings) -> None:
     if len(kinds := node.step.kinds) > 1:
-        what = f"step {node.name} says {' and '.join(f'`{kind}`' for kind in kinds)}, but a step is one thing"
-        found.add(what, "keep one, or put each into a step of its own", (*node.at, kinds[1]))
+        what = f"step {node.name} has {' and '.join(f'`{kind}`' for kind in kinds)}, but a step can be only one of them"
+        found.add(what, "keep one, or make a separate step for each", (*node.at, kinds[1]))
 
 
 def _words(node: Node, found: Findings) -> None:
@@ -67,19 +67,19 @@ def _words(node: Node, found: Findings) -> None:
         if step.kind in kinds or len(step.kinds) > 1:
             continue
         if word == "succeeds_on" and step.kind == "signal":
-            what, remedy = f"step {node.name}: the signal is what it succeeds on", "keep one of the two"
+            what, remedy = f"step {node.name}: it succeeds on its signal already", "keep one of the two"
         elif lack and step.kind in ("event", "command"):
             what, remedy = (
-                f"step {node.name} {lack}, so there is nothing for `{word}`",
+                f"step {node.name} {lack}, so `{word}` has no effect",
                 f"remove it, or {remedy}",
             )
         else:
             why, remedy = _OF_KIND[step.kind]
-            what = f"step {node.name} {why}, so there is nothing for `{word}`"
+            what = f"step {node.name} {why}, so `{word}` has no effect"
         found.add(what, remedy, (*node.at, word))
     reverses = step.compensate_with is not None and step.compensate_with.command is not None
     if step.key is not None and step.kind != "command" and not reverses:
-        what = f"step {node.name} sends no command, so there is nothing for `key`"
+        what = f"step {node.name} sends no command, so `key` has no effect"
         found.add(what, "remove it, or add `command:`", (*node.at, "key"))
 
 
@@ -100,8 +100,8 @@ def _product(node: Node, found: Findings) -> None:
     known = [value[0] for text in each if (value := expressions.literal(text)) is not None]
     count = math.prod(len(value) for value in known if isinstance(value, list))
     if count > MOST_MEMBERS_IN_ALL:
-        what = f"step {node.name} would have {count:,} members in all, and a transaction has at most {MOST_MEMBERS_IN_ALL:,}"
-        found.add(what, "run the inner ones as a saga of their own (`saga:`)", (*node.at, "each"))
+        what = f"step {node.name} would have {count:,} members in all; a transaction may have at most {MOST_MEMBERS_IN_ALL:,}"
+        found.add(what, "run the inner steps as a child saga (`saga:`)", (*node.at, "each"))
 
 
 def _members(node: Node, found: Findings) -> None:
@@ -114,15 +114,15 @@ def _members(node: Node, found: Findings) -> None:
         most = len(listed[0])
     if most is not None and step.need > most:
         what = f"step {node.name} needs {step.need} members to succeed, but has {most}"
-        found.add(what, f"write at most {most}", (*node.at, "need"))
+        found.add(what, f"set `need` to at most {most}", (*node.at, "need"))
 
 
 def _names(tree: Tree, node: Node, found: Findings) -> None:
     for outer in node.around:
         for other in (outer, tree.siblings(outer).get(node.name)):
             if other is not None and other.name == node.name:
-                what = f"step {node.path} hides the step {other.path}, which is visible here"
-                found.add(what, "give one of them another name", node.at)
+                what = f"step {node.path} has the same name as the step {other.path}, which is visible here"
+                found.add(what, "rename one of them", node.at)
                 return
 
 
@@ -131,13 +131,13 @@ def _pivot(tree: Tree, node: Node, found: Findings) -> None:
     if not step.pivot:
         return
     if step.in_doubt is not None and step.in_doubt.then == "compensate":
-        what = f"step {node.name} is a pivot, which is never reversed, also when nobody knows whether it happened"
+        what = f"step {node.name} is a pivot, which is never reversed, even when its outcome is unknown"
         found.add(what, "write `in_doubt: wait` or `in_doubt: {ask: COMMAND}`", (*node.at, "in_doubt"))
     if step.compensate_with is not None:
         what = f"step {node.name} is a pivot, which is never reversed, but has `compensate_with`"
         found.add(what, "drop one of the two", (*node.at, "compensate_with"))
     if step.optional:
-        what = f"step {node.name} is a pivot, but optional: nobody could say whether there is a way back"
+        what = f"step {node.name} is a pivot, so it can't be optional: if it fails, nothing says whether the saga may still turn back"
         found.add(what, "drop one of the two", (*node.at, "optional"))
     edges = tree.graph(node.parent)
     for other in tree.siblings(node).values():
@@ -146,7 +146,7 @@ def _pivot(tree: Tree, node: Node, found: Findings) -> None:
         for late in (other, *(n for n in tree.nodes.values() if other in n.around)):
             if late.step.compensate_with is not None:
                 what = f"step {late.name} comes after the pivot {node.name}, so it is never compensated"
-                remedy = "drop `compensate_with`, or let it come before the pivot"
+                remedy = "remove `compensate_with`, or move the step before the pivot"
                 found.add(what, remedy, (*late.at, "compensate_with"))
 
 
@@ -163,10 +163,12 @@ def _order(tree: Tree, parent: Node | None, found: Findings) -> None:
                 if elsewhere is not None:
                     home = elsewhere.parent.path if elsewhere.parent else "the saga itself"
                     what = f"step {name} comes after {other}, which is a step of {home}"
-                    remedy = "name a step of the same composite; what is around it comes first anyway"
+                    remedy = (
+                        "name a step of the same composite; the steps before the composite come first anyway"
+                    )
                 found.add(what, remedy, *at)
     edges = tree.graph(parent)
     if way := graph.cycle(edges):
-        what = f"the steps wait for each other: {' -> '.join(way)}"
+        what = f"the steps wait for each other in a loop: {' -> '.join(way)}"
         place = children[way[0]].at
         found.add(what, "remove one `after`", (*place, "after"), place)

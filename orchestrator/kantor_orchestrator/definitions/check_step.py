@@ -64,8 +64,8 @@ class StepCheck:
             type_ = self._formulas.type_of(text, known)
         branches = type_ if isinstance(type_, list) else [type_]
         if type_ is not ANY and any(branch is ANY or branch["type"] != "array" for branch in branches):
-            what = f"`each` goes over a list, but {text} is {avro.shown(type_)}"
-            self._found.add(what, "name a list, such as start.lines, or write one: \"['a', 'b']\"", at)
+            what = f"`each` needs a list, but {text} is {avro.shown(type_)}"
+            self._found.add(what, "use a list, such as start.lines, or write one: \"['a', 'b']\"", at)
             return
         self._formulas.kept(text, known, at)
 
@@ -82,7 +82,7 @@ class StepCheck:
                 self._found.add(f"step {node.name} can't sleep: {error}", "write a duration such as 3d", at)
         elif type_ is not ANY and avro.shown(type_) != "string":
             what = f"step {node.name} sleeps for {text}, which is {avro.shown(type_)}"
-            self._found.add(what, "name a duration as text, such as '3d'", at)
+            self._found.add(what, "use a string with a duration, such as '3d'", at)
 
     def _match(self, text: str, known: dict[str, Scope]) -> None:
         """``event`` must have what is asked of it, whatever event it is."""
@@ -93,15 +93,15 @@ class StepCheck:
         asked = {use.path[1] for use in references.uses(text) if use.path[0] == "event" and len(use.path) > 1}
         if not any(use.path[0] == "event" for use in references.uses(text)):
             self._found.add(
-                f"step {node.name}: `match` says nothing of the event",
-                "compare one of its fields: event.id",
+                f"step {node.name}: `match` does not look at the event",
+                "compare one of its fields, such as event.id",
                 at,
             )
         for type_ in (*step.fails_on, *([step.progress_on] if step.progress_on else [])):
             has = fields_of(self._scopes.schemas.get(type_))
             for field in sorted(asked - has.keys()) if has else ():
                 near = nearest(field, has)
-                remedy = f"did you mean {near}?" if near else f"add it to {type_}, or ask for another field"
+                remedy = f"did you mean {near}?" if near else f"add it to {type_}, or use another field"
                 self._found.add(f"event.{field}: {type_} has no field {field}", remedy, at)
 
     def _own(

@@ -66,7 +66,7 @@ class Steps:
         place = _place(sys._getframe(1))
         if name in self._steps:
             raise DefinitionError(
-                [str(Problem(place, f"step {name} is written twice", "give one of them another name"))]
+                [str(Problem(place, f"step {name} is written twice", "rename one of them"))]
             )
         words = _given(
             after=after,

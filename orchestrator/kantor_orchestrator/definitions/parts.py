@@ -170,7 +170,7 @@ class Task(Part):
     @model_validator(mode="after")
     def _ends(self) -> Self:
         if "succeeds" not in self.outcomes.values():
-            raise ValueError("no outcome succeeds; let one of `outcomes` be `succeeds`")
+            raise ValueError("no outcome means success; mark one of `outcomes` as `succeeds`")
         return self
 
 
@@ -197,7 +197,7 @@ class Compensation(Part):
         said = [word for word in ("command", "call", "task") if getattr(self, word) is not None]
         if len(said) != 1:
             raise ValueError(
-                f"it says {' and '.join(said) or 'nothing'} to be done; write one of `command`, `call` and `task`"
+                f"it has {' and '.join(said) or 'none'} of `command`, `call` and `task`; write exactly one"
             )
         for word in ("topic", "fields", "key"):
             if self.command is None and getattr(self, word):
@@ -219,7 +219,7 @@ class Doubt(Part):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.then is None) == (self.ask is None):
-            raise ValueError("it says not one thing; write `compensate`, `wait` or `{ask: COMMAND}`")
+            raise ValueError("it needs exactly one value; write `compensate`, `wait` or `{ask: COMMAND}`")
         return self
 
 
