@@ -1,4 +1,4 @@
-"""An answer to a person's act counts only if it is of the engine that has the shard."""
+"""An answer to a person's act counts only if it is of the engine that has the shard (view-17)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Avro in Confluent wire format: what is written, what is read, what is refused."""
+"""Avro in Confluent wire format: what is written, what is read, what is refused (wire-8)."""
 
 from __future__ import annotations
 

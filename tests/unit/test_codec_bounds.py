@@ -1,4 +1,4 @@
-"""What hostile bytes and schemas can't do: nest without end, grow without end, take time without end."""
+"""What hostile bytes and schemas can't do: nest without end, grow without end, take time without end (wire-10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every act of a person in every reachable state of small sagas (``walk``)."""
+"""Every act of a person in every reachable state of small sagas (``walk``) (saga-31)."""
 
 from __future__ import annotations
 

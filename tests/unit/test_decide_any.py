@@ -1,4 +1,4 @@
-"""Of any saga: order does not matter, duplicates change nothing, the history tells the same as what was live."""
+"""Of any saga: order does not matter, duplicates change nothing, the history tells the same as what was live (saga-2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Composites: members, how many must succeed, in which order, and what becomes of those that fail or are not needed."""
+"""Composites: members, how many must succeed, in which order, and what becomes of those that fail or are not needed
+(saga-26, saga-27).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A saga that a person holds: its transactions stand still, and go on where they stood after the release."""
+"""A saga that a person holds: its transactions stand still, and go on where they stood after the release (saga-30,
+shard-27).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No transaction grows for ever: whatever brings more than the limits, it is said which, and what to do."""
+"""No transaction grows for ever: whatever brings more than the limits, it is said which, and what to do (shard-14)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The pivot, steps in doubt that are asked about or waited for, deadlines and cancellations: what is decided when nobody knows."""
+"""The pivot, steps in doubt that are asked about or waited for, deadlines and cancellations: what is decided when nobody
+knows (saga-15, saga-16, saga-24, saga-33).
+"""
 
 from __future__ import annotations
 

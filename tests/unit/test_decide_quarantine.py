@@ -1,4 +1,4 @@
-"""What can't be read waits, and so does what comes after it, in order (core.quarantine)."""
+"""What can't be read waits, and so does what comes after it, in order (core.quarantine) (shard-22 to shard-24)."""
 
 from __future__ import annotations
 

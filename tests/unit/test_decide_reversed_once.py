@@ -1,4 +1,4 @@
-"""One effect is reversed once; what a person closed stays closed."""
+"""One effect is reversed once; what a person closed stays closed (saga-22, saga-23, saga-29)."""
 
 from __future__ import annotations
 

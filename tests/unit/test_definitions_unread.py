@@ -1,4 +1,4 @@
-"""A record of the definitions' topic that can't be read is refused by name; all other definitions go on."""
+"""A record of the definitions' topic that can't be read is refused by name; all other definitions go on (shard-21)."""
 
 from __future__ import annotations
 

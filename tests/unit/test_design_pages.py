@@ -21,7 +21,7 @@ CODE = sorted(
     for path in (ROOT / folder).rglob("*")
     if path.suffix in (".py", ".avsc") and path != Path(__file__)
 )
-TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 #: A rule as its page has it, and as others cite it (``shard-4``, ``design/shard.md#shard-4``); not a name like ``shard-4.db``.
 RULE = re.compile(r'<a id="([a-z]+)-(\d+)"></a>')
@@ -106,6 +106,15 @@ def test_every_page_that_code_names_exists() -> None:
             ):
                 dead.append(f"{path.relative_to(ROOT)}: {page}#{anchor}")
     assert dead == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    """Tests above all, by their names or by a pattern; and files and folders of the code."""
+    named = re.findall(
+        r"`((?:tests|orchestrator|services|schemas)/[\w/.*]+)`", page.read_text(encoding="utf-8")
+    )
+    assert [name for name in named if not list(ROOT.glob(name.rstrip("/")))] == []
 
 
 def test_every_rule_is_cited() -> None:

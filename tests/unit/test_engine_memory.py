@@ -1,4 +1,4 @@
-"""When a shard looks at a transaction again: its timers and its stub's expiry, as the store has them."""
+"""When a shard looks at a transaction again: its timers and its stub's expiry, as the store has them (shard-10)."""
 
 from __future__ import annotations
 

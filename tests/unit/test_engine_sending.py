@@ -1,4 +1,4 @@
-"""What a shard sends: written by one thread, looked at by another."""
+"""What a shard sends: written by one thread, looked at by another (shard-26)."""
 
 from __future__ import annotations
 

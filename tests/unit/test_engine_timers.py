@@ -1,4 +1,4 @@
-"""A shard's timers in memory."""
+"""A shard's timers in memory (shard-16, shard-17)."""
 
 from __future__ import annotations
 

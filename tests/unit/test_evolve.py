@@ -1,4 +1,4 @@
-"""The only function that changes a transaction: legal moves, and what each of them changes."""
+"""The only function that changes a transaction: legal moves, and what each of them changes (saga-1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What comes from outside: one record that can't be taken is refused, counted and said, and holds up nothing else."""
+"""What comes from outside: one record that can't be taken is refused, counted and said, and holds up nothing else
+(journal-8, journal-10, journal-13, wire-6, wire-7).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A topic that intake may see but not read: timeouts wait, and it is told."""
+"""A topic that intake may see but not read: timeouts wait, and it is told (journal-14)."""
 
 from __future__ import annotations
 

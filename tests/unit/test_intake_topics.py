@@ -1,4 +1,6 @@
-"""What Kafka does under intake's feet: topics made again, topics without ids, settings that may not be seen."""
+"""What Kafka does under intake's feet: topics made again, topics without ids, settings that may not be seen (journal-11,
+journal-12).
+"""
 
 from __future__ import annotations
 

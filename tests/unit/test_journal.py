@@ -1,4 +1,4 @@
-"""The journal's own entries, and what is none."""
+"""The journal's own entries, and what is none (journal-2, journal-5)."""
 
 from __future__ import annotations
 

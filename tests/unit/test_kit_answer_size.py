@@ -1,4 +1,4 @@
-"""Answers that their topic does not take: the handler fails, its service goes on."""
+"""Answers that their topic does not take: the handler fails, its service goes on (kit-22)."""
 
 from __future__ import annotations
 

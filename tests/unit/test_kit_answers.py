@@ -1,4 +1,4 @@
-"""What the kit fills in around a handler's answers, and what it gives to the handler."""
+"""What the kit fills in around a handler's answers, and what it gives to the handler (kit-2, kit-22, wire-15)."""
 
 from __future__ import annotations
 

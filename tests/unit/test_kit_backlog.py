@@ -1,4 +1,4 @@
-"""Slow handlers: a service stays a member of its group, commits in time, and stops in time, whatever waits."""
+"""Slow handlers: a service stays a member of its group, commits in time, and stops in time, whatever waits (kit-5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Declarations that can't work are refused where they are written, with a remedy."""
+"""Declarations that can't work are refused where they are written, with a remedy (kit-23)."""
 
 from __future__ import annotations
 

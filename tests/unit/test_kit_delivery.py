@@ -1,4 +1,6 @@
-"""What is sent and committed in which order, and what a failure at each point leaves: with clients that only take notes."""
+"""What is sent and committed in which order, and what a failure at each point leaves: with clients that only take notes
+(kit-1, kit-4).
+"""
 
 from __future__ import annotations
 

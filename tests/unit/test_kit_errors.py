@@ -1,4 +1,6 @@
-"""Failing handlers, late commands, unreadable records: what is answered, and that nothing waits for them."""
+"""Failing handlers, late commands, unreadable records: what is answered, and that nothing waits for them (kit-9, kit-10,
+kit-18 to kit-21).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compensations and their actions, in every order."""
+"""Compensations and their actions, in every order (kit-14, kit-17)."""
 
 from __future__ import annotations
 

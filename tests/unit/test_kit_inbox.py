@@ -1,4 +1,4 @@
-"""The inbox: a message's effect and its answer happen together, once."""
+"""The inbox: a message's effect and its answer happen together, once (kit-11 to kit-13)."""
 
 from __future__ import annotations
 

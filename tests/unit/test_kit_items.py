@@ -1,4 +1,4 @@
-"""One action for each item, taken on events: a compensation reverses, or fences, that of its own item."""
+"""One action for each item, taken on events: a compensation reverses, or fences, that of its own item (kit-15)."""
 
 from __future__ import annotations
 

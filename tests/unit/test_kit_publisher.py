@@ -1,4 +1,4 @@
-"""Who starts transactions: what becomes of a producer that delivers nothing."""
+"""Who starts transactions: what becomes of a producer that delivers nothing (kit-7, wire-13)."""
 
 from __future__ import annotations
 

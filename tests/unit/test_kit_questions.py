@@ -1,4 +1,4 @@
-"""Questions about an action, and the action, in every order: one answer, one fact, one effect."""
+"""Questions about an action, and the action, in every order: one answer, one fact, one effect (kit-16)."""
 
 from __future__ import annotations
 

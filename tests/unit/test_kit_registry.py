@@ -1,4 +1,4 @@
-"""The client of a schema registry, against recorded answers."""
+"""The client of a schema registry, against recorded answers (wire-9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A commit that nobody waits for is asked again until it is confirmed."""
+"""A commit that nobody waits for is asked again until it is confirmed (kit-3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shard's store: a cache that never claims more than what is committed."""
+"""The shard's store: a cache that never claims more than what is committed (shard-11)."""
 
 from __future__ import annotations
 

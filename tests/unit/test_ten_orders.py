@@ -1,4 +1,4 @@
-"""Order does not exist across topics: whatever order messages arrive in, late, early or twice, the outcome is the same.
+"""Order does not exist across topics: whatever order messages arrive in, late, early or twice, the outcome is the same (saga-2).
 
 A world in which every service answers what it is sent, and reacts to what others publish, as soon as it is *published*;
 what the engine sees comes in an order that a seed decides. Causality is all that is kept.

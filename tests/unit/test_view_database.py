@@ -1,4 +1,4 @@
-"""The view's database: who may open it, what is found in it."""
+"""The view's database: who may open it, what is found in it (view-7, view-8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The view's door: nothing that lies in its topics ends it, and what it can't use is counted and said."""
+"""The view's door: nothing that lies in its topics ends it, and what it can't use is counted and said (view-6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only the journal tells of: nobody knows yet whether a saga starts with it."""
+"""What only the journal tells of: nobody knows yet whether a saga starts with it (view-13)."""
 
 from __future__ import annotations
 

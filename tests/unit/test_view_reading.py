@@ -1,4 +1,4 @@
-"""Reading the history fast, with the codec's meaning; folding it, with the engine's."""
+"""Reading the history fast, with the codec's meaning; folding it, with the engine's (view-1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The view's process: one for each database."""
+"""The view's process: one for each database (view-8)."""
 
 from __future__ import annotations
 

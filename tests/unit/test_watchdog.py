@@ -1,4 +1,4 @@
-"""Calls that may never return, and processes that must end nevertheless."""
+"""Calls that may never return, and processes that must end nevertheless (kit-6, kit-7, shard-6)."""
 
 from __future__ import annotations
 

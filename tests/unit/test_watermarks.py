@@ -1,4 +1,6 @@
-"""Up to when everything is in the journal: what members of intake say, and what follows from that."""
+"""Up to when everything is in the journal: what members of intake say, and what follows from that (watermarks-3 to
+watermarks-9).
+"""
 
 from __future__ import annotations
 
