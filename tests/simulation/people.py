@@ -51,7 +51,8 @@ def standstill(world: World) -> Iterator[str]:
                     held.discard(act["saga"])
             if move["journal_offset"] in closing:
                 continue
-            if held & {ALL, move["saga"]} and move["kind"] not in _STILL and move["code"] not in _CODES:
+            is_held = bool(move["saga"] and held & {ALL, move["saga"]})  # what never began is of no saga
+            if is_held and move["kind"] not in _STILL and move["code"] not in _CODES:
                 yield f"{id_} is held, but {move['kind']} {move['step']} (entry {move['journal_offset']})"
 
 

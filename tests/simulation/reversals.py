@@ -125,6 +125,7 @@ def _known_reversals(id_: str, moves: list[dict[str, Any]]) -> Iterator[tuple[st
 
 
 def _is_before(origin: str, other: str) -> bool:
-    """Whether both are in one partition (``topic/partition/offset``), in this order."""
+    """Whether both are in one partition (``topic/partition/offset``), in this order. Of what was kept until a release, no move
+    says where it was told."""
     (place, _, offset), (there, _, end) = origin.rpartition("/"), other.rpartition("/")
-    return place == there and int(offset) < int(end)
+    return bool(place) and place == there and int(offset) < int(end)

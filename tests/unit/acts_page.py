@@ -65,7 +65,7 @@ each), tries each act there, and records the outcome (`tests/unit/acts_page.py`;
 How to read a cell: a name is the **first move** that the act makes, as the history has it. A number means that the act is **refused**, for the reason with that number at
 the end of the page. Where a cell has several, the saga and the other steps decide which one applies. The moves: `command_sent`, `compensation_sent`, `asked`: a message goes to
 a service; `resumed`: the incident is closed, and what it held up goes on (nothing, where the transaction has ended); `skipped`, `compensation_confirmed`: done by hand; `again_asked`:
-what is put off is read again; `dropped`: done without it; `succeeded`: it counts as an effect, and is reversed; `failed`: it counts as not happened; `ended`: it
+what is put off is read again; `answered`: its parent is told again; `dropped`: done without it; `succeeded`: it counts as an effect, and is reversed; `failed`: it counts as not happened; `ended`: it
 is over. States that the program did not reach have no row; items of `each` behave like other steps, and have none either.
 """
 

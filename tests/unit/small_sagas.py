@@ -145,6 +145,9 @@ def small_sagas() -> dict[str, Small]:
         ),
         "a child": Small(build(_child("c"), command("b", after=["c"]))),
         "a child that its parent reverses": Small(build(reversed_("a"), command("b")), parent=True),
+        "a child that may never begin": Small(
+            build(reversed_("a")), parent=True, early=True, refusals=True, poison=True
+        ),
         "a child with a pivot": Small(build(pivot("p"), command("b", after=["p"])), parent=True),
         "only observed": Small(build(reversed_("a"), command("b", after=["a"]), mode=OBSERVE)),
         "optional, cancelled by an event": Small(

@@ -19,8 +19,9 @@ from unit.walk import SAME, UNKNOWN, Edge, Place, Walk
 
 S = StepStatus
 SAGAS = small_sagas()
-#: What people may do to what is closed: say that something is dealt with, or have it read again.
-_OF_CLOSED = {Kind.RESUMED, Kind.DROPPED, Kind.AGAIN_ASKED}
+#: What people may do to what is closed: say that something is dealt with, have it read again, or its parent told. (Of several
+#: incidents, some may be nothing that they can do that to.)
+_OF_CLOSED = {Kind.RESUMED, Kind.DROPPED, Kind.AGAIN_ASKED, Kind.ANSWERED, Kind.IGNORED}
 
 
 @cache

@@ -27,6 +27,7 @@ from kantor_orchestrator.core import acts, sending
 from kantor_orchestrator.core.decide import consider
 from kantor_orchestrator.core.decision import ACTION, QUESTION, Decision
 from kantor_orchestrator.core.entry import Entry, timers_of
+from kantor_orchestrator.core.parents import NEVER_BEGAN
 from kantor_orchestrator.core.saga import ENFORCE, Saga, Step
 from kantor_orchestrator.core.transaction import NOT_NEEDED, StepState, StepStatus, Transaction, Transition
 from unit.core_kit import BEGIN
@@ -86,8 +87,7 @@ class Walk:
         if self.small.early or self.small.poison:
             self._place(first, is_held=False)
         else:
-            facts = {"parent": "p-1", "parent_command": "c-1"} if self.small.parent else {}
-            start = self._event(first, self.saga.starts_on, payload={"amount": 1}, **facts)
+            start = self._event(first, self.saga.starts_on, payload={"amount": 1}, **self._parent())
             self._place(consider(self.saga, first, start, BEGIN)[1], is_held=False)
         for _ in range(most):
             if not self._waiting:
@@ -131,7 +131,7 @@ class Walk:
     def _entries(self, place: Place) -> Iterator[tuple[Entry, str]]:
         txn = place.txn
         if not txn.saga:
-            yield self._event(txn, self.saga.starts_on, payload={"amount": 1}), ""
+            yield self._event(txn, self.saga.starts_on, payload={"amount": 1}, **self._parent()), ""
         for path, step in instances(self.saga, txn):
             if not step.steps:
                 yield from self._of_step(txn, path, step)
@@ -144,7 +144,7 @@ class Walk:
                 error = "the engine failed on it"
                 yield Entry("timer", at, timer=kind, step=path, error=error), ""
         if self.small.parent:
-            yield self._event(txn, COMPENSATE_TRANSACTION, kind="command"), ""
+            yield self._event(txn, COMPENSATE_TRANSACTION, kind="command", **self._parent()), ""
         if self.saga.cancel_on is not None:
             yield self._event(txn, self.saga.cancel_on.event), ""
         if self.small.refusals:
@@ -152,6 +152,9 @@ class Walk:
         if self.small.poison:
             yield from self._unreadable(txn)
         yield from ((entry, "") for entry in self._acts(txn))
+
+    def _parent(self) -> dict[str, str]:
+        return {"parent": "p-1", "parent_command": "c-1"} if self.small.parent else {}
 
     def _of_step(self, txn: Transaction, path: str, step: Step) -> Iterator[tuple[Entry, str]]:
         state = txn.steps.get(path) or StepState()
@@ -168,6 +171,11 @@ class Walk:
             for retryable in (True, False):
                 failed = {"code": "broken", "message": "it said so", "retryable": retryable}
                 yield self._event(txn, STEP_FAILED, cause, payload=failed), ""
+            if step.child:
+                failed = {"code": NEVER_BEGAN, "message": "it never began", "retryable": False}
+                yield self._event(txn, STEP_FAILED, cause, payload=failed), ""
+                for status in ("completed", "closed"):
+                    yield self._event(txn, TRANSACTION_ENDED, cause, payload={"status": status}), ""
             if self.small.refusals:
                 yield self._refused(txn, cause), ""
         if state.questions:

@@ -53,7 +53,7 @@ def act(d: Decision) -> None:
     elif txn.put_off and not is_about_step and entry.type in (RETRY, SKIP):
         _of_quarantine(d, why)
     elif not txn.saga:
-        d.ignore(IMPOSSIBLE, "no saga has started: start it if its start came too late, or close it")
+        _without_saga(d, why)
     elif d.hold or txn.held:
         d.ignore(IMPOSSIBLE, f"it is held ({d.hold or txn.held}): release it first")
     elif txn.put_off:
@@ -98,6 +98,16 @@ def _close(d: Decision, why: str) -> None:
         d.emit(Kind.DROPPED, put_off=offset, reason=reason, due=progress.lives_until(d))
     for step in sorted({incident.step for incident in txn.incidents}):
         d.emit(Kind.RESUMED, code=step, reason=reason, due=progress.lives_until(d))
+
+
+def _without_saga(d: Decision, why: str) -> None:
+    """No saga has started. What was to be told all the same, a parent's child that it never began, may have been refused."""
+    if d.txn.incidents and d.entry.type in (RETRY, SKIP) and not d.entry.step:
+        (mending.retry if d.entry.type == RETRY else mending.skip)(d, why)
+    elif d.txn.status not in ENDED:
+        d.ignore(IMPOSSIBLE, "no saga has started: start it if its start came too late, or close it")
+    else:
+        d.ignore(IMPOSSIBLE, ways.of_transaction(d))
 
 
 def _start(d: Decision, why: str) -> None:

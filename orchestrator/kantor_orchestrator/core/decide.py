@@ -26,8 +26,8 @@ Beside this file: ``messages`` (what a message means once the saga has started),
 
 from __future__ import annotations
 
-from kantor.envelope import fingerprint
-from kantor_orchestrator.core import acts, fired, limits, messages, progress, quarantine, refusals
+from kantor.envelope import COMPENSATE_TRANSACTION, fingerprint
+from kantor_orchestrator.core import acts, fired, limits, messages, parents, progress, quarantine, refusals
 from kantor_orchestrator.core.decision import Decision, ExpressionError
 from kantor_orchestrator.core.entry import RELEASE, Entry
 from kantor_orchestrator.core.messages import EXPIRED, keep
@@ -132,8 +132,14 @@ def _read(d: Decision) -> None:
 
 def _before_start(d: Decision) -> None:
     entry, saga = d.entry, d.saga
+    if entry.type == COMPENSATE_TRANSACTION and entry.parent:
+        parents.asks_before_start(d)
+        return
     if d.txn.status is Status.CLOSED:
         d.ignore("closed", f"it is closed: {entry.type} changes nothing")
+        return
+    if d.txn.status in ENDED:
+        d.ignore("reversed_before_start", f"its parent had it reversed before: {entry.type} changes nothing")
         return
     if saga is None or entry.type != saga.starts_on:
         keep(d, entry)

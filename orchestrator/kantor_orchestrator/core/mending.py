@@ -75,7 +75,7 @@ def _resume(d: Decision, path: str, why: str) -> None:
 
 
 def _waits_for_end(d: Decision, path: str) -> bool:
-    """Whether a parent may not have heard of this transaction's end: Kafka refused to take that."""
+    """Whether a parent may not have heard how this transaction ended: Kafka refused to take that."""
     return d.txn.status in ENDED and bool(d.txn.parent) and not path and _has_incident(d, "", REFUSED)
 
 
@@ -83,7 +83,7 @@ def _retry(d: Decision, path: str, why: str) -> None:
     txn = d.txn
     step, state = d.step(path) if path else None, txn.steps.get(path)
     if _waits_for_end(d, path):
-        parents.tell_end(d, txn.parent_command, f"told again: {why}")
+        parents.tell_again(d, f"told again: {why}")
         _resume(d, path, why)
     elif txn.status in ENDED:
         d.ignore(IMPOSSIBLE, f"it is {txn.status}: nothing is sent any more; skip what you have dealt with")
@@ -174,7 +174,7 @@ def _skip(d: Decision, path: str, why: str) -> None:
     said, waits = f"{d.entry.actor}: {why}", _has_incident(d, path)
     if txn.status in ENDED or (waits and _has_incident(d, path, SECOND_EFFECT)):
         if _waits_for_end(d, path):  # whatever was dealt with, the parent waits
-            parents.tell_end(d, txn.parent_command, f"told again by {said}")
+            parents.tell_again(d, f"told again by {said}")
         if waits:
             _resume(d, path, f"dealt with by {said}")
         else:

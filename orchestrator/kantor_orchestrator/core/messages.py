@@ -77,7 +77,9 @@ def message(d: Decision, message: Entry | Early) -> None:
             parents.asks_for_compensation(d, message)
         elif saga.cancel_on is not None and type_ == saga.cancel_on.event:
             acts.cancelled_by_event(d, saga.cancel_on)
-        elif type_ == TRANSACTION_ENDED and parents.is_closed_child(d, message):
+        elif type_ == TRANSACTION_ENDED and (
+            parents.is_closed_child(d, message) or parents.is_not_reversed(d, message)
+        ):
             pass
         elif type_ in saga.by_confirmation and _confirms(d, message):
             _confirmation(d, message, saga.by_confirmation[type_])
@@ -170,6 +172,9 @@ def _after_close(d: Decision, message: Entry | Early) -> None:
     assert saga is not None
     type_ = message.type
     try:
+        if path := parents.stands_after_close(d, message):
+            d.incident(AFTER_CLOSE, f"{path}: its transaction has ended, and was not reversed", path)
+            return
         if type_ in saga.by_confirmation and _confirms(d, message):
             found = _confirmed_by(d, message, saga.by_confirmation[type_])
             if found:
@@ -354,6 +359,8 @@ def _compensation_failed(d: Decision, path: str, message: Entry | Early) -> None
     assert step is not None
     payload = message.payload or {}
     code, reason = str(payload.get("code", "")), str(payload.get("message", ""))
+    if parents.never_began(d, path, message):
+        return
     if state.status is not S.COMPENSATING or message.causation_id != state.compensation_id:
         d.ignore("old_attempt", f"{path}: the compensation is {state.status}", path)
     elif not payload.get("retryable") or not reversal.retry_compensation(d, step, path, code, reason):

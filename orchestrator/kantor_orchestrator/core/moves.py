@@ -53,6 +53,9 @@ class Kind(StrEnum):
     REFUSED = "refused"  # a cancellation that came too late
     PARENT_ASKED = "parent_asked"  # its parent is compensated, and waits for it to be
     ANSWERED = "answered"  # its parent's request was answered at once
+    NEVER_BEGAN = (
+        "never_began"  # its parent asks for its reversal before its start has come: that will do nothing
+    )
     EXPIRED = "expired"  # no saga ever started: what was kept is listed as unmatched and dropped
     HELD = "held"  # a person holds its saga: what comes for it waits
     RELEASED = "released"  # what waited is looked at now

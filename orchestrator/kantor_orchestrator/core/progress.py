@@ -78,7 +78,7 @@ def settle(d: Decision, *, plain_end: bool = False) -> None:
         _go_onward(d)  # what is past its pivot, while all around it is reversed
         if not reversal.reverse(d) and not _is_under_way_at_all(d):
             _end(d, Status.COMPENSATED, plain=plain_end)
-    elif txn.status in (Status.COMPLETED, Status.COMPENSATED) and reversal.is_open(d):
+    elif d.saga is not None and txn.status in (Status.COMPLETED, Status.COMPENSATED) and reversal.is_open(d):
         status = Status.RUNNING if txn.status is Status.COMPLETED else Status.COMPENSATING
         d.emit(Kind.REOPENED, status=status, reason="an effect came after the end")
         if not reversal.reverse(d):  # it is only observed: nobody will confirm anything

@@ -252,8 +252,13 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
             transaction.failing, transaction.deadline = "", 0
         if t.step in transaction.steps:  # it waits for a person now, not for a time
             _stop_timer(transaction, t.step)
-    elif t.kind is Kind.PARENT_ASKED:
-        transaction.parent_command = t.parent_command
+    elif t.kind is Kind.PARENT_ASKED or t.kind is Kind.ANSWERED:
+        transaction.parent = t.parent or transaction.parent
+        transaction.parent_command = t.parent_command or transaction.parent_command
+    elif t.kind is Kind.NEVER_BEGAN:
+        transaction.ended_at, transaction.early = t.at, []
+        transaction.reason = t.reason
+        transaction.expires_at = 0 if transaction.incidents or transaction.put_off else t.due
     elif t.kind is Kind.HELD:
         transaction.held, transaction.expires_at = t.reason, 0
     elif t.kind is Kind.RELEASED:
