@@ -17,6 +17,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 #: Where programs of the environment are that runs the tests; ``.venv/bin`` in a checkout.
 BIN = Path(sys.executable).parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = frozenset(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
 PAGES = [
@@ -74,14 +75,13 @@ def test_the_workflow_runs_what_is_there(run: str) -> None:
 
 def test_the_workflow_runs_the_same_as_everybody_else() -> None:
     """The CI has no steps of its own: ``.ci/run`` is all that it runs for the tests, on every Python that we say we support."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     supported = [
-        one.rpartition(" :: ")[2] for one in project["classifiers"] if re.search(r":: Python :: 3\.\d+$", one)
+        one.rpartition(" :: ")[2] for one in PROJECT["classifiers"] if re.search(r":: Python :: 3\.\d+$", one)
     ]
     job = WORKFLOW["jobs"]["test"]
     assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
     assert set(supported) <= set(job["strategy"]["matrix"]["python"])
-    assert project["requires-python"] == f">={supported[0]}"
+    assert PROJECT["requires-python"] == f">={supported[0]}"
 
 
 def test_a_commit_is_checked_by_what_make_lint_runs() -> None:
@@ -130,10 +130,31 @@ def test_a_form_for_issues_is_whole(form: Path) -> None:
 
 def test_the_license_is_the_one_that_is_named() -> None:
     """pyproject.toml names Apache-2.0, and LICENSE is its whole text."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
-    assert project["license"] == "Apache-2.0"
+    assert PROJECT["license"] == "Apache-2.0"
     assert "Version 2.0, January 2004" in text
     assert all(f"\n   {n}. " in text for n in range(1, 10))
     assert "END OF TERMS AND CONDITIONS" in text
-    assert [name for name in project["license-files"] if not any(ROOT.glob(name))] == []
+    assert [name for name in PROJECT["license-files"] if not any(ROOT.glob(name))] == []
+
+
+def test_the_lock_names_versions_and_hashes_and_no_place() -> None:
+    """Any mirror will do."""
+    package = r"[a-z0-9-]+==[\w.+!]+( ; [\w\s.<>=!'()]+)? \\"
+    line = re.compile(rf"#.*|{package}|    --hash=sha256:[0-9a-f]{{64}}( \\)?")
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert [one for one in lock.splitlines() if not line.fullmatch(one)] == []
+    assert "://" not in lock
+
+
+def test_the_lock_has_what_the_project_needs() -> None:
+    """Whoever adds a dependency locks it: ``make setup`` installs nothing else."""
+    lock = set(
+        re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    wanted = [
+        *PROJECT["dependencies"],
+        *(one for some in PROJECT["optional-dependencies"].values() for one in some),
+    ]
+    names = {re.split(r"[\[<>=~! ]", one)[0].lower().replace("_", "-") for one in wanted} - {PROJECT["name"]}
+    assert names - lock == set()
