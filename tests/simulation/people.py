@@ -42,7 +42,9 @@ def standstill(world: World) -> Iterator[str]:
             if move["kind"] == Kind.ENDED and move["code"] == "closed"
         }
         holds = world.ledger.holds[shard_of(id_, world.shards)]
+        saga = ""  # of what never began: nobody holds that
         for move in moves:
+            saga = move["transition"].saga or saga
             held: set[str] = set()
             for act in holds:
                 if act["journal_offset"] < move["journal_offset"] and act["kind"] == Kind.HELD:
@@ -51,7 +53,7 @@ def standstill(world: World) -> Iterator[str]:
                     held.discard(act["saga"])
             if move["journal_offset"] in closing:
                 continue
-            is_held = bool(move["saga"] and held & {ALL, move["saga"]})  # what never began is of no saga
+            is_held = bool(saga and held & {ALL, saga})
             if is_held and move["kind"] not in _STILL and move["code"] not in _CODES:
                 yield f"{id_} is held, but {move['kind']} {move['step']} (entry {move['journal_offset']})"
 
