@@ -8,6 +8,7 @@ from kantor.envelope import shard_of
 from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.decide import decide
 from kantor_orchestrator.core.entry import Entry
+from kantor_orchestrator.core.refusals import REFUSED
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import POISON, Incident, Kind, Status, Transaction
 from kantor_orchestrator.holds import ALL
@@ -16,9 +17,9 @@ from simulation.sagas import definitions
 from simulation.view import ViewProcess, disagreements
 from simulation.world import World
 
-#: Moves of a transaction that stands still: what comes for it is kept.
+#: Moves of a transaction that stands still: what comes for it is kept, and what can't be done is told.
 _STILL = (Kind.STARTED, Kind.KEPT, Kind.HELD, Kind.IGNORED, Kind.EXPIRED, Kind.PUT_OFF)
-_CODES = ("closed", POISON)
+_CODES = ("closed", POISON, REFUSED)
 
 
 def same_view(world: World) -> Iterator[str]:
