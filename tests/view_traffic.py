@@ -14,11 +14,11 @@ from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import SentCommand, StepState, Transaction, evolve
 from kantor_orchestrator.holds import ALL, Holds
+from kantor_orchestrator.marks import Mark, Uncorrelated, dump_uncorrelated
 from kantor_orchestrator.snapshots import Outgoing, decision_record
 from kantor_orchestrator.view.database import Place, Writer
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import SagaFacts
-from kantor_orchestrator.watermarks import Mark, Uncorrelated, dump_uncorrelated
 from kantor_schemas import system
 from view_records import Written
 from view_saga import CHECKOUT

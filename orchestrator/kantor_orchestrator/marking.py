@@ -18,15 +18,9 @@ from kantor.clients import Admin, Clients, Partition
 from kantor.clock import Clock
 from kantor.errors import KafkaUnavailableError, KantorError
 from kantor_orchestrator import topics
+from kantor_orchestrator.marks import About, Mark, Uncorrelated, dump_uncorrelated, fingerprint
 from kantor_orchestrator.metrics import IntakeMetrics
-from kantor_orchestrator.watermarks import (
-    About,
-    Mark,
-    Uncorrelated,
-    Watermarks,
-    dump_uncorrelated,
-    fingerprint,
-)
+from kantor_orchestrator.watermarks import Watermarks
 
 log = logging.getLogger("kantor.intake")
 
@@ -114,7 +108,7 @@ class Marker:
         now = self._clock.monotonic()
         if self._sample is None:
             told = self._watermarks.told
-            if told.wanted_at > self._marked and now >= self._not_before and self._watermarks.is_read:
+            if told.wanted_at != self._marked and now >= self._not_before and self._watermarks.is_read:
                 self._begin(told.wanted_at, assignment(), now)
             elif now >= self._next_round:
                 self._next_round = now + INTERVAL

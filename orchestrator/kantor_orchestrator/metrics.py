@@ -163,6 +163,11 @@ class EngineMetrics:
             "How long the timer that is due first has waited to go off; 0: none is due",
             registry=registry,
         )
+        self.ahead = Gauge(
+            "kantor_engine_broker_ahead_seconds",
+            "How far the broker's time is ahead of this machine's clock; negative: behind",
+            registry=registry,
+        )
         self.cached = Gauge("kantor_engine_cached_transactions", "Transactions in memory", registry=registry)
 
 

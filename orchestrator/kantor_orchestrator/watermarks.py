@@ -34,158 +34,35 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from kantor.clients import BEGINNING, Clients, Partition
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.errors import KantorError
 from kantor_orchestrator import topics
+from kantor_orchestrator.marks import (
+    MALFORMED,
+    About,
+    Mark,
+    Shards,
+    Uncorrelated,
+    fingerprint,
+    load_uncorrelated,
+)
 
 log = logging.getLogger("kantor.watermarks")
 
 PLACE: Partition = (topics.WATERMARKS, 0)
 
-#: What reading a record that is no watermark raises.
-MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-#: Partitions of one topic that anybody would believe in: what is told is kept for each of them.
-_MOST = 200_000
-#: No time (ms) and no count that anybody means is larger: what is kept goes into a database, and into floating point.
-_LARGEST = 1 << 53
+#: The broker's clock was ahead, and is set right, if a record is stamped so much (ms) before the one that lies before it: what
+#: was told of times that are still to come is forgotten then. Less than that is two brokers' clocks.
+_BACK = 1_000
 
 #: Seconds after which somebody asks again, if nobody has answered: a record may be lost with its producer.
 AGAIN = 1.0
 #: Seconds between two asks of one process, however many verdicts are due.
 PAUSE = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a member covers: ``counts`` has every source topic that exists, ``covers`` the partitions of some of them."""
-
-    counts: dict[str, int]
-    covers: dict[str, list[int]]
-
-    def dump(self) -> bytes:
-        """``{topic: [partitions that exist, "0-3,7": those that it covers]}``"""
-        found = {
-            topic: [count, _ranges(self.covers[topic])] if topic in self.covers else [count]
-            for topic, count in sorted(self.counts.items())
-        }
-        return json.dumps(found, separators=(",", ":")).encode()
-
-    @classmethod
-    def load(cls, value: bytes) -> About:
-        counts, covers = {}, {}
-        for topic, (count, *ranges) in json.loads(value).items():
-            counts[topic] = int(count)
-            if not 0 <= counts[topic] <= _MOST:
-                raise ValueError(f"{topic} with {count} partitions")
-            if ranges:
-                covers[topic] = list(_numbers(ranges[0], counts[topic]))
-        return cls(counts, covers)
-
-    @classmethod
-    def of(cls, counts: Mapping[str, int], partitions: Iterable[Partition]) -> About:
-        covers: dict[str, list[int]] = {}
-        for topic, partition in sorted(partitions):
-            covers.setdefault(topic, []).append(partition)
-        return cls(dict(counts), covers)
-
-
-def _ranges(numbers: list[int]) -> str:
-    """``0-3,7``: many topics have many partitions, and one member mostly covers all of them."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
-
-
-def _numbers(ranges: str, count: int) -> Iterable[int]:
-    for part in ranges.split(","):
-        first, _, last = part.partition("-")
-        if not 0 <= int(first) <= int(last or first) < count:
-            raise ValueError(f"partitions {part} of {count}")
-        yield from range(int(first), int(last or first) + 1)
-
-
-def fingerprint(about: bytes) -> str:
-    return blake2b(about, digest_size=6).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """See above. ``at``: ms, the broker's."""
-
-    at: int
-    about: str
-    refused: dict[str, str] = field(default_factory=dict)
-
-    def dump(self) -> bytes:
-        found = {"at": self.at, "about": self.about} | ({"refused": self.refused} if self.refused else {})
-        return json.dumps(found, separators=(",", ":")).encode()
-
-    @classmethod
-    def load(cls, value: bytes) -> Mark:
-        found = json.loads(value)
-        refused = {_text(topic): _text(why) for topic, why in found.get("refused", {}).items()}
-        return cls(_number(found["at"]), str(found["about"]), refused)
-
-
-@dataclass(frozen=True, slots=True)
-class Uncorrelated:
-    """What a member could not journal, of one topic and for one reason, since it began."""
-
-    count: int
-    sample: str  # topic/partition/offset of the latest
-    at: int = 0  # when that was written, as the broker has it (ms); not in the record
-
-
-def dump_uncorrelated(found: Mapping[str, Uncorrelated]) -> bytes:
-    return json.dumps({reason: [one.count, one.sample] for reason, one in found.items()}).encode()
-
-
-def load_uncorrelated(value: bytes, at: int) -> dict[str, Uncorrelated]:
-    found = json.loads(value)
-    return {
-        _text(reason): Uncorrelated(_number(n), _text(sample), at) for reason, (n, sample) in found.items()
-    }
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or not 0 <= value <= _LARGEST:
-        raise ValueError(f"{value!r:.100} is no time and no count")
-    return value
-
-
-def _text(value: object) -> str:
-    """As a database takes it: JSON may have half a surrogate pair, and a zero byte."""
-    return str(value).replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-
-
-@dataclass(frozen=True, slots=True)
-class Shards:
-    """What an engine says of the shards that are its own. ``untaken``: since when (ms), and why."""
-
-    taken: list[int]
-    untaken: dict[int, tuple[int, str]]
-    at: int = 0  # when that was written, as the broker has it (ms); not in the record
-
-    def dump(self) -> bytes:
-        untaken = {str(number): list(one) for number, one in sorted(self.untaken.items())}
-        return json.dumps({"taken": sorted(self.taken), "untaken": untaken}).encode()
-
-    @classmethod
-    def load(cls, value: bytes, at: int) -> Shards:
-        found = json.loads(value)
-        untaken = {
-            int(number): (_number(since), _text(why)) for number, (since, why) in found["untaken"].items()
-        }
-        return cls([int(number) for number in found["taken"]], untaken, at)
 
 
 @dataclass(slots=True)
@@ -210,12 +87,16 @@ class Told:
         self._times: dict[
             str, list[int]
         ] = {}  # by topic, of each partition: everything up to then is in the journal
+        self._now = 0  # when the last record was written (ms)
         self._latest = 0  # the latest mark, and all topics that existed then
         self._existing: dict[str, int] = {}
         self._low: int | None = 0
 
     def take(self, key: bytes, value: bytes | None, at: int) -> None:
         """One record; ``at``: its broker time. Raises ``MALFORMED`` for what is none."""
+        if at < self._now - _BACK:
+            self._go_back(at)
+        self._now = at
         kind, _, name = key.decode().partition("/")
         if kind == "wanted":
             self.wanted_at = max(self.wanted_at, at)
@@ -227,7 +108,7 @@ class Told:
                 member.about, member.fingerprint = None, ""
             else:
                 member.about, member.fingerprint = About.load(value), fingerprint(value)
-                member.said_at = max(member.said_at, at)
+                member.said_at = at
         elif kind == "uncorrelated":
             who, _, topic = name.partition("/")
             if value is None:
@@ -245,11 +126,24 @@ class Told:
         else:
             raise ValueError(f"nobody knows what {key!r} means")
 
+    def _go_back(self, now: int) -> None:
+        """The broker's clock is set right: nothing that is told of later times says anything. The next round does."""
+        self.wanted_at = min(self.wanted_at, now)
+        for times in self._times.values():
+            times[:] = [time if time <= now else 0 for time in times]
+        for member in self.members.values():
+            if member.mark is not None and member.mark.at > now:
+                member.mark = None
+        self._latest = 0 if self._latest > now else self._latest
+        self._low = None
+
     def _mark(self, name: str, value: bytes | None, at: int) -> None:
         if value is None:
             self.members.pop(name, None)
             return
         mark, member = Mark.load(value), self.members.setdefault(name, Member())
+        if mark.at > at + _BACK:  # it was begun while the broker's clock was ahead
+            return
         member.mark, member.said_at = mark, at
         about = member.about
         if about is None or member.fingerprint != mark.about:
@@ -365,7 +259,7 @@ class Watermarks:
         """Somebody waits for a later :meth:`low`. Call it as often as you like: one ask at a time is sent, and again if
         nobody answers it."""
         now = self._clock.monotonic()
-        is_read = self.told.wanted_at > self._asked_after
+        is_read = self.told.wanted_at != self._asked_after
         is_answered = is_read and self.low() >= self.told.wanted_at
         if now - self._asked < (PAUSE if is_answered else AGAIN):
             return
@@ -377,7 +271,7 @@ class Watermarks:
         """Somebody has asked just now, and not everybody has answered yet."""
         if self._clock.monotonic() - self._asked > AGAIN:
             return False
-        return self.told.wanted_at <= self._asked_after or self.low() < self.told.wanted_at
+        return self.told.wanted_at == self._asked_after or self.low() < self.told.wanted_at
 
     def say(self, key: str, value: bytes | None) -> None:
         """Write a record; ``None``: take it back. It may be lost: what matters is said again."""

@@ -39,8 +39,8 @@ from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status
 from kantor_orchestrator.definitions import deploy, yaml_source
 from kantor_orchestrator.definitions.reading import Reading
+from kantor_orchestrator.marks import Uncorrelated
 from kantor_orchestrator.view.queries import Trace, View
-from kantor_orchestrator.watermarks import Uncorrelated
 from kantor_schemas import Catalog
 from waiting import PATIENCE, patiently, until
 

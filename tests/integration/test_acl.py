@@ -20,8 +20,9 @@ from kantor_orchestrator import topics, watermarks
 from kantor_orchestrator.dev import config
 from kantor_orchestrator.dev.broker import DevBroker
 from kantor_orchestrator.intake import Intake
+from kantor_orchestrator.marks import About
 from kantor_orchestrator.metrics import IntakeMetrics
-from kantor_orchestrator.watermarks import About, Told
+from kantor_orchestrator.watermarks import Told
 from waiting import PATIENCE, until
 
 SECRET, OPEN = "evt.secret.v1", "evt.open.v1"

@@ -34,11 +34,11 @@ from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.holds import HOLD
+from kantor_orchestrator.marks import Uncorrelated
 from kantor_orchestrator.view.database import InUseError, beside, for_reading
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.rebuild import Progress, rebuild
 from kantor_orchestrator.view.search import Criteria
-from kantor_orchestrator.watermarks import Uncorrelated
 from view_places import Postgres
 from view_records import Written
 from view_traffic import SHARDS, Traffic

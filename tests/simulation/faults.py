@@ -136,6 +136,15 @@ class Skew:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """The broker's clock is ahead by so much (s), for a while, and goes back."""
+
+    at: float
+    lasts: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class MadeAgain:
     """The topic is deleted, with what some service may not have read yet, and made again."""
 
@@ -180,6 +189,7 @@ Fault = (
     | Told
     | Skew
     | Refuse
+    | Ahead
     | MadeAgain
     | Retold
     | Hostile

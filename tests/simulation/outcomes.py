@@ -23,7 +23,7 @@ from kantor_orchestrator.core.transaction import (
     Transaction,
     evolve,
 )
-from simulation.faults import Act, Hostile, Refuse, Retold, Told
+from simulation.faults import Act, Ahead, Hostile, Refuse, Retold, Told
 from simulation.judge import Judge
 from simulation.plan import INTAKES, PROMPT, Started, instances
 from simulation.services import effects
@@ -141,7 +141,7 @@ def no_orphan(world: World) -> Iterator[str]:
 
 def no_haste(world: World) -> Iterator[str]:
     """Lag never compensates (watermarks-1, watermarks-2): where nothing but intake had trouble, nothing times out."""
-    told = [fault for fault in world.plan.faults if not isinstance(fault, Told)]
+    told = [fault for fault in world.plan.faults if not isinstance(fault, Told | Ahead)]
     if any(getattr(fault, "process", "") not in INTAKES for fault in told):
         return
     if world.plan.marker_lag or any(one.behaviours for one in world.plan.transactions):

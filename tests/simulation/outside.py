@@ -18,6 +18,7 @@ from simulation import services as acting
 from simulation.faults import (
     Act,
     Again,
+    Ahead,
     Compact,
     Freeze,
     Held,
@@ -51,9 +52,14 @@ class Accept:
     topic: str
 
 
+@dataclass(frozen=True, slots=True)
+class Right:
+    """The broker's clock is right again."""
+
+
 #: What of a plan has its moment.
-_Timed = Freeze | Stop | Again | Compact | Act | Held | Told | Refuse | MadeAgain | Retold | Hostile
-Happening = _Timed | Started | Release | Accept
+_Timed = Ahead | Freeze | Stop | Again | Compact | Act | Held | Told | Refuse | MadeAgain | Retold | Hostile
+Happening = _Timed | Started | Release | Accept | Right
 #: A moment (s), a number that orders what happens then, and what happens.
 Due = tuple[float, int, Happening]
 
@@ -67,6 +73,8 @@ def _due(plan: Plan) -> list[Due]:
             found.append((fault.at + fault.seconds, number, Release(fault.saga)))
         elif isinstance(fault, Refuse):
             found.append((fault.at + fault.seconds, number, Accept(fault.topic)))
+        elif isinstance(fault, Ahead):
+            found.append((fault.at + fault.lasts, number, Right()))
     for number, one in enumerate(plan.transactions):
         found.append((one.at, -1 - number, one))
     return sorted(found, key=_when, reverse=True)
@@ -130,6 +138,9 @@ class Outside:
         elif isinstance(what, Accept):
             note(f"{what.topic} can be written to again")
             world.broker.unwritable.discard(what.topic)
+        elif isinstance(what, Ahead | Right):
+            world.broker.ahead = int(what.seconds * 1000) if isinstance(what, Ahead) else 0
+            note(f"the broker's clock is {world.broker.ahead / 1000} s ahead")
         elif isinstance(what, MadeAgain):
             self._make_again(what, now)
         elif isinstance(what, Retold):

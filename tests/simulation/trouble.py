@@ -8,7 +8,7 @@ from random import Random
 from kantor.envelope import child_id
 from kantor_orchestrator import topics
 from kantor_orchestrator.core import acts
-from simulation.faults import Act, Fault, Hostile, MadeAgain, Refuse, Retold
+from simulation.faults import Act, Ahead, Fault, Hostile, MadeAgain, Refuse, Retold
 from simulation.plan import Started, instances
 from simulation.sagas import topics as topics_of
 from simulation.shapes import Shape
@@ -24,7 +24,7 @@ _NEWEST = 5_000_000
 def more(seed: int, focus: str, shape: Shape, transactions: tuple[Started, ...]) -> Iterator[Fault]:
     """What goes wrong besides."""
     random, share = Random(seed + 3), _SHARES.get(focus, 0.0)
-    newest = (_hostility, _retelling, _deletions) if seed >= _NEWEST else ()
+    newest = (_hostility, _retelling, _deletions, _leaps) if seed >= _NEWEST else ()
     for draw in (_refusals, _acts, *newest):
         own = Random(random.random())
         if own.random() < share:
@@ -85,3 +85,11 @@ def _deletions(random: Random, shape: Shape, transactions: tuple[Started, ...]) 
     able = sorted(set(able) & set(topics_of(shape)))
     for _ in range(random.choice([1, 1, 2]) if able else 0):
         yield MadeAgain(random.choice(able), random.uniform(0, random.choice([0.1, 1, 10])))
+
+
+def _leaps(random: Random, shape: Shape, transactions: tuple[Started, ...]) -> Iterator[Fault]:
+    """What is set up meanwhile goes off so much later: not too much, or the run does not see it."""
+    del shape, transactions
+    yield Ahead(
+        random.uniform(0, 20), random.choice([0.5, 5.0, 20.0]), random.choice([0.5, 5.0, 60.0, 150.0])
+    )

@@ -284,3 +284,18 @@ def test_dear_entries_end_a_turn_sooner(place: Place, monkeypatch: pytest.Monkey
         turns += 1
         place.engine.turn()
     assert max(Counter(at).values()) == 4
+
+
+def test_a_clock_that_was_ahead_goes_back(place: Place) -> None:
+    """A shard's time is that of its last entry; the highest ever would let every stub expire for as long as it was ahead."""
+
+    def clock_after_an_entry() -> int:
+        place.event("t", "payment.PaymentCaptured")
+        end = place.broker.log((topics.JOURNAL, 0)).end
+        place.turn_until(lambda: bool(place.engine._shards) and place.engine._shards[0].position == end)
+        return place.engine._shards[0].clock - place.broker.clock.now()
+
+    place.broker.ahead = 86_400_000
+    assert clock_after_an_entry() > 86_300_000
+    place.broker.ahead = 0
+    assert clock_after_an_entry() <= 0

@@ -13,8 +13,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kantor.clients import Admin
-from kantor.clock import SYSTEM_CLOCK
 from kantor.errors import KafkaUnavailableError
+from kantor.testing.clock import EPOCH, VirtualClock
 from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.core.transaction import StepState, StepStatus, Transaction
 from kantor_orchestrator.engine.appending import Appender
@@ -24,7 +24,8 @@ from kantor_orchestrator.engine.timers import ShardTimers
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.watermarks import Watermarks
 
-DUE = 1_000
+NOW = EPOCH
+DUE = NOW
 
 
 class Later(Executor):
@@ -57,8 +58,9 @@ class Place:
         self.later = Later()
         watermarks = SimpleNamespace(low=lambda: self.low, want=self.wanted.append)
         appender = SimpleNamespace(timer=self._append)
-        time = BrokerTime(SYSTEM_CLOCK)
-        time.observe(DUE + 1_000)
+        self.clock = VirtualClock()
+        self.time = time = BrokerTime(self.clock)
+        time.writing()(NOW + 1_000)
         self.firing = Firing(
             cast("Appender", appender),
             cast("Admin", self),
@@ -76,7 +78,15 @@ class Place:
             load_released=lambda _: None, timed=lambda _: txn, is_behind=False, not_before=0.0,
         )  # fmt: skip
 
-    def _append(self, _shard: int, id_: str, _timer: Any, lost: Callable[[], None]) -> None:
+    def _append(
+        self,
+        _shard: int,
+        id_: str,
+        _timer: Any,
+        written: Callable[[int], None],
+        lost: Callable[[], None],
+    ) -> None:
+        self.written = written
         self.fired.append(id_)
         self.lost.append(lost)
 
@@ -140,7 +150,7 @@ def test_a_verdict_waits_for_what_intake_has_not_journaled(place: Place) -> None
 
 def test_a_mark_from_the_future_lets_nothing_go_off_early(place: Place) -> None:
     """A broker's clock was ahead when it stamped the question: a timer that is not due by now is not due."""
-    place.low = 1 << 50
+    place.low = 1 << 62
     place.shard.timers.set((DUE + 60_000, "t", "timeout", "b", 1, 1))
     place.shard.timed(0).steps["b"] = StepState(
         status=StepStatus.ACTIVE, due=DUE + 60_000, timer="timeout", round=1, attempt=1
@@ -183,3 +193,35 @@ def test_what_became_known_while_the_end_was_asked_for_counts_for_the_next_time(
     place.fire()
     assert place.fired == ["t"]
     assert place.shard.timers.verdicts.first() == DUE + 50
+
+
+def test_a_broker_whose_clock_leaps_ahead_lets_nothing_go_off_early(place: Place) -> None:
+    """Neither a timeout of seconds nor one of days; when that time has passed for this machine, too, they go off."""
+    due = DUE + 30_000
+    place.shard.timers.verdicts._heap.clear()
+    place.shard.timers.set((due, "t", "timeout", "a", 1, 1))
+    place.shard.timed(0).steps["a"].due = due
+    place.time.writing()(DUE + 86_400_000)
+    place.low = DUE + 86_400_000
+    place.fire()
+    assert (place.later.asked, place.wanted, place.fired) == ([], [], [])
+    place.clock.sleep(30)
+    place.fire()
+    place.later.answer()
+    place.fire()
+    assert place.fired == ["t"]
+
+
+def test_a_clock_that_went_back_is_noticed_with_the_first_entry(place: Place) -> None:
+    """It was stamped before the timer was due: nothing more goes off until that is so. It would go off as fast as entries can be
+    written, each of which comes too early."""
+    place.fire()
+    place.later.answer()
+    place.fire()
+    assert place.time.now() > NOW
+    place.written(NOW - 500)
+    assert place.time.now() == NOW - 500
+    place.shard.timers.fired.clear()
+    place.shard.timers.set((DUE, "t", "timeout", "a", 1, 1))
+    place.fire()
+    assert place.later.asked == []

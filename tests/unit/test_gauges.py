@@ -19,6 +19,7 @@ from kantor.clients import Clients, Record
 from kantor.errors import ConfigError, KafkaUnavailableError
 from kantor.health import HealthServer
 from kantor.metrics import Metrics
+from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.gauges import look
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import ShardTimers
@@ -69,7 +70,9 @@ def test_an_engine_tells_how_its_shards_stand(
 ) -> None:
     """The oldest entry that waits, the timer that is most overdue, the shards that stand still; of all its shards."""
     registry = CollectorRegistry()
-    look(shards, EngineMetrics(registry), NOW)
+    look(
+        shards, EngineMetrics(registry), cast("BrokerTime", SimpleNamespace(now=lambda: NOW, ahead=lambda: 0))
+    )
     assert [
         registry.get_sample_value(f"kantor_engine_{name}")
         for name in (

@@ -74,3 +74,26 @@ def test_what_is_committed_is_in_the_store_a_second_later(broker: MemoryBroker, 
         dirty.append(shard.transactions.is_dirty)
     assert dirty == [True, False]
     shard.close()
+
+
+def test_a_stub_expires_by_the_brokers_clock_and_by_this_machines(
+    broker: MemoryBroker, tmp_path: Path
+) -> None:
+    """What is late by the one that is wrong would find nothing, and nobody could bring it back."""
+    shard = take(0, means(broker, tmp_path), Taking(0.0))
+    expires = broker.clock.now() + 3_600_000
+    shard.transactions.committed({"tx": (b"snapshot", None, expires)})
+    shard.flush(1.0)
+
+    def dropped(clock: int) -> bool:
+        shard.clock = clock
+        shard.take_cut(0.0)
+        assert shard._cut is not None
+        return "tx" in shard._cut.rows
+
+    assert not dropped(expires + 86_400_000)  # the broker's clock leaps ahead
+    assert not dropped(expires - 1)
+    broker.clock.sleep(3_601)
+    assert not dropped(expires - 1)  # this machine's does
+    assert dropped(expires + 1)
+    shard.close()

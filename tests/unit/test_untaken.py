@@ -15,7 +15,7 @@ from kantor.clock import Clock
 from kantor.codec import MemorySchemas
 from kantor.errors import KafkaUnavailableError
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import standing, topics, watermarks
+from kantor_orchestrator import marks, standing, topics, watermarks
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.metrics import EngineMetrics
@@ -139,10 +139,10 @@ SILENT = "its engine has not said anything"
 
 def test_who_took_it_last_has_it(running: Running) -> None:
     """Two engines name one shard where the first was killed: the later word counts."""
-    said = watermarks.Shards([GOOD], {BAD: (0, "no luck")}).dump()
+    said = marks.Shards([GOOD], {BAD: (0, "no luck")}).dump()
     told = watermarks.Told()
     told.take(b"engine/first", said, 1_000)
-    told.take(b"engine/second", watermarks.Shards([BAD], {}).dump(), 2_000)
+    told.take(b"engine/second", marks.Shards([BAD], {}).dump(), 2_000)
     assert standing.stand(told, 2, {"engine": JOURNAL}, 3_000).untaken == []
 
 
@@ -162,9 +162,9 @@ def test_a_shard_that_was_given_to_no_engine_is_told() -> None:
 def test_a_watermark_that_stands_names_its_partition() -> None:
     """Two partitions, of which a member covers one; nobody covers the other."""
     told = watermarks.Told()
-    about = watermarks.About({"evt.x.v1": 2}, {"evt.x.v1": [0]}).dump()
+    about = marks.About({"evt.x.v1": 2}, {"evt.x.v1": [0]}).dump()
     told.take(b"about/intake-1", about, 1_000)
-    told.take(b"mark/intake-1", watermarks.Mark(900, watermarks.fingerprint(about)).dump(), 1_000)
+    told.take(b"mark/intake-1", marks.Mark(900, marks.fingerprint(about)).dump(), 1_000)
     found = standing.stand(told, 0, {}, 61_000)
     assert [(one.name, one.partitions, one.age) for one in found.members] == [("intake-1", 1, 60_100)]
     ((what, _),) = standing.problems(found)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from kantor_orchestrator.marks import Uncorrelated
 from kantor_orchestrator.view.database import Place, Writer
 from kantor_orchestrator.view.queries import View
-from kantor_orchestrator.watermarks import Uncorrelated
 from unit.view_kit import projector
 from view_places import Places
 from view_traffic import Traffic, project

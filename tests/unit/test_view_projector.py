@@ -9,9 +9,9 @@ import pytest
 from kantor.errors import UnknownSchemaError
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.saga import Command, Saga, Step
+from kantor_orchestrator.marks import Uncorrelated
 from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.queries import View
-from kantor_orchestrator.watermarks import Uncorrelated
 from unit.view_kit import projector, said, statuses, traced
 from view_places import Places
 from view_records import Written

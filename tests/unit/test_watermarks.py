@@ -13,7 +13,15 @@ from kantor.clients import TopicSpec
 from kantor.testing import MemoryBroker
 from kantor_orchestrator import marking, topics, watermarks
 from kantor_orchestrator.marking import MOST_REASONS, OTHERS, Refusals
-from kantor_orchestrator.watermarks import About, Mark, Told, Uncorrelated, Watermarks, fingerprint
+from kantor_orchestrator.marks import (
+    About,
+    Mark,
+    Uncorrelated,
+    dump_uncorrelated,
+    fingerprint,
+    load_uncorrelated,
+)
+from kantor_orchestrator.watermarks import Told, Watermarks
 from unit.intake_kit import EVENT, OTHER, Running
 
 A, B = "evt.a.v1", "evt.b.v1"
@@ -306,8 +314,8 @@ def test_what_could_not_be_journaled_comes_back_as_it_was(caplog: pytest.LogCapt
     """With the time when it was written."""
     caplog.set_level(logging.INFO)
     found = {"no id; set it": Uncorrelated(3, "evt.x/0/7")}
-    value = watermarks.dump_uncorrelated(found)
-    assert watermarks.load_uncorrelated(value, 5) == {"no id; set it": Uncorrelated(3, "evt.x/0/7", 5)}
+    value = dump_uncorrelated(found)
+    assert load_uncorrelated(value, 5) == {"no id; set it": Uncorrelated(3, "evt.x/0/7", 5)}
     assert json.loads(value) == {"no id; set it": [3, "evt.x/0/7"]}
 
 
@@ -355,7 +363,59 @@ def test_what_a_member_says_can_be_kept_in_a_database() -> None:
     """JSON has half surrogate pairs, zero bytes and numbers of any length; a database has none of them."""
     said = rb'{"at": 1, "about": "", "refused": {"evt.\ud800": "a\u0000b"}}'
     assert Mark.load(said).refused == {r"evt.\ud800": r"a\0b"}
-    (found,) = watermarks.load_uncorrelated(rb'{"\ud800": [1, "\u0000"]}', 0).items()
+    (found,) = load_uncorrelated(rb'{"\ud800": [1, "\u0000"]}', 0).items()
     assert found == (r"\ud800", Uncorrelated(1, r"\0"))
     with pytest.raises(ValueError, match="no count"):
-        watermarks.load_uncorrelated(b'{"x": [%s, ""]}' % (b"9" * 30), 0)
+        load_uncorrelated(b'{"x": [%s, ""]}' % (b"9" * 30), 0)
+
+
+def test_what_was_told_while_the_brokers_clock_was_ahead_is_forgotten_when_it_goes_back(story: Story) -> None:
+    """Else nobody would ask for as long as it was ahead, nor wait for what intake has not journaled."""
+    about = story.about("i1", {A: 1}, {A: [0]})
+    story.told.take(b"wanted/1", b"{}", 90_000)
+    story.at = 90_000
+    story.mark("i1", 90_000, about)
+    assert story.low() == 90_000
+    story.told.take(b"wanted/1", b"{}", 5_000)
+    assert (story.told.wanted_at, story.low()) == (5_000, 0)
+    story.at = 5_000
+    story.mark("i1", 90_000, about)  # begun before
+    assert story.low() == 0
+    story.mark("i1", 5_000, about)
+    assert story.low() == 5_000
+
+
+def test_two_brokers_that_differ_by_moments_are_no_clock_that_goes_back(story: Story) -> None:
+    """The topic has another leader: what is known stays so."""
+    about = story.about("i1", {A: 1}, {A: [0]})
+    story.told.take(b"wanted/1", b"{}", 5_000)
+    story.at = 5_000
+    story.mark("i1", 5_000, about)
+    story.told.take(b"wanted/1", b"{}", 4_900)
+    assert (story.told.wanted_at, story.low()) == (5_000, 5_000)
+
+
+def test_intake_answers_as_soon_as_the_brokers_clock_is_right_again() -> None:
+    """It does not wait until that time comes."""
+    running = Running()
+    broker = running.broker
+    asking = Watermarks(broker.clients(), "test", broker.clock)
+
+    def answered() -> int:
+        before = broker.clock.now()
+        for _ in range(200):
+            asking.want(0)
+            running.turn()
+            asking.poll()
+            broker.clock.sleep(0.05)
+            if before < asking.low() <= broker.clock.now() + broker.ahead:
+                return asking.low() - broker.clock.now()
+        raise AssertionError(f"nobody answers: {asking.low()}, {asking.told.wanted_at}")
+
+    assert answered() <= 0
+    broker.ahead = 86_400_000
+    broker.clock.sleep(5)
+    assert answered() > 86_000_000
+    broker.ahead = 0
+    broker.clock.sleep(5)
+    assert answered() <= 0

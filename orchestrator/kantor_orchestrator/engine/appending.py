@@ -31,11 +31,21 @@ class Appender:
         """Serve the client: callbacks run here. Raises ``KantorError``: start the engine anew."""
         self._producer.poll()
 
-    def timer(self, shard: int, transaction: str, timer: journal.Timer, lost: Callable[[], None]) -> None:
-        """A timer fires. ``lost`` is called if its entry did not get into the journal."""
+    def timer(
+        self,
+        shard: int,
+        transaction: str,
+        timer: journal.Timer,
+        written: Callable[[int], None],
+        lost: Callable[[], None],
+    ) -> None:
+        """A timer fires. ``written`` hears when the broker stamped its entry; ``lost`` is called if that did not get into the
+        journal."""
 
-        def delivered(error: Any, _record: Any) -> None:
-            if error is not None:
+        def delivered(error: Any, record: Any) -> None:
+            if error is None:
+                written(record.timestamp()[1])
+            else:
                 log.warning("a timer's entry is lost: %s", error, extra={"action": "timer_lost"})
                 lost()
 

@@ -124,7 +124,7 @@ class Decider:
         at = record.timestamp()[1]
         if shard.recorded:
             return self._recover(shard, record, headers, kind, at)
-        shard.clock = max(shard.clock, at)
+        shard.clock = at
         if kind == journal.EVENT or kind == journal.COMMAND:
             return self._message(shard, record, headers)
         if kind == journal.TIMER:
@@ -232,7 +232,7 @@ class Decider:
         offset = record.offset()
         while shard.recorded and shard.recorded[0].journal_offset <= offset:
             shard.fold(shard.recorded.popleft())
-        shard.clock = max(shard.clock, at)
+        shard.clock = at
         if (kind == journal.EVENT or kind == journal.COMMAND) and journal.AGAIN not in headers:
             shard.mark(*mark_of(headers))
         return RECOVERED

@@ -1,6 +1,7 @@
 """Timers that are due become entries of the journal.
 
-``due`` is the broker's time, as entries are stamped; this process's clock decides only when to look. A timer that ends in a
+``due`` is the broker's time, as entries are stamped; this process's clock decides only when to look, and that a broker's clock which
+leaps ahead makes nothing go off (``BrokerTime.certain``). A timer that ends in a
 verdict (a timeout, a deadline) has two conditions more: intake's lowest watermark has passed the due time, and the shard has
 processed the journal up to an end that was sampled after that was known. So lag never compensates. A pause between two attempts
 needs neither. A shard that can't process (it waits, it lags) fires nothing.
@@ -50,7 +51,7 @@ class Firing:
 
     def fire_due(self, shard: Shard) -> None:
         """Append an entry for each timer that is due."""
-        now = self._time.now()
+        now = self._time.certain()
         shard.load_timers(now)
         if shard.is_behind or shard.not_before or len(shard.pending) > _LAGS:
             return
@@ -90,9 +91,8 @@ class Firing:
         return low, end
 
     def _fire(self, shard: Shard, timers: Timers, until: int, now: int) -> None:
-        fired = shard.timers.fired
-        for timer in timers.due(until, shard.timed):
-            due, id_, kind, step, round_, attempt = timer
+        fired, written = shard.timers.fired, self._time.writing()
+        for due, id_, kind, step, round_, attempt in timers.due(until, shard.timed):
             identity = id_, kind, step, round_, attempt
             if identity in fired:
                 continue
@@ -102,5 +102,6 @@ class Firing:
                 fired.discard(identity)
                 timers.add((due, *identity))
 
-            self._appender.timer(shard.number, id_, journal.Timer(kind, step, round_, attempt, due), lost)
+            timer = journal.Timer(kind, step, round_, attempt, due)
+            self._appender.timer(shard.number, id_, timer, written, lost)
             self._metrics.timer_lateness.observe((now - due) / 1000)

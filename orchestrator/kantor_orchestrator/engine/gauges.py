@@ -8,10 +8,12 @@ from uuid import uuid4
 
 from kantor.errors import KantorError
 from kantor_orchestrator import topics
+from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Taking
+from kantor_orchestrator.marks import Shards
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.watermarks import Shards, Watermarks
+from kantor_orchestrator.watermarks import Watermarks
 from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.engine")
@@ -22,8 +24,9 @@ LOOK = 1.0
 SAY = 10.0
 
 
-def look(shards: Collection[Shard], metrics: EngineMetrics, now: int) -> None:
-    """``now``: ms since the epoch, the broker's."""
+def look(shards: Collection[Shard], metrics: EngineMetrics, time: BrokerTime) -> None:
+    now = time.now()
+    metrics.ahead.set(time.ahead() / 1000)
     metrics.shards.set(len(shards))
     metrics.cached.set(sum(len(shard.transactions) for shard in shards))
     metrics.waiting.set(sum(1 for shard in shards if shard.not_before))

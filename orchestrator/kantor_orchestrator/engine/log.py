@@ -63,6 +63,7 @@ class DecisionLog:
         self._clock = clock
         self._time = time
         self._acked: tuple[int, int] | None = None  # (offset, timestamp) of the last record
+        self._written = time.writing()
         self._is_closed = False
         self.epoch = -1
         #: Where the next record will lie, if nobody else writes.
@@ -148,7 +149,7 @@ class DecisionLog:
     def _write(self, records: Sequence[LogRecord]) -> None:
         topic, number = self._place
         produce = self._producer.produce
-        self._acked = None
+        self._acked, self._written = None, self._time.writing()
         last = len(records) - 1
         for n, record in enumerate(records):
             produce(
@@ -164,7 +165,7 @@ class DecisionLog:
     def _on_acked(self, error: Any, record: Any) -> None:
         if error is None:
             self._acked = record.offset(), record.timestamp()[1]
-            self._time.observe(self._acked[1])
+            self._written(self._acked[1])
 
     def _sampled_end(self) -> int:
         end = self._admin.ends([self._place]).get(self._place)

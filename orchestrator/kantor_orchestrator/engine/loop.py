@@ -230,7 +230,7 @@ class Engine:
 
     def _patience(self) -> float:
         """How long nothing needs to be done, unless an entry comes (s)."""
-        patience, now = 0.02 if self._watermarks.is_awaited else 0.1, self._time.now()
+        patience, now = 0.02 if self._watermarks.is_awaited else 0.1, self._time.certain()
         for shard in self._shards.values():
             if shard.pending and not shard.not_before:
                 return 0.001 if shard.writer.waiting >= MOST_TURNS else 0
@@ -255,10 +255,9 @@ class Engine:
         now = self._clock.monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK
-            time = self._time.now()
-            look(self._shards.values(), self._metrics, time)
+            look(self._shards.values(), self._metrics, self._time)
             self._metrics.unread.set(len(self._definitions.unread))
-            self._untaken.tell(self._shards, self._taking, now, time)
+            self._untaken.tell(self._shards, self._taking, now, self._time.now())
             tell(self._shards.values(), self._wellness)
         if now >= self._next_group:
             self._next_group = now + GROUP_INTERVAL

@@ -42,7 +42,7 @@ class Facts:
     """What the shard record and the marks say of a shard: where it stands (shard-8, words-3)."""
 
     position: int = 0  # next journal entry
-    clock: int = 0  # highest entry time seen, ms
+    clock: int = 0  # time of the last entry, ms: a broker's clock that was ahead goes back
     history: int = 0  # next record of the log
     epoch: int = -1  # in force there
     holds: Holds = field(default_factory=Holds)
@@ -188,7 +188,8 @@ class Shard:
     def take_cut(self, now: float) -> None:
         """A picture of the shard as it is (log-5, shard-9); stubs that have expired go with it (shard-10)."""
         rows = self.transactions.cut()
-        for id_ in self.transactions.expired(self.clock, _EXPIRED):
+        # Nobody brings a stub back: it is gone by the broker's clock and by this machine's.
+        for id_ in self.transactions.expired(min(self.clock, self._clock.now()), _EXPIRED):
             rows[id_] = None
         marks = {source: self.marks[source] for source in self._moved_marks}
         self._cut = Cut(self.position, self.clock, rows, marks, self.holds.record())

@@ -21,12 +21,12 @@ from kantor.errors import UndecodableError, UnknownSchemaError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.history import Epoch, is_epoch
+from kantor_orchestrator.marks import MALFORMED, Mark, load_uncorrelated
 from kantor_orchestrator.view.facts import Entry, frame, frames
 from kantor_orchestrator.view.kept import Told
 from kantor_orchestrator.view.reading import HistoryReader, Said
 from kantor_orchestrator.view.rows import Changes, Folded, TransactionRow
 from kantor_orchestrator.view.sagas import SagaFacts, Sagas, keys_in
-from kantor_orchestrator.watermarks import MALFORMED, Mark, load_uncorrelated
 
 log = logging.getLogger("kantor.view")
 

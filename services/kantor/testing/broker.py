@@ -156,6 +156,8 @@ class MemoryBroker:
         self.unwritable: set[str] = set()
         #: Grows with whatever others could notice.
         self.version = 0
+        #: How far its clock is ahead of what time it is (ms).
+        self.ahead = 0
         #: How often a topic was deleted: who reads must look where its records are.
         self.deleted = 0
         self._made = 0
@@ -239,7 +241,7 @@ class MemoryBroker:
         if number < 0:  # as librdkafka's consistent_random does for a key
             number = crc32(key or b"") % len(topic.logs)
         by_broker = topic.config["message.timestamp.type"] == "LogAppendTime"
-        timestamp = (LOG_APPEND_TIME, self.clock.now()) if by_broker else (CREATE_TIME, created)
+        timestamp = (LOG_APPEND_TIME, self.clock.now() + self.ahead) if by_broker else (CREATE_TIME, created)
         visible_at = self.clock.monotonic() + self.faults.lag((name, number))
         self.version += 1
         return self.log((name, number)).append(key, value, headers, timestamp, transaction, visible_at)
