@@ -45,8 +45,6 @@ COMMIT_INTERVAL = 0.25
 _valid = TRANSACTION_ID.fullmatch
 _OURS = KANTOR_SOURCE.encode()
 
-#: The ids that brokers without KIP-516 give to all topics.
-_NO_IDS = frozenset({"", "AAAAAAAAAAAAAAAAAAAAAA", "00000000-0000-0000-0000-000000000000"})
 #: What stands for an id then, with the topic's name behind it.
 _NAME = b"name:"
 
@@ -247,7 +245,9 @@ class Intake:
     def _named(self, topic: str, id_: str) -> bytes:
         """What tells this topic from any other, and from one of the same name that was before it."""
         return (
-            (self._marker.id_of(topic).encode() or _NAME + topic.encode()) if id_ in _NO_IDS else id_.encode()
+            (self._marker.id_of(topic).encode() or _NAME + topic.encode())
+            if id_ in topics.NO_IDS
+            else id_.encode()
         )
 
     def _made_again(self, found: Mapping[str, str]) -> bool:

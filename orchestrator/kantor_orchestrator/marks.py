@@ -130,11 +130,13 @@ class Shards:
 
     taken: list[int]
     untaken: dict[int, tuple[int, str]]
+    #: Partitions (``topic/number``) that were found to be of a topic that was made again, and when (ms).
+    anew: dict[str, int] = field(default_factory=dict)
     at: int = 0  # when that was written, as the broker has it (ms); not in the record
 
     def dump(self) -> bytes:
         untaken = {str(number): list(one) for number, one in sorted(self.untaken.items())}
-        return json.dumps({"taken": sorted(self.taken), "untaken": untaken}).encode()
+        return json.dumps({"taken": sorted(self.taken), "untaken": untaken, "anew": self.anew}).encode()
 
     @classmethod
     def load(cls, value: bytes, at: int) -> Shards:
@@ -142,4 +144,5 @@ class Shards:
         untaken = {
             int(number): (_number(since), _text(why)) for number, (since, why) in found["untaken"].items()
         }
-        return cls([int(number) for number in found["taken"]], untaken, at)
+        anew = {_text(place): _number(since) for place, since in found.get("anew", {}).items()}
+        return cls([int(number) for number in found["taken"]], untaken, anew, at)

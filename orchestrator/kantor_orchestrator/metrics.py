@@ -134,6 +134,12 @@ class EngineMetrics:
             "Entries of the journal that its retention removed before any engine had looked at them",
             registry=registry,
         )
+        self.made_again = Counter(
+            "kantor_shard_topics_made_again",
+            "Times that a shard's journal or history was found to be another than before: deleted and made again, or cut off",
+            ["topic"],
+            registry=registry,
+        )
         self.shards = Gauge("kantor_engine_shards", "Shards that this engine owns", registry=registry)
         self.all_shards = Gauge(
             "kantor_shards", "Shards that there are, whoever owns them", registry=registry

@@ -17,6 +17,8 @@ from kantor_orchestrator.words import duration
 SILENT = 25_000
 #: A watermark that is older than this (ms), though intake was asked for one now: something holds it up.
 OLD = 20_000
+#: For how long (ms) it is told that a shard's topic was made again.
+RECENT = 24 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """``low``: how old (ms) the lowest watermark is, -1: there is none; ``lowest``: a partition that it is of."""
+    """``low``: how old (ms) the lowest watermark is, -1: there is none; ``lowest``: a partition that it is of. ``anew``: by partition,
+    how long ago (ms) an engine found it to be another than before: made again, or cut off."""
 
     untaken: list[Untaken] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
     low: int = 0
     lowest: Partition | None = None
+    anew: dict[str, int] = field(default_factory=dict)
 
 
 def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], now: int) -> Standing:
@@ -77,7 +81,8 @@ def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], 
         if member.mark is not None
     ]
     low = told.low()
-    return Standing(untaken, members, max(0, now - low) if low else -1, told.lowest())
+    anew = {place: max(0, now - at) for said in told.engines.values() for place, at in said.anew.items()}
+    return Standing(untaken, members, max(0, now - low) if low else -1, told.lowest(), anew)
 
 
 def problems(found: Standing) -> Iterator[tuple[str, str]]:
@@ -95,6 +100,11 @@ def problems(found: Standing) -> Iterator[tuple[str, str]]:
         yield (
             f"{what} no engine that works on {'it' if len(some) == 1 else 'them'}{since}: {first.why}{where}",
             "ask again: engines begin within seconds; if it stays, see docs/alerts.md#kantorshardnottaken",
+        )
+    if recent := {place: age for place, age in sorted(found.anew.items()) if age < RECENT}:
+        yield (
+            f"{', '.join(recent)} was found to be another than before, {duration(round(min(recent.values()), -3))} ago",
+            "what was in it may be missing: look for transactions that wait (`kantor list`), see docs/logs.md, journal_made_again",
         )
     if found.low < 0 or found.low > OLD:
         since = "nothing is known to be journaled" if found.low < 0 else "the journal is complete only up to "
@@ -132,6 +142,7 @@ def as_json(found: Standing) -> dict[str, Any]:
             }
             for one in found.untaken
         ],
+        "made_again": [{"partition": place, "age_ms": age} for place, age in sorted(found.anew.items())],
         "watermark": {
             "age_ms": found.low if found.low >= 0 else None,
             "lowest": f"{found.lowest[0]}/{found.lowest[1]}" if found.lowest else None,

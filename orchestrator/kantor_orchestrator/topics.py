@@ -26,6 +26,9 @@ SHARD_KEY = b"\0shard"
 MARK_PREFIX = b"\0mark/"
 NOTHING_KEY = b"\0nothing"  # of a record that makes a Kafka transaction and says nothing
 
+#: The ids that brokers without KIP-516 give to all topics.
+NO_IDS = frozenset({"", "AAAAAAAAAAAAAAAAAAAAAA", "00000000-0000-0000-0000-000000000000"})
+
 _DAY = 86_400_000
 _MIB = 1 << 20
 #: Bytes of the largest record that the engine writes to history and state: a snapshot's values are 256 KiB at most, as

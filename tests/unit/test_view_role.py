@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from kantor_orchestrator import topics
 from kantor_orchestrator.view import role
 from kantor_orchestrator.view.database import InUseError, Writer
 from waiting import PATIENCE
@@ -61,3 +63,29 @@ def test_a_database_that_stays_in_use_is_a_wrong_setting(
 def test_journal_history_and_commands_are_read(topic: str, is_read: bool) -> None:
     """Events come by the journal."""
     assert role.is_ours(topic) is is_read
+
+
+@pytest.mark.parametrize(
+    ("again", "is_empty", "is_complete"),
+    [
+        ([], False, True),
+        (["cmd.payment.v1"], False, True),
+        ([topics.JOURNAL, topics.HISTORY, "cmd.payment.v1"], True, True),
+        ([topics.HISTORY], True, False),
+        ([topics.JOURNAL], True, False),
+    ],
+)
+def test_what_was_read_of_a_topic_that_was_made_again_is_forgotten(
+    tmp_path: Path, again: list[str], is_empty: bool, is_complete: bool
+) -> None:
+    """The view is projected again from what there is; where only one of journal and history begins anew, it says since when it is
+    complete."""
+    ids = dict.fromkeys([topics.JOURNAL, topics.HISTORY, "cmd.payment.v1"], "one")
+    database, before = Writer(tmp_path / "view.db"), int(time.time() * 1000)
+    database.reached({(name, 0): 17 for name in ids}, ids)
+    role.forget_others(database, ids | dict.fromkeys(again, "another"))
+    left = {topic for topic, _ in database.positions()}
+    assert left == (set() if is_empty else ids.keys() - set(again))
+    assert (database.complete_from() == 0) is is_complete
+    assert is_complete or database.complete_from() >= before
+    database.close()

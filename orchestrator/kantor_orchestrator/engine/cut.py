@@ -41,6 +41,8 @@ class Cut:
     rows: dict[str, Row | None]
     marks: Mapping[str, int]
     holds: Mapping[str, str]
+    journal_id: str = ""
+    history_id: str = ""
     epoch: int = -1
     history: int = -1  # next record of the log
     sent: int = 0  # the last message before it
@@ -97,6 +99,8 @@ class Cutter:
             "epoch": cut.epoch,
             "history": cut.history,
             "holds": dict(cut.holds),
+            "journal_id": cut.journal_id,
+            "history_id": cut.history_id,
         }
         value = self._encode_shard(own)
         produce(topics.STATE, value, topics.SHARD_KEY, None, number, on_delivery=self._on_written)

@@ -62,6 +62,13 @@ class Untaken:
         self._metrics = metrics
         self._said: Shards | None = None
         self._say_at = 0.0
+        self._anew: dict[str, int] = {}
+
+    def taken(self, shard: Shard, time: int) -> None:
+        """A shard is taken; ``time``: the broker's (ms). What is another topic than it was is told for as long as the engine lives."""
+        for topic in shard.made_again:
+            self._metrics.made_again.labels(topic).inc()
+            self._anew[f"{topic}/{shard.number}"] = time
 
     def tell(self, shards: Collection[int], taking: Mapping[int, Taking], now: float, time: int) -> None:
         """``now``: monotonic (s); ``time``: the broker's (ms)."""
@@ -77,6 +84,7 @@ class Untaken:
                 number: (before.get(number, (time - round(since[number] * 1000), ""))[0], one.why)
                 for number, one in sorted(taking.items())
             },
+            dict(self._anew),
         )
         if said != self._said or now >= self._say_at:
             self._said, self._say_at = said, now + SAY

@@ -68,6 +68,8 @@ class DecisionLog:
         self.epoch = -1
         #: Where the next record will lie, if nobody else writes.
         self.end = 0
+        #: Of the epochs that were read: their offsets, and the ids of the journals that their decisions are about.
+        self.journals: list[tuple[int, str]] = []
         self._producer = clients.producer(
             f"kantor-engine-log-{number}",
             linger_ms=100,  # whoever appends flushes: one request for all
@@ -79,13 +81,12 @@ class DecisionLog:
             },
         )
 
-    def begin(self, position: int) -> int:
-        """Take the log; the epoch. ``position``: where in the journal the owner goes on. Raises ``KafkaUnavailableError``,
+    def begin(self, position: int, journal: str = "") -> int:
+        """Take the log; the epoch. ``position``: where in the journal the owner goes on; ``journal``: its topic's id. Raises ``KafkaUnavailableError``,
         ``KantorError``: the shard can't be taken now."""
         encode = self._codec.encoder(system("Epoch"), topics.HISTORY)
-        value = encode(
-            {"shard": self._place[1], "owner": self._owner, "at": self._clock.now(), "position": position}
-        )
+        own = {"shard": self._place[1], "owner": self._owner, "at": self._clock.now(), "position": position}
+        value = encode(own | {"journal_id": journal})
         self._write([LogRecord(None, value, _EPOCH_HEADERS)])
         offset = self._acked[0] if self._acked is not None else -1
         if offset < 0:  # the broker knew it already: it is somewhere before the end
@@ -125,11 +126,14 @@ class DecisionLog:
 
     def read_valid(self, position: int, epoch: int, end: int) -> list[tuple[int, Decided]]:
         """The valid decisions from ``position`` (where ``epoch`` is in force) to ``end``, with their offsets. What can't
-        be decoded is somebody else's, and void. Raises ``KafkaUnavailableError``."""
+        be decoded is somebody else's, and void. ``journals`` says afterwards which journal they are about. Raises
+        ``KafkaUnavailableError``."""
         found, valid = [], Epoch(epoch, is_certain=True)
+        self.journals = []
         for record in self._read(position, end):
             if is_epoch(record):
                 valid.begin(record.offset())
+                self.journals.append((record.offset(), self._journal_of(record)))
                 continue
             try:
                 decision = decided_from(self._codec.decode(record.value()))
@@ -145,6 +149,15 @@ class DecisionLog:
         self._producer.purge()
 
     # -- beneath
+
+    def _journal_of(self, epoch: Record) -> str:
+        """Empty: it does not say."""
+        try:
+            return str(self._codec.decode(epoch.value(), expected="kantor.Epoch").get("journal_id", ""))
+        except (
+            CodecError
+        ):  # somebody else's, or an engine's of later times: whose decisions are void, or will tell
+            return ""
 
     def _write(self, records: Sequence[LogRecord]) -> None:
         topic, number = self._place

@@ -301,6 +301,7 @@ class Engine:
                     continue
                 self._shards[number] = shard
                 self._metrics.lost.inc(shard.lost_entries)
+                self._untaken.taken(shard, self._time.now())
                 self._consumer.resume([place])
                 self._paused.discard(number)
             elif now - taking.began > TAKING_HANGS:

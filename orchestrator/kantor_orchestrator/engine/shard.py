@@ -11,6 +11,7 @@ from collections import deque
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from math import inf
+from typing import NamedTuple
 
 from kantor.clients import Record
 from kantor.clock import Clock
@@ -37,6 +38,13 @@ _EXPIRED = 500
 _FLUSH_INTERVAL = 1.0
 
 
+class TopicIds(NamedTuple):
+    """Of the topics that the positions count in; empty: the broker gives none. A topic that is made again has another."""
+
+    journal: str
+    history: str
+
+
 @dataclass
 class Facts:
     """What the shard record and the marks say of a shard: where it stands (shard-8, words-3)."""
@@ -47,6 +55,7 @@ class Facts:
     epoch: int = -1  # in force there
     holds: Holds = field(default_factory=Holds)
     marks: dict[str, int] = field(default_factory=dict)  # by source partition: highest offset applied
+    ids: TopicIds = field(default_factory=lambda: TopicIds("", ""))
 
 
 class Shard:
@@ -73,6 +82,7 @@ class Shard:
         self.clock = facts.clock
         self.holds = facts.holds
         self.marks = facts.marks
+        self.ids = facts.ids
         self.transactions = transactions
         self.log = log
         self.sender = sender
@@ -99,6 +109,8 @@ class Shard:
         self.committed_position = self.told_position = facts.position
         #: Entries that the journal had lost when the shard was taken (journal-19).
         self.lost_entries = 0
+        #: Its topics that are others than they were when it was taken before.
+        self.made_again: list[str] = []
         self._changelog = changelog
 
     # -- entries
@@ -192,7 +204,7 @@ class Shard:
         for id_ in self.transactions.expired(min(self.clock, self._clock.now()), _EXPIRED):
             rows[id_] = None
         marks = {source: self.marks[source] for source in self._moved_marks}
-        self._cut = Cut(self.position, self.clock, rows, marks, self.holds.record())
+        self._cut = Cut(self.position, self.clock, rows, marks, self.holds.record(), *self.ids)
         self._moved_marks.clear()
         self._last_cut, self._cut_position, self._entries = now, self.position, 0
         self.writer.put(self._cut)

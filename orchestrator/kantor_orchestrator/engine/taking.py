@@ -28,7 +28,7 @@ from kantor_orchestrator.engine.cut import DUE, EXPIRES, Cutter
 from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.memory import Budget, Transactions
 from kantor_orchestrator.engine.sending import Refuse, Sender
-from kantor_orchestrator.engine.shard import Facts, Shard
+from kantor_orchestrator.engine.shard import Facts, Shard, TopicIds
 from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.snapshots import Decided
 from kantor_orchestrator.store.sqlite import Row, Store
@@ -101,21 +101,33 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     cutter.producer.init_transactions()
     taking.does = f"{topics.STATE}/{number} is being read"
     restored = _Restored(number, means, cutter, undo)
-    facts = restored.facts
+    facts, ids = restored.facts, restored.ids
+    again = _made_again(number, facts, ids)
     taking.does = f"its epoch is being written into {topics.HISTORY}/{number}"
     decisions = DecisionLog(
         means.clients, means.admin, number, uuid4().hex, means.codec, means.clock, means.time
     )
     undo.callback(decisions.close)
-    epoch = decisions.begin(facts.position)
+    epoch = decisions.begin(facts.position, ids.journal)
     taking.does = f"its Kafka transaction into {topics.STATE}/{number} is being confirmed"
     cutter.confirm()
     taking.does = f"{topics.HISTORY}/{number} is being read"
-    found = [decision for _, decision in decisions.read_valid(facts.history, facts.epoch, epoch)]
-    recorded = deque(decision for decision in found if decision.journal_offset >= facts.position)
+    found = decisions.read_valid(facts.history, facts.epoch, epoch)
+    since = _since(decisions.journals, facts, ids, epoch)
+    older = [decision for offset, decision in found if offset < since]
+    recorded = deque(
+        decision
+        for offset, decision in found
+        if offset >= since and decision.journal_offset >= facts.position
+    )
     place: Partition = (topics.JOURNAL, number)
     taking.does = f"the end of {topics.JOURNAL}/{number} is asked for"
     end = means.admin.ends([place])[place]
+    start = means.admin.starts([place]).get(place, 0)
+    if _ids_of(means.admin) != ids:
+        raise KantorError(f"{topics.JOURNAL} or {topics.HISTORY} was made again just now")
+    is_another = since > facts.history or _is_another(facts.ids.journal, ids.journal)
+    facts.ids = ids
     shard = Shard(
         number,
         facts,
@@ -129,10 +141,13 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
         end,
         restored.end,
     )
-    start = means.admin.starts([place]).get(place, 0)
-    if end < facts.position:
+    shard.made_again = again
+    if is_another:
+        shard.recorded = deque(older)
+        _begin_anew(shard, start, deque(decision for offset, decision in found if offset >= since))
+    elif end < facts.position:
         # What was decided behind the cut on lower offsets was decided on the journal that there is now.
-        decided = deque(decision for decision in found if decision.journal_offset < facts.position)
+        decided = deque(decision for _, decision in found if decision.journal_offset < facts.position)
         _begin_anew(shard, start, decided)
     else:
         _pass_lost_entries(shard, start)
@@ -149,11 +164,54 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     return shard
 
 
+def _ids_of(admin: Admin) -> TopicIds:
+    found = admin.topic_ids([topics.JOURNAL, topics.HISTORY])
+    ids = (found.get(name, "") for name in (topics.JOURNAL, topics.HISTORY))
+    return TopicIds(*("" if id_ in topics.NO_IDS else id_ for id_ in ids))
+
+
+def _is_another(before: str, now: str) -> bool:
+    """Whether a topic was deleted and made again; that can't be told without ids."""
+    return bool(before and now) and before != now
+
+
+def _made_again(number: int, facts: Facts, ids: TopicIds) -> list[str]:
+    """The topics that are others than those in which the cut's positions count. A history that is another one is read from its
+    beginning: what was decided behind the cut is gone with the old one."""
+    again = []
+    if _is_another(facts.ids.journal, ids.journal):
+        again.append(topics.JOURNAL)
+    if _is_another(facts.ids.history, ids.history):
+        again.append(topics.HISTORY)
+        log.error(
+            "%s/%d was deleted and made again (its topic's id was %s, and is %s): what was decided after the last cut is decided "
+            "again, and what was sent because of it may be sent once more, in another form",
+            topics.HISTORY,
+            number,
+            facts.ids.history,
+            ids.history,
+            extra={"action": "history_made_again", "shard": number},
+        )
+        facts.history, facts.epoch = 0, -1
+    return again
+
+
+def _since(journals: list[tuple[int, str]], facts: Facts, ids: TopicIds, end: int) -> int:
+    """From which record of the history on the decisions are about the journal that there is now."""
+    journal, since = facts.ids.journal, facts.history
+    for offset, id_ in [*journals, (end, ids.journal)]:
+        if id_ and id_ != journal:
+            since, journal = offset if journal else since, id_
+    return since
+
+
 def _begin_anew(shard: Shard, start: int, decided: deque[Decided]) -> None:
     """The journal is another one: it was deleted and made again, or has lost its end. What it has now is new."""
+    if topics.JOURNAL not in shard.made_again:
+        shard.made_again.append(topics.JOURNAL)
     log.error(
-        "%s/%d ends at %d, and was read up to %d before: it was deleted and made again, or has lost its end; what is in it now "
-        "is looked at from %d on, and what it lost may be missing",
+        "%s/%d, which ends at %d and was read up to %d, is not what it was: it was deleted and made again, or has lost its end; "
+        "what is in it now is looked at from %d on, and what it lost may be missing",
         topics.JOURNAL,
         shard.number,
         shard.catch_up_to,
@@ -193,6 +251,7 @@ class _Restored:
         self._means = means
         self._cutter = cutter
         self._place: Partition = (topics.STATE, number)
+        self.ids = _ids_of(means.admin)
         topic_id = means.admin.topic_ids([topics.STATE])[topics.STATE]
         self.end = means.admin.ends([self._place])[self._place]
         path = means.folder / f"shard-{number}.db"
@@ -272,8 +331,9 @@ class _Restored:
         if key == topics.SHARD_KEY:
             found = decode(value)
             holds = Holds(found["holds"])
+            ids = TopicIds(found.get("journal_id", ""), found.get("history_id", ""))
             self.facts = Facts(
-                found["position"], found["clock"], found["history"], found["epoch"], holds, facts.marks
+                found["position"], found["clock"], found["history"], found["epoch"], holds, facts.marks, ids
             )
             self._is_told = True
         elif key.startswith(topics.MARK_PREFIX) and value is not None:

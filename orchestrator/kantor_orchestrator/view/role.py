@@ -178,15 +178,7 @@ class _Projection:
             if name not in found:
                 raise KafkaUnavailableError(f"{name} does not exist yet")
         self._topic_ids = self._admin.topic_ids([name for name in found if is_ours(name)])
-        stored = self._database.positions()
-        for name in {topic for (topic, _), (_, id_) in stored.items() if self._topic_ids.get(topic) != id_}:
-            log.warning(
-                "%s is another one now: forget what was read", name, extra={"action": "topic_changed"}
-            )
-            if name in (topics.JOURNAL, topics.HISTORY):
-                self._database.wipe()  # of another life of the cluster (view-11)
-            else:
-                self._database.forget_positions(name)
+        forget_others(self._database, self._topic_ids)
         self._positions = {
             partition: position for partition, (position, _) in self._database.positions().items()
         }
@@ -302,6 +294,22 @@ class _Projection:
         self._ask_the_engine()
         if {(name, p) for name, count in found.items() for p in range(count)} != set(self._positions):
             self._assign(found)
+
+
+def forget_others(database: Writer, ids: Mapping[str, str]) -> None:
+    """Forget what was read of topics that are others now: were deleted and made again. Journal and history are told
+    together, so with either of them everything goes; if it is one alone, what began before now is not complete any more."""
+    changed = {topic for (topic, _), (_, id_) in database.positions().items() if ids.get(topic) != id_}
+    for name in sorted(changed):
+        log.warning("%s is another one now: forget what was read", name, extra={"action": "topic_changed"})
+    told = changed & {topics.JOURNAL, topics.HISTORY}
+    if told:
+        database.wipe()
+        if len(told) == 1:
+            database.incomplete_before(int(time.time() * 1000))
+        return
+    for name in changed:
+        database.forget_positions(name)
 
 
 @contextmanager
