@@ -76,6 +76,10 @@ class BrokerTime:
         best = self._best
         return self._clock.now() if best is None else int(best + self._clock.monotonic() * 1000)
 
+    def running(self) -> float:
+        """Seconds, of this process's running clock."""
+        return self._clock.monotonic()
+
     def ahead(self) -> int:
         """How far (ms) the broker's time is ahead of this machine's clock; negative: behind."""
         return self.now() - self._clock.now()

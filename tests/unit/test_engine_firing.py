@@ -74,7 +74,7 @@ class Place:
         timers = ShardTimers(horizon=1 << 60)
         timers.set((DUE, "t", "timeout", "a", 1, 1))
         self.shard = SimpleNamespace(
-            number=0, position=5, sampled_end=None, timers=timers, load_timers=lambda _: None, pending=[],
+            number=0, position=5, sampled_end=None, sampled_at=0.0, timers=timers, load_timers=lambda _: None, pending=[],
             load_released=lambda _: None, timed=lambda _: txn, is_behind=False, not_before=0.0,
         )  # fmt: skip
 
@@ -225,3 +225,21 @@ def test_a_clock_that_went_back_is_noticed_with_the_first_entry(place: Place) ->
     place.shard.timers.set((DUE, "t", "timeout", "a", 1, 1))
     place.fire()
     assert place.later.asked == []
+
+
+def test_an_answer_that_never_comes_is_not_waited_for_for_ever(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its client hangs: the end is asked for again, and the timeout goes off."""
+    place.fire()
+    place.clock.sleep(19)
+    place.fire()
+    assert len(place.later.asked) == 1
+    place.clock.sleep(2)
+    place.fire()
+    place.fire()
+    assert len(place.later.asked) == 2
+    assert "timers wait" in caplog.text
+    place.later.answer()
+    place.fire()
+    assert place.fired == ["t"]

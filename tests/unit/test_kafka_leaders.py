@@ -9,6 +9,7 @@ import pytest
 
 from kantor.errors import KafkaUnavailableError
 from kantor.kafka import KafkaSettings, edge
+from kantor.watchdog import Guard
 
 
 class Broker:
@@ -61,8 +62,7 @@ def test_a_partition_without_a_leader_is_named(monkeypatch: pytest.MonkeyPatch) 
         "evt.x.v1": SimpleNamespace(error=None, partitions=partitions),
         "gone": SimpleNamespace(error="unknown", partitions={}),
     }
-    monkeypatch.setattr(
-        admin, "_admin", SimpleNamespace(list_topics=lambda timeout: SimpleNamespace(topics=found))
-    )
+    client = SimpleNamespace(list_topics=lambda timeout: SimpleNamespace(topics=found))
+    monkeypatch.setattr(admin, "_client", (client, Guard("test")))
     assert admin.leaderless() == {("evt.x.v1", 3)}
     assert admin.topics() == {"evt.x.v1": 2}

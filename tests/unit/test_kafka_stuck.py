@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -72,6 +73,13 @@ def producer() -> Producer:
         ("get_watermark_offsets", lambda: SETTINGS.consumer("c").end(PLACE, 0)),
         ("close", lambda: SETTINGS.consumer("c").close()),
         ("list_topics", lambda: SETTINGS.admin().topics(0)),
+        ("list_offsets", lambda: SETTINGS.admin().ends([PLACE], 0)),
+        ("list_offsets", lambda: SETTINGS.admin().starts([PLACE], 0)),
+        ("describe_topics", lambda: SETTINGS.admin().topic_ids(["t"], 0)),
+        ("describe_configs", lambda: SETTINGS.admin().config("t", 0)),
+        ("describe_configs", lambda: SETTINGS.admin().configs(["t"], 0)),
+        ("incremental_alter_configs", lambda: SETTINGS.admin().set_config("t", "n", "v", 0)),
+        ("describe_consumer_groups", lambda: SETTINGS.admin().group_members("g", 0)),
     ],
 )
 def test_a_blocking_call_that_does_not_return_says_so(name: str, call: Callable[[], None]) -> None:
@@ -99,6 +107,37 @@ def test_a_consumer_that_hangs_is_not_closed() -> None:
         stuck.commit({PLACE: 1}, wait=True)
     stuck.close()
     assert called(stuck._consumer) == ["commit"]
+
+
+def test_an_admin_client_that_hangs_is_left_behind() -> None:
+    """An engine has one for as long as it lives: it is asked for the journal's end, before which no timeout goes off."""
+    admin = SETTINGS.admin()
+    for _ in range(2):
+        asked = admin._client[0]
+        with pytest.raises(StuckError, match="list_offsets"):
+            admin.ends([PLACE], 0)
+        assert called(asked) == ["list_offsets"]
+        assert admin._client[0] is not asked
+
+
+class Unanswered:
+    """An admin client whose requests are never answered."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def list_offsets(self, request: Any, **_: object) -> Any:
+        return {place: Future[Any]() for place in request}
+
+
+def test_an_admin_request_without_an_answer_costs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call returned, and nothing comes: as if it hung."""
+    monkeypatch.setattr("kantor.kafka.admin.AdminClient", Unanswered)
+    admin = SETTINGS.admin()
+    asked = admin._client[0]
+    with pytest.raises(StuckError, match="did not return within"):
+        admin.ends([PLACE], 0)
+    assert admin._client[0] is not asked
 
 
 class Leaving:

@@ -26,6 +26,8 @@ log = logging.getLogger("kantor.engine")
 
 #: A shard with more entries waiting than this lags, and fires nothing.
 _LAGS = 2_000
+#: Seconds that asking for the journal's end may take: more than its client gives it. Then it is asked again.
+_HANGS = 20.0
 
 
 class Firing:
@@ -71,7 +73,12 @@ class Firing:
             return
         if shard.sampled_end is None:
             shard.sampled_end = self._asking.submit(self._sample, shard.number, low)
+            shard.sampled_at = self._time.running()
         if not shard.sampled_end.done():
+            if self._time.running() - shard.sampled_at > _HANGS:
+                what = f"nobody has told the end of {topics.JOURNAL}/{shard.number} for {_HANGS:.0f} s"
+                log.warning("timers wait: %s; it is asked again", what, extra={"action": "timers_wait"})
+                shard.sampled_end = None
             return
         try:
             low, end = shard.sampled_end.result()  # the watermark that was known before the end was asked for

@@ -97,6 +97,7 @@ class Shard:
         self.waits_for = ""
         #: The journal's end, sampled at (ms): see ``firing``.
         self.sampled_end: Future[tuple[int, int]] | None = None
+        self.sampled_at = 0.0  # when it was asked for (s, monotonic)
         self._jobs = jobs
         self._clock = clock
         self._moved_marks: set[str] = set()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import confluent_kafka as ck
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public names, though its type hints don't export them
@@ -23,6 +24,8 @@ from kantor.kafka import edge
 from kantor.kafka.consumer import Consumer
 from kantor.watchdog import Guard
 
+T = TypeVar("T")
+
 #: Topics whose settings are asked for in one request: each answers with some 3 KB.
 _CONFIGS = 500
 
@@ -33,10 +36,30 @@ class Admin:
     def __init__(self, client_id: str, config: dict[str, Any], reader: Callable[[str], Consumer]) -> None:
         """``config``: librdkafka's settings, see :meth:`KafkaSettings.admin`. ``reader``: makes a consumer of a group that
         does not join it."""
-        self._guard = Guard(f"the admin client {client_id}")
+        self._name = f"the admin client {client_id}"
+        self._config = config
         self._reader = reader
         self._readers: dict[str, Consumer] = {}
-        self._admin = edge.made(AdminClient, config)
+        self._client = self._made()
+
+    def _made(self) -> tuple[AdminClient, Guard]:
+        return edge.made(AdminClient, self._config), Guard(self._name)
+
+    def _ask(self, what: str, timeout: float, ask: Callable[[AdminClient], T]) -> T:
+        """What ``ask`` gets of the client, whose own limit is ``timeout``. One of which a question hangs is left behind with it:
+        the next question goes to another, as whoever asks has this object for as long as it lives. Raises ``StuckError``."""
+        asked = self._client
+        client, guard = asked
+        try:
+            return guard(lambda: ask(client), 2 * (timeout + edge.GRACE), what)
+        except StuckError:
+            if self._client is asked:
+                self._client = self._made()
+                left = [asked]
+                del asked, client, guard
+                # Its end may hang as well.
+                threading.Thread(target=left.clear, name="kantor-left", daemon=True).start()
+            raise
 
     def create_topics(self, specs: Sequence[TopicSpec], timeout: float = 30.0) -> list[str]:
         """Create those that do not exist; the created names. Returns when all brokers' metadata shows them."""
@@ -46,21 +69,24 @@ class Admin:
             return []
         new = [NewTopic(s.name, s.partitions, s.replication, config=dict(s.config)) for s in missing]
         created = []
-        for name, future in self._admin.create_topics(
-            new, operation_timeout=timeout, request_timeout=timeout
-        ).items():
-            try:
-                edge.answer(future, timeout)
-                created.append(name)
-            except ck.KafkaException as error:
-                if error.args[0].code() != ck.KafkaError.TOPIC_ALREADY_EXISTS:
-                    edge.translate(error)
+
+        def create(client: AdminClient) -> None:
+            asked = client.create_topics(new, operation_timeout=timeout, request_timeout=timeout)
+            for name, future in asked.items():
+                try:
+                    edge.answer(future, timeout)
+                    created.append(name)
+                except ck.KafkaException as error:
+                    if error.args[0].code() != ck.KafkaError.TOPIC_ALREADY_EXISTS:
+                        edge.translate(error)
+
+        self._ask("create_topics", timeout, create)
         deadline = time.monotonic() + timeout
         waiting = {spec.name for spec in missing}
         while waiting - set(self.topics()):
             if time.monotonic() > deadline:
                 raise KafkaUnavailableError(f"topics {sorted(waiting)} were created but do not show up")
-            self._admin.poll(0.02)
+            time.sleep(0.02)
         return created
 
     def topics(self, timeout: float = 10.0) -> dict[str, int]:
@@ -86,8 +112,8 @@ class Admin:
     def _metadata(self, timeout: float) -> dict[str, Any]:
         """What the cluster says of each topic."""
         try:
-            found = self._guard(
-                lambda: self._admin.list_topics(timeout=timeout), timeout + edge.GRACE, "list_topics"
+            found = self._ask(
+                "list_topics", timeout, lambda client: client.list_topics(timeout=timeout)
             ).topics
         except ck.KafkaException as error:
             edge.translate(error)
@@ -97,15 +123,19 @@ class Admin:
         """Topic ids (KIP-516): a topic that is deleted and made again gets another one."""
         if not names:
             return {}
-        found = self._admin.describe_topics(ck.TopicCollection(list(names)), request_timeout=timeout)
-        result = {}
-        for name, future in found.items():
-            try:
-                result[name] = str(edge.answer(future, timeout).topic_id)
-            except ck.KafkaException as error:
-                if error.args[0].code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    edge.translate(error)
-        return result
+
+        def ask(client: AdminClient) -> dict[str, str]:
+            found = client.describe_topics(ck.TopicCollection(list(names)), request_timeout=timeout)
+            result = {}
+            for name, future in found.items():
+                try:
+                    result[name] = str(edge.answer(future, timeout).topic_id)
+                except ck.KafkaException as error:
+                    if error.args[0].code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        edge.translate(error)
+            return result
+
+        return self._ask("describe_topics", timeout, ask)
 
     def ends(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
         """The *read_uncommitted* end of each partition, asked of the brokers now: also what an open Kafka
@@ -121,8 +151,8 @@ class Admin:
     ) -> dict[Partition, int]:
         request = {ck.TopicPartition(t, p): spec for t, p in partitions}
 
-        def ask() -> dict[Partition, int]:
-            found = self._admin.list_offsets(
+        def ask(client: AdminClient) -> dict[Partition, int]:
+            found = client.list_offsets(
                 request, isolation_level=ck.IsolationLevel.READ_UNCOMMITTED, request_timeout=timeout
             )
             result = {}
@@ -134,7 +164,9 @@ class Admin:
                         raise
             return result
 
-        return edge.led(ask, timeout) if partitions else {}
+        if not partitions:
+            return {}
+        return self._ask("list_offsets", timeout, lambda client: edge.led(lambda: ask(client), timeout))
 
     def configs(
         self, topics: Sequence[str], timeout: float = 10.0
@@ -145,21 +177,30 @@ class Admin:
         silent: dict[str, str] = {}
         for start in range(0, len(topics), _CONFIGS):
             wanted = [ConfigResource(ResourceType.TOPIC, name) for name in topics[start : start + _CONFIGS]]
-            for resource, future in self._admin.describe_configs(wanted, request_timeout=timeout).items():
-                try:
-                    entries = edge.answer(future, timeout)
-                except ck.KafkaException as error:
-                    silent[resource.name] = str(error.args[0])
-                else:
-                    found[resource.name] = {n: e.value for n, e in entries.items() if e.value is not None}
+
+            def ask(client: AdminClient, wanted: list[ConfigResource] = wanted) -> None:
+                for resource, future in client.describe_configs(wanted, request_timeout=timeout).items():
+                    try:
+                        entries = edge.answer(future, timeout)
+                    except ck.KafkaException as error:
+                        silent[resource.name] = str(error.args[0])
+                    else:
+                        found[resource.name] = {n: e.value for n, e in entries.items() if e.value is not None}
+
+            self._ask("describe_configs", timeout, ask)
         return found, silent
 
     def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]:
         """A topic's settings in force."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
         try:
-            future = self._admin.describe_configs([resource], request_timeout=timeout)[resource]
-            entries = edge.answer(future, timeout)
+            entries = self._ask(
+                "describe_configs",
+                timeout,
+                lambda client: edge.answer(
+                    client.describe_configs([resource], request_timeout=timeout)[resource], timeout
+                ),
+            )
         except ck.KafkaException as error:
             edge.translate(error)
         return {name: entry.value for name, entry in entries.items() if entry.value is not None}
@@ -169,8 +210,13 @@ class Admin:
         entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
         try:
-            future = self._admin.incremental_alter_configs([resource], request_timeout=timeout)[resource]
-            edge.answer(future, timeout)
+            self._ask(
+                "incremental_alter_configs",
+                timeout,
+                lambda client: edge.answer(
+                    client.incremental_alter_configs([resource], request_timeout=timeout)[resource], timeout
+                ),
+            )
         except ck.KafkaException as error:
             edge.translate(error)
 
@@ -192,9 +238,14 @@ class Admin:
 
     def group_members(self, group: str, timeout: float = 10.0) -> dict[str, list[Partition]]:
         """Partitions by member (its client id and host) of a group; empty if there is no such group."""
-        future = self._admin.describe_consumer_groups([group], request_timeout=timeout)[group]
         try:
-            members = edge.answer(future, timeout).members
+            members = self._ask(
+                "describe_consumer_groups",
+                timeout,
+                lambda client: edge.answer(
+                    client.describe_consumer_groups([group], request_timeout=timeout)[group], timeout
+                ),
+            ).members
         except ck.KafkaException as error:
             if error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
                 return {}
