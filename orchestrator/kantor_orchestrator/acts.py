@@ -49,7 +49,9 @@ class Acts:
         """Raises ``NotFoundError`` where no platform has run yet, ``KafkaUnavailableError``."""
         self._kafka = kafka
         self._admin = kafka.admin()
-        self._shards = self._admin.topics().get(topics.HISTORY, 0)
+        found = self._admin.topics()
+        # The fewest: partitions that somebody has added to one of them are not used.
+        self._shards = min(found.get(name, 0) for name in (topics.JOURNAL, topics.HISTORY, topics.STATE))
         if not self._shards:
             raise NotFoundError("there is no platform on this cluster: start it with `kantor run`")
         self._producer = kafka.producer("kantor-acts", linger_ms=0)

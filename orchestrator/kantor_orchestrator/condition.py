@@ -84,6 +84,7 @@ class Condition:
     weaknesses: list[tuple[str, str]] = field(default_factory=list)  # what, and its remedy
     leaderless: list[Partition] = field(default_factory=list)
     standing: Standing = field(default_factory=Standing)
+    added: list[tuple[str, int]] = field(default_factory=list)  # topics with more partitions than shards
     unread: list[Unread] = field(default_factory=list)  # definitions that can't be read
     unanswered: str = ""  # Kafka answers, but not all that it was asked: why
 
@@ -158,7 +159,17 @@ def _ask_kafka(
     }
     lag = _lag(read_by_view, positions[VIEW_GROUP]) if view else -1
     found.roles.append(Role("view", view_lives, {}, lag))
-    for number in range(existing[topics.JOURNAL]):
+    told = None
+    time = BrokerTime(SYSTEM_CLOCK)
+    if watermarks.PLACE not in headless:
+        told = watermarks.read(clients, "kantor-status", patience=_TIMEOUT, observe=time.observe, asks=True)
+    shards = (told.shards if told is not None else 0) or existing[topics.JOURNAL]
+    found.added = sorted(
+        (name, existing[name])
+        for name in (topics.JOURNAL, topics.HISTORY, topics.STATE)
+        if existing.get(name, 0) > shards
+    )
+    for number in range(shards):
         place = (topics.JOURNAL, number)
         found.shards.append(
             Shard(
@@ -169,10 +180,8 @@ def _ask_kafka(
             )
         )
 
-    time = BrokerTime(SYSTEM_CLOCK)
-    if watermarks.PLACE not in headless:
-        told = watermarks.read(clients, "kantor-status", patience=_TIMEOUT, observe=time.observe, asks=True)
-        found.standing = standing.stand(told, existing[topics.JOURNAL], owners, time.now())
+    if told is not None:
+        found.standing = standing.stand(told, shards, owners, time.now())
     journal = {place: end for place, end in ends.items() if place[0] == topics.JOURNAL}
     found.unlooked = unlooked(
         clients, journal, lambda: admin.group_offsets(ENGINE_GROUP, _TIMEOUT), time=time.now

@@ -33,6 +33,13 @@ def diagnose(found: Condition) -> list[Problem]:
         *_of_kafka(found),
         *_of_roles(found),
         *_of_standing(found),
+        *(
+            Problem(
+                f"{topic} has {partitions} partitions, and there are {len(found.shards)} shards: the added ones are not used",
+                "nothing has to be done; whoever writes into the journal must not use them, either",
+            )
+            for topic, partitions in found.added
+        ),
         *(Problem(one.what, one.remedy) for one in found.unread),
         *_of_unlooked(found),
         *_of_refused(found),

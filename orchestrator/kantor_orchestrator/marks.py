@@ -90,7 +90,7 @@ class Mark:
     def load(cls, value: bytes) -> Mark:
         found = json.loads(value)
         refused = {_text(topic): _text(why) for topic, why in found.get("refused", {}).items()}
-        return cls(_number(found["at"]), str(found["about"]), refused)
+        return cls(number_of(found["at"]), str(found["about"]), refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +109,12 @@ def dump_uncorrelated(found: Mapping[str, Uncorrelated]) -> bytes:
 def load_uncorrelated(value: bytes, at: int) -> dict[str, Uncorrelated]:
     found = json.loads(value)
     return {
-        _text(reason): Uncorrelated(_number(n), _text(sample), at) for reason, (n, sample) in found.items()
+        _text(reason): Uncorrelated(number_of(n), _text(sample), at) for reason, (n, sample) in found.items()
     }
 
 
-def _number(value: object) -> int:
+def number_of(value: object) -> int:
+    """A time or a count. Raises ``ValueError`` if it is none."""
     if not isinstance(value, int) or not 0 <= value <= _LARGEST:
         raise ValueError(f"{value!r:.100} is no time and no count")
     return value
@@ -142,7 +143,7 @@ class Shards:
     def load(cls, value: bytes, at: int) -> Shards:
         found = json.loads(value)
         untaken = {
-            int(number): (_number(since), _text(why)) for number, (since, why) in found["untaken"].items()
+            int(number): (number_of(since), _text(why)) for number, (since, why) in found["untaken"].items()
         }
-        anew = {_text(place): _number(since) for place, since in found.get("anew", {}).items()}
+        anew = {_text(place): number_of(since) for place, since in found.get("anew", {}).items()}
         return cls([int(number) for number in found["taken"]], untaken, anew, at)

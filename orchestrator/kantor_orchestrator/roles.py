@@ -24,11 +24,11 @@ from prometheus_client import (
 from kantor.errors import ConfigError, KafkaUnavailableError, KantorError
 from kantor.health import HealthServer, Readiness
 from kantor.kafka import Admin
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.durability import weaknesses
 from kantor_orchestrator.metrics import RoleMetrics
 from kantor_orchestrator.pulse import Pulse
+from kantor_orchestrator.sharding import agree
 from kantor_orchestrator.thrift import Thrift
 from kantor_orchestrator.wellness import Wellness
 
@@ -188,7 +188,7 @@ def run_role(
             try:
                 if life is None:
                     admin = settings.kafka.admin()
-                    shards = topics.ensure(admin, settings.shards, settings.default_shards)
+                    shards = agree(settings.kafka, admin, settings.shards, settings.default_shards)
                     if name == "engine":
                         _warn(admin)
                     life = ROLES[name](settings, shards, registry, wellness)

@@ -98,19 +98,23 @@ def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
     ]
 
 
-def ensure(admin: Admin, shards: int, default: int = 0) -> int:
-    """Create what is missing; the number of shards in force: ``shards``, else what is there, else ``default``.
+def ensure(admin: Admin, shards: int, default: int = 0, said: int = 0) -> int:
+    """Create what is missing; the number of shards in force: ``shards``, else what is there, else ``default``. ``said``: how many
+    there were when the platform was begun (``sharding.py``); 0: nobody knows.
 
-    Raises ``ConfigError`` (wire-3) if journal, history and state have another number of partitions than ``shards``
-    says: a transaction's shard would change, and with it its order.
+    Raises ``ConfigError`` if journal, history and state have another number of partitions than ``shards``
+    says (wire-3): a transaction's shard would change, and with it its order. Partitions that somebody has added are not used.
     """
     existing = admin.topics()
     counts = {name: existing[name] for name in (JOURNAL, HISTORY, STATE) if name in existing}
-    if counts and len(set(counts.values())) > 1:
+    if counts and said:
+        recorded = _as_said(counts, shards, said)
+    elif len(set(counts.values())) > 1:
         raise ConfigError(
-            f"{JOURNAL}, {HISTORY} and {STATE} must have the same number of partitions, found {counts}"
+            f"{JOURNAL}, {HISTORY} and {STATE} must have the same number of partitions, found {counts}; {_ANEW}"
         )
-    recorded = next(iter(counts.values()), 0)
+    else:
+        recorded = next(iter(counts.values()), 0)
     if recorded and shards and recorded != shards:
         raise ConfigError(
             f"{JOURNAL} has {recorded} partitions, KANTOR_SHARDS is {shards}: set it to {recorded}, or leave it out"
@@ -121,6 +125,28 @@ def ensure(admin: Admin, shards: int, default: int = 0) -> int:
     limit = 0 if JOURNAL in existing else journal_limit(admin, list(existing))
     admin.create_topics(specs(wanted, limit))
     return wanted
+
+
+#: Kafka takes no partition away, and a transaction's shard must not change.
+_ANEW = "let all transactions end, stop all roles, delete these three and sys.kantor.watermarks, and start with KANTOR_SHARDS"
+
+
+def _as_said(counts: dict[str, int], shards: int, said: int) -> int:
+    few = {name: count for name, count in counts.items() if count < said}
+    if few or shards not in (0, said):
+        found = (
+            f"found were {few}" if few else f"KANTOR_SHARDS is {shards}: set it to {said}, or leave it out"
+        )
+        raise ConfigError(
+            f"{JOURNAL} was begun with {said} partitions, {found}. A transaction's shard must not change; for another number of "
+            f"shards in {JOURNAL}, {HISTORY} and {STATE}, {_ANEW}"
+        )
+    if added := {name: count for name, count in counts.items() if count > said}:
+        log.error(
+            "partitions were added: %s, and there are %d shards. Nobody uses them: a transaction would live in two shards; for more "
+            "shards, %s", added, said, _ANEW, extra={"action": "partitions_added"},
+        )  # fmt: skip
+    return said
 
 
 def journal_limit(admin: Admin, topics: list[str]) -> int:

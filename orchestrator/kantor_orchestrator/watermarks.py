@@ -14,6 +14,7 @@ Topic ``sys.kantor.watermarks``: compacted, one partition, stamped by the broker
                                  written when that changes
 ``uncorrelated/<member>/<topic>``  by reason, what could not be journaled since the member began: count, a sample, when
 ``engine/<name>``                which shards that are its own an engine has taken, and since when and why it has others not
+``shards``                       how many shards there are: written once, by the first role that starts
 ``id/<topic>``                   what stands for the id of a topic that was made again, where the broker gives none
 ===============================  =====================================================================================
 
@@ -34,8 +35,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kantor.clients import BEGINNING, Clients, Partition
 from kantor.clock import SYSTEM_CLOCK, Clock
@@ -49,6 +51,7 @@ from kantor_orchestrator.marks import (
     Uncorrelated,
     fingerprint,
     load_uncorrelated,
+    number_of,
 )
 
 log = logging.getLogger("kantor.watermarks")
@@ -84,6 +87,7 @@ class Told:
         self.uncorrelated: dict[tuple[str, str], dict[str, Uncorrelated]] = {}  # by member and topic
         self.ids: dict[str, str] = {}
         self.engines: dict[str, Shards] = {}
+        self.shards = 0  # 0: nobody has said how many there are
         self._times: dict[
             str, list[int]
         ] = {}  # by topic, of each partition: everything up to then is in the journal
@@ -120,6 +124,8 @@ class Told:
                 self.engines.pop(name, None)
             else:
                 self.engines[name] = Shards.load(value, at)
+        elif kind == "shards":
+            self.shards = 0 if value is None else number_of(json.loads(value))
         elif kind == "id":
             if value is not None:
                 self.ids[name] = str(json.loads(value))
@@ -221,12 +227,13 @@ class Watermarks:
         name: str,
         clock: Clock = SYSTEM_CLOCK,
         observe: Callable[[int], None] = lambda _: None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
-        """``name``: of the clients. ``observe`` hears the broker's time of each record."""
+        """``name``: of the clients; ``extra``: settings of its consumer. ``observe`` hears the broker's time of each record."""
         self.told = Told()
         self._observe = observe
         self._clock = clock
-        self._consumer = clients.consumer(f"{name}-watermarks", ends=True)
+        self._consumer = clients.consumer(f"{name}-watermarks", ends=True, extra=extra)
         self._consumer.assign({PLACE: BEGINNING})
         #: What it sends is soon out of date: better lost than late.
         self.producer = clients.producer(
@@ -295,7 +302,8 @@ def read(
 ) -> Told:
     """All that the topic tells now. ``asks``: how far intake is now, and waits a second at most for the answer; its own
     question, read back, tells ``observe`` what time it is for the broker. Raises ``KantorError`` if the topic's end is not met."""
-    reader = Watermarks(clients, name, clock, observe)
+    # An empty fetch, which brings the end, would wait 500 ms.
+    reader = Watermarks(clients, name, clock, observe, {"fetch.wait.max.ms": 10})
     try:
         deadline = clock.monotonic() + patience
         while not reader.is_read:

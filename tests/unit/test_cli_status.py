@@ -266,3 +266,12 @@ def test_without_an_address_of_kafka_the_exit_code_is_2(
     result = CliRunner().invoke(main, ["status"])
     assert result.exit_code == 2
     assert "KANTOR_BOOTSTRAP_SERVERS" in result.stderr
+
+
+def test_partitions_that_were_added_are_told() -> None:
+    """Nobody uses them, so nothing is wrong with the shards."""
+    found = healthy()
+    found.added = [("sys.kantor.journal", 5)]
+    assert "sys.kantor.journal has 5 partitions, and there are 2 shards: the added ones are not used" in told(
+        found
+    )

@@ -10,9 +10,9 @@ import click
 
 from kantor import logs
 from kantor.watchdog import end_within
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.roles import ROLES, run_role
+from kantor_orchestrator.sharding import agree
 from kantor_orchestrator.supervisor import GRACE, supervise, tell_supervisor
 
 #: Seconds from the signal until a role that hangs is ended hard. Kubernetes waits for 30, the supervisor for 20.
@@ -64,5 +64,5 @@ def run(roles: tuple[str, ...], engines: int | None) -> None:
         run_role(names[0], settings, stop, tell_supervisor)
         return
     end_within(GRACE + DEADLINE, stop.set)  # the roles end first
-    topics.ensure(settings.kafka.admin(), settings.shards, settings.default_shards)
+    agree(settings.kafka, settings.kafka.admin(), settings.shards, settings.default_shards)
     sys.exit(supervise(names, stop, http_port=settings.http_port))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from kantor.clients import Record
 from kantor.codec import Codec
+from kantor.envelope import shard_of
 from kantor.errors import CodecError, EncodingError, RegistryUnavailableError, TooLargeError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.brokertime import BrokerTime
@@ -90,7 +91,9 @@ class Decider:
         copies: Copies,
         metrics: EngineMetrics,
         time: BrokerTime,
+        shards: int,
     ) -> None:
+        self._shards = shards
         self._definitions = definitions
         self._payloads = payloads
         self._copies = copies
@@ -122,6 +125,9 @@ class Decider:
         headers = headers_of(record)
         kind = headers.get(journal.ENTRY)
         at = record.timestamp()[1]
+        key = record.key()
+        if key and shard_of(transaction_of(record), self._shards) != shard.number:
+            return self._astray(shard, record, at)
         if shard.recorded:
             return self._recover(shard, record, headers, kind, at)
         shard.clock = at
@@ -133,7 +139,7 @@ class Decider:
             identity = id_, entry.timer, entry.step, entry.round, entry.attempt
             shard.timers.applied(identity, shard.get(id_))
             return outcome
-        if kind == journal.ACT and record.key() is None:
+        if kind == journal.ACT and key is None:
             return self._hold(shard, record)
         if kind == journal.ACT:
             id_, entry = transaction_of(record), act_entry(record)
@@ -226,6 +232,17 @@ class Decider:
             what = done.saga or "every saga"
             log.warning("shard %d: %s is %s", shard.number, what, done.reason, extra={"action": done.kind})
         return APPLIED
+
+    def _astray(self, shard: Shard, record: Record, at: int) -> str:
+        """Its transaction lives in another shard: to take it in would make two of it. No mark is moved by it, either."""
+        while shard.recorded and shard.recorded[0].journal_offset <= record.offset():
+            shard.fold(shard.recorded.popleft())
+        shard.clock = at
+        id_ = transaction_of(record)
+        raise MalformedEntry(
+            f"transaction {id_:.200} lives in {topics.JOURNAL}/{shard_of(id_, self._shards)} (crc32 of its id, of {self._shards} shards); "
+            "let its writer name the partition so, and write it again"
+        )
 
     def _recover(self, shard: Shard, record: Record, headers: Headers, kind: bytes | None, at: int) -> str:
         """The log knows what this entry led to; without a record of it: to nothing."""

@@ -84,6 +84,7 @@ class Engine:
         self._definitions = definitions
         self._metrics = metrics
         metrics.all_shards.set(shards)
+        self._all_shards = shards
         self._consumer = clients.consumer(
             "kantor-engine", group=ENGINE_GROUP, extra={"queued.max.messages.kbytes": 32_768} | NEVER_LONG
         )
@@ -104,7 +105,7 @@ class Engine:
         )
         payloads = PayloadReader(codec, definitions, waits=waits_for_schemas)
         copies = Copies(clients, self._appender, self._jobs, clock)
-        self._decider = Decider(codec, definitions, payloads, copies, metrics, self._time)
+        self._decider = Decider(codec, definitions, payloads, copies, metrics, self._time, shards)
         self._watermarks = Watermarks(clients, "kantor-engine", clock, self._time.observe)
         self._untaken = Untaken(self._watermarks, self._wellness, metrics)
         self._firing = Firing(self._appender, admin, self._jobs, self._watermarks, metrics, self._time)
@@ -274,7 +275,8 @@ class Engine:
 
     def _assigned(self, partitions: list[Partition]) -> None:
         for _, number in partitions:
-            self._taking[number] = Taking(self._clock.monotonic())
+            if number < self._all_shards:  # else somebody has added partitions: nothing belongs there
+                self._taking[number] = Taking(self._clock.monotonic())
 
     def _take_shards(self) -> None:
         """Bring the taking of shards on: each in a thread of its own, nobody waits for it."""
