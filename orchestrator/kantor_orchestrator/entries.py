@@ -1,6 +1,7 @@
 """From a record of the journal to an :class:`Entry` that the core understands.
 
-Decodes only what some saga wants of a payload; says in the entry what could not be decoded, and why.
+Keeps only what some saga wants of a payload; says in the entry what could not be decoded, and why. A payload of which nobody
+wants anything is decoded all the same: bytes that are none, or another type's, must not end a step.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def _again(headers: Headers) -> int:
 
 
 class PayloadReader:
-    """Adds to an entry what some saga wants of its payload."""
+    """Adds to an entry what some saga wants of its payload, once it is known to be one of its type."""
 
     def __init__(self, codec: Codec, definitions: Definitions, *, waits: bool) -> None:
         """``waits``: a schema that is unknown now may be known soon, because there is a registry. Without one, an id that the
@@ -190,14 +191,16 @@ class PayloadReader:
             entry.id, entry.source, entry.causation_id = entry.origin, entry.source[:MOST_ATTRIBUTE], ""
             entry.idempotency_key = ""
             return
-        wanted = self._definitions.captures.get(entry.type)
-        if not wanted:
-            return
+        wanted = self._definitions.captures.get(entry.type, ())
+        if not wanted and entry.type not in self._definitions.named:
+            return  # what it is, a definition tells that can't be read now
         value = record.value()
         try:
             reader = self._definitions.schema(entry.type)
-            payload = self._codec.decode(value, headers, expected=entry.type, reader=reader)
-            if entry.type == TRANSACTION_ENDED:  # of a child: what it returns, beside how it ended
+            payload = self._codec.decode(
+                value, headers, expected=entry.type, reader=reader, resolves=bool(wanted)
+            )
+            if wanted and entry.type == TRANSACTION_ENDED:  # of a child: what it returns, beside how it ended
                 payload = {**_returned(payload.get("returns")), **payload}
         except UnknownSchemaError as error:
             if self._waits:

@@ -134,12 +134,14 @@ class Codec:
         *,
         expected: str = "",
         reader: Schema | None = None,
+        resolves: bool = True,
     ) -> dict[str, Any]:
         """The payload.
 
         ``expected``: the full name of the type that it should be (``ce_type``). ``reader``: the reader's own schema, by which
         what was written is resolved (Avro 1.12, "Schema resolution": defaults of fields that the writer does not know,
-        aliases, promotions); the writer's name must then be its own or one of its aliases. Keep that object: it is told by its identity.
+        aliases, promotions); the writer's name must then be its own or one of its aliases. Keep that object: it is told by its identity. ``resolves``: False if nothing is
+        wanted but to know that it is such a record, as its writer wrote it.
 
         Raises ``UndecodableError`` (bytes that will never be readable), ``UnknownSchemaError`` or
         ``RegistryUnavailableError``; ``CodecError`` if the schema itself is of no use.
@@ -151,7 +153,7 @@ class Codec:
                     return read(value, 5)
                 except UNEXPECTED:
                     pass  # fastavro says what is wrong
-        return self._decode(value, headers, expected, reader)
+        return self._decode(value, headers, expected, reader, resolves)
 
     def _decode(
         self,
@@ -159,6 +161,7 @@ class Codec:
         headers: Mapping[str, bytes | None] | None,
         expected: str,
         reader: Schema | None,
+        resolves: bool,
     ) -> dict[str, Any]:
         if value is None:
             raise UndecodableError("the value is null (a tombstone), not an Avro record")
@@ -168,8 +171,8 @@ class Codec:
             written = self._writers[id_] = _to_read.of(self._schemas.schema_of(id_))
         _check_name(written, id_, expected, reader)
         is_same = reader is None or same_shape(written.schema, reader)
-        target = None if is_same else self._reader(reader)
-        if target is None and start and written.walk is None:
+        target = self._reader(reader) if resolves and not is_same else None
+        if is_same and start and written.walk is None:
             fast = compile_reader(written.schema)
             if fast is not None:
                 self._fast[value[:5], expected, id(reader)] = fast

@@ -44,10 +44,12 @@ _END = {
 }
 
 
-def _read(value: bytes, codec: Any) -> JournalEntry:
+def _read(
+    value: bytes | None, codec: Any, captured: frozenset[str] = frozenset({"status", "reference"})
+) -> JournalEntry:
     """An end of some child, as it is read."""
     definitions = Definitions()
-    definitions.captures = {TRANSACTION_ENDED: frozenset({"status", "reference"})}
+    definitions.captures, definitions.named = {TRANSACTION_ENDED: captured}, {TRANSACTION_ENDED: 0}
     reader = PayloadReader(codec, definitions, waits=False)
     record = Entry((journal.ENTRY, 0), 9, b"t", value, [], (LOG_APPEND_TIME, 5), None, 0.0)
     entry = JournalEntry(
@@ -107,3 +109,40 @@ def test_a_payload_of_another_type_than_its_envelope_says() -> None:
     error = _read(codec.encoder(other, "t")(_END), codec).error
     assert "is a kantor.SomethingElse" in error
     assert "not a kantor.TransactionEnded" in error
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (None, "the value is null"),
+        (b"", "not Avro in Confluent wire format"),
+        (b"complete garbage", "not Avro in Confluent wire format"),
+        (b"\0\0\0\0\x07abc", "schema id 7 is unknown"),
+        ("another type", "the value is a kantor.SomethingElse"),
+        ("cut", "bytes do not fit schema id"),
+        ("longer", "1 bytes are left after a record"),
+    ],
+)
+def test_bytes_that_are_none_of_a_type_of_which_nothing_is_captured(value: Any, error: str) -> None:
+    """They end no step and confirm no compensation: the entry is an error, as if something was wanted of them."""
+    codec = Codec(MemorySchemas())
+    good = codec.encoder(system("TransactionEnded"), "t")(_END)
+    other = codec.encoder({**system("TransactionEnded"), "name": "SomethingElse"}, "t")(_END)
+    value = {"another type": other, "cut": good[:-3], "longer": good + b"\0"}.get(value, value)
+    first, again = _read(value, codec, frozenset()), _read(value, codec, frozenset())
+    assert error in first.error
+    assert again.error == first.error
+    assert (_read(good, codec, frozenset()).error, _read(good, codec, frozenset()).payload) == ("", {})
+
+
+def test_a_payload_that_the_readers_schema_can_not_resolve_and_of_which_nothing_is_captured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is of its type and readable as written: that is all that is asked of it."""
+    written = system("TransactionEnded")
+    stricter = {**written, "fields": [*written["fields"], {"name": "new", "type": "string"}]}
+    monkeypatch.setattr(Definitions, "schema", lambda *_: stricter)
+    codec = Codec(MemorySchemas())
+    value = codec.encoder(written, "t")(_END)
+    assert _read(value, codec, frozenset()).error == ""
+    assert "do not fit" in _read(value, codec).error

@@ -67,7 +67,7 @@ class Definitions:
     def __init__(self, deployed: Iterable[Bundle] = (), source: Source | None = None) -> None:
         #: Grows when something changed.
         self.generation = 0
-        #: By event type: the fields that some saga captures. Other types need not be decoded.
+        #: By event type: the fields that some saga captures. Of other types only their being such a record counts.
         self.captures: Mapping[str, frozenset[str]] = {}
         #: Every message type that means something to some saga, with the earliest deployment (ms) of those sagas.
         self.named: Mapping[str, int] = {}
