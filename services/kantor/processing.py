@@ -29,11 +29,19 @@ from kantor import letters
 from kantor.clients import Record
 from kantor.codec import Codec
 from kantor.envelope import attributes
-from kantor.errors import CodecError, EnvelopeError, KantorError, Retryable, UnreadableHeadersError
+from kantor.errors import (
+    CodecError,
+    EncodingError,
+    EnvelopeError,
+    KantorError,
+    Retryable,
+    UnreadableHeadersError,
+)
 from kantor.handlers import Context, Handler, MessageType
 from kantor.inbox import Inbox
 from kantor.incoming import Incoming
 from kantor.metrics import Metrics
+from kantor.reasons import printable, text_of
 from kantor.records import StepFailed
 from kantor.writing import Outgoing, Payload, Writer
 
@@ -47,6 +55,8 @@ _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 1.0
 #: Characters of an exception that a StepFailed carries.
 _MESSAGE_LENGTH = 500
+#: Outcomes whose answers the inbox may have kept from before.
+_KEPT = frozenset({"repeated", "confirmed"})
 
 
 class UndeclaredAnswerError(KantorError):
@@ -182,8 +192,21 @@ class Processor:
         except (CodecError, EnvelopeError) as error:
             return [self._dead_letter(record, handler.message.TYPE, error)]
         outcome, payloads = self._answer(incoming, final)
+        if outcome in _KEPT:
+            payloads = self._sayable(incoming, payloads)
         self._outcomes[handler.message.TYPE, outcome] += 1
         return self._writer.answers(payloads, headers) if payloads else ()
+
+    def _sayable(self, incoming: Incoming, payloads: list[Payload]) -> list[Payload]:
+        """What the inbox has kept; or a failure that says why its topic takes it no longer. Whoever asks again when it does gets it."""
+        try:
+            for payload in payloads:
+                self._writer.check(payload)
+        except EncodingError as error:
+            text, again = f"it was done, and its answer can't be told: {error}", incoming.handler.is_command
+            log.error("%s: %s", incoming.transaction_id, text, extra={"action": "answer_too_large"})
+            return self._failure(incoming, "too_large", text, retryable=again, unsure=True)
+        return payloads
 
     def _malformed(self, record: Record, error: EnvelopeError) -> Sequence[Outgoing]:
         """Of which type it is may be what is not known: then it may be one of ours."""
@@ -317,17 +340,17 @@ class Processor:
         if isinstance(error, KeyboardInterrupt):
             raise error
         is_command = incoming.handler.is_command
-        code, text = "error", f"{type(error).__name__}: {_text(error)}"
+        code, text = "error", f"{type(error).__name__}: {text_of(error)}"
         if isinstance(error, Retryable):
             if not is_command and not final:
                 self._outcomes[incoming.handler.message.TYPE, "again"] += 1
                 raise _Again
-            code, text = error.code, _text(error)
+            code, text = error.code, text_of(error)
         log.warning(
             "%s failed: %s",
             incoming.handler.name,
             text,
-            exc_info=None if isinstance(error, Retryable) else _printable(error),
+            exc_info=None if isinstance(error, Retryable) else printable(error),
             extra={
                 "action": "handler_failed",
                 "type": incoming.handler.message.TYPE,
@@ -373,20 +396,3 @@ class Processor:
             if outcome != "again":
                 metrics.messages.labels(type_, outcome).inc(count)
         self._outcomes.clear()
-
-
-def _text(error: BaseException) -> str:
-    """What it says, if it can say anything."""
-    try:
-        return str(error)
-    except Exception as trouble:  # noqa: BLE001 - its __str__ is somebody's code
-        return f"(its text can't be had: {type(trouble).__name__})"
-
-
-def _printable(error: BaseException) -> BaseException | None:
-    """None if a log could not print it."""
-    try:
-        str(error)
-    except Exception:  # noqa: BLE001 - as above
-        return None
-    return error

@@ -76,15 +76,20 @@ class Writer:
         if found is None:
             raise KantorError(f"{type(message).__name__} was not declared")
         encode, type_, topic = found
-        value = encode(message.to_avro())
-        if len(value) > MAX_ANSWER:
-            raise EncodingError(f"{type_}: {len(value)} bytes; a message has at most {MAX_ANSWER}")
-        if self._limits and len(value) > self._limits.get(topic, MAX_ANSWER):
+        payload = Payload(type_, topic, encode(message.to_avro()), now)
+        self.check(payload)
+        return payload
+
+    def check(self, payload: Payload) -> None:
+        """Raises ``EncodingError`` if its topic does not take it: one that the inbox has may be of a time when it did."""
+        size = len(payload.value)
+        if size > MAX_ANSWER:
+            raise EncodingError(f"{payload.type}: {size} bytes; a message has at most {MAX_ANSWER}")
+        if self._limits and size > self._limits.get(payload.topic, MAX_ANSWER):
             raise EncodingError(
-                f"{type_}: {len(value)} bytes; with its envelope it fits {topic} up to {self._limits[topic]}: "
+                f"{payload.type}: {size} bytes; with its envelope it fits {payload.topic} up to {self._limits[payload.topic]}: "
                 f"make it smaller, or raise the topic's max.message.bytes and start the service again"
             )
-        return Payload(type_, topic, value, now)
 
     def answers(self, payloads: Iterable[Payload], headers: Mapping[str, bytes | None]) -> list[Outgoing]:
         """Payloads as answers to the message with these headers: its transaction, caused by it (wire-15), in its trace.

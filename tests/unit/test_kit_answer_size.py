@@ -68,6 +68,64 @@ def test_an_answer_larger_than_its_topic_takes(transactional: bool, tmp_path: Pa
     assert f"fits {ShipmentBooked.TOPIC} up to 5904" in said["message"]
 
 
+def test_a_kept_answer_that_its_topic_takes_no_longer(tmp_path: Path) -> None:
+    """It was done when the topic took larger records; asked again, its service says so by name, and answers all others. Once the
+    topic takes it again, whoever asks again gets it."""
+    broker = MemoryBroker()
+    clients, schemas = broker.clients(), MemorySchemas()
+    for name in (BookShipment.TOPIC, ShipmentBooked.TOPIC, failure_topic("shipping")):
+        broker.create_topic(TopicSpec(name, 1))
+    producer = clients.producer("kantor")
+    writer = Writer("kantor", Codec(schemas), [BookShipment])
+    service = Service("shipping", store=SqliteStore(str(tmp_path / "service.db")))
+    done: list[str] = []
+
+    @service.handles(BookShipment)
+    def book(command: BookShipment) -> ShipmentBooked:
+        done.append(command.order_id[0])
+        return ShipmentBooked(order_id=command.order_id, tracking="1")
+
+    def asked(*names: str) -> list[bytes | None]:
+        """What is answered to these, by a service that is started for it."""
+        for name in names:
+            command = BookShipment(order_id=name, sku="s", quantity=1)
+            out = writer.start(writer.encode(command, broker.clock.now()), f"t-{name[0]}", 0)
+            producer.produce(out.topic, out.value, out.key, out.headers, 0)
+        producer.flush()
+        before = len(_keys(broker, ShipmentBooked.TOPIC))
+        assert service.store is not None
+        inbox = service.store.open()
+        stop = threading.Event()
+        session = Session(
+            service, clients, schemas, Metrics(), inbox, instance="0", stop=stop, clock=broker.clock
+        )
+        session.start(lambda _: None)
+        for _ in range(20):
+            session.turn()
+            broker.clock.sleep(0.1)
+        session.close()
+        inbox.close()
+        return _keys(broker, ShipmentBooked.TOPIC)[before:]
+
+    large = "b" * 12_000
+    assert asked("a", large) == [b"t-a", b"t-b"]
+    broker.topics[ShipmentBooked.TOPIC].config["max.message.bytes"] = "10000"
+    assert asked("a", large, "c") == [b"t-a", b"t-c"]
+    (failed,) = broker.log((failure_topic("shipping"), 0)).read(0, 10, 1e12, committed=True)[0]
+    headers = dict(failed.headers() or ())
+    said = Codec(schemas).decode(failed.value(), headers, expected=StepFailed.TYPE, reader=StepFailed.SCHEMA)
+    assert (failed.key(), said["code"], said["unsure"], said["retryable"]) == (
+        b"t-b",
+        "too_large",
+        True,
+        True,
+    )
+    assert f"fits {ShipmentBooked.TOPIC} up to 5904" in said["message"]
+    broker.topics[ShipmentBooked.TOPIC].config["max.message.bytes"] = "1048588"
+    assert asked(large) == [b"t-b"]
+    assert done == ["a", "b", "c"]
+
+
 def test_limits_are_of_topics_that_take_less() -> None:
     """A topic with the broker's default takes the kit's own limit; one that does not tell is not asked twice."""
     broker = MemoryBroker()
