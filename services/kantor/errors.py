@@ -8,7 +8,7 @@
     │   ├── UndecodableError   these bytes will never be readable: dead letter or incident
     │   ├── UnknownSchemaError no schema has this id (yet)
     │   └── EncodingError      a value does not fit the schema that it is written with
-    ├── RegistryUnavailableError   the registry did not answer: wait and try again
+    ├── RegistryUnavailableError   the registry can't be used now: wait and try again
     ├── KafkaUnavailableError  the broker did not answer in time: wait and try again
     │   └── StuckError         a call of a client hangs: give the client up, make another one
     ├── TooLargeError          a record is larger than its topic takes: nothing else is wrong
@@ -66,7 +66,8 @@ class EncodingError(CodecError):
 
 
 class RegistryUnavailableError(KantorError):
-    """The schema registry did not answer. The caller waits and tries again; nothing is skipped."""
+    """The schema registry can't be used now: it does not answer, refuses us, or answers what no registry does. Nothing is known of
+    what was asked. The caller waits and tries again; nothing is skipped."""
 
 
 class KafkaUnavailableError(KantorError):

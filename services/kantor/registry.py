@@ -7,6 +7,7 @@ Confluent Platform 8.0 (``GET /schemas/guids/{guid}``).
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import logging
 import threading
@@ -29,8 +30,18 @@ _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 _TIMEOUT = 5.0
 #: Seconds to wait before each further try: a restarting registry is back soon; the caller waits for a longer outage.
 _PAUSES = (0.1, 0.4)
+#: Bytes of an answer: more than any schema that is read has.
+_MOST = 8 << 20
+#: What the registry's own "not found" says (40401 subject, 40402 version, 40403 schema): a proxy's, or a wrong address's, does not.
+_NOT_FOUND = range(40400, 40500)
 #: Schemas that one may need, directly or not.
 _MAX_REFERENCES = 100
+#: Registries before Confluent's 8.0 have no GUIDs at all, and say 404 of these paths.
+_GUIDS = "/schemas/guids/"
+_CREDENTIALS = (
+    "set a user and password that may do this in KANTOR_SCHEMA_REGISTRY_URL (http://user:password@host:port)"
+)
+_ADDRESS = "start it, or set its address in KANTOR_SCHEMA_REGISTRY_URL"
 _NAMED = ("record", "error", "enum", "fixed")
 
 
@@ -71,9 +82,10 @@ class RegistrySchemas:
         if id_ is None:
             path = f"/subjects/{urllib.parse.quote(subject, safe='')}/versions"
             answer = self._ask("POST", path, {"schema": text, "schemaType": "AVRO"})
-            if answer is None:
-                raise CodecError(f"the registry has no {path}: is {self._base} the right address?")
-            id_ = int(answer["id"])
+            found = answer.get("id") if answer is not None else None
+            if type(found) is not int or not 0 <= found < 1 << 32:
+                raise self._unusable("POST", path, f"{answer!r:.200}", _ADDRESS)
+            id_ = found
             with self._lock:
                 self._ids[subject, text] = id_
         return id_
@@ -89,12 +101,11 @@ class RegistrySchemas:
                 raise UnknownSchemaError(id_, self._base)
             if answer.get("schemaType", "AVRO") != "AVRO":
                 raise CodecError(f"schema {id_} is {answer['schemaType']}, not Avro")
+            self._check(path, answer)
             try:
                 schema = self._inline(answer)
             except (KeyError, TypeError, AttributeError) as error:
-                raise CodecError(
-                    f"the registry's answer for schema {id_} can't be used: {error!r}"
-                ) from error
+                raise CodecError(f"schema {id_} of the registry can't be used: {error!r}") from error
             with self._lock:
                 self._schemas[id_] = schema
         return schema
@@ -120,37 +131,95 @@ class RegistrySchemas:
             found = self._ask("GET", path)
             if found is None:
                 raise CodecError(f"{reference['name']} is at {reference['subject']}, which is gone")
+            self._check(path, found)
             named.setdefault(reference["name"], parse_schema(found["schema"]))
             self._references(found, named, asked)
 
     def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any] | None:
-        """The answer, or None for "not found". Raises ``RegistryUnavailableError``, ``CodecError`` (refused)."""
+        """The answer, or None: the registry says that it has no such thing. Raises ``CodecError`` if it refuses what is asked for,
+        ``RegistryUnavailableError`` for all that is no word of a registry at work: nothing is known then."""
         data = None if body is None else json.dumps(body).encode()
-        failure: Exception | None = None
+        failure = ""
         for pause in (*_PAUSES, None):
             request = urllib.request.Request(  # noqa: S310 - the scheme was checked
                 self._base + path, data, self._headers, method=method
             )
             try:
                 with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
-                    answer = json.load(response)
-                    return answer if isinstance(answer, dict) else {}
+                    answer = _json(_read(response))
+                    if answer is not None:
+                        return answer
+                    failure = "an answer that is no JSON object"
             except urllib.error.HTTPError as error:
-                with error:
-                    text = error.read(2000).decode("utf-8", "replace")
-                if error.code == 404:
-                    return None
-                if error.code in (401, 403):
-                    raise ConfigError(f"the registry refuses us ({error.code}): {text}") from error
-                if error.code < 500 and error.code not in (408, 429):
-                    raise CodecError(f"the registry refused {path} ({error.code}): {text}") from error
-                failure = error
-            except (OSError, ValueError, RecursionError) as error:
-                failure = error
+                status = error.code
+                failure = f"{status}: {(text := _said(error))[:300].decode('utf-8', 'replace')}"
+                if status in (401, 403):
+                    raise self._unusable(method, path, failure, _CREDENTIALS) from error
+                if status < 500 and status not in (408, 429):
+                    code = (_json(text) or {}).get("error_code")
+                    if status == 404 and (code in _NOT_FOUND or (code == 404 and path.startswith(_GUIDS))):
+                        return None
+                    if status in (409, 422):
+                        raise CodecError(f"the registry refused {path} ({failure})") from error
+                    raise self._unusable(method, path, failure, _ADDRESS) from error
+            except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
+                failure = str(error) or repr(error)
             if pause is not None:
                 log.info("registry: %s; again in %.1f s", failure, pause, extra={"action": "registry_retry"})
                 self._sleep(pause)
-        raise RegistryUnavailableError(f"{self._base}{path}: {failure}") from failure
+        raise self._unusable(method, path, failure, _ADDRESS)
+
+    def _check(self, path: str, answer: dict[str, Any]) -> None:
+        """Raises ``RegistryUnavailableError`` if this is no schema with its references: a registry would not say it."""
+        references = answer.get("references") or []
+        if not (
+            isinstance(answer.get("schema"), str)
+            and isinstance(references, list)
+            and all(_is_reference(one) for one in references)
+        ):
+            raise self._unusable("GET", path, f"{answer!r:.200}", _ADDRESS)
+
+    def _unusable(self, method: str, path: str, came: str, remedy: str) -> RegistryUnavailableError:
+        return RegistryUnavailableError(
+            f"the schema registry can't be used now: {method} {self._base}{path}: {came}; {remedy}"
+        )
+
+
+def _read(response: Any) -> bytes:
+    """The body. Raises ``TimeoutError`` if it comes too slowly, ``ValueError`` if it has no end."""
+    until, found = time.monotonic() + _TIMEOUT, bytearray()
+    while part := response.read(1 << 12):
+        found += part
+        if len(found) > _MOST:
+            raise ValueError(f"an answer of more than {_MOST} bytes")
+        if time.monotonic() > until:
+            raise TimeoutError(f"the answer was not there after {_TIMEOUT:.0f} s")
+    length = getattr(response, "length", None)  # what is missing
+    if length:
+        raise http.client.IncompleteRead(bytes(found[:100]), length)
+    return bytes(found)
+
+
+def _said(error: urllib.error.HTTPError) -> bytes:
+    """The body of a refusal, as far as it can be had."""
+    with error:
+        try:
+            return error.read(2_000)
+        except (OSError, ValueError, http.client.HTTPException) as cut:
+            return str(cut).encode()
+
+
+def _json(text: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _is_reference(found: Any) -> bool:
+    kinds = {"name": str, "subject": str, "version": int}
+    return isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
 
 
 def _replace(schema: Any, named: dict[str, Schema], space: str) -> Any:

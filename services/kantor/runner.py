@@ -32,7 +32,7 @@ from kantor.errors import (
     KantorError,
     RegistryUnavailableError,
 )
-from kantor.health import HealthServer
+from kantor.health import HealthServer, Readiness
 from kantor.inbox import Inbox, StoreError
 from kantor.instance import Instance
 from kantor.metrics import Metrics
@@ -79,6 +79,7 @@ class Runner:
         self._port = 0
         self._stop = threading.Event()
         self._ready = threading.Event()
+        self._now: Session | None = None
 
     def stop(self) -> None:
         """Finish the message in hand, commit what is answered, then return from :meth:`run`. Any thread may call it."""
@@ -88,9 +89,12 @@ class Runner:
         """Whether the service was given its partitions within ``timeout`` seconds."""
         return self._ready.wait(timeout)
 
-    def is_ready(self) -> bool:
-        """It has joined its group, and is not draining."""
-        return self._ready.is_set() and not self._stop.is_set()
+    def readiness(self) -> Readiness:
+        """Ready: it has joined its group, waits for no registry and no store, and is not draining."""
+        if self._stop.is_set() or not self._ready.is_set():
+            return Readiness(["it has not begun yet, or is about to end"])
+        waits = self._now.waits if self._now is not None else ""
+        return Readiness([f"it waits: {waits}"] if waits else [])
 
     def run(self) -> None:
         """Raises ``ConfigError`` or ``CodecError`` (a schema is refused) if the service can't work as declared."""
@@ -98,7 +102,7 @@ class Runner:
             raise ConfigError(f"service {self._service.name} has no handlers, so there is nothing to run")
         with ExitStack() as opened:
             opened.callback(log.info, "stopped", extra={"action": "stopped"})
-            server = HealthServer(self.metrics, self.is_ready, self._http_port)
+            server = HealthServer(self.metrics, self.readiness, self._http_port)
             opened.callback(server.close)
             self._port = server.port
             log.info("starting", extra={"action": "started", "port": server.port})
@@ -136,6 +140,7 @@ class Runner:
         session = Session(
             self._service, self._clients, schemas, self.metrics, inbox, instance=instance, stop=self._stop
         )
+        self._now = session
         keeper = Keeper(session.keep)
         try:
             session.start(self._assigned)
@@ -170,6 +175,8 @@ class Session:
     ) -> None:
         """Makes missing topics and publishes schemas (kit-24). ``instance``: see ``Instance``, for a transactional service.
         ``stop`` ends waiting. Raises as ``topics.ensure`` and ``SchemaStore.id_of``."""
+        #: What handling waits for; empty: nothing. Any thread may read it.
+        self.waits = ""
         self._service = service
         self._metrics = metrics
         self._stop = stop
@@ -264,8 +271,11 @@ class Session:
         while True:
             until = self._clock.monotonic() + BATCH_SECONDS
             try:
-                return self._processor.batch(records, partial(self._is_enough, until), self._stop.is_set)
+                answers = self._processor.batch(records, partial(self._is_enough, until), self._stop.is_set)
+                self.waits = ""
+                return answers
             except (RegistryUnavailableError, StoreError) as error:
+                self.waits = str(error)
                 log.warning("waiting: %s", error, extra={"action": "unavailable"})
                 if self._stop.wait(_PAUSE):
                     return None

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from uuid import UUID
 
 import pytest
 
-from kantor import Retryable, Service
+from kantor import Retryable, Service, runner
 from kantor.backlog import BATCH_SECONDS, Keeper, done_of
 from kantor.clients import Record, TopicSpec, java_partition
 from kantor.codec import Codec, MemorySchemas
+from kantor.errors import RegistryUnavailableError
 from kantor.metrics import Metrics
 from kantor.runner import Session
 from kantor.testing import MemoryBroker
 from kantor.testing.clock import VirtualClock
 from kantor.writing import Writer
 from kantor_examples.checkout.messages import BookShipment, ShipmentBooked
+from kantor_schemas import Schema
 from unit.kit_harness import FakeRecord
 from unit.kit_services import BOOK, BOOKED
 
@@ -191,3 +194,36 @@ def test_trouble_while_keeping_is_told_to_who_handles() -> None:
 def test_javas_partitioner(key: bytes, hash_: int) -> None:
     """A key's hash is that of Kafka's own client."""
     assert java_partition(key, 1 << 31) == hash_ & 0x7FFF_FFFF
+
+
+def test_a_registry_that_can_not_be_used_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service does not end, skips nothing and says meanwhile what it waits for; then it goes on by itself."""
+    shipping, asked, said = Shipping(1), [], []
+    learn = shipping.schemas.schema_of
+
+    def refuse(id_: int | UUID) -> Schema:
+        asked.append(id_)
+        said.append(shipping.session.waits)
+        if len(asked) < 3:
+            raise RegistryUnavailableError("403 at GET /schemas/ids/7")
+        return learn(id_)
+
+    monkeypatch.setattr(runner, "_PAUSE", 0.0)
+    monkeypatch.setattr(shipping.schemas, "schema_of", refuse)
+    for _ in range(20):
+        shipping.session.turn()
+    assert said == ["", "403 at GET /schemas/ids/7", "403 at GET /schemas/ids/7"]
+    assert shipping.session.waits == ""
+    assert len(shipping.began) == shipping.answered == shipping.committed == 1
+
+
+def test_readiness_names_what_is_waited_for() -> None:
+    """Whoever looks at ``/readyz`` sees what to mend."""
+    shipping = Shipping(0)
+    running = runner.Runner(Service("shipping"), shipping.broker.clients())
+    assert running.readiness().reasons == ["it has not begun yet, or is about to end"]
+    running._ready.set()
+    running._now = shipping.session
+    assert running.readiness().reasons == []
+    shipping.session.waits = "403 at GET /schemas/ids/7"
+    assert running.readiness().reasons == ["it waits: 403 at GET /schemas/ids/7"]

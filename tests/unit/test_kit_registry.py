@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
+import socket
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import Message
 from typing import Any
 from uuid import UUID
@@ -57,6 +62,28 @@ def registry(
     recorded = Recorded(answers)
     monkeypatch.setattr(urllib.request, "urlopen", recorded)
     return RegistrySchemas(url, sleep=lambda _: None), recorded
+
+
+@contextmanager
+def answering(sent: bytes) -> Iterator[str]:
+    """The URL of a server that says this to everybody, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(sent)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 def test_register(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,16 +177,59 @@ def test_references_that_share_a_third(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_an_answer_that_makes_no_sense(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a registry says is looked at as anything from outside."""
-    schemas, _ = registry(monkeypatch, {"GET /schemas/ids/7": [(200, {"references": 7})]})
-    with pytest.raises(CodecError, match="answer for schema 7 can't be used"):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {"references": 7}),
+        (200, {}),
+        (200, [POINT]),
+        (200, {"schema": 7}),
+        (200, {"schema": "{}", "references": [{"name": "a.B", "subject": "b", "version": "1 HTTP/1.1"}]}),
+        (404, {}),
+        (404, {"error_code": 404, "message": "HTTP 404 Not Found"}),
+        (400, {"message": "plain HTTP request was sent to HTTPS port"}),
+        http.client.IncompleteRead(b"{"),
+        http.client.BadStatusLine("garbage"),
+    ],
+)
+def test_an_answer_that_no_registry_gives(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+    """A proxy, a wrong address or a cut connection says nothing of the schema: the caller waits, and is told what was asked, what
+    came and what to set."""
+    schemas, _ = registry(monkeypatch, {"GET /schemas/ids/7": [answer]})
+    with pytest.raises(
+        RegistryUnavailableError, match=f"GET {BASE}/schemas/ids/7: .*KANTOR_SCHEMA_REGISTRY_URL"
+    ):
         schemas.schema_of(7)
 
 
-def test_a_guid_is_shown_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever looks for a schema by its GUID finds it as written."""
-    schemas, _ = registry(monkeypatch, {f"GET /schemas/guids/{GUID}": [(404, {})]})
+@pytest.mark.parametrize("answer", [(200, {}), (200, {"id": "7"}), (200, {"id": -1}), (404, {})])
+def test_an_id_that_no_registry_gives(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+    """Nothing is written with it."""
+    schemas, _ = registry(monkeypatch, {"POST /subjects/t-geo.Point/versions": [answer]})
+    with pytest.raises(RegistryUnavailableError, match="/subjects/t-geo"):
+        schemas.id_of(POINT, "t")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"sch',
+        b"HTTP/1.1 200 OK\r\n\r\n<html>",
+        b"\x16\x03\x01garbage\r\n\r\n",
+        b"HTTP/1.1 403 Forbidden\r\nContent-Length: 500\r\n\r\nno",
+        b"",
+    ],
+)
+def test_bytes_that_are_cut_or_no_http(sent: bytes) -> None:
+    """Whatever comes over the wire: the registry can't be used now."""
+    with answering(sent) as url, pytest.raises(RegistryUnavailableError):
+        RegistrySchemas(url, sleep=lambda _: None).schema_of(7)
+
+
+@pytest.mark.parametrize("code", [404, 40403])
+def test_a_guid_is_shown_as_one(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Whoever looks for a schema by its GUID finds it as written; a registry without GUIDs has none."""
+    schemas, _ = registry(monkeypatch, {f"GET /schemas/guids/{GUID}": [(404, {"error_code": code})]})
     with pytest.raises(UnknownSchemaError, match=f"GUID {GUID}"):
         schemas.schema_of(GUID)
 
@@ -220,11 +290,13 @@ def test_basic_auth(monkeypatch: pytest.MonkeyPatch) -> None:
     assert request.get_header("Authorization") == "Basic dXNAZXI6cGFzcw=="
 
 
-def test_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Being refused as a user is a matter of settings."""
-    schemas, _ = registry(monkeypatch, {"GET /schemas/ids/7": [(401, {})]})
-    with pytest.raises(ConfigError, match="401"):
+@pytest.mark.parametrize("status", [401, 403])
+def test_wrong_password(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """Who is refused waits until somebody sets other credentials, here or there; it is asked once a time."""
+    schemas, recorded = registry(monkeypatch, {"GET /schemas/ids/7": [(status, {})]})
+    with pytest.raises(RegistryUnavailableError, match=f"{status}: .*set a user and password"):
         schemas.schema_of(7)
+    assert len(recorded.requests) == 1
 
 
 def test_no_avro(monkeypatch: pytest.MonkeyPatch) -> None:

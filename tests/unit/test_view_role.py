@@ -5,13 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from kantor.errors import RegistryUnavailableError
 from kantor_orchestrator import topics
 from kantor_orchestrator.view import role
 from kantor_orchestrator.view.database import InUseError, Writer
+from kantor_orchestrator.wellness import Wellness
 from waiting import PATIENCE
+
+if TYPE_CHECKING:
+    from kantor_orchestrator.config import Settings
 
 
 def test_the_database_is_taken_over_once_the_process_before_has_ended(
@@ -89,3 +97,33 @@ def test_what_was_read_of_a_topic_that_was_made_again_is_forgotten(
     assert (database.complete_from() == 0) is is_complete
     assert is_complete or database.complete_from() >= before
     database.close()
+
+
+def test_a_registry_that_refuses_is_waited_for_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The view does not end for it; after ten seconds it is not ready, and says why."""
+    now, lives, told = [0.0], [], []
+
+    class Projection:
+        def __init__(self, *_: object) -> None:
+            lives.append(now[0])
+
+        def run(self, *_: object) -> None:
+            now[0] += 1
+            raise RegistryUnavailableError("403 at GET /schemas/ids/7")
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            now[0] += timeout or 0
+            told.append(wellness.waits())
+            if len(lives) == 8:
+                self.set()
+            return False
+
+    wellness = Wellness(lambda: now[0])
+    monkeypatch.setattr(role, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(role, "_take", lambda *_: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(role, "_Projection", Projection)
+    settings = cast("Settings", SimpleNamespace(view_url=""))
+    role.run_view(settings, Stop(), lambda: None, CollectorRegistry(), wellness)
+    assert (len(lives), told[0]) == (8, [])
+    assert told[-1] == ["the view begins anew: 403 at GET /schemas/ids/7, for 15 s"]

@@ -49,6 +49,8 @@ LOOK, ALIVE, COMMIT = 2.0, 2.0, 1.0
 NOTE = 60.0
 #: Seconds until the projection is started anew after trouble; until history of an unknown schema is given up.
 AGAIN, PATIENCE = 1.0, 30.0
+#: Seconds that a projection has to last for the trouble before it to be over.
+CALM = 30.0
 #: Seconds that the process before us may take to end, if it is not one that shares the database with us.
 HANDOVER = 15.0
 #: Seconds that opening may take, and storing or counting: a database may be busy, and a new process would not make it faster.
@@ -70,11 +72,13 @@ def run_view(
     metrics, census = ViewMetrics(registry), CensusMetrics(registry)
     unknown: dict[int, float] = {}  # schema ids, since when
     database: Writer | None = None
+    since = 0.0  # in trouble (monotonic)
     try:
         while not stop.is_set():
             database = database or _take(settings.view_url, stop, ready, lambda: wellness.beat("view", START))
             if database is None:
                 return
+            began = time.monotonic()
             given_up = frozenset(id_ for id_, since in unknown.items() if time.monotonic() - since > PATIENCE)
             try:
                 _Projection(settings, database, metrics, census, wellness).run(stop, ready, given_up)
@@ -89,6 +93,8 @@ def run_view(
                     database.close()
                     database = None
                     census.forget()
+                since = since if since and time.monotonic() - began < CALM else time.monotonic()
+                wellness.missing({"the view": (since, f"begins anew: {error}")})
                 metrics.restarted()
                 log.warning("projecting anew: %s", error, extra={"action": "view_restarted"})
                 stop.wait(AGAIN)
@@ -157,6 +163,7 @@ class _Projection:
         self._looked_at: dict[int, int] = {}  # by the engine, by shard
         self._next_look = self._next_sign = self._next_commit = self._next_census = 0.0
         self._next_note = time.monotonic() + NOTE
+        self._calm_at = time.monotonic() + CALM
 
     def run(self, stop: Event, ready: Callable[[], None], given_up: frozenset[int]) -> None:
         """Raises ``KantorError``: what was not stored is read again by the next life."""
@@ -245,6 +252,9 @@ class _Projection:
 
     def _now_and_then(self) -> None:
         now = time.monotonic()
+        if now >= self._calm_at:
+            self._calm_at = now + CALM
+            self._wellness.missing({})
         if now >= self._next_sign:
             self._next_sign = now + ALIVE
             self._database.alive(self._seen_intake, self._complete)
