@@ -33,6 +33,10 @@ class NotYet(Exception):  # noqa: N818 - control flow, not a failure
     and tries again soon (shard-20)."""
 
 
+class BeingRead(NotYet):
+    """The entry's transaction is being read from the log: mostly a matter of milliseconds."""
+
+
 #: What reading JSON of somebody else's raises: also for a number that is infinite, and for ten thousand brackets.
 _NO_JSON = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 

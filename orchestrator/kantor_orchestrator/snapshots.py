@@ -17,8 +17,9 @@ from msgspec.json import Encoder as JsonEncoder
 from msgspec.msgpack import Decoder, Encoder
 from msgspec.structs import replace
 
-from kantor_orchestrator.core.entry import Entry
+from kantor_orchestrator.core.entry import Entry, timers_of
 from kantor_orchestrator.core.transaction import (
+    ENDED,
     Early,
     Incident,
     Status,
@@ -82,9 +83,61 @@ _json = JsonEncoder().encode
 _transitions_from = JsonDecoder(list[Transition]).decode
 
 
+class Stub(Struct, frozen=True):
+    """What the state has of a transaction that is at rest (:func:`is_at_rest`). ``history``: the offset, in the history's
+    partition of the same number, of the decision that has its snapshot."""
+
+    id: str
+    saga: str
+    version: int
+    status: Status
+    history: int
+    expires_at: int
+
+
+def is_at_rest(t: Transaction) -> bool:
+    """Whether it has ended, and nobody waits for it: no timer is set, no person is asked, and it is forgotten one day. Timers
+    that go off for it are stale, whatever they are."""
+    return t.status in ENDED and t.expires_at > 0 and not timers_of(t)
+
+
+def is_lost(t: Transaction) -> bool:
+    """Whether nobody knows any more what it has done: it was a stub, and the history has lost its snapshot. ``reason`` says
+    so."""
+    return bool(t.saga) and not t.started_at
+
+
+def lost(stub: Stub, why: str) -> Transaction:
+    """What is left of a transaction without its snapshot."""
+    expires_at = stub.expires_at
+    return Transaction(stub.id, stub.saga, stub.version, stub.status, expires_at=expires_at, reason=why)
+
+
 def transaction_record(t: Transaction) -> dict[str, Any]:
     """A ``kantor.TransactionState``; its id is the record's key. Transactions that were folded from equal transitions give
     equal bytes. Raises ``ValueError`` or ``TypeError`` for captured values that Avro does not have."""
+    return _state(t, snapshot_of(t), -1, 0)
+
+
+def stub_record(t: Transaction, history: int) -> dict[str, Any]:
+    """A ``kantor.TransactionState`` of a transaction at rest whose snapshot is in the decision at this offset."""
+    return _state(t, b"", history, t.expires_at)
+
+
+def _state(t: Transaction, facts: bytes, history: int, expires_at: int) -> dict[str, Any]:
+    return {
+        "saga": t.saga,
+        "version": t.version,
+        "status": t.status,
+        "facts": facts,
+        "history": history,
+        "expires_at": expires_at,
+    }
+
+
+def snapshot_of(t: Transaction) -> bytes:
+    """What of a transaction is neither in the other fields of its state, nor in those of its decision. Raises ``ValueError`` or
+    ``TypeError`` for captured values that Avro does not have."""
     prints = sorted(t.fingerprints)
     facts = _Facts(
         t.started_at,
@@ -110,7 +163,20 @@ def transaction_record(t: Transaction) -> dict[str, Any]:
         t.again_at,
         t.asked,
     )
-    return {"saga": t.saga, "version": t.version, "status": t.status, "facts": _pack(facts)}
+    return _pack(facts)
+
+
+def state_from(id_: str, record: Mapping[str, Any]) -> Transaction | Stub:
+    """The inverse of :func:`transaction_record` and :func:`stub_record`. Raises ``ValueError`` for what they did not
+    write."""
+    try:
+        if record["history"] >= 0:
+            status = Status(record["status"])
+            saga, version, expires_at = record["saga"], record["version"], record["expires_at"]
+            return Stub(id_, saga, version, status, record["history"], expires_at)
+    except _FOREIGN as error:
+        raise ValueError(f"no stub: {type(error).__name__}: {error}") from error
+    return transaction_from(id_, record)
 
 
 def transaction_from(id_: str, record: Mapping[str, Any]) -> Transaction:
@@ -180,6 +246,15 @@ class Decided(Struct):
     status: str
     transitions: list[Transition]
     messages: list[Outgoing]
+    snapshot: bytes = b""  # of the transaction after it, if it is at rest then
+    offset: int = -1  # its own, if whoever read it says so
+
+    def transaction(self) -> Transaction:
+        """As its snapshot has it. Raises ``ValueError`` if that is none."""
+        return transaction_from(
+            self.transaction_id,
+            {"saga": self.saga, "version": self.version, "status": self.status, "facts": self.snapshot},
+        )
 
 
 def decision_record(
@@ -189,9 +264,10 @@ def decision_record(
     messages: list[Outgoing],
     epoch: int,
     journal_offset: int,
+    snapshot: bytes = b"",
 ) -> dict[str, Any]:
-    """A ``kantor.Decision``: what ``entry`` led to; ``txn`` as it is after all of ``transitions``. Raises ``ValueError`` or
-    ``TypeError`` for captured values that Avro does not have."""
+    """A ``kantor.Decision``: what ``entry`` led to; ``txn`` as it is after all of ``transitions``, and its ``snapshot`` if it is
+    at rest then. Raises ``ValueError`` or ``TypeError`` for captured values that Avro does not have."""
     return {
         "transaction_id": txn.id,
         "epoch": epoch,
@@ -207,6 +283,7 @@ def decision_record(
         "status": txn.status,
         "transitions": _json([_plain(t) for t in transitions]).decode(),
         "messages": _pack(messages) if messages else b"",
+        "snapshot": snapshot,
     }
 
 
@@ -234,6 +311,7 @@ def _decided(record: Mapping[str, Any]) -> Decided:
         record["status"],
         transitions_from(record["transitions"]),
         _messages_from(record["messages"]) if record["messages"] else [],
+        record["snapshot"],
     )
 
 

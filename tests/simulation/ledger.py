@@ -17,12 +17,15 @@ from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import ENDED, Incident, Transaction, Transition, evolve
 from kantor_orchestrator.engine.memory import is_gone
+from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.history import is_epoch
 from kantor_orchestrator.snapshots import (
     Decided,
     Outgoing,
+    Stub,
     decided_from,
-    transaction_from,
+    is_at_rest,
+    state_from,
     transaction_record,
 )
 from kantor_schemas import system
@@ -92,10 +95,12 @@ class Ledger:
         #: By shard: the valid decisions, in order.
         self.decisions: defaultdict[int, list[Decided]] = defaultdict(list)
         self._epochs: defaultdict[int, int] = defaultdict(lambda: -1)
+        self._decided: dict[tuple[int, int], Decided] = {}  # the valid ones, by shard and offset
         #: By shard: what people did to whole sagas.
         self.holds: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-        #: By transaction: its last snapshot; None for a tombstone.
+        #: By transaction: its last snapshot, or stub; None for a tombstone.
         self.snapshots: dict[str, bytes | None] = {}
+        self._shards: dict[str, int] = {}
         self.commands: list[Command] = []
         #: What these are.
         self.sent: set[Form] = set()
@@ -131,7 +136,9 @@ class Ledger:
         if record["epoch"] != self._epochs[shard]:
             return
         decided = decided_from(record)
+        decided.offset = entry.offset()
         self.decisions[shard].append(decided)
+        self._decided[shard, decided.offset] = decided
         found = self.history[decided.transaction_id] if decided.transaction_id else self.holds[shard]
         for move, transition in zip(moves_of(record), decided.transitions, strict=True):
             found.append({**move, "transition": transition})
@@ -147,6 +154,7 @@ class Ledger:
         key = entry.key() or b""
         if key[:1] != b"\0":
             self.snapshots[key.decode()] = entry.value()
+            self._shards[key.decode()] = entry.partition()
 
     def _take_command(self, entry: Entry) -> None:
         sent = [(name, value or b"") for name, value in entry.headers() or ()]
@@ -169,9 +177,29 @@ class Ledger:
         return found
 
     def transaction(self, id_: str) -> Transaction | None:
-        """As its last snapshot says."""
+        """As its last snapshot says, or that which its stub points to."""
         snapshot = self.snapshots.get(id_)
-        return None if snapshot is None else transaction_from(id_, self._codec.decode(snapshot))
+        if snapshot is None:
+            return None
+        found = state_from(id_, self._codec.decode(snapshot))
+        return self.pointed_to(self._shards[id_], found) if isinstance(found, Stub) else found
+
+    def pointed_to(self, shard: int, stub: Stub) -> Transaction:
+        """What a stub is of. One that has no other id than its own, if that is no valid decision on it with a snapshot."""
+        decided = self._decided.get((shard, stub.history))
+        if decided is None or decided.transaction_id != stub.id or not decided.snapshot:
+            return Transaction(stub.id)
+        return decided.transaction()
+
+    def could_be_stub(self, id_: str, value: bytes) -> bool:
+        """Whether a state's record is of a transaction at rest."""
+        found = state_from(id_, self._codec.decode(value))
+        return isinstance(found, Stub) or is_at_rest(found)
+
+    def held_by(self, shard: Shard, id_: str) -> Transaction | None:
+        """What an engine's shard has of it, or what its stub points to: nothing is read for it."""
+        stub = shard.transactions.stub(id_)
+        return shard.transactions.get(id_) if stub is None else self.pointed_to(shard.number, stub)
 
     def folded(self, id_: str) -> Transaction:
         """As its history says."""

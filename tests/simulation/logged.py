@@ -17,6 +17,8 @@ from simulation.world import World
 #: Bytes of a decision beside twice what it is made of (its entry is captured and quoted, a message's fields are in its move and
 #: in the message): facts, and each of its moves. Half as much again as the largest took in hundreds of seeds.
 _DECISION, _MOVE = 300, 450
+#: Bytes of a stub.
+_STUB = 120
 #: What an engine writes into the journal.
 _WRITTEN = {journal.TIMER: "timer", journal.REFUSED: "refused"}
 
@@ -47,7 +49,7 @@ def in_order(world: World) -> Iterator[str]:
 def bounded(world: World) -> Iterator[str]:
     """What an entry of the journal costs, at most: of the history one record for each owner that decided on it, of a size
     that its own parts explain; of the state one snapshot for each cut after a decision, no larger than all decisions on that
-    transaction, and a mark for each source; of the journal no entry but for a timer that was set, a message that Kafka
+    transaction, a stub of one that is at rest, and a mark for each source; of the journal no entry but for a timer that was set, a message that Kafka
     refused, a copy that was asked for, once for each owner."""
     for number in range(world.shards):
         yield from _history_bounded(world, number)
@@ -58,6 +60,7 @@ def bounded(world: World) -> Iterator[str]:
 def _history_bounded(world: World, number: int) -> Iterator[str]:
     sizes = {entry.offset(): _size(entry) for entry in _all(world, topics.JOURNAL, number)}
     seen = set[tuple[int, int]]()
+    logged: Counter[str] = Counter()
     for entry in _all(world, topics.HISTORY, number):
         if is_epoch(entry):
             continue
@@ -70,8 +73,12 @@ def _history_bounded(world: World, number: int) -> Iterator[str]:
             len(m.value) + len(m.key) + sum(len(n) + len(v) for n, v in m.headers) for m in decided.messages
         )
         limit = _DECISION + _MOVE * len(decided.transitions) + 2 * sizes[what[1]] + 2 * parts
-        if _size(entry) > limit:
-            yield f"shard {number}: the decision on entry {what[1]} has {_size(entry)} bytes, of {limit}"
+        size, snapshot = _size(entry) - len(decided.snapshot), len(decided.snapshot)
+        logged[decided.transaction_id] += size
+        if size > limit:
+            yield f"shard {number}: the decision on entry {what[1]} has {size} bytes, of {limit}"
+        if snapshot > logged[decided.transaction_id]:
+            yield f"shard {number}: the decision on entry {what[1]} has a snapshot of {snapshot} bytes, of {logged[decided.transaction_id]}"
 
 
 def _state_bounded(world: World, number: int) -> Iterator[str]:
@@ -89,8 +96,11 @@ def _state_bounded(world: World, number: int) -> Iterator[str]:
             continue  # one for each owner
         if key != topics.SHARD_KEY:
             rows[key] += 1
-            if key[:1] != b"\0" and len(entry.value() or b"") > logged[key.decode()]:
+            value = entry.value() or b""
+            if key[:1] != b"\0" and len(value) > logged[key.decode()]:
                 yield f"{key.decode()} has a snapshot of {_size(entry)} bytes, its log {logged[key.decode()]}"
+            if key[:1] != b"\0" and len(value) > _STUB and world.ledger.could_be_stub(key.decode(), value):
+                yield f"{key.decode()} is at rest, and its state has {len(value)} bytes, of {_STUB}"
             continue
         before, position = position, world.ledger.position_in(entry)
         for key, count in rows.items():

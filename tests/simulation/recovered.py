@@ -22,7 +22,7 @@ from kantor_orchestrator.snapshots import Decided
 from kantor_orchestrator.store.sqlite import StoreLostError
 from simulation.copied import copy_of
 from simulation.instead import Steps
-from simulation.ledger import fold
+from simulation.ledger import Ledger, fold
 from simulation.processes import SCHEMAS, EngineProcess
 
 if TYPE_CHECKING:
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 def same_state(world: World) -> Iterator[str]:
     """Live, restored from the changelog, and folded from the history: the same bytes."""
     ledger = world.ledger
-    for id_, snapshot in ledger.snapshots.items():
-        if snapshot is not None and ledger.bytes_of(ledger.folded(id_)) != snapshot:
+    yield from _untrue_snapshots(ledger)
+    for id_ in ledger.snapshots:
+        told = ledger.transaction(id_)
+        if told is not None and ledger.bytes_of(ledger.folded(id_)) != ledger.bytes_of(told):
             yield f"{id_}: its history tells {ledger.folded(id_)}, its snapshot {ledger.transaction(id_)}"
     owners: defaultdict[int, list[Shard]] = defaultdict(list)
     homes = []
@@ -61,6 +63,18 @@ def same_state(world: World) -> Iterator[str]:
             if not restored.position <= live.position or _entries(world, restored.position, live):
                 yield f"shard {number} restored {text} at {restored.position}, live at {live.position}"
             restored.close()
+
+
+def _untrue_snapshots(ledger: Ledger) -> Iterator[str]:
+    """In the log."""
+    for decisions in ledger.decisions.values():
+        found: dict[str, Transaction] = {}
+        for one in decisions:
+            if id_ := one.transaction_id:
+                moves = [(one.journal_offset, t) for t in one.transitions]
+                found[id_] = fold(found.get(id_, Transaction(id_)), moves)
+                if one.snapshot and ledger.bytes_of(one.transaction()) != ledger.bytes_of(found[id_]):
+                    yield f"{id_}: entry {one.journal_offset} makes {found[id_]}, its decision says {one.transaction()}"
 
 
 def _taken(world: World, number: int, home: Path) -> Shard:
@@ -118,7 +132,7 @@ def contradictions(world: World, shard: Shard, when: str) -> Iterator[str]:
     moves, ahead = _moves(told), _moves(shard.recorded)
     with suppress(StoreLostError):  # another one has the store: it is taken anew
         for id_, all_ in moves.items():
-            txn, found = fold(Transaction(id_), all_), shard.get(id_)
+            txn, found = fold(Transaction(id_), all_), ledger.held_by(shard, id_)
             found = fold(Transaction(id_) if found is None else found.copy(), ahead[id_])
             if ledger.bytes_of(found) != ledger.bytes_of(txn):
                 yield f"{where}: {id_} is {found}, its log tells {txn}"
@@ -135,12 +149,12 @@ def _moves(decisions: Iterable[Decided]) -> defaultdict[str, list[tuple[int, Tra
 
 def _compare(world: World, shard: Shard, what: str) -> Iterator[str]:
     ledger = world.ledger
-    for id_, snapshot in ledger.snapshots.items():
+    for id_ in ledger.snapshots:
         if shard_of(id_, world.shards) != shard.number:
             continue
-        found = shard.get(id_)
-        if (None if found is None else ledger.bytes_of(found)) != snapshot:
-            yield f"{id_} {what} is {found}, its snapshot {ledger.transaction(id_)}"
+        found, told = ledger.held_by(shard, id_), ledger.transaction(id_)
+        if (found and ledger.bytes_of(found)) != (told and ledger.bytes_of(told)):
+            yield f"{id_} {what} is {found}, its snapshot {told}"
 
 
 def _entries(world: World, position: int, live: Shard) -> list[int]:

@@ -76,12 +76,13 @@ def test_what_the_view_folds_is_what_the_engine_has(seed: int) -> None:
 
 @settings(derandomize=True, max_examples=20, deadline=None)
 @given(SEEDS, st.integers(0, 40_000))
-def test_what_is_stored_of_a_record_lacks_its_messages_alone(seed: int, size: int) -> None:
+def test_what_is_stored_of_a_record_lacks_its_messages_and_its_snapshot_alone(seed: int, size: int) -> None:
     """They are the larger half of it, and nobody is shown them."""
     message = Outgoing("cmd.a.v1", b"tx", [("ce_id", b"c-1")], b"p" * size)
-    record = decision_record(Transaction("tx"), ENTRY, chaos(seed).log, [message], 41, 17)
+    messages, snapshot = [message] * (seed % 2), b"s" * (size * (seed % 3))
+    record = decision_record(Transaction("tx"), ENTRY, chaos(seed).log, messages, 41, 17, snapshot)
     value = ENCODE(record)
-    assert CODEC.decode(read(value).record) == CODEC.decode(value) | {"messages": b""}
+    assert CODEC.decode(read(value).record) == CODEC.decode(value) | {"messages": b"", "snapshot": b""}
 
 
 def test_what_was_captured_is_told_apart() -> None:

@@ -26,6 +26,7 @@ from kantor_orchestrator.definitions.bundle import key_of
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.again import Copies
 from kantor_orchestrator.engine.log import LogRecord
+from kantor_orchestrator.engine.memory import InLog
 from kantor_orchestrator.engine.messages import Messages
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.writing import Turn
@@ -44,7 +45,7 @@ from kantor_orchestrator.entries import (
     transaction_of,
 )
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.snapshots import Outgoing, decision_record
+from kantor_orchestrator.snapshots import Outgoing, decision_record, is_at_rest, is_lost, snapshot_of
 from kantor_schemas import system
 
 log = logging.getLogger("kantor.engine")
@@ -135,9 +136,11 @@ class Decider:
             return self._message(shard, record, headers)
         if kind == journal.TIMER:
             id_, entry = transaction_of(record), timer_entry(record)
-            outcome = self._decide(shard, record, headers, shard.get(id_), entry)
+            # One at rest has no timer: this one is stale, and not worth a look into the log.
+            is_stale = shard.transactions.stub(id_) is not None
+            outcome = UNCHANGED if is_stale else self._decide(shard, record, headers, shard.get(id_), entry)
             identity = id_, entry.timer, entry.step, entry.round, entry.attempt
-            shard.timers.applied(identity, shard.get(id_))
+            shard.timers.applied(identity, None if is_stale else shard.get(id_))
             return outcome
         if kind == journal.ACT and key is None:
             return self._hold(shard, record)
@@ -248,7 +251,8 @@ class Decider:
         """The log knows what this entry led to; without a record of it: to nothing."""
         offset = record.offset()
         while shard.recorded and shard.recorded[0].journal_offset <= offset:
-            shard.fold(shard.recorded.popleft())
+            shard.fold(shard.recorded[0])  # which may have to wait
+            shard.recorded.popleft()
         shard.clock = at
         if (kind == journal.EVENT or kind == journal.COMMAND) and journal.AGAIN not in headers:
             shard.mark(*mark_of(headers))
@@ -261,6 +265,8 @@ class Decider:
     ) -> str:
         if txn is None:
             return UNCHANGED
+        if is_lost(txn):
+            _say_so(txn, entry)
         if txn.saga:
             saga: Saga | None = self._saga_of(txn)
         elif entry.again >= 0:
@@ -271,7 +277,7 @@ class Decider:
         plan = self._plan(shard, record, headers, saga, txn, entry, hold)
         if plan is None:
             return UNCHANGED
-        shard.transactions.put(plan.after)
+        shard.transactions.put(plan.after, plan.turn.in_log)
         shard.timers.set_by(plan.after, plan.transitions)
         shard.writer.put(plan.turn)
         kinds = [t.kind for t in plan.transitions]
@@ -328,13 +334,18 @@ class Decider:
         messages: list[Outgoing],
     ) -> Turn:
         """Raises ``EncodingError`` if it is larger than the log takes."""
-        decision = decision_record(after, entry, transitions, messages, shard.log.epoch, record.offset())
-        value = self._encode(decision)
+        snapshot = snapshot_of(after) if is_at_rest(after) else b""
+        epoch, offset = shard.log.epoch, record.offset()
+        value = self._encode(decision_record(after, entry, transitions, messages, epoch, offset, snapshot))
+        if snapshot and len(value) > MOST_BYTES:  # then the state has it
+            snapshot = b""
+            value = self._encode(decision_record(after, entry, transitions, messages, epoch, offset))
         if len(value) > MOST_BYTES:
             raise EncodingError(f"the decision has {len(value)} bytes, the limit is {MOST_BYTES}")
         ends = Kind.ENDED in [t.kind for t in transitions]
         key = after.id.encode() if after.id else None
-        return Turn(after.id, LogRecord(key, value, _END_HEADERS if ends else None), messages)
+        in_log = InLog(len(snapshot)) if snapshot else None
+        return Turn(after.id, LogRecord(key, value, _END_HEADERS if ends else None), messages, in_log)
 
     def _saga_of(self, txn: Transaction) -> Saga:
         saga = self._definitions.saga(txn.saga, txn.version)
@@ -375,6 +386,15 @@ def _bound(shard: Shard, before: Transaction, after: Transaction, turn: Turn) ->
     size_of = shard.transactions.size_of
     if (size := size_of(after)) > MOST_STATE and size > size_of(before):
         raise TooLargeError(f"the transaction's state would grow to {size} bytes, the limit is {MOST_STATE}")
+
+
+def _say_so(txn: Transaction, entry: Entry) -> None:
+    """Nobody knows what a transaction had done when this came: a message waits for a person, as others that can't be read; an
+    act is refused, unless it deals with such a message."""
+    is_message = entry.kind in ("event", "command")
+    if is_message or (entry.kind == "act" and not txn.put_off and not txn.incidents):
+        what = f"{entry.type} came after the end" if is_message else f"{entry.type} is not possible"
+        entry.error = f"{what}, and {txn.reason}"
 
 
 def _printable(text: str) -> str:

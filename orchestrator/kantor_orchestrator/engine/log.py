@@ -94,27 +94,29 @@ class DecisionLog:
         self.epoch, self.end = offset, offset + 1
         return offset
 
-    def append(self, records: Sequence[LogRecord]) -> None:
-        """Append these, in order; returns when they are in the log. Raises ``FencedError``: somebody has taken the shard,
+    def append(self, records: Sequence[LogRecord]) -> Sequence[int]:
+        """Append these, in order; returns when they are in the log, with the offset of each. Raises ``FencedError``: somebody has taken the shard,
         send nothing; ``KantorError``: nobody knows what is in the log, take the shard anew."""
         self._write(records)
         expected = self.end + len(records) - 1
         offset = self._acked[0] if self._acked is not None else -1
         if offset == expected:
-            self.end = offset + 1
-            return
+            first, self.end = self.end, offset + 1
+            return range(first, self.end)
         if 0 <= offset < expected:
             raise KantorError(
                 f"{self._where()}: the last of {len(records)} records lies at {offset}, expected was {expected}"
             )
         end = offset + 1 if offset >= 0 else self._sampled_end()
         mine = {record.value for record in records}
-        found = sum(record.value() in mine for record in self._without_new_owner(self.end, end))
-        if found < len(records):
+        between = self._without_new_owner(self.end, end)
+        found = [record.offset() for record in between if record.value() in mine]
+        if len(found) != len(records):
             raise KantorError(
-                f"{self._where()}: only {found} of {len(records)} records are found before {end}"
+                f"{self._where()}: {len(found)} records are found before {end}, not the {len(records)} appended"
             )
         self.end = end
+        return found
 
     def check(self) -> None:
         """Look whether the log still is ours: before sending, after a pause. Raises ``FencedError`` if it is not,

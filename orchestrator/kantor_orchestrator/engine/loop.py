@@ -30,7 +30,7 @@ from kantor_orchestrator.engine.gauges import LOOK, Untaken, look, tell
 from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, Taking, take
-from kantor_orchestrator.entries import NotYet, PayloadReader
+from kantor_orchestrator.entries import BeingRead, NotYet, PayloadReader
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.watermarks import Watermarks
 from kantor_orchestrator.wellness import Wellness
@@ -47,6 +47,8 @@ MOST_TURNS = 5_000
 BACKLOG = 5_000
 #: Seconds between attempts while a definition or the registry is missing.
 WAIT = 0.5
+#: And while an ended transaction is being read from the log.
+SOON = 0.002
 #: Seconds until a shard that was lost, or could not be taken, is tried again; a fenced one is mostly another's by then.
 RETAKE = 1.0
 #: Seconds that taking may take before it is taken for hanging in the client.
@@ -195,8 +197,11 @@ class Engine:
             try:
                 self._decider.apply(shard, record)
             except NotYet as reason:
-                shard.not_before, shard.waits_for = self._clock.monotonic() + WAIT, str(reason)
-                log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
+                is_read_soon = isinstance(reason, BeingRead)
+                shard.not_before = self._clock.monotonic() + (SOON if is_read_soon else WAIT)
+                shard.waits_for = str(reason)
+                if not is_read_soon:
+                    log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
                 break
             pending.popleft()
             shard.passed(offset)
@@ -235,6 +240,8 @@ class Engine:
         for shard in self._shards.values():
             if shard.pending and not shard.not_before:
                 return 0.001 if shard.writer.waiting >= MOST_TURNS else 0
+            if shard.pending:
+                patience = min(patience, shard.not_before - self._clock.monotonic())
             if due := shard.timers.pauses.first():
                 patience = min(patience, (due - now) / 1000)
             if (due := shard.timers.verdicts.first()) > now:

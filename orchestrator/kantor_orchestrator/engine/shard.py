@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from itertools import islice
 from math import inf
 from typing import NamedTuple
 
 from kantor.clients import Record
 from kantor.clock import Clock
-from kantor.errors import KafkaUnavailableError
+from kantor.errors import KafkaUnavailableError, KantorError
+from kantor_orchestrator import topics
 from kantor_orchestrator.core.entry import RELEASE
-from kantor_orchestrator.core.transaction import Transaction, evolve
+from kantor_orchestrator.core.transaction import IllegalTransition, Status, Transaction, evolve
 from kantor_orchestrator.engine import cut as cuts
 from kantor_orchestrator.engine.cut import Cut, Cutter
+from kantor_orchestrator.engine.ended import Ended, Found
 from kantor_orchestrator.engine.log import DecisionLog
-from kantor_orchestrator.engine.memory import Transactions
+from kantor_orchestrator.engine.memory import AtRest, InLog, Transactions
 from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.timers import HORIZON, ShardTimers
 from kantor_orchestrator.engine.timers import of as timers_of
 from kantor_orchestrator.engine.writing import Turn, Writer
+from kantor_orchestrator.entries import BeingRead, NotYet
 from kantor_orchestrator.holds import Holds
-from kantor_orchestrator.snapshots import Decided
+from kantor_orchestrator.snapshots import Decided, Stub, is_lost
 from kantor_orchestrator.store.sqlite import StoreLostError
 
 log = logging.getLogger("kantor.shard")
@@ -36,6 +41,10 @@ log = logging.getLogger("kantor.shard")
 _EXPIRED = 500
 #: Seconds between flushes of the store.
 _FLUSH_INTERVAL = 1.0
+#: Entries behind the one that waits for a snapshot which are looked at for others that will.
+_AHEAD = 500
+#: Seconds after which reading snapshots hangs in the client, and is begun anew. Its own patience is shorter.
+_HANGS = 60.0
 
 
 class TopicIds(NamedTuple):
@@ -67,6 +76,7 @@ class Shard:
         facts: Facts,
         transactions: Transactions,
         log: DecisionLog,
+        ended: Ended,
         sender: Sender,
         cutter: Cutter,
         jobs: Executor,
@@ -85,6 +95,7 @@ class Shard:
         self.ids = facts.ids
         self.transactions = transactions
         self.log = log
+        self.ended = ended
         self.sender = sender
         self.cutter = cutter
         self.recorded = recorded
@@ -100,6 +111,8 @@ class Shard:
         self.sampled_at = 0.0  # when it was asked for (s, monotonic)
         self._jobs = jobs
         self._clock = clock
+        self._reading: Future[Found] | None = None  # snapshots, from the log
+        self._reading_since = 0.0
         self._moved_marks: set[str] = set()
         self._cut: Cut | None = None
         self._commit: Future[float] | None = None
@@ -117,8 +130,31 @@ class Shard:
     # -- entries
 
     def get(self, id_: str) -> Transaction | None:
-        """The transaction as the last entry left it. Do not change it."""
-        return self.transactions.get(id_)
+        """The transaction as the last entry left it. Do not change it. Raises ``NotYet``: it is being read from the log."""
+        while True:
+            try:
+                return self.transactions.get(id_)
+            except AtRest as it:
+                self._have_read(it.stub)
+
+    def _have_read(self, stub: Stub) -> None:
+        """Take in what was read, this stub's snapshot among it. Raises ``NotYet`` until then."""
+        reading, now = self._reading, self._clock.monotonic()
+        if reading is None or now - self._reading_since > _HANGS:
+            wanted = {stub.id: stub}
+            for record in islice(self.pending, _AHEAD):
+                id_ = (record.key() or b"").decode(errors="replace")
+                if id_ not in wanted and (found := self.transactions.stub(id_)) is not None:
+                    wanted[id_] = found
+            self._reading, self._reading_since = self._jobs.submit(self.ended.read, wanted), now
+        elif reading.done():
+            self._reading = None
+            try:
+                self.transactions.take_in(reading.result())
+            except KantorError as error:
+                raise NotYet(f"{stub.id} has ended, and can't be read from the log: {error}") from error
+            return
+        raise BeingRead(f"{stub.id} has ended, and is being read from {topics.HISTORY}/{self.number}")
 
     def mark(self, source: str, offset: int) -> None:
         """A source partition has been applied up to here."""
@@ -131,6 +167,15 @@ class Shard:
         self.position = offset + 1
         self._entries += 1
 
+    def read_ended(self, ids: Iterable[str]) -> None:
+        """Have these in memory, which are to be folded into; waits for it. Raises ``KantorError``."""
+        stubs = {id_: self.transactions.stub(id_) for id_ in dict.fromkeys(ids) if id_}
+        wanted = {id_: stub for id_, stub in stubs.items() if stub is not None}
+        found: Found = {}
+        while missing := {id_: stub for id_, stub in wanted.items() if id_ not in found}:
+            found |= self.ended.read(missing)
+        self.transactions.take_in(found)
+
     def fold(self, decision: Decided) -> None:
         """Apply what the log says of an entry, and act on it again: whoever owned the shard before may not have."""
         id_ = decision.transaction_id
@@ -138,14 +183,26 @@ class Shard:
             for transition in decision.transitions:
                 self.holds.fold(transition)
         else:
-            found = self.get(id_)
-            txn = Transaction(id_) if found is None else found.copy()
-            for transition in decision.transitions:
-                evolve(txn, transition)
-            self.transactions.put(txn)
+            txn = self._folded(decision)
+            size = len(decision.snapshot)
+            self.transactions.put(txn, InLog(size, decision.offset) if size else None)
             self.timers.set_by(txn, decision.transitions)
         if decision.messages:
             self.writer.put(Turn(id_, None, decision.messages))
+
+    def _folded(self, decision: Decided) -> Transaction:
+        found = self.get(decision.transaction_id)
+        txn = Transaction(decision.transaction_id) if found is None else found.copy()
+        if is_lost(txn) and decision.snapshot:
+            return decision.transaction()
+        try:
+            for transition in decision.transitions:
+                evolve(txn, transition)
+        except IllegalTransition:
+            if not is_lost(txn):
+                raise
+            txn.status = Status(decision.status)  # no more is known of it
+        return txn
 
     def begin_anew(self, position: int, recorded: deque[Decided]) -> None:
         """The journal is another one: go on there, and commit as soon as may be that this is so."""
@@ -172,6 +229,7 @@ class Shard:
             return None
         if self._commit is None:
             if cut.is_passed and self.sender.has_left(cut.sent):
+                self.transactions.point(cut.rows)
                 self._commit_began = now
                 self._commit = self._jobs.submit(self.cutter.commit, cut)
             return None
@@ -240,8 +298,11 @@ class Shard:
         self.transactions.flush(self._changelog, self.committed_position)
 
     def timed(self, id_: str) -> Transaction | None:
-        """The transaction, if its timers count: not while it is held."""
-        txn = self.get(id_)
+        """The transaction, if its timers count: not while it is held, nor when it is at rest."""
+        try:
+            txn = self.transactions.get(id_)
+        except AtRest:
+            return None
         return None if txn is not None and txn.held and self.holds.of(txn.saga) else txn
 
     def load_timers(self, now: int) -> None:

@@ -25,6 +25,7 @@ from kantor.errors import CodecError, KafkaUnavailableError, KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.cut import DUE, EXPIRES, Cutter
+from kantor_orchestrator.engine.ended import Ended
 from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.memory import Budget, Transactions
 from kantor_orchestrator.engine.sending import Refuse, Sender
@@ -113,6 +114,8 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     cutter.confirm()
     taking.does = f"{topics.HISTORY}/{number} is being read"
     found = decisions.read_valid(facts.history, facts.epoch, epoch)
+    for offset, decision in found:
+        decision.offset = offset
     since = _since(decisions.journals, facts, ids, epoch)
     older = [decision for offset, decision in found if offset < since]
     recorded = deque(
@@ -133,6 +136,7 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
         facts,
         Transactions(restored.store, means.codec, means.budget),
         decisions,
+        Ended(means.clients, means.admin, number, means.codec, means.clock),
         Sender(means.clients, number, means.refuse),
         cutter,
         means.jobs,
@@ -141,6 +145,8 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
         end,
         restored.end,
     )
+    taking.does = f"ended transactions are being read from {topics.HISTORY}/{number}"
+    shard.read_ended(decision.transaction_id for _, decision in found)
     shard.made_again = again
     if is_another:
         shard.recorded = deque(older)

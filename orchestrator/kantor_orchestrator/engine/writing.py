@@ -15,6 +15,7 @@ from kantor.clock import Clock
 from kantor.errors import KafkaUnavailableError
 from kantor_orchestrator.engine.cut import Cut
 from kantor_orchestrator.engine.log import DecisionLog, LogRecord
+from kantor_orchestrator.engine.memory import InLog
 from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.snapshots import Outgoing
 
@@ -28,11 +29,13 @@ _HANGS = 60.0
 
 
 class Turn(NamedTuple):
-    """What one entry of the journal led to. ``record`` None: it is in the log already, and is acted on again."""
+    """What one entry of the journal led to. ``record`` None: it is in the log already, and is acted on again. ``in_log``: the
+    record has its transaction's snapshot, and where it lies is to be told."""
 
     transaction: str
     record: LogRecord | None
     messages: list[Outgoing]
+    in_log: InLog | None = None
 
 
 class Writer:
@@ -103,9 +106,12 @@ class Writer:
                     self._is_working = False
                     return
             began = self._beat = self._clock.monotonic()
-            records = [turn.record for turn in turns if turn.record is not None]
-            if records:
-                self._log.append(records)
+            logged = [turn for turn in turns if turn.record is not None]
+            if logged:
+                offsets = self._log.append([turn.record for turn in logged if turn.record is not None])
+                for turn, offset in zip(logged, offsets, strict=True):
+                    if turn.in_log is not None:
+                        turn.in_log.offset = offset
             if self._is_closed:
                 return  # somebody else acts on it: it is in the log
             if self._clock.monotonic() - began > _STOOD_STILL:

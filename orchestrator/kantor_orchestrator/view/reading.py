@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -21,13 +22,16 @@ DECISION = "kantor.Decision"
 _FIELDS = frozenset(
     (
         "transaction_id", "epoch", "journal_offset", "at", "saga", "version", "status", "transitions", "messages",
+        "snapshot",
     )
 )  # fmt: skip
+#: What nobody is shown, and is not stored: bytes, all of them, at a record's end.
+_LEFT_OUT = frozenset(("messages", "snapshot"))
 
 
 class Said(Struct, gc=False):
     """One decision, as far as the view folds it. ``captured``: fields of its messages, which its moves do not have any more.
-    ``record``: what is stored of it, a whole ``kantor.Decision`` without its messages."""
+    ``record``: what is stored of it, a whole ``kantor.Decision`` without its messages and its snapshot."""
 
     transaction_id: str
     epoch: int
@@ -42,10 +46,11 @@ class Said(Struct, gc=False):
 
 
 class _Schema(NamedTuple):
-    """What is known of one. ``read``: of a record the fields of a decision that are needed here; None if the codec must."""
+    """What is known of one. ``read``: of a record the fields of a decision that are needed here; None if the codec must.
+    ``left_out``: the fields that it ends with and that are not stored."""
 
     read: Read | None
-    ends_with_messages: bool
+    left_out: tuple[str, ...]
 
 
 class HistoryReader:
@@ -63,7 +68,7 @@ class HistoryReader:
         """A decision. Raises ``UndecodableError``, ``UnknownSchemaError`` or ``RegistryUnavailableError``."""
         if value is None or len(value) < 5 or value[0] != 0:
             raise UndecodableError("not Avro in Confluent wire format")
-        read, ends_with_messages = self._known.get(value[:5]) or self._learn(value[:5])
+        read, left_out = self._known.get(value[:5]) or self._learn(value[:5])
         record = self._fields(read, value)
         captured = []
         try:
@@ -77,11 +82,10 @@ class HistoryReader:
             status = _STATUSES[record["status"]]
         except (ValueError, KeyError, TypeError) as error:
             raise UndecodableError(f"no decision that can be folded: {error}") from error
-        messages = record["messages"]
         return Said(
             record["transaction_id"], record["epoch"], record["journal_offset"], record["at"], record["saga"],
             record["version"], status, moves, captured,
-            _without(messages, value) if messages and ends_with_messages else value,
+            _without([record[name] for name in left_out], value),
         )  # fmt: skip
 
     def _fields(self, read: Read | None, value: bytes) -> dict[str, Any]:
@@ -100,10 +104,10 @@ class HistoryReader:
             raise UndecodableError(f"schema {id_} is {name}, no {DECISION}")
         if self._on_schema is not None:
             self._on_schema(id_, schema)
-        last = schema["fields"][-1]
-        found = _Schema(
-            compile_reader(schema, _FIELDS), last["name"] == "messages" and last["type"] == "bytes"
+        last = takewhile(
+            lambda field: field["name"] in _LEFT_OUT and field["type"] == "bytes", reversed(schema["fields"])
         )
+        found = _Schema(compile_reader(schema, _FIELDS), tuple(field["name"] for field in last))
         self._known[prefix] = found
         return found
 
@@ -113,11 +117,13 @@ def _full_name(schema: Schema) -> str:
     return f"{namespace}.{name}" if namespace and "." not in name else name
 
 
-def _without(messages: bytes, value: bytes) -> bytes:
-    """The same record without its messages, of which there are some, and which it ends with: a length (a zigzag varint) and so many bytes."""
-    size = len(messages)
-    length = ((2 * size).bit_length() + 6) // 7
-    return value[: -size - length] + b"\0"
+def _without(fields: list[bytes], value: bytes) -> bytes:
+    """The same record with these fields empty, which it ends with: each a length (a zigzag varint) and so many bytes."""
+    end = len(value)
+    for one in fields:
+        size = len(one)
+        end -= size + max(1, ((2 * size).bit_length() + 6) // 7)
+    return value[:end] + bytes(len(fields)) if end + len(fields) < len(value) else value
 
 
 _STATUSES = {status.value: status for status in Status}
