@@ -285,6 +285,8 @@ class EngineProcess(Process):
             clock=self.clock,
             jobs=self.steps,
         )
+        if self.world.is_forgetful:
+            self.engine._means.budget.limit = 1
         self.engine.start(_ready)
 
     def _turn(self) -> None:

@@ -87,6 +87,8 @@ class World:
         self._holds: defaultdict[str, list[Hold]] = defaultdict(list)
         self._lags: defaultdict[str, list[Lag]] = defaultdict(list)
         self.skews: dict[str, float] = {}
+        #: Engines have room in memory for one transaction.
+        self.is_forgetful = plan.seed % 2 == 1
         self._calm_at = 0.0
         self._moments = 0
         self._turns, self._jump = 0, _JUMP

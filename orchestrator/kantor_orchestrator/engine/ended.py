@@ -69,9 +69,10 @@ class Ended:
     def _read(self, reader: Consumer, wanted: Mapping[int, Stub], found: Found, taken: int) -> int:
         """In the order of the log, until ``_MOST`` bytes are taken; how many are."""
         offsets = deque(sorted(wanted))
-        position, patience = -1, self._clock.monotonic() + _PATIENCE
+        position: int | None = None
+        patience = self._clock.monotonic() + _PATIENCE
         while offsets and taken <= _MOST:
-            if not offsets[0] - _NEAR <= position <= offsets[0]:
+            if position is None or not offsets[0] - _NEAR <= position <= offsets[0]:
                 position = offsets[0]
                 reader.assign({self._place: position})
             batch = reader.poll(0.1, 1 if position == offsets[-1] else _NEAR)
