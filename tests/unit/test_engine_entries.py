@@ -61,6 +61,7 @@ class Place:
             [*specs, TopicSpec("cmd.inventory.v1", 1), TopicSpec("cmd.shipping.v1", 1)]
         )
         self._sent = 0
+        self.topic_id = b"topic"
         self._producer = self.broker.clients().producer("test")
         self.engine = Engine(
             self.broker.clients(),
@@ -88,7 +89,7 @@ class Place:
             *envelope.headers(),
             (journal.ENTRY, journal.EVENT),
             (journal.ORIGIN, f"evt.t.v1/0/{self._sent}".encode()),
-            (journal.TOPIC_ID, b"topic"),
+            (journal.TOPIC_ID, self.topic_id),
             (journal.TIMESTAMP, str(self.broker.clock.now()).encode()),
         ]
         self._producer.produce(topics.JOURNAL, value, transaction.encode(), headers, 0)

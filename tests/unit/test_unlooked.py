@@ -110,3 +110,19 @@ def test_what_may_lose_acknowledged_records_is_told(asked: Asked, remedies: list
     found = weaknesses(asked)
     assert [remedy for _, remedy in found][:1] == remedies
     assert len(found) == 3 * len(remedies)
+
+
+@pytest.mark.parametrize(
+    ("config", "remedies"),
+    [
+        ({"retention_ms": str(365 * 86_400_000), "retention_bytes": "-1"}, []),
+        ({"retention_ms": "-1"}, []),
+        ({"retention_ms": "604800000"}, ["set retention.ms=2592000000 on sys.kantor.history, or more"]),
+        ({"retention_bytes": "1000000"}, ["set retention.bytes=-1 on sys.kantor.history"]),
+    ],
+)
+def test_a_history_that_forgets_what_stubs_point_to_is_told(
+    config: dict[str, str], remedies: list[str]
+) -> None:
+    """Also of one broker alone: the stub of a transaction may live for 30 days."""
+    assert [remedy for _, remedy in weaknesses(Asked(1, **config))] == remedies

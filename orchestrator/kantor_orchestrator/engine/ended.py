@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from kantor.clients import Admin, Clients, Consumer, Partition, Record
 from kantor.clock import Clock
 from kantor.codec import Codec
-from kantor.errors import CodecError, KafkaUnavailableError
+from kantor.errors import CodecError, KafkaUnavailableError, KantorError, UnknownSchemaError
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import Transaction
 from kantor_orchestrator.snapshots import Stub, decided_from, is_at_rest
@@ -42,7 +42,7 @@ class Ended:
 
     def read(self, stubs: Mapping[str, Stub]) -> Found:
         """What these point to; of many large ones only the first, but at least the first of all. Raises
-        ``KafkaUnavailableError``: ask again."""
+        ``KantorError``: ask again."""
         place = self._place
         start, end = self._admin.starts([place]).get(place), self._admin.ends([place]).get(place)
         if start is None or end is None:
@@ -101,6 +101,8 @@ class Ended:
         try:
             decision = decided_from(self._codec.decode(record.value()))
             found = decision.transaction()
+        except UnknownSchemaError as error:  # ours, mostly: a registry that has lost what it had
+            raise KantorError(f"{self._where(stub.history)} can't be read: {error}") from error
         except (CodecError, KeyError, ValueError):
             return self._lost(stub)
         is_same = found.id == stub.id and (found.saga, found.version) == (stub.saga, stub.version)
