@@ -10,9 +10,12 @@ from contextlib import closing
 
 from integration.chaos_services import SERVICES, database
 from integration.platform_kit import Orders, Platform
+from kantor.clients import Record
+from kantor.envelope import shard_of
 from kantor_orchestrator import journal, topics
-from kantor_orchestrator.core.transaction import Status
-from kantor_orchestrator.snapshots import transaction_from
+from kantor_orchestrator.core.transaction import Status, Transaction
+from kantor_orchestrator.snapshots import Stub, decided_from, state_from
+from waiting import until
 
 
 def effects(platform: Platform) -> dict[str, dict[str, list[int]]]:
@@ -70,10 +73,31 @@ def wrong_snapshots(platform: Platform, orders: Orders) -> list[str]:
     for id_ in orders:
         folded = platform.follower.folded(id_)
         value = state.get(id_)
-        stored = transaction_from(id_, platform.codec.decode(value)) if value else None
+        stored = state_from(id_, platform.codec.decode(value)) if value else None
+        if isinstance(stored, Stub):
+            stored = pointed_to(platform, stored)
         if stored != folded:
             found.append(f"{id_}: history says {folded}, state says {stored}")
     return found
+
+
+def pointed_to(platform: Platform, stub: Stub) -> Transaction:
+    """What a stub is of: read from the log."""
+    place = (topics.HISTORY, shard_of(stub.id, platform.admin.topics()[topics.HISTORY]))
+    consumer, found = platform.settings.consumer("chaos-stubs"), list[Record]()
+
+    def there() -> bool:
+        found.extend(consumer.poll(0.1, 1).records)
+        return bool(found)
+
+    try:
+        consumer.assign({place: stub.history})
+        until(there, f"{place} has {stub.history}")
+    finally:
+        consumer.close()
+    decision = decided_from(platform.codec.decode(found[0].value()))
+    assert (found[0].offset(), decision.transaction_id) == (stub.history, stub.id)
+    return decision.transaction()
 
 
 def entries(platform: Platform, transactions: Iterable[str]) -> list[tuple[str, dict[str, bytes]]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kantor_orchestrator.core.transaction import Transaction
 from kantor_orchestrator.engine.appending import Appender
+from kantor_orchestrator.engine.ended import Found
 from kantor_orchestrator.engine.log import DecisionLog
-from kantor_orchestrator.engine.memory import Transactions
+from kantor_orchestrator.engine.memory import AtRest, Transactions
 from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.writing import Turn, Writer
@@ -64,6 +66,35 @@ def _forgotten(_: Any) -> Any:
     return mutated
 
 
+def _one_before(point: Any) -> Any:
+    def mutated(self: Transactions, rows: Any) -> None:
+        for _, in_log in self._ending.values():
+            in_log.offset -= 1
+        point(self, rows)
+
+    return mutated
+
+
+def _without_fingerprints(take_in: Any) -> Any:
+    def mutated(self: Transactions, found: Found) -> None:
+        for one in found.values():
+            if not isinstance(one, str):
+                one[0].fingerprints.clear()
+        take_in(self, found)
+
+    return mutated
+
+
+def _unknown(_: Any) -> Any:
+    def mutated(self: Shard, id_: str) -> Transaction | None:
+        try:
+            return self.transactions.get(id_)
+        except AtRest:
+            return None
+
+    return mutated
+
+
 # -- what comes from outside
 
 
@@ -104,5 +135,16 @@ BUGS = (
         "nothing leaves unlogged",
     ),
     Mutation("each decision is logged twice", (Writer, "put", _twice), _from(0), "", "bounded"),
+    Mutation(
+        "a stub points to another decision", (Transactions, "point", _one_before), _from(1), "", "same state"
+    ),
+    Mutation(
+        "after the end a duplicate is news",
+        (Transactions, "take_in", _without_fingerprints),
+        _from(5),
+        "",
+        "same state",
+    ),
+    Mutation("what has ended is unknown", (Shard, "get", _unknown), _from(1), "all", "once"),
     Mutation("each cut has everything", (Transactions, "cut", _all_of_them), _from(0), "", "bounded"),
 )

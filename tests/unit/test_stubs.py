@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from kantor.clients import TopicSpec
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import KafkaUnavailableError
-from kantor_orchestrator import journal, topics
+from kantor_orchestrator import journal, topics, watermarks
 from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.core.transaction import Status, StepState, StepStatus, Transaction
@@ -240,6 +240,29 @@ def test_what_comes_for_a_lost_snapshot_waits_for_a_person(
     assert {"succeeded", "reopened", "started", "ended"}.isdisjoint(story.kinds("t"))
     story.restart()
     assert len(story.state("t") or b"") <= MOST
+
+
+def test_a_log_that_can_not_be_read_now_is_waited_for(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a shard waits for is told, as ``kantor status`` tells it; it goes on by itself."""
+    read, is_away = Ended.read, True
+
+    def at_times(self: Ended, stubs: Mapping[str, Stub]) -> Found:
+        if is_away:
+            raise KafkaUnavailableError("its broker is away")
+        return read(self, stubs)
+
+    monkeypatch.setattr(Ended, "read", at_times)
+    story.event("t", "payment.PaymentCaptured")
+    reason = "t has ended, and can't be read from the log: its broker is away"
+
+    def is_told() -> bool:
+        found = watermarks.read(story.broker.clients(), "test", story.broker.clock).engine_of(0)
+        return found is not None and [why for _, why in found[1].untaken.values()] == [reason]
+
+    story.turn_until(is_told)
+    is_away = False
+    story.turn_until(lambda: ("t", "compensation_sent", "payment") in story.history())
+    story.turn_until(lambda: not is_told())
 
 
 def test_an_act_on_a_lost_one_is_refused(story: Story) -> None:

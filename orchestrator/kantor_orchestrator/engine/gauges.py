@@ -22,6 +22,8 @@ log = logging.getLogger("kantor.engine")
 LOOK = 1.0
 #: Seconds after which an engine says again which shards it has, though that has not changed.
 SAY = 10.0
+#: Seconds after which a shard that has an engine, and waits, is told of like one that has none.
+LONG = 5.0
 
 
 def look(shards: Collection[Shard], metrics: EngineMetrics, time: BrokerTime) -> None:
@@ -51,7 +53,7 @@ def tell(shards: Collection[Shard], wellness: Wellness) -> None:
 
 
 class Untaken:
-    """Says which shards are this engine's and not taken, since when and why: to its process's ``/readyz``, in a metric, and
+    """Says which shards are this engine's and not taken, or wait for long, since when and why: to its process's ``/readyz``, in a metric, and
     in the topic of watermarks, where ``kantor status`` reads it. It is never a reason to replace the engine: that
     would stop the shards that it has, and what can't be taken here can't be taken elsewhere, mostly: Kafka refuses."""
 
@@ -70,19 +72,23 @@ class Untaken:
             self._metrics.made_again.labels(topic).inc()
             self._anew[f"{topic}/{shard.number}"] = time
 
-    def tell(self, shards: Collection[int], taking: Mapping[int, Taking], now: float, time: int) -> None:
+    def tell(self, shards: Mapping[int, Shard], taking: Mapping[int, Taking], now: float, time: int) -> None:
         """``now``: monotonic (s); ``time``: the broker's (ms)."""
         since = {number: now - one.since for number, one in taking.items()}
         self._metrics.untaken.set(max(since.values(), default=0.0))
         self._wellness.missing(
             {f"shard {number}": (one.since, f"is not taken: {one.why}") for number, one in taking.items()}
         )
+        stopped = {number: (since[number], one.why) for number, one in taking.items()}
+        for number, shard in shards.items():
+            if shard.waits_since and now - shard.waits_since > LONG:
+                stopped[number] = now - shard.waits_since, shard.waits_for
         before = self._said.untaken if self._said is not None else {}
         said = Shards(
             sorted(shards),
             {
-                number: (before.get(number, (time - round(since[number] * 1000), ""))[0], one.why)
-                for number, one in sorted(taking.items())
+                number: (before.get(number, (time - round(age * 1000), ""))[0], why)
+                for number, (age, why) in sorted(stopped.items())
             },
             dict(self._anew),
         )

@@ -197,9 +197,9 @@ class Engine:
             try:
                 self._decider.apply(shard, record)
             except NotYet as reason:
-                is_read_soon = isinstance(reason, BeingRead)
-                shard.not_before = self._clock.monotonic() + (SOON if is_read_soon else WAIT)
-                shard.waits_for = str(reason)
+                is_read_soon, now = isinstance(reason, BeingRead), self._clock.monotonic()
+                shard.not_before = now + (SOON if is_read_soon else WAIT)
+                shard.waits_since, shard.waits_for = shard.waits_since or now, str(reason)
                 if not is_read_soon:
                     log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
                 break

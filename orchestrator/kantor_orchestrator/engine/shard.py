@@ -103,8 +103,8 @@ class Shard:
         self.writer = Writer(log, sender, jobs, clock)
         self.timers = ShardTimers()
         self.pending: deque[Record] = deque()
-        #: Monotonic (s): it waits for the registry or a definition until then; and what for.
-        self.not_before = 0.0
+        #: Monotonic (s): it waits until then, for the registry, a definition, or a snapshot from the log; since when, and what for.
+        self.not_before = self.waits_since = 0.0
         self.waits_for = ""
         #: The journal's end, sampled at (ms): see ``firing``.
         self.sampled_end: Future[tuple[int, int]] | None = None
@@ -166,6 +166,7 @@ class Shard:
         """The entry at this journal offset is dealt with."""
         self.position = offset + 1
         self._entries += 1
+        self.waits_since = 0.0
 
     def read_ended(self, ids: Iterable[str]) -> None:
         """Have these in memory, which are to be folded into; waits for it. Raises ``KantorError``."""
