@@ -1,4 +1,4 @@
-"""What is left of a transaction that has ended: a stub in the state, which points to its snapshot in the log."""
+"""What is left of a transaction that has ended: a stub in the state, which points to its snapshot in the log (log-9)."""
 
 from __future__ import annotations
 

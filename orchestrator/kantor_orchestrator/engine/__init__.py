@@ -8,6 +8,6 @@ The walk of an entry, file by file: ``loop`` (reads the journal, gives each shar
 ``deciding`` (what does the entry mean? ``core.decide``; log-1, shard-3) -> ``messages`` (the bytes that leave) -> ``writing``
 and ``log`` (one record of the history, acknowledged: log-3, log-4) -> ``sending`` (the messages leave: log-2, log-8) -> ``cut``
 (state and position, committed behind it, now and then: log-5). Beside the walk: ``shard`` (what a shard is), ``memory`` (its
-transactions: shard-13), ``taking`` (taking one over: log-6, log-7), ``timers`` and ``firing`` (what falls due becomes an entry:
+transactions: shard-13) and ``ended`` (of those that have ended, what the log has: log-9), ``taking`` (taking one over: log-6, log-7), ``timers`` and ``firing`` (what falls due becomes an entry:
 shard-17). What a shard holds: docs/design/shard.md.
 """

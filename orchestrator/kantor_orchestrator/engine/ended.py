@@ -1,4 +1,4 @@
-"""Snapshots of ended transactions, read from the log: the state has stubs of them, which say where each one's lies.
+"""Snapshots of ended transactions, read from the log (log-9): the state has stubs of them, which say where each one's lies.
 
 They are asked for when something comes for them, which is rare: a late effect, a duplicate, a person's act. The shard waits for
 it, as for a definition; others go on. What is asked for by entries that wait behind the first is read with it.
