@@ -25,6 +25,7 @@ from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
 from kantor_orchestrator.definitions.bundle import key_of
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.again import Copies
+from kantor_orchestrator.engine.ended import say_if_lost
 from kantor_orchestrator.engine.log import LogRecord
 from kantor_orchestrator.engine.memory import InLog
 from kantor_orchestrator.engine.messages import Messages
@@ -45,7 +46,7 @@ from kantor_orchestrator.entries import (
     transaction_of,
 )
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.snapshots import Outgoing, decision_record, is_at_rest, is_lost, snapshot_of
+from kantor_orchestrator.snapshots import Outgoing, decision_record, is_at_rest, snapshot_of
 from kantor_schemas import system
 
 log = logging.getLogger("kantor.engine")
@@ -265,8 +266,7 @@ class Decider:
     ) -> str:
         if txn is None:
             return UNCHANGED
-        if is_lost(txn):
-            _say_so(txn, entry)
+        say_if_lost(txn, entry)
         if txn.saga:
             saga: Saga | None = self._saga_of(txn)
         elif entry.again >= 0:
@@ -386,15 +386,6 @@ def _bound(shard: Shard, before: Transaction, after: Transaction, turn: Turn) ->
     size_of = shard.transactions.size_of
     if (size := size_of(after)) > MOST_STATE and size > size_of(before):
         raise TooLargeError(f"the transaction's state would grow to {size} bytes, the limit is {MOST_STATE}")
-
-
-def _say_so(txn: Transaction, entry: Entry) -> None:
-    """Nobody knows what a transaction had done when this came: a message waits for a person, as others that can't be read; an
-    act is refused, unless it deals with such a message."""
-    is_message = entry.kind in ("event", "command")
-    if is_message or (entry.kind == "act" and not txn.put_off and not txn.incidents):
-        what = f"{entry.type} came after the end" if is_message else f"{entry.type} is not possible"
-        entry.error = f"{what}, and {txn.reason}"
 
 
 def _printable(text: str) -> str:

@@ -14,8 +14,9 @@ from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.errors import CodecError, KafkaUnavailableError, KantorError, UnknownSchemaError
 from kantor_orchestrator import topics
+from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Transaction
-from kantor_orchestrator.snapshots import Stub, decided_from, is_at_rest
+from kantor_orchestrator.snapshots import Stub, decided_from, is_at_rest, is_lost
 
 #: Seconds without a record after which reading is given up, to be tried again.
 _PATIENCE = 10.0
@@ -116,3 +117,15 @@ class Ended:
 
     def _where(self, offset: int) -> str:
         return f"{self._place[0]}/{self._place[1]}/{offset}"
+
+
+def say_if_lost(txn: Transaction, entry: Entry) -> None:
+    """Nobody knows what such a transaction had done when this came: a message waits for a person, as others that can't be read;
+    an act is refused, unless it deals with such a message."""
+    is_message = entry.kind in ("event", "command")
+    if not is_lost(txn) or not (
+        is_message or (entry.kind == "act" and not txn.put_off and not txn.incidents)
+    ):
+        return
+    what = f"{entry.type} came after the end" if is_message else f"{entry.type} is not possible"
+    entry.error = f"{what}, and {txn.reason}"
