@@ -17,6 +17,8 @@ from kantor.records import StepFailed
 from kantor.writing import Outgoing, Writer
 from kantor_examples.checkout import messages
 
+#: What desks have opened since the last test: Python complains of what is not closed. See ``conftest.py``.
+OPENED: list[Inbox] = []
 #: 2026-01-31T12:00:00Z
 NOON = 1_769_860_800_000
 
@@ -86,6 +88,8 @@ class Desk:
         """(Again:) as after a crash, nothing but the store is left."""
         self.close()
         self.inbox = self.service.store.open() if self.service.store else None
+        if self.inbox is not None:
+            OPENED.append(self.inbox)
         self.processor = Processor(
             self.service,
             Codec(self.schemas),
