@@ -27,7 +27,7 @@ from kantor_orchestrator.core.transaction import (
     Transaction,
     Transition,
 )
-from kantor_orchestrator.core.values import TAGGED, plain_fields, real_fields
+from kantor_orchestrator.core.values import DEEPEST, TAGGED, plain_fields, real_fields
 
 
 class _Facts(Struct, array_like=True):
@@ -319,7 +319,9 @@ def transitions_from(text: str) -> list[Transition]:
     """Those of a decision's record. Raises ``ValueError`` if they are none."""
     try:
         found = _transitions_from(text)
-        return [_real(t) for t in found] if TAGGED in text else found
+        # Few brackets can't be nested deeper than what may be written again.
+        may_be_deep = text.count("[") + text.count("{") > DEEPEST
+        return [_real(t) for t in found] if TAGGED in text or may_be_deep else found
     except _FOREIGN as error:
         raise ValueError(f"no transitions: {type(error).__name__}: {error}") from error
 

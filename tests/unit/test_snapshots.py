@@ -160,6 +160,7 @@ FOREIGN = [
     '[{"kind":"succeeded","at":1,"step":"a","captured":{"f":{"$uuid":1}}}]',
     '[{"kind":"succeeded","at":1,"step":"a","captured":{"f":' + "[" * 100_000,
     '[{"kind":"succeeded","at":1,"step":"a","captured":{"f":' + "[" * 2_000 + "]" * 2_000 + "}}]",
+    '[{"kind":"succeeded","at":1,"step":"a","captured":{"f":' + "[" * 201 + "]" * 201 + "}}]",
     "",
     "{}",
     '[{"kind":"sung","at":1}]',
@@ -178,6 +179,18 @@ def test_a_foreign_decision_is_a_value_error(transitions: Any) -> None:
         decided_from({**record, "transitions": transitions})
     with pytest.raises(ValueError, match="no transitions"):
         transitions_from(transitions)
+
+
+def test_a_decision_is_read_as_deep_as_it_may_be_written() -> None:
+    """200 lists in one another: one more is refused by whoever writes and by whoever reads, on every Python."""
+    value: object = "$"
+    for _ in range(200):
+        value = [value]
+    transition = Transition(Kind.SUCCEEDED, 1, step="a", captured={"f": value})
+    (found,) = transitions_from(
+        decision_record(a_transaction(), Entry("event", 7), [transition], [], 1, 1)["transitions"]
+    )
+    assert found == transition
 
 
 @pytest.mark.parametrize(

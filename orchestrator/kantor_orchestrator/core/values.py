@@ -39,8 +39,8 @@ _READERS: dict[str, Callable[[str], Any]] = {
 }
 #: The tag of a map that has one key, which looks like a tag.
 _MAP = "$map"
-#: Maps and lists in one another: Python reads what is written up to here, and the codec takes less.
-_DEEPEST = 200
+#: Maps and lists in one another: every Python reads what is written up to here, and the codec takes less.
+DEEPEST = 200
 _TAGS = frozenset({_MAP, *_READERS})
 #: A text that each of ``_READERS`` needs.
 TAGGED = '"$'
@@ -88,8 +88,8 @@ def plain_fields(fields: dict[str, Any], depth: int = 0) -> dict[str, Any]:
 
 
 def _check_depth(depth: int) -> None:
-    if depth > _DEEPEST:
-        raise ValueError(f"a value is nested more than {_DEEPEST} deep")
+    if depth > DEEPEST:
+        raise ValueError(f"a value is nested more than {DEEPEST} deep")
 
 
 def _tagged(value: Any) -> dict[str, str]:
@@ -102,26 +102,27 @@ def _tagged(value: Any) -> dict[str, str]:
 
 def real_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """What :func:`plain_fields` was given. Raises as :func:`real`."""
-    return {name: real(one) for name, one in fields.items()}
+    return {name: real(one, 1) for name, one in fields.items()}
 
 
-def real(value: Any) -> Any:
-    """What :func:`plain` was given. Raises ``ValueError`` for what it did not give (``RecursionError`` for what is nested
-    deeper than it gives)."""
+def real(value: Any, depth: int = 0) -> Any:
+    """What :func:`plain` was given. Raises ``ValueError`` for what it did not give."""
     if type(value) is list:
-        return [real(one) for one in value]
+        _check_depth(depth)
+        return [real(one, depth + 1) for one in value]
     if type(value) is not dict:
         return value
+    _check_depth(depth)
     if len(value) == 1:
         ((name, inner),) = value.items()
         if name == _MAP and type(inner) is dict:
-            return {key: real(one) for key, one in inner.items()}
+            return {key: real(one, depth + 1) for key, one in inner.items()}
         if (reader := _READERS.get(name)) is not None:
             try:
                 return reader(inner)
             except (TypeError, AttributeError, ArithmeticError) as error:
                 raise ValueError(f"{name} of {inner!r:.100}: {error}") from error
-    return {key: real(one) for key, one in value.items()}
+    return {key: real(one, depth + 1) for key, one in value.items()}
 
 
 _encoder = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=_tagged)
