@@ -195,7 +195,7 @@ def _ask_kafka(
         found.weaknesses = weaknesses(admin, _TIMEOUT)
     except KafkaUnavailableError as error:
         # Mostly an ACL forbids it: what can't be known is not told as a fault.
-        log.info("the topics' settings are not known: %s", error, extra={"action": "settings_unknown"})
+        log.info("the topics' settings could not be read: %s", error, extra={"action": "settings_unknown"})
 
 
 def _is_dead(topic: str) -> bool:

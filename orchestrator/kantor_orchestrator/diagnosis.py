@@ -28,7 +28,12 @@ def diagnose(found: Condition) -> list[Problem]:
         remedy = "start it (`kantor dev start` on this machine), or correct KANTOR_BOOTSTRAP_SERVERS"
         return [Problem(what, remedy)]
     if not found.is_set_up:
-        return [Problem("the platform has never run here: its topics do not exist", "start it: `kantor run`")]
+        return [
+            Problem(
+                "the platform has never run on this cluster: its topics do not exist",
+                "start it: `kantor run`",
+            )
+        ]
     return [
         *_of_kafka(found),
         *_of_roles(found),
@@ -55,8 +60,8 @@ def _of_kafka(found: Condition) -> Iterator[Problem]:
     yield from (Problem(*standing.leaderless(place)) for place in found.leaderless)
     if found.unanswered:
         yield Problem(
-            f"Kafka answers, but not all that it was asked, so this is not all: {found.unanswered}",
-            "ask again; if it stays, see the brokers' logs, and the ACLs of whoever asks",
+            f"Kafka did not answer every question, so this list is incomplete: {found.unanswered}",
+            "ask again; if it persists, see the brokers' logs and the ACLs of the user who asks",
         )
 
 
@@ -86,13 +91,13 @@ def _of_roles(found: Condition) -> Iterator[Problem]:
 
 def _of_unlooked(found: Condition) -> Iterator[Problem]:
     for one in found.unlooked:
-        entries = f"{one.count:,} {'entry' if one.count == 1 else 'entries'} not looked at, "
+        entries = f"{one.count:,} {'entry' if one.count == 1 else 'entries'} not processed, "
         entries += f"the oldest {duration(round(one.age, -3))}"
         if one.stands:
             yield Problem(
-                f"shard {one.shard} stands still at {one.position}: {entries}",
-                "see /readyz of the engine that has it, and its log; `kantor run` replaces an engine that hangs, "
-                "elsewhere restart it",
+                f"shard {one.shard} is stuck at {one.position}: {entries}",
+                "see /readyz and the log of the engine that owns it; `kantor run` replaces a hanging engine, "
+                "otherwise restart it",
             )
         else:
             yield Problem(
@@ -116,7 +121,7 @@ def _of_transactions(found: Condition) -> Iterator[Problem]:
         )
         yield Problem(
             f"{count(found.incident_count, 'incident')} open{oldest}",
-            "see why: `kantor trace ID`; a person must decide",
+            "see the reason with `kantor trace ID`, then decide",
         )
     if found.overdue:
         first = found.overdue[0]
@@ -124,7 +129,7 @@ def _of_transactions(found: Condition) -> Iterator[Problem]:
         yield Problem(
             f"{many} overdue: a timer of {first.transaction_id} should have gone off "
             f"more than {duration(OVERDUE)} ago",
-            "timers need the engine, and intake: it tells up to when the journal is complete",
+            "timers need the engine and intake, which says up to when the journal is complete",
         )
 
 
@@ -132,15 +137,15 @@ def _of_holds(found: Condition) -> Iterator[Problem]:
     for hold in found.holds:
         option = f" --saga {hold.saga}" if hold.saga else ""
         yield Problem(
-            f"{hold.saga or 'every saga'} stands still: {hold.reason}",
-            f"when it may go on: `kantor release{option} --why ...`",
+            f"{hold.saga or 'every saga'} is on hold: {hold.reason}",
+            f"release it when it may continue: `kantor release{option} --why ...`",
         )
 
 
 def _of_refused(found: Condition) -> Iterator[Problem]:
     for one in found.refused:
         yield Problem(
-            f"intake may see {one.topic} but not read it, and every timeout waits because of it: {one.reason}",
+            f"intake may see {one.topic} but not read it, so every timeout waits: {one.reason}",
             "allow it (ACL READ on the topic for its principal), or hide the topic from it (no DESCRIBE) "
             "if no saga needs it",
         )
@@ -152,15 +157,15 @@ def _of_sources(found: Condition) -> Iterator[Problem]:
             topic.reason.rpartition("; ") if "; " in topic.reason else (topic.reason, "", "fix its producer")
         )
         yield Problem(
-            f"{count(topic.count, 'record')} of {topic.topic} could not be journaled, so no saga hears of them: {what}",
+            f"{count(topic.count, 'record')} of {topic.topic} could not be journaled, so no saga receives them: {what}",
             f"{remedy}; the latest is {topic.sample}",
         )
 
 
 _MEANING = {
     "intake": "no event reaches the journal",
-    "engine": "no saga goes on, nothing is compensated",
-    "view": "what you see here is not up to date",
+    "engine": "no saga makes progress and nothing is compensated",
+    "view": "what you see here is out of date",
 }
 
 

@@ -146,7 +146,7 @@ class EngineMetrics:
         )
         self.waiting = Gauge(
             "kantor_engine_waiting_shards",
-            "Shards that stand still because a schema, a definition or the registry is missing",
+            "Shards that wait because a schema, a definition or the registry is missing",
             registry=registry,
         )
         self.unread = Gauge(

@@ -70,7 +70,7 @@ class Pulse:
             try:
                 self._wellness.ends(admin.ends(places, PATIENCE))
             except KantorError as error:
-                log.info("no ends this time: %s", error, extra={"action": "ends_unknown"})
+                log.info("end offsets are unknown this time: %s", error, extra={"action": "ends_unknown"})
 
     def _is(self, there: bool, why: str) -> None:
         if there != self.is_there and not there:

@@ -132,7 +132,7 @@ def _warn(admin: Admin) -> None:
         for what, remedy in weaknesses(admin):
             log.warning("%s; %s", what, remedy, extra={"action": "not_durable"})
     except KafkaUnavailableError as error:  # mostly an ACL forbids to ask: no reason not to start
-        log.info("the topics' settings are not known: %s", error, extra={"action": "settings_unknown"})
+        log.info("the topics' settings could not be read: %s", error, extra={"action": "settings_unknown"})
 
 
 def collect_seldom() -> None:

@@ -62,14 +62,14 @@ def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], 
     for number in range(shards) if owners else ():
         found = told.engine_of(number)
         if number not in given:
-            untaken.append(Untaken(number, "", "the engines' group has given it to none of them", -1))
+            untaken.append(Untaken(number, "", "the group of engines has not assigned it to a member", -1))
         elif found is None:
-            untaken.append(Untaken(number, "", "its engine begins, and has not spoken of it", -1))
+            untaken.append(Untaken(number, "", "its engine is starting and has not reported it yet", -1))
         elif number in found[1].untaken:
             since, why = found[1].untaken[number]
             untaken.append(Untaken(number, found[0], why, max(0, now - since)))
         elif now - found[1].at > SILENT:
-            untaken.append(Untaken(number, found[0], "its engine has not said anything", now - found[1].at))
+            untaken.append(Untaken(number, found[0], "its engine has not reported", now - found[1].at))
     members = [
         Member(
             name,
@@ -98,8 +98,8 @@ def problems(found: Standing) -> Iterator[tuple[str, str]]:
         since = f", for {duration(round(age, -3))}" if age >= 0 else ""
         where = f" (engine {first.engine})" if first.engine else ""
         yield (
-            f"{what} no engine that works on {'it' if len(some) == 1 else 'them'}{since}: {first.why}{where}",
-            "ask again: engines begin within seconds; if it stays, see docs/alerts.md#kantorshardnottaken",
+            f"{what} no working engine{since}: {first.why}{where}",
+            "ask again: engines start within seconds; if it persists, see docs/alerts.md#kantorshardnottaken",
         )
     if recent := {place: age for place, age in sorted(found.anew.items()) if age < RECENT}:
         yield (
@@ -107,12 +107,14 @@ def problems(found: Standing) -> Iterator[tuple[str, str]]:
             "what was in it may be missing: look for transactions that wait (`kantor list`), see docs/logs.md, journal_made_again",
         )
     if found.low < 0 or found.low > OLD:
-        since = "nothing is known to be journaled" if found.low < 0 else "the journal is complete only up to "
+        since = (
+            "no topic is known to be journaled" if found.low < 0 else "the journal is complete only up to "
+        )
         since += f"{duration(round(found.low, -3))} ago" if found.low >= 0 else " completely yet"
         place = "" if found.lowest is None else f"; {found.lowest[0]}/{found.lowest[1]} holds it up"
         yield (
             f"every timeout waits: {since}{place}",
-            "ask again: intake catches up; if it stays, see its log (`watermark_failed`), and whether that partition has a leader",
+            "ask again: intake catches up; if it persists, see its log (`watermark_failed`) and check that the partition has a leader",
         )
 
 
@@ -124,10 +126,10 @@ def leaderless(place: Partition) -> tuple[str, str]:
     elif topic.startswith(("evt.", "cmd.")) or topic == topics.WATERMARKS:
         waits = "every timeout waits"
     else:
-        waits = "whoever needs it waits"
+        waits = "everything that needs it waits"
     return (
         f"{topic}/{number} has no leader: nobody can read or write it, and {waits}",
-        "its broker is away, or its disk: `kafka-topics.sh --describe --unavailable-partitions` says which",
+        "its broker or its disk is down: `kafka-topics.sh --describe --unavailable-partitions` names it",
     )
 
 

@@ -2,7 +2,7 @@
 
 A role feeds three things, all cheap, from any thread:
 
-* ``wellness.beat("engine")`` with each turn of a loop. One that has not turned for ``PATIENCE`` is told. Before something
+* ``wellness.beat("engine")`` with each turn of a loop. One that has been stuck for ``PATIENCE`` is told. Before something
   that may take long, ``beat(name, seconds)`` asks for more patience, once: until the next beat.
 * ``wellness.position("shard 3", 17, end=90)`` as often as it likes, or ``position("shard 3", 17, place=(topic, 3))`` and
   the role's :class:`~kantor_orchestrator.pulse.Pulse` asks Kafka for the end. One that stands still for ``PATIENCE`` though
@@ -131,9 +131,9 @@ class Wellness:
             now, found = self._clock(), []
             for name, loop in self._loops.items():
                 if (seconds := now - loop.turned) > loop.patience:
-                    found.append((seconds, f"the loop of {name} has not turned for {seconds:.0f} s"))
+                    found.append((seconds, f"the loop of {name} has been stuck for {seconds:.0f} s"))
             for name, one in self._positions.items():
                 if one.position < one.end and (seconds := now - one.since) > PATIENCE:
-                    text = f"{name} has stood at {one.position} for {seconds:.0f} s, and its end is {one.end}"
+                    text = f"{name} has been at {one.position} for {seconds:.0f} s; the end is {one.end}"
                     found.append((seconds, text))
         return found

@@ -162,7 +162,7 @@ def test_a_role_that_stands_still_is_replaced(
     try:
         (first,) = started(path, 1)
         until(lambda: any(not answer.reasons for answer in answers), "it was found ready")
-        says(path, ["shard 3 has stood at 17 for 12 s"], waits=False)
+        says(path, ["shard 3 has been at 17 for 12 s"], waits=False)
         started(path, 2)
         assert not is_alive(first)
     finally:
@@ -170,7 +170,7 @@ def test_a_role_that_stands_still_is_replaced(
     assert not any(is_alive(pid) for pid in started(path, 2))
     said = [one.message for one in caplog.records if vars(one).get("action") == "role_replaced"]
     assert f"(process {first})" in said[0]
-    assert "is replaced: shard 3 has stood at 17 for 12 s" in said[0]
+    assert "is replaced: shard 3 has been at 17 for 12 s" in said[0]
 
 
 @pytest.mark.usefixtures("quick")

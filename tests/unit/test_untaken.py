@@ -134,7 +134,7 @@ def test_an_engine_that_is_gone_is_told(running: Running) -> None:
     assert running.told() == [(GOOD, SILENT), (BAD, SILENT)]
 
 
-SILENT = "its engine has not said anything"
+SILENT = "its engine has not reported"
 
 
 def test_who_took_it_last_has_it(running: Running) -> None:
@@ -153,10 +153,10 @@ def test_a_shard_that_was_given_to_no_engine_is_told() -> None:
     assert [one.shard for one in begins.untaken] == [GOOD, BAD]
     (problem, *_) = standing.problems(begins)
     assert problem[0] == (
-        "shards 0, 1 have no engine that works on them: the engines' group has given it to none of them"
+        "shards 0, 1 have no working engine: the group of engines has not assigned it to a member"
     )
     given = standing.stand(told, 2, {"a": JOURNAL}, 1_000)
-    assert [one.why for one in given.untaken] == ["its engine begins, and has not spoken of it"] * 2
+    assert [one.why for one in given.untaken] == ["its engine is starting and has not reported it yet"] * 2
 
 
 def test_a_watermark_that_stands_names_its_partition() -> None:
@@ -169,7 +169,8 @@ def test_a_watermark_that_stands_names_its_partition() -> None:
     assert [(one.name, one.partitions, one.age) for one in found.members] == [("intake-1", 1, 60_100)]
     ((what, _),) = standing.problems(found)
     assert (
-        what == "every timeout waits: nothing is known to be journaled completely yet; evt.x.v1/1 holds it up"
+        what
+        == "every timeout waits: no topic is known to be journaled completely yet; evt.x.v1/1 holds it up"
     )
 
 

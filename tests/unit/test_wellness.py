@@ -53,7 +53,7 @@ def test_a_loop_that_turns_is_well(wellness: Wellness, time: Time) -> None:
         time.now += 6.0
         assert wellness.reasons() == []
     time.now += 3.0
-    assert wellness.reasons() == ["the loop of engine has not turned for 9 s"]
+    assert wellness.reasons() == ["the loop of engine has been stuck for 9 s"]
     assert wellness.longest() == 9.0
     wellness.beat("engine")
     assert (wellness.reasons(), wellness.longest()) == ([], 0.0)
@@ -66,7 +66,7 @@ def test_a_loop_may_ask_for_patience_once(wellness: Wellness, time: Time) -> Non
     assert wellness.reasons() == []
     wellness.beat("engine")
     time.now += 8.0
-    assert wellness.reasons() == ["the loop of engine has not turned for 8 s"]
+    assert wellness.reasons() == ["the loop of engine has been stuck for 8 s"]
     wellness.forget("engine")
     assert wellness.reasons() == []
 
@@ -80,7 +80,7 @@ def test_a_position_that_stands_still_before_its_end_is_told(wellness: Wellness,
     wellness.position("shard 3", 17, 95)
     assert wellness.reasons() == []
     time.now += 3.0
-    assert wellness.reasons() == ["shard 3 has stood at 17 for 9 s, and its end is 95"]
+    assert wellness.reasons() == ["shard 3 has been at 17 for 9 s; the end is 95"]
     wellness.position("shard 3", 18)
     assert wellness.reasons() == []
 
@@ -92,7 +92,7 @@ def test_the_end_may_be_asked_of_kafka(wellness: Wellness, time: Time) -> None:
     assert wellness.places() == [JOURNAL]
     wellness.ends({JOURNAL: 90})
     time.now += 12.0
-    assert wellness.reasons() == ["shard 3 has stood at 17 for 12 s, and its end is 90"]
+    assert wellness.reasons() == ["shard 3 has been at 17 for 12 s; the end is 90"]
     wellness.ends({JOURNAL: 17})
     assert wellness.reasons() == []
 
@@ -149,7 +149,7 @@ def test_the_pulse_asks_for_the_ends_and_excuses(wellness: Wellness, time: Time)
     try:
         until(lambda: len(told) > 2, "Kafka was asked")
         time.now += 12.0
-        assert wellness.reasons() == ["shard 3 has stood at 17 for 12 s, and its end is 90"]
+        assert wellness.reasons() == ["shard 3 has been at 17 for 12 s; the end is 90"]
         cluster.is_there = False
         until(lambda: not wellness.reasons(), "it is excused")
     finally:
@@ -241,7 +241,7 @@ def test_a_role_that_stands_still_is_not_ready(monkeypatch: pytest.MonkeyPatch, 
         assert told() == {"ready": False, "reasons": ["it begins"], "waits": True}
         turn.set()
         until(lambda: not told()["waits"], "it hangs")
-        assert told()["reasons"] == ["the loop of test has not turned for 0 s"]
+        assert told()["reasons"] == ["the loop of test has been stuck for 0 s"]
         wellnesses[0].beat("test")
         wellnesses[0].missing({"shard 3": (0.0, "is not taken")})
         assert (told()["waits"], told()["reasons"][0].partition(",")[0]) == (True, "shard 3 is not taken")

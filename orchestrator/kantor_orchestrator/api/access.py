@@ -91,7 +91,7 @@ class Access:
         route = request.scope.get("route")
         role = TABLE.get((request.method, getattr(route, "path", "")))
         if role is None:
-            raise ProblemError(403, "nobody may do this: the table of roles does not know it")
+            raise ProblemError(403, "forbidden: no role is assigned to this route")
         if role == PUBLIC:
             request.state.person = self._by_session(request)
             return
@@ -102,7 +102,9 @@ class Access:
         request.state.person = person
         if person is None:
             raise ProblemError(
-                401, "say who you are: Authorization: Bearer TOKEN", headers={"WWW-Authenticate": "Bearer"}
+                401,
+                "authentication required: Authorization: Bearer TOKEN",
+                headers={"WWW-Authenticate": "Bearer"},
             )
         if not person.may(role):
             raise ProblemError(403, f"this needs the role {role}; {person.name} is {person.role}")

@@ -39,7 +39,7 @@ Key = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[A-Za-z0-9._:-]{1,128}$",
-        description="Becomes the act's id: sent again with the same key, it is done once.",
+        description="Becomes the act's id: a request repeated with the same key takes effect once.",
     ),
 ]
 
@@ -129,7 +129,7 @@ class Counts:
         with self._lock:
             found = self._known.get(token)
         if found is None or found.until < self._clock() or found.actor != actor:
-            raise ProblemError(409, "this count is too old, or somebody else's: count again")
+            raise ProblemError(409, "this count has expired or is another person's: count again")
         return found
 
 
@@ -142,7 +142,7 @@ class Doing:
 
     def one(self, transaction_id: str, body: ActBody, person: Person, key: str | None) -> dict[str, Any]:
         if body.act == core.SIGNAL and not body.step:
-            raise ProblemError(422, f"step: {body.act} is about one step: name it")
+            raise ProblemError(422, f"step: {body.act} needs a step: name one")
         if body.fields and body.act != core.SIGNAL:
             raise ProblemError(422, f"fields: only a signal has fields, not {body.act}")
         id_ = key or new_key()
@@ -176,7 +176,10 @@ class Doing:
         """How many there are, the first few, and a token to act on exactly them."""
         criteria = wanted.criteria()
         if not criteria:
-            raise ProblemError(422, "filter: say which ones; nothing is done to every transaction there is")
+            raise ProblemError(
+                422,
+                "filter: at least one filter is required, so that nothing applies to every transaction by accident",
+            )
         found: list[Summary] = []
         token, deadline = "", time.monotonic() + _COUNTING
         with self._backend.view() as view:
@@ -187,7 +190,7 @@ class Doing:
                 if not token:
                     break
                 if time.monotonic() > deadline:
-                    raise ProblemError(422, "filter: counting takes too long; say more closely which ones")
+                    raise ProblemError(422, "filter: counting takes too long; narrow the filter")
         more = len(found) > MOST
         kept = (
             self.counts.keep(act, [one.transaction_id for one in found], person.name)

@@ -161,7 +161,9 @@ class Backend:
         try:
             return self.definitions().bundle(saga, version)
         except KantorError as error:
-            log.warning("definitions are not known: %s", error, extra={"action": "definitions_unknown"})
+            log.warning(
+                "the definitions could not be read: %s", error, extra={"action": "definitions_unknown"}
+            )
             return None
 
     def personal_keys(self, saga: str, version: int, names: Iterable[str]) -> frozenset[str]:
@@ -182,7 +184,7 @@ class Backend:
             if place in (message.origin, message.journal):
                 break
         else:
-            raise NotFoundError(f"no message of {story.transaction_id} lies at {place}")
+            raise NotFoundError(f"transaction {story.transaction_id} has no message at {place}")
         try:
             return message, self.payloads.read(place, message.id)
         except NotFoundError:

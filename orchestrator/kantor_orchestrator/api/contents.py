@@ -24,13 +24,13 @@ from kantor_orchestrator.view.status import ShownStatus
 _STUCK = 100
 STUCK_CHOICES = ("1m", "5m", "15m", "1h", "6h", "1d", "7d")
 BULK = {
-    core.RETRY: ("Retry", "What waits for a person in each of them is tried again."),
-    core.CANCEL: ("Cancel", "What happened is reversed in each of them, as long as there is a way back."),
+    core.RETRY: ("Retry", "In each of them, whatever waits for a person is tried again."),
+    core.CANCEL: ("Cancel", "Each of them is compensated, unless it is past its pivot."),
     core.COMPENSATE: (
         "Compensate",
-        "The effects of each of them are reversed, as long as there is a way back.",
+        "The effects of each of them are compensated, unless it is past its pivot.",
     ),
-    core.CLOSE: ("Close", "Each of them ends as it is, whatever its state: nothing is reversed."),
+    core.CLOSE: ("Close", "Each of them ends as it is, whatever its state: nothing is compensated."),
 }
 
 
@@ -55,9 +55,7 @@ def home(backend: Backend) -> dict[str, Any]:
     return values | {
         "incidents": incidents,
         "holds": holds,
-        "wrong": [
-            p for p in diagnose(condition) if "incident" not in p.what and "stands still" not in p.what
-        ],
+        "wrong": [p for p in diagnose(condition) if "incident" not in p.what and "is on hold" not in p.what],
         "stuck": len(stuck.transactions),
         "stuck_more": bool(stuck.next_page),
         "open_count": sum(count for (_, status), count in counts.items() if status in OPEN),

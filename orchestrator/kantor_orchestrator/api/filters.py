@@ -62,13 +62,13 @@ class Filters(BaseModel):
     )
     saga: Word = ""
     version: int | None = Field(None, ge=1, le=2**31 - 1)
-    step: Word = Field("", description="Open at this step, or its last error is of it.")
-    service: Word = Field("", description="Who has the ball.")
+    step: Word = Field("", description="Open at this step, or the last error occurred there.")
+    service: Word = Field("", description="The service or person it is waiting on.")
     error: Word = Field("", description="Part of the last error or of the reason.")
     started_after: Time | None = None
     started_before: Time | None = None
     stuck_for: Duration | None = Field(
-        None, description="Open, and nothing has happened for so long: 15m, 2h, 3d."
+        None, description="Open and without any change for this long: 15m, 2h, 3d."
     )
     open: bool = Field(False, description="Not ended, or with an open incident.")
 

@@ -82,19 +82,21 @@ class Guards:
             await (refusal or self._app)(scope, counted, guarded)
         if size > MOST_BODY and not sent:
             size = 0
-            await problems.answer(413, f"a request may have {MOST_BODY:,} bytes")(scope, receive, guarded)
+            await problems.answer(413, f"a request may have at most {MOST_BODY:,} bytes")(
+                scope, receive, guarded
+            )
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
         if len(scope.get("query_string", b"")) > MOST_QUERY:
-            return problems.answer(414, f"a query may have {MOST_QUERY:,} bytes")
+            return problems.answer(414, f"a query string may have at most {MOST_QUERY:,} bytes")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:12]) > MOST_BODY:
-            return problems.answer(413, f"a request may have {MOST_BODY:,} bytes")
+            return problems.answer(413, f"a request may have at most {MOST_BODY:,} bytes")
         host = headers.get("host", "")
         if not self._is_ours(host):
             return problems.answer(
-                421, "this is not the host that you asked for; KANTOR_API_HOSTS names more"
+                421, "this server does not answer for the requested host; add it to KANTOR_API_HOSTS"
             )
         if scope["method"] not in _SAFE and _is_from_elsewhere(headers, host):
             return problems.answer(403, "this request comes from a page of another site")

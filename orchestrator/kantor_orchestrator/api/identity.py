@@ -47,7 +47,9 @@ def name_in(claims: Mapping[str, Any]) -> str:
     for found in (email, claims.get("preferred_username"), claims.get("name"), claims.get("sub")):
         if isinstance(found, str) and found.strip() and found.isprintable():
             return found.strip()[:_MOST_NAME]
-    raise RejectedError("the token names nobody: it has neither email, preferred_username, name nor sub")
+    raise RejectedError(
+        "the token does not identify a person: it has neither email, preferred_username, name nor sub"
+    )
 
 
 def has_claim(claims: Mapping[str, Any], path: str) -> bool:

@@ -60,7 +60,7 @@ class Keys:
                     if not self._keys:
                         raise
                     log.warning(
-                        "the provider's keys are those of before: %s",
+                        "using the provider's cached keys: %s",
                         error,
                         extra={"action": "oidc_unavailable"},
                     )
@@ -104,40 +104,38 @@ def claims_of(
     except ExpiredTokenError as error:
         raise RejectedError("the token has expired: log in again, or get a new one") from error
     except MissingClaimError as error:
-        raise RejectedError(f"the token is not good: {error}") from error
+        raise RejectedError(f"invalid token: {error}") from error
     except InvalidClaimError as error:
         said = {
-            "iss": f"it is not of {issuer}",
-            "aud": f"it is not for {audience}",
-            "nbf": "it is not in force yet",
-            "iat": "it is of the future",
+            "iss": f"it was not issued by {issuer}",
+            "aud": f"it was not issued for {audience}",
+            "nbf": "it is not valid yet (nbf)",
+            "iat": "it was issued in the future (iat)",
         }
         raise RejectedError(
-            f"the token is not good: {said.get(error.claim or '', f'{error.claim} is wrong')}"
+            f"invalid token: {said.get(error.claim or '', f'the claim {error.claim} is invalid')}"
         ) from error
     return claims
 
 
 def _signed(token: str, keys: Keys) -> dict[str, Any]:
     if len(token) > _LONGEST or not token.isascii():
-        raise RejectedError("this is not a token")
+        raise RejectedError("malformed token")
     try:
         header = jws.extract_compact(token.encode()).headers()
     except (JoseError, ValueError) as error:
-        raise RejectedError("this is not a token") from error
+        raise RejectedError("malformed token") from error
     algorithm, kid = header.get("alg"), header.get("kid")
     if algorithm not in ALGORITHMS:
-        raise RejectedError(
-            f"the token is not good: tokens signed with {str(algorithm)[:20]!r} are not taken"
-        )
+        raise RejectedError(f"invalid token: the signing algorithm {str(algorithm)[:20]!r} is not accepted")
     if kid is not None and not isinstance(kid, str):
-        raise RejectedError("this is not a token")
+        raise RejectedError("malformed token")
     found = _verified(token, keys.those_of(kid))
     # A key of that name may be another one by now, also where keys have no names.
     if found is None and keys.ask_again():
         found = _verified(token, keys.those_of(kid))
     if found is None:
-        raise RejectedError("the token is not good: none of the provider's keys has signed it")
+        raise RejectedError("invalid token: it is not signed with any of the provider's keys")
     return found
 
 

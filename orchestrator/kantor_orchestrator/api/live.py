@@ -114,7 +114,7 @@ class Live:
         """An event ``changed`` now and whenever ``stamp`` is another; its data is JSON. It ends when who listens is not
         known any more (``is_known``): before the next event, or sign of life."""
         if self._streams >= MOST_STREAMS:
-            raise ProblemError(503, f"{MOST_STREAMS} people look already; close a page")
+            raise ProblemError(503, f"{MOST_STREAMS} live pages are open already; close one")
         self._streams += 1
         self._metrics.stream_began()
         try:

@@ -73,7 +73,7 @@ def router(settings: ApiSettings, access: Access, frame: Frame, provider: Provid
         if not access.needs_login:
             return RedirectResponse(after, 303)
         if access.by_token(token) is None:
-            return form(request, 403, problem="nobody has this token", after=after)
+            return form(request, 403, problem="unknown token", after=after)
         return enter(request, RedirectResponse(after, 303), access.session(token))
 
     @routes.get("/login/oidc")
@@ -84,7 +84,7 @@ def router(settings: ApiSettings, access: Access, frame: Frame, provider: Provid
         try:
             url, flow = provider.begin(place(request, CALLBACK))
         except (ProviderDownError, ConfigError) as error:
-            log.warning("no login: %s", error, extra={"action": "oidc_unavailable"})
+            log.warning("login failed: %s", error, extra={"action": "oidc_unavailable"})
             return form(request, 503, problem=str(error), after=after)
         answer = RedirectResponse(url, 303)
         facts = {"state": flow.state, "nonce": flow.nonce, "verifier": flow.verifier, "next": after}
@@ -119,7 +119,7 @@ def router(settings: ApiSettings, access: Access, frame: Frame, provider: Provid
                 provider.finish, flow, place(request, CALLBACK), dict(request.query_params)
             )
         except (RejectedError, NoRoleError, ProviderDownError, ConfigError) as error:
-            log.warning("no login: %s", error, extra={"action": "login_refused"})
+            log.warning("login failed: %s", error, extra={"action": "login_refused"})
             status = {RejectedError: 400, NoRoleError: 403}.get(type(error), 503)
             answer = form(request, status, problem=str(error), after=after)
             answer.delete_cookie(FLOW_COOKIE, path=CALLBACK)

@@ -29,7 +29,7 @@ try:
     from kantor_orchestrator.api.jwt import Keys, claims_of
 except ImportError as error:
     raise ConfigError(
-        f"{ENV_ISSUER} names an OpenID provider, and what speaks with it is not installed: pip install 'kantor[oidc]'"
+        f"{ENV_ISSUER} names an OpenID provider, but support for OpenID is not installed: pip install 'kantor[oidc]'"
     ) from error
 
 log = logging.getLogger("kantor.api")
@@ -92,12 +92,14 @@ class Provider:
     def finish(self, flow: Flow, redirect_uri: str, answer: Mapping[str, str]) -> Person:
         """Who came back with ``answer``, the query of the redirect. Raises ``RejectedError``, ``NoRoleError``."""
         if not hmac.compare_digest(answer.get("state", "").encode(), flow.state.encode()):
-            raise RejectedError("this answer is not to the login that began in this browser: log in again")
+            raise RejectedError(
+                "this response does not belong to a login started in this browser: log in again"
+            )
         if answer.get("iss", self._settings.issuer) != self._settings.issuer:  # RFC 9207
-            raise RejectedError(f"this answer is not of {self._settings.issuer}: log in again")
+            raise RejectedError(f"this response does not come from {self._settings.issuer}: log in again")
         if "error" in answer:
             said = f"{answer['error']}: {answer.get('error_description', '')}"[:_ECHO].rstrip(": ")
-            raise RejectedError(f"the provider did not log you in: {said}")
+            raise RejectedError(f"the provider refused the login: {said}")
         if not answer.get("code"):
             raise RejectedError("the provider sent no code: log in again")
         token = self._exchange(flow, redirect_uri, answer["code"])
@@ -122,7 +124,7 @@ class Provider:
         try:
             endpoint = self.describe().get("end_session_endpoint")
         except ProviderDownError as error:
-            log.warning("no logout at the provider: %s", error, extra={"action": "oidc_unavailable"})
+            log.warning("logout at the provider failed: %s", error, extra={"action": "oidc_unavailable"})
             return ""
         if not isinstance(endpoint, str) or not is_safe(endpoint):
             return ""
@@ -139,7 +141,7 @@ class Provider:
             return claims
         found = self._get(endpoint, {"Authorization": f"Bearer {token['access_token']}"})
         if found.get("sub") != claims["sub"]:
-            raise RejectedError("the provider tells of somebody else (userinfo): log in again")
+            raise RejectedError("the provider's userinfo describes another person: log in again")
         return found | claims
 
     # -- the wire
@@ -208,13 +210,13 @@ class Provider:
         return found
 
     def _down(self, url: str, why: object) -> str:
-        return f"the OpenID provider can't be asked ({url}): {str(why)[:_ECHO]}; try again, or correct {ENV_ISSUER}"
+        return f"the OpenID provider can't be reached ({url}): {str(why)[:_ECHO]}; try again, or correct {ENV_ISSUER}"
 
     def _checked(self, found: dict[str, Any]) -> dict[str, Any]:
         issuer = self._settings.issuer
         if found.get("issuer") != issuer:
             raise ConfigError(
-                f"{ENV_ISSUER}={issuer}: the provider there calls itself {str(found.get('issuer'))[:_ECHO]!r}; set exactly this, "
+                f"{ENV_ISSUER}={issuer}: the provider at this address says its issuer is {str(found.get('issuer'))[:_ECHO]!r}; set exactly that, "
                 "if you trust it"
             )
         for name in _ENDPOINTS:

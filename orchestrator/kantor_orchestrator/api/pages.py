@@ -176,7 +176,7 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
         await acts.in_thread(doing.saga, body, person_of(request), new_key())
         return frame.page(
             request, "result.html", page=True, ok=True, title=f"{body.act.capitalize()}: done",
-            text=f"{body.saga}: {'stands still' if body.act == 'hold' else 'goes on'}", items=[], back="/definitions",
+            text=f"{body.saga}: {'is on hold' if body.act == 'hold' else 'is released'}", items=[], back="/definitions",
         )  # fmt: skip
 
     @routes.get("/incidents")

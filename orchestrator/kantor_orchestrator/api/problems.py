@@ -38,14 +38,14 @@ TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
-    409: "Not possible as things are",
-    410: "No longer kept",
+    409: "Conflict with the current state",
+    410: "No longer available",
     413: "Too large",
     414: "Too long",
     415: "Unsupported media type",
     421: "Wrong host",
     422: "Wrong request",
-    503: "Not available now",
+    503: "Temporarily unavailable",
 }
 
 

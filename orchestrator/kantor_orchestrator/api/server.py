@@ -86,7 +86,7 @@ def _listen(api: ApiSettings) -> socket.socket:
         if not api.is_port_fixed:
             return _bound(family, api.host, 0)
         raise ConfigError(
-            f"{ENV_ADDRESS}: {api.host}:{api.port} can't be had: {error}; name another port"
+            f"{ENV_ADDRESS}: {api.host}:{api.port} can't be used: {error}; choose another port"
         ) from error
 
 

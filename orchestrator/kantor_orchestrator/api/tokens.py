@@ -84,7 +84,7 @@ class Tokens:
             found, wrong = _parse(text, path)
         self._text = text
         for one in wrong if wrong != self._trouble else ():
-            log.error("%s; nobody gets in by it", one, extra={"action": "tokens_wrong", "path": str(path)})
+            log.error("%s; it is ignored", one, extra={"action": "tokens_wrong", "path": str(path)})
         self._trouble = wrong
         if found != self._known:
             said = "; ".join(_changes(self._known, found))

@@ -61,7 +61,7 @@ def _header(trace: Trace) -> Panel:
     elif not trace.ended_at:
         grid.add_row("waits for", Text(", ".join(trace.waiting_for), style="bold"))
     if trace.held:
-        grid.add_row("stands still", Text(trace.held, style="bold yellow"))
+        grid.add_row("on hold", Text(trace.held, style="bold yellow"))
     if trace.reason:
         grid.add_row("because", trace.reason)
     elif trace.last_error:

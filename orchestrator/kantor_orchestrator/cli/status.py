@@ -44,9 +44,7 @@ def status(as_json: bool) -> None:
 
 def _print(to: Console, found: Condition, problems: list[Problem]) -> None:
     if problems:
-        to.print(
-            Text(f"{len(problems)} thing{'s are' if len(problems) > 1 else ' is'} wrong", style="bold red")
-        )
+        to.print(Text(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found", style="bold red"))
         for problem in problems:
             to.print(Padding(Text.assemble(("✘ ", "red"), problem.what), (0, 0, 0, 2)))
             to.print(Padding(Text(problem.remedy, style="bright_black"), (0, 0, 0, 4)))

@@ -204,7 +204,7 @@ def _signal(d: Decision) -> None:
     path = d.entry.step
     step = d.step(path)
     if not path:
-        d.ignore(IMPOSSIBLE, "a signal is about one step: name it")
+        d.ignore(IMPOSSIBLE, "a signal needs a step: name one")
     elif step is None or step.kind != "signal":
         d.ignore(IMPOSSIBLE, f"{path} is not a signal step: name one that waits for a signal")
     elif d.status(path) is not S.ACTIVE or d.txn.status in ENDED:
