@@ -245,10 +245,10 @@ def test_bad_tokens_are_refused(browser: TestClient, provider: OpenIdProvider) -
     )
     header = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
     for token, why in (
-        (provider.id_token("u-ann", "another-client"), "it is not for kantor-pages"),
-        (forged, "none of the provider's keys"),
-        (f"{header}.{good.split('.')[1]}.", "'none' are not taken"),
-        ("kantor_unknown", "say who you are"),
+        (provider.id_token("u-ann", "another-client"), "it was not issued for kantor-pages"),
+        (forged, "not signed with any of the provider's keys"),
+        (f"{header}.{good.split('.')[1]}.", "'none' is not accepted"),
+        ("kantor_unknown", "authentication required"),
     ):
         answer = browser.get(f"{API}/me", headers=bearer(token))
         assert (answer.status_code, why in answer.json()["detail"]) == (401, True), answer.text

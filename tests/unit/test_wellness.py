@@ -18,7 +18,7 @@ from kantor.errors import KafkaUnavailableError
 from kantor.health import HealthServer, Readiness
 from kantor.kafka import KafkaSettings
 from kantor.metrics import Metrics
-from kantor_orchestrator import roles, topics
+from kantor_orchestrator import roles
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.pulse import Pulse
 from kantor_orchestrator.wellness import Wellness
@@ -221,7 +221,7 @@ def test_a_role_that_stands_still_is_not_ready(monkeypatch: pytest.MonkeyPatch, 
         return live
 
     monkeypatch.setitem(roles.ROLES, "test", role)
-    monkeypatch.setattr(topics, "ensure", lambda *_: 1)
+    monkeypatch.setattr(roles, "agree", lambda *_: 1)
     monkeypatch.setattr(KafkaSettings, "admin", lambda *_: Cluster())
     settings = Settings(KafkaSettings("127.0.0.1:1"), tmp_path, "")
     running = threading.Thread(target=roles.run_role, args=("test", settings, stop, urls.append))
