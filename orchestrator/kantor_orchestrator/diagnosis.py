@@ -144,9 +144,11 @@ def _of_holds(found: Condition) -> Iterator[Problem]:
 
 def _of_refused(found: Condition) -> Iterator[Problem]:
     for one in found.refused:
+        why, _, remedy = one.reason.partition("; ")
         yield Problem(
-            f"intake may see {one.topic} but not read it, so every timeout waits: {one.reason}",
-            "allow it (ACL READ on the topic for its principal), or hide the topic from it (no DESCRIBE) "
+            f"intake may see {one.topic} but not read it, so every timeout waits: {why}",
+            remedy
+            or "allow it (ACL READ on the topic for its principal), or hide the topic from it (no DESCRIBE) "
             "if no saga needs it",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -96,6 +97,45 @@ def test_a_record_that_fits_its_topic_compressed_only(running: Running) -> None:
     running.await_journaled("before", "large", "huge", "elsewhere", "after")
     assert int(running.admin.config(topics.JOURNAL)["max.message.bytes"]) == 32 << 20
     assert [id_ for id_, _ in running.seen if id_ != "elsewhere"] == ["before", "large", "huge", "after"]
+
+
+def test_a_batch_that_is_larger_unpacked_than_the_client_takes(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Six kilobytes have 135 MB in them: its partition stands still, which is told by name with the remedy; the others go on. A
+    client that takes more reads it."""
+    caplog.set_level(logging.ERROR, "kantor.kafka")  # `kantor status` makes it silent
+    options = {"compression.type": "zstd", "batch.size": 300_000_000, "message.max.bytes": 500_000_000}
+    producer = ck.Producer(
+        {"bootstrap.servers": running.settings.bootstrap_servers, "linger.ms": 100_000, **options}
+    )
+    for _ in range(150):
+        producer.produce(EVENT, b"\0" * 900_000, b"key", partition=0)
+    assert producer.flush(PATIENCE) == 0
+    running.send("behind")
+    running.send("elsewhere", OTHER)
+    running.await_journaled("elsewhere")
+
+    def refused() -> str:
+        return watermarks.read(running.settings, "test").refused().get(EVENT, "")
+
+    until(lambda: bool(refused()), "it is told", refused)
+    assert "Decompression" in refused()
+    assert "raise receive.message.max.bytes" in refused()
+    said = [r.getMessage() for r in caplog.records if getattr(r, "action", "") == "batch_unreadable"]
+    assert said
+    assert said[0].startswith(f"{EVENT}/0 stands still: a batch can't be unpacked")
+    assert "behind" not in {id_ for id_, _ in running.journaled()}
+    able = running.settings.consumer("able", extra={"receive.message.max.bytes": 1_000_000_000})
+    able.assign({(EVENT, 0): BEGINNING})
+    read: list[bytes | None] = []
+
+    def all_is_read() -> bool:
+        read.extend(record.value() for record in able.poll(0.1).records)
+        return len(read) == 151
+
+    until(all_is_read, "a client that takes more has read it", lambda: str(len(read)))
+    able.close()
 
 
 def test_a_header_whose_name_is_no_utf_8(running: Running) -> None:

@@ -271,3 +271,15 @@ def test_partitions_that_were_added_are_told() -> None:
     assert "sys.kantor.journal has 5 partitions, and there are 2 shards: the added ones are not used" in told(
         found
     )
+
+
+def test_what_intake_can_not_unpack_has_a_remedy_of_its_own() -> None:
+    """It is no matter of rights."""
+    found = healthy()
+    found.refused = [
+        RefusedTopic("evt.x.v1", "a batch can't be unpacked: at 1 of 6216 bytes; raise this, or that", 0)
+    ]
+    assert (
+        "so every timeout waits: a batch can't be unpacked: at 1 of 6216 bytes -> raise this, or that"
+        in told(found)
+    )

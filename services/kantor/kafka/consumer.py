@@ -21,6 +21,13 @@ log = logging.getLogger("kantor.kafka")
 T = TypeVar("T")
 
 _EOF = ck.KafkaError._PARTITION_EOF
+#: The client can't unpack a batch, and asks for it again and again: its bytes are damaged, or unpacked it is larger than the
+#: client takes (one of 6 KB may have 100 MB).
+_PACKED = {ck.KafkaError._BAD_COMPRESSION, ck.KafkaError._BAD_MSG}
+_UNPACK = (
+    "let its producer make smaller batches; to go on, raise receive.message.max.bytes (KANTOR_KAFKA_RECEIVE_MESSAGE_MAX_BYTES) and "
+    "start again, or delete the partition's records up to behind that batch (kafka-delete-records.sh)"
+)
 #: ``message.headers()``, called so that the interpreter looks for an exception: for a name that is not UTF-8 the binding sets
 #: one and returns a result nevertheless. Called in the usual way, it comes out at some later statement.
 _headers = methodcaller("headers")
@@ -39,6 +46,8 @@ class Consumer:
         self._guard = Guard(f"the consumer {client_id}")
         self._consumer = edge.made(ck.Consumer, config | {"on_commit": self._committed})
         self._on_error = _raise_if_fatal
+        #: By partition: what it can't unpack, as it was said.
+        self._packed: dict[Partition, str] = {}
         #: A callback of this client runs.
         self._is_serving = False
 
@@ -128,9 +137,20 @@ class Consumer:
             elif error.code() == ck.KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 refused[message.topic() or "", message.partition() or 0] = error.str()
                 self._on_error(error)
+            elif error.code() in _PACKED:
+                place = message.topic() or "", message.partition() or 0
+                refused[place] = self._say_packed(place, error.str())
             else:
                 self._on_error(error)
         return Batch(records, ends, refused)  # type: ignore[arg-type]
+
+    def _say_packed(self, place: Partition, what: str) -> str:
+        """Nothing behind it is read: said by name, once, and why."""
+        reason = f"a batch can't be unpacked: {what}; {_UNPACK}"
+        if self._packed.get(place) != what:
+            self._packed[place] = what
+            log.error("%s/%d stands still: %s", *place, reason, extra={"action": "batch_unreadable"})
+        return reason
 
     def commit(self, positions: Mapping[Partition, int], *, wait: bool = False) -> None:
         """Commit these positions (next offset to read). Without ``wait``, what fails is tried again by :meth:`poll`, as long as
