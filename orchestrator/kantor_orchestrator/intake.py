@@ -273,10 +273,10 @@ class Intake:
         for partition in [p for p in self._consumer.assignment() if p[0] == topic]:
             self._read.pop(partition, None)
             self._reached.pop(partition, None)
-            self._positions[partition] = (
-                0  # committed: else the next life would go on where the old topic was left
-            )
+            self._positions[partition] = 0
             self._consumer.seek(partition, BEGINNING)
+        # At once: the next life would go on where the old topic was left, should this one end before it commits.
+        self._commit(wait=True)
 
     def _note_refused(self, batch: Batch) -> None:
         """A topic that intake may see but not read holds back every timeout (journal-14): an answer that should have come may

@@ -48,6 +48,29 @@ def test_a_topic_made_again_within_moments_loses_no_record(
     assert running.broker.group("kantor-intake").offsets[EVENT, 0] == 5
 
 
+def test_a_crash_right_after_a_topic_was_found_to_be_another_loses_no_record(running: Running) -> None:
+    """What is committed counts in the old one: the next life would go on there, and pass over what is before."""
+    running.send()
+    running.send()
+    running.turn()
+    running.make_again(EVENT, AGAIN, reader=False)
+    for _ in range(5):
+        running.send()
+    intake, found = running.intake, list[str]()
+    begin_anew = intake._begin_anew
+
+    def crashing(topic: str, id_: bytes) -> None:
+        begin_anew(topic, id_)
+        found.append(topic)
+        raise SystemExit
+
+    intake._begin_anew = crashing  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
+        running.turn(300)
+    assert found == [EVENT]
+    assert running.broker.group("kantor-intake").offsets[EVENT, 0] == 0
+
+
 def test_a_topic_made_again_that_has_grown_past_the_old_one_is_read_from_its_beginning(
     running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
