@@ -133,11 +133,16 @@ class Shards:
     untaken: dict[int, tuple[int, str]]
     #: Partitions (``topic/number``) that were found to be of a topic that was made again, and when (ms).
     anew: dict[str, int] = field(default_factory=dict)
+    #: Those whose store the disk does not take, and why.
+    without_disk: dict[int, str] = field(default_factory=dict)
     at: int = 0  # when that was written, as the broker has it (ms); not in the record
 
     def dump(self) -> bytes:
         untaken = {str(number): list(one) for number, one in sorted(self.untaken.items())}
-        return json.dumps({"taken": sorted(self.taken), "untaken": untaken, "anew": self.anew}).encode()
+        said = {"taken": sorted(self.taken), "untaken": untaken, "anew": self.anew}
+        if self.without_disk:
+            said["without_disk"] = {str(number): why for number, why in sorted(self.without_disk.items())}
+        return json.dumps(said).encode()
 
     @classmethod
     def load(cls, value: bytes, at: int) -> Shards:
@@ -146,4 +151,5 @@ class Shards:
             int(number): (number_of(since), _text(why)) for number, (since, why) in found["untaken"].items()
         }
         anew = {_text(place): number_of(since) for place, since in found.get("anew", {}).items()}
-        return cls([int(number) for number in found["taken"]], untaken, anew, at)
+        without_disk = {int(number): _text(why) for number, why in found.get("without_disk", {}).items()}
+        return cls([int(number) for number in found["taken"]], untaken, anew, without_disk, at)

@@ -159,6 +159,11 @@ class EngineMetrics:
             "How long the shard that this engine has tried to take for longest is not taken; 0: it has all that are its own",
             registry=registry,
         )
+        self.without_disk = Gauge(
+            "kantor_engine_stores_without_disk",
+            "Shards whose store the disk does not take: they work on, and take more memory",
+            registry=registry,
+        )
         self.behind = Gauge(
             "kantor_engine_behind_seconds",
             "Age of the oldest journal entry that was read and is not decided on yet; 0: none waits",

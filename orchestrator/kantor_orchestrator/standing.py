@@ -33,6 +33,15 @@ class Untaken:
 
 
 @dataclass(frozen=True, slots=True)
+class WithoutDisk:
+    """A shard whose store the disk does not take; it works all the same."""
+
+    shard: int
+    engine: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """A process of intake. ``complete_until``: the broker's time (ms) up to which all that it reads is journaled; ``age``: how
     long ago (ms) that is."""
@@ -53,12 +62,13 @@ class Standing:
     low: int = 0
     lowest: Partition | None = None
     anew: dict[str, int] = field(default_factory=dict)
+    without_disk: list[WithoutDisk] = field(default_factory=list)
 
 
 def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], now: int) -> Standing:
     """``owners``: of each member of the engines' group, what it has been given. ``now``: the broker's (ms)."""
     given = {number for places in owners.values() for topic, number in places if topic == topics.JOURNAL}
-    untaken = []
+    untaken, without_disk = [], []
     for number in range(shards) if owners else ():
         found = told.engine_of(number)
         if number not in given:
@@ -70,6 +80,8 @@ def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], 
             untaken.append(Untaken(number, found[0], why, max(0, now - since)))
         elif now - found[1].at > SILENT:
             untaken.append(Untaken(number, found[0], "its engine has not reported", now - found[1].at))
+        elif number in found[1].without_disk:
+            without_disk.append(WithoutDisk(number, found[0], found[1].without_disk[number]))
     members = [
         Member(
             name,
@@ -82,7 +94,8 @@ def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], 
     ]
     low = told.low()
     anew = {place: max(0, now - at) for said in told.engines.values() for place, at in said.anew.items()}
-    return Standing(untaken, members, max(0, now - low) if low else -1, told.lowest(), anew)
+    age = max(0, now - low) if low else -1
+    return Standing(untaken, members, age, told.lowest(), anew, without_disk)
 
 
 def problems(found: Standing) -> Iterator[tuple[str, str]]:
@@ -105,6 +118,11 @@ def problems(found: Standing) -> Iterator[tuple[str, str]]:
         yield (
             f"{', '.join(recent)} was found to be another than before, {duration(round(min(recent.values()), -3))} ago",
             "what was in it may be missing: look for transactions that wait (`kantor list`), see docs/logs.md, journal_made_again",
+        )
+    for without in found.without_disk:
+        yield (
+            f"shard {without.shard} works without its store on disk: {without.why} (engine {without.engine})",
+            "it goes on, and takes more memory; make room on that disk, or make KANTOR_HOME writable there: it returns by itself",
         )
     if found.low < 0 or found.low > OLD:
         since = (
@@ -145,6 +163,9 @@ def as_json(found: Standing) -> dict[str, Any]:
             for one in found.untaken
         ],
         "made_again": [{"partition": place, "age_ms": age} for place, age in sorted(found.anew.items())],
+        "without_disk": [
+            {"shard": one.shard, "engine": one.engine, "reason": one.why} for one in found.without_disk
+        ],
         "watermark": {
             "age_ms": found.low if found.low >= 0 else None,
             "lowest": f"{found.lowest[0]}/{found.lowest[1]}" if found.lowest else None,

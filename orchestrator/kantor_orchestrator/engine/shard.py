@@ -33,7 +33,7 @@ from kantor_orchestrator.engine.writing import Turn, Writer
 from kantor_orchestrator.entries import BeingRead, NotYet
 from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.snapshots import Decided, Stub, is_lost
-from kantor_orchestrator.store.sqlite import StoreLostError
+from kantor_orchestrator.store.sqlite import StoreFullError, StoreLostError
 
 log = logging.getLogger("kantor.shard")
 
@@ -41,6 +41,8 @@ log = logging.getLogger("kantor.shard")
 _EXPIRED = 500
 #: Seconds between flushes of the store.
 _FLUSH_INTERVAL = 1.0
+#: Seconds until what a full disk did not take is flushed again: all of it is written each time.
+_DISK_PAUSE = 10.0
 #: Entries behind the one that waits for a snapshot which are looked at for others that will.
 _AHEAD = 500
 #: Seconds after which reading snapshots hangs in the client, and is begun anew. Its own patience is shorter.
@@ -118,6 +120,7 @@ class Shard:
         self._commit: Future[float] | None = None
         self._commit_began = 0.0
         self._last_cut = self._last_flush = clock.monotonic()
+        self._no_flush_before = 0.0
         self._cut_position = facts.position
         self._entries = 0  # since the last cut
         self.committed_position = self.told_position = facts.position
@@ -225,7 +228,7 @@ class Shard:
         if cut is None:
             if self._is_cut_due(now):
                 self.take_cut(now)
-            elif self.transactions.is_dirty and now - self._last_flush > _FLUSH_INTERVAL:
+            elif self.transactions.is_dirty and self._is_flush_due(now):
                 self.flush(now)
             return None
         if self._commit is None:
@@ -245,7 +248,7 @@ class Shard:
         self.committed_position = cut.position
         self.transactions.committed(cut.rows)
         self._changelog = cut.changelog
-        if self.transactions.is_flush_due or now - self._last_flush > _FLUSH_INTERVAL:
+        if self._is_flush_due(now):
             self.flush(now)
         return took
 
@@ -294,9 +297,19 @@ class Shard:
     # -- store and time
 
     def flush(self, now: float) -> None:
-        """Bring the store up to the last cut. Raises ``StoreLostError``: take the shard anew."""
+        """Bring the store up to the last cut. What a full disk does not take stays in memory, and is tried again. Raises
+        ``StoreLostError``: take the shard anew."""
         self._last_flush = now
-        self.transactions.flush(self._changelog, self.committed_position)
+        try:
+            self.transactions.flush(self._changelog, self.committed_position)
+        except StoreFullError as error:
+            self._no_flush_before = now + _DISK_PAUSE
+            log.debug("shard %d: %s", self.number, error)
+
+    def _is_flush_due(self, now: float) -> bool:
+        if now < self._no_flush_before:
+            return False
+        return self.transactions.is_flush_due or now - self._last_flush > _FLUSH_INTERVAL
 
     def timed(self, id_: str) -> Transaction | None:
         """The transaction, if its timers count: not while it is held, nor when it is at rest."""

@@ -32,7 +32,7 @@ from kantor_orchestrator.engine.sending import Refuse, Sender
 from kantor_orchestrator.engine.shard import Facts, Shard, TopicIds
 from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.snapshots import Decided
-from kantor_orchestrator.store.sqlite import Row, Store
+from kantor_orchestrator.store.sqlite import Row, Store, StoreFullError
 
 log = logging.getLogger("kantor.shard")
 
@@ -267,7 +267,12 @@ class _Restored:
         self.records = 0
         self._foreign = ""  # a shard record that can't be read
         self._is_told = False  # where the shard stands
-        self._read()
+        try:
+            self._read()
+        except StoreFullError as error:
+            self.store.do_without(str(error))
+            self.facts = Facts()
+            self._read()
         if self.store.journal_position > self.facts.position:
             # The broker said that a cut was committed, and lost it in a crash (docs/decisions/0011).
             ahead = f"it is ahead of the state ({self.store.journal_position} > {self.facts.position})"
