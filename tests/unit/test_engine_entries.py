@@ -5,8 +5,9 @@ engine in memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ from unit.core_kit import EXAMPLE, ORDER
 CATALOG = kantor_schemas.example("checkout")
 PLACED = CATALOG["shop.OrderPlaced"]
 BUNDLE = bundles.bundle(Saga.load(EXAMPLE).model, CATALOG, 1)
+
+DAY = 86_400_000
+#: After times that a producer might have made up.
+DEPLOYED_LATE = replace(BUNDLE, deployed_at=2 * DAY)
 
 
 class AtOnce(Executor):
@@ -75,8 +80,8 @@ class Place:
         )
         self.engine.start(lambda: None)
 
-    def event(self, transaction: str, type_: str) -> None:
-        """As intake would journal it."""
+    def event(self, transaction: str, type_: str, sent: int | None = None) -> None:
+        """As intake would journal it; ``sent``: the record's own time (ms), now unless given."""
         schema = CATALOG[type_]
         value = Codec(self.others).encoder(schema, "t")(
             {f["name"]: ORDER[f["name"]] for f in schema["fields"]}
@@ -90,24 +95,29 @@ class Place:
             (journal.ENTRY, journal.EVENT),
             (journal.ORIGIN, f"evt.t.v1/0/{self._sent}".encode()),
             (journal.TOPIC_ID, self.topic_id),
-            (journal.TIMESTAMP, str(self.broker.clock.now()).encode()),
+            (journal.TIMESTAMP, str(self.broker.clock.now() if sent is None else sent).encode()),
         ]
         self._producer.produce(topics.JOURNAL, value, transaction.encode(), headers, 0)
         self._producer.flush()
 
-    def act(self, transaction: str, act: str, step: str = "") -> None:
+    def act(self, transaction: str, act: str, step: str = "", **fields: Any) -> None:
         self._sent += 1
-        value = journal.Act(f"a-{self._sent}", act, "ann", "please", step).dump()
+        value = journal.Act(f"a-{self._sent}", act, "ann", "please", step, fields).dump()
         self._producer.produce(topics.JOURNAL, value, transaction.encode(), journal.ACT_HEADERS, 0)
         self._producer.flush()
 
     def history(self) -> list[tuple[str, str, str]]:
-        """(transaction, move, step) in order, but for what was ignored."""
+        """(transaction, move, step) in order."""
+        return [(move["transaction_id"], move["kind"], move["step"]) for move in self._moves()]
+
+    def moves(self, transaction: str) -> list[Mapping[str, Any]]:
+        return [move for move in self._moves() if move["transaction_id"] == transaction]
+
+    def _moves(self) -> list[Mapping[str, Any]]:
         found = self.broker.topics[topics.HISTORY].logs[0].read(0, 1_000, 1e12, committed=True)[0]
         decode = Codec(self.schemas).decode
         decisions = [decode(record.value()) for record in found if not is_epoch(record)]
-        moves = [move for decision in decisions for move in moves_of(decision)]
-        return [(move["transaction_id"], move["kind"], move["step"]) for move in moves]
+        return [move for decision in decisions for move in moves_of(decision)]
 
     def kinds(self, transaction: str) -> list[str]:
         return [kind for id_, kind, _ in self.history() if id_ == transaction]
@@ -198,6 +208,49 @@ def test_a_message_that_kafka_refuses_is_an_incident_of_its_transaction(place: P
     place.act("t", core.RETRY, "shipping")
     place.turn_until(lambda: place.broker.topics["cmd.shipping.v1"].logs[0].end == 1)
     assert place.kinds("t").count("command_sent") == 2
+
+
+@pytest.mark.parametrize("sent", [-1, 0, 5_000, DAY])
+def test_an_early_answer_counts_whatever_its_time(tmp_path: Path, sent: int) -> None:
+    """saga-6: it may be its producer's own, or none; it was dropped if that lay before the saga's deployment."""
+    place = Place(tmp_path, Definitions([DEPLOYED_LATE]))
+    place.broker.clock.sleep(4 * DAY / 1000)
+    for schema in CATALOG.values():
+        place.schemas.id_of(schema, "t")
+    place.event("t", "inventory.StockReserved", sent)
+    place.event("t", "shop.OrderPlaced")
+    place.turn_until(lambda: ("t", "succeeded", "stock") in place.history())
+    place.engine.close()
+
+
+@pytest.mark.parametrize("sent", [-1, 0])
+def test_a_start_without_a_time_counts_as_sent_now(tmp_path: Path, sent: int) -> None:
+    """saga-6: Kafka's own word for a record that has none."""
+    place = Place(tmp_path, Definitions([DEPLOYED_LATE]))
+    place.broker.clock.sleep(4 * DAY / 1000)
+    place.schemas.id_of(PLACED, "t")
+    place.event("t", "shop.OrderPlaced", sent)
+    place.turn_until(lambda: "started" in place.kinds("t"))
+    place.engine.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(5_000, "before_deployment"), (DEPLOYED_LATE.deployed_at, "old_start")]
+)
+def test_a_start_that_is_too_old_is_told_and_a_person_may_start_it(
+    tmp_path: Path, sent: int, code: str
+) -> None:
+    """saga-6: the first connection to an old cluster starts nothing; what a mirror's time made old can be started."""
+    place = Place(tmp_path, Definitions([DEPLOYED_LATE]))
+    place.broker.clock.sleep(4 * DAY / 1000)
+    place.schemas.id_of(PLACED, "t")
+    place.event("t", "shop.OrderPlaced", sent)
+    place.turn_until(lambda: "ignored" in place.kinds("t"))
+    (told,) = place.moves("t")
+    assert (told["code"], "kantor start --offset 0" in told["reason"]) == (code, True)
+    place.act("t", core.START, offset=0)
+    place.turn_until(lambda: "started" in place.kinds("t"))
+    place.engine.close()
 
 
 def made_again(place: Place, name: str) -> None:

@@ -146,7 +146,9 @@ def _before_start(d: Decision) -> None:
         return
     if entry.sent_at > 0 and entry.again < 0 and not entry.parent:
         if entry.sent_at < saga.deployed_at:
-            d.ignore("before_deployment", f"{saga.name} was deployed after it was sent")
+            d.fingerprint = 0
+            by_hand = f"if it is newer than its time says, `kantor start --offset {entry.journal_offset}`"
+            d.ignore("before_deployment", f"{saga.name} was deployed after it was sent; {by_hand}")
             return
         if entry.at - entry.sent_at > OLD_START:
             d.fingerprint = 0  # the same message may start it yet

@@ -171,24 +171,19 @@ class Decider:
         if offset <= shard.marks.get(source, -1):
             return REPLAY
         type_ = headers.get("ce_type", b"").decode("utf-8", "replace")
-        sent, since = sent_at(headers), self._definitions.named.get(type_)
-        if since is None:
+        is_named = type_ in self._definitions.named
+        if not is_named:
             # A saga that names it may have been deployed a moment before it was sent.
             if not self._definitions.covers(record.timestamp()[1]):
                 raise NotYet(f"the end of {topics.DEFINITIONS} can't be read, so {type_} may be a new saga's")
-            since = self._definitions.named.get(type_)
-        if since is None:
-            since = self._unread_since(shard, record, type_)
-        if since is None:
+            is_named = type_ in self._definitions.named or self._may_be_named(shard, record, type_)
+        if not is_named:
             shard.mark(source, offset)
             return UNNAMED
+        # How old it is does not matter here: the time may be its producer's own, or none. Starts are judged by it in the core.
         id_ = transaction_of(record)
-        txn = shard.get(id_)
-        if (txn is None or not txn.saga) and sent < since:  # only starts are judged by their age
-            shard.mark(source, offset)
-            return UNNAMED
-        entry = message_entry(record, headers, type_, sent)
-        txn = txn or Transaction(id_)
+        entry = message_entry(record, headers, type_, sent_at(headers))
+        txn = shard.get(id_) or Transaction(id_)
         self._read(entry, record, headers)
         outcome = self._decide(shard, record, headers, txn, entry)
         shard.mark(source, offset)
@@ -204,17 +199,16 @@ class Decider:
         self._read(entry, record, headers)
         return self._decide(shard, record, headers, txn, entry)
 
-    def _unread_since(self, shard: Shard, record: Record, type_: str) -> int | None:
-        """Of a type that no definition names which can be read: since when (ms) it may mean something, because one that
-        can't be read names it. Raises ``NotYet`` if its transaction is on one of these."""
+    def _may_be_named(self, shard: Shard, record: Record, type_: str) -> bool:
+        """Of a type that no definition names which can be read: whether it may mean something, because one that can't be
+        read names it. Raises ``NotYet`` if its transaction is on one of these."""
         if not self._definitions.unread:
-            return None
+            return False
         txn = shard.get(transaction_of(record))
         if txn is not None and txn.saga:
             self._saga_of(txn)  # else it is none of its business
-            return None
-        unread = self._definitions.unread_types.get(type_)
-        return unread.deployed_at if unread is not None else None
+            return False
+        return type_ in self._definitions.unread_types
 
     def _read(self, entry: Entry, record: Record, headers: Headers) -> None:
         """The payload; or what it can't be looked at without. Raises ``NotYet``."""
@@ -269,7 +263,7 @@ class Decider:
         say_if_lost(txn, entry)
         if txn.saga:
             saga: Saga | None = self._saga_of(txn)
-        elif entry.again >= 0:
+        elif entry.again >= 0 or entry.sent_at <= 0:  # a record without a time counts as sent now
             saga = self._definitions.starting_with(entry.type)
         else:
             saga = self._definitions.starting_with(entry.type, entry.sent_at)
