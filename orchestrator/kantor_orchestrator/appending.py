@@ -34,21 +34,71 @@ _IN_FORCE = 10.0
 _LIMIT = "max.message.bytes"
 
 
+class Alone:
+    """Appends large records to the journal one by one, and lets the journal take them. One thread at a time."""
+
+    def __init__(self, clients: Clients, admin: Admin, clock: Clock, client_id: str) -> None:
+        self._clients = clients
+        self._admin = admin
+        self._clock = clock
+        self._client_id = client_id
+        self._producer: Producer | None = None
+
+    def append(self, value: bytes | None, key: bytes, headers: Headers, shard: int, size: int) -> str:
+        """Append one record; when this returns the broker has it. Or why it does not take it, with the remedy. ``size``: of
+        key, value and headers. Raises ``KantorError``: nobody knows whether it has it."""
+        patience = raised = 0.0
+        while True:
+            try:
+                self._send(value, key, headers, shard)
+                return ""
+            except TooLargeError as error:
+                now = self._clock.monotonic()
+                if not raised:
+                    if why := self._raise_limit(needed(headers, size)):
+                        return why
+                    raised, patience = now, now + _IN_FORCE
+                elif now > patience:
+                    return _by_hand(str(error))
+            self._clock.sleep(0.05)  # the brokers hear of the new limit one by one, and nothing tells when
+
+    def _send(self, value: bytes | None, key: bytes, headers: Headers, shard: int) -> None:
+        producer = self._producer
+        if producer is None:
+            extra = {"message.timeout.ms": 0, "message.max.bytes": 2 * topics.LARGEST_ENTRY}
+            producer = self._producer = self._clients.producer(self._client_id, linger_ms=0, extra=extra)
+        producer.produce(topics.JOURNAL, value, key, headers, shard)
+        producer.flush(STUCK)
+
+    def _raise_limit(self, size: int) -> str:
+        """Let the journal take so many bytes; why that can't be, or nothing."""
+        limit = 1 << (size - 1).bit_length()  # seldom more than a few times in a journal's life
+        try:
+            self._admin.set_config(topics.JOURNAL, _LIMIT, str(limit))
+        except KantorError as error:
+            return _by_hand(str(error))
+        log.info("the journal now takes %d bytes", limit, extra={"action": "journal_limit_raised"})
+        return ""
+
+    def purge(self) -> None:
+        """Forget what was not delivered: before it is given up. It makes itself a new producer."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge()
+
+
 class Appender:
     """What intake writes to the journal. Owned by its thread. Any error means: make a new one, and read again from what is
     committed."""
 
     def __init__(self, clients: Clients, admin: Admin, clock: Clock) -> None:
-        self._clients = clients
-        self._admin = admin
-        self._clock = clock
         self._producer = clients.producer(
             "kantor-intake",
             linger_ms=_LINGER,
             # Order survives whatever happens: never give up on a record, never let a later one overtake it.
             extra={"message.timeout.ms": 0, "enable.gapless.guarantee": True, "batch.size": BATCH_BYTES},
         )
-        self._alone: Producer | None = None
+        self._alone = Alone(clients, admin, clock, "kantor-intake-large")
         #: The hot path: topic, value, key, headers, partition. Of records below ``LARGE``.
         self.produce = self._producer.produce
 
@@ -61,50 +111,22 @@ class Appender:
         """Append one record, behind all that came before; when this returns the broker has it. Or why it does not take it,
         with the remedy. ``size``: of key, value and headers."""
         self.flush()
-        needed = size + _FRAME + _HEADER * len(headers)
-        if needed > topics.LARGEST_ENTRY:
+        if needed(headers, size) > topics.LARGEST_ENTRY:
             return (
                 f"uncompressed it is larger than what the journal is made to take ({topics.LARGEST_ENTRY:,} bytes)"
                 "; let the producer send less, or a reference to it"
             )
-        patience = raised = 0.0
-        while True:
-            try:
-                self._send_alone(value, key, headers, shard)
-                return ""
-            except TooLargeError as error:
-                now = self._clock.monotonic()
-                if not raised:
-                    if why := self._raise_limit(needed):
-                        return why
-                    raised, patience = now, now + _IN_FORCE
-                elif now > patience:
-                    return _by_hand(str(error))
-            self._clock.sleep(0.05)  # the brokers hear of the new limit one by one, and nothing tells when
-
-    def _send_alone(self, value: bytes | None, key: bytes, headers: Headers, shard: int) -> None:
-        producer = self._alone
-        if producer is None:
-            extra = {"message.timeout.ms": 0, "message.max.bytes": 2 * topics.LARGEST_ENTRY}
-            producer = self._alone = self._clients.producer("kantor-intake-large", linger_ms=0, extra=extra)
-        producer.produce(topics.JOURNAL, value, key, headers, shard)
-        producer.flush(STUCK)
-
-    def _raise_limit(self, needed: int) -> str:
-        """Let the journal take so many bytes; why that can't be, or nothing."""
-        limit = 1 << (needed - 1).bit_length()  # seldom more than a few times in a journal's life
-        try:
-            self._admin.set_config(topics.JOURNAL, _LIMIT, str(limit))
-        except KantorError as error:
-            return _by_hand(str(error))
-        log.info("the journal now takes %d bytes", limit, extra={"action": "journal_limit_raised"})
-        return ""
+        return self._alone.append(value, key, headers, shard, size)
 
     def purge(self) -> None:
         """Forget what was not delivered: before this one is given up."""
         self._producer.purge()
-        if self._alone is not None:
-            self._alone.purge()
+        self._alone.purge()
+
+
+def needed(headers: Headers, size: int) -> int:
+    """Bytes that a record takes in the journal, whose key, value and headers have ``size``."""
+    return size + _FRAME + _HEADER * len(headers)
 
 
 def _by_hand(why: str) -> str:

@@ -40,7 +40,7 @@ class Running:
         self.admin = self.broker.clients().admin()
         sources = {EVENT: 1, OTHER: 1} if sources is None else sources
         self.admin.create_topics([*topics.specs(1, 1 << 21), *(TopicSpec(n, p) for n, p in sources.items())])
-        self.producer = self.broker.clients().producer("test")
+        self.producer = self.broker.clients().producer("test", extra={"message.max.bytes": 1 << 30})
         self.start()
 
     def start(self) -> None:

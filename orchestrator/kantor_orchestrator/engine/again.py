@@ -8,11 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from threading import Lock
 
-from kantor.clients import Clients, Consumer, Partition, Record
+from kantor.clients import Admin, Clients, Consumer, Partition, Record
 from kantor.clock import Clock
+from kantor.envelope import Headers
 from kantor.errors import KafkaUnavailableError, KantorError
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.appending import LARGE, Alone
 from kantor_orchestrator.engine.appending import Appender
 
 log = logging.getLogger("kantor.engine")
@@ -26,9 +29,13 @@ _FETCH = {"queued.min.messages": 1, "fetch.wait.max.ms": 10}
 class Copies:
     """Reads originals from the journal and appends copies of them, beside the engine's thread."""
 
-    def __init__(self, clients: Clients, appender: Appender, jobs: Executor, clock: Clock) -> None:
+    def __init__(
+        self, clients: Clients, admin: Admin, appender: Appender, jobs: Executor, clock: Clock
+    ) -> None:
         self._clients = clients
         self._appender = appender
+        self._alone = Alone(clients, admin, clock, "kantor-engine-journal-large")
+        self._one_by_one = Lock()  # large copies: a few of them would take all memory
         self._jobs = jobs
         self._clock = clock
 
@@ -38,6 +45,7 @@ class Copies:
 
     def _copy(self, shard: int, transaction: str, offsets: list[int]) -> None:
         place: Partition = (topics.JOURNAL, shard)
+        offset = -1
         reader = self._clients.consumer(f"kantor-engine-again-{shard}", ends=True, extra=_FETCH)
         try:
             for offset in offsets:
@@ -51,13 +59,44 @@ class Copies:
                     headers = _no_message(place, offset, why)
                 else:
                     value, headers = found.value(), list(found.headers() or ())
-                headers.append((journal.AGAIN, b"%d" % offset))
-                self._appender.copy(shard, transaction, value, headers)
-        except KantorError as error:
+                self._append(shard, transaction, value, headers, offset)
+        except Exception as error:  # noqa: BLE001 - told, and asked for again
+            text = str(error) if isinstance(error, KantorError) else f"{type(error).__name__}: {error}"
+            place_of = f"{topics.JOURNAL}/{shard}/{offset}"
             facts = {"action": "again_failed", "transaction": transaction}
-            log.warning("what was put off for %s can't be read yet: %s", transaction, error, extra=facts)
+            log.warning(
+                "%s, which was put off for %s, can't be brought back yet: %s",
+                place_of,
+                transaction,
+                text,
+                extra=facts,
+            )
         finally:
             reader.close()
+
+    def _append(
+        self, shard: int, transaction: str, value: bytes | None, headers: Headers, offset: int
+    ) -> None:
+        """Behind the one before it, however large both are. What the journal does not take comes back as what can't be read:
+        a person hears of it, and may do without it."""
+        again = (journal.AGAIN, b"%d" % offset)
+        size = len(value or b"") + sum(len(text) for _, text in headers if text)
+        if size < LARGE:
+            self._appender.copy(shard, transaction, value, [*headers, again])
+            return
+        self._appender.flush()
+        with self._one_by_one:
+            try:
+                why = self._alone.append(value, transaction.encode(), [*headers, again], shard, size)
+            except KantorError:
+                self._alone.purge()
+                raise
+        if why:
+            lost = _no_message((topics.JOURNAL, shard), offset, why)
+            self._appender.copy(shard, transaction, None, [*lost, again])
+
+    def close(self) -> None:
+        self._alone.purge()
 
     def _read(self, reader: Consumer, place: Partition, offset: int) -> Record | None:
         """The entry; None if the journal has it no more."""

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from kantor.clients import Clients
+from kantor.clients import STUCK, Clients
+from kantor.clock import Clock
 from kantor.envelope import shard_of
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.snapshots import Outgoing
 
 log = logging.getLogger("kantor.engine")
 
+#: Seconds until what the journal did not take is tried again.
+_AGAIN = 1.0
+
 
 class Appender:
     """One for a process, with a producer of its own. An entry may come twice, and may be lost with the process: whoever
     appends knows it from the state that waits for it."""
 
-    def __init__(self, clients: Clients, shards: int) -> None:
+    def __init__(self, clients: Clients, shards: int, clock: Clock) -> None:
         self._shards = shards
+        self._clock = clock
+        self._again: deque[tuple[float, Callable[[], None]]] = deque()  # from when on (s, monotonic)
         self._producer = clients.producer(
             "kantor-engine-journal",
             linger_ms=0,
@@ -30,6 +37,8 @@ class Appender:
     def poll(self) -> None:
         """Serve the client: callbacks run here. Raises ``KantorError``: start the engine anew."""
         self._producer.poll()
+        while self._again and self._again[0][0] <= self._clock.monotonic():
+            self._again.popleft()[1]()
 
     def timer(
         self,
@@ -76,7 +85,9 @@ class Appender:
             if error is None:
                 done()
             else:
-                append()
+                facts = {"action": "refusal_untold", "transaction": transaction}
+                log.warning("that Kafka refused a message can't be told yet: %s", error, extra=facts)
+                self._again.append((self._clock.monotonic() + _AGAIN, append))
 
         append()
 
@@ -85,6 +96,10 @@ class Appender:
     ) -> None:
         """A copy of an entry that was put off; any thread may say so."""
         self._producer.produce(topics.JOURNAL, value, transaction.encode(), headers, shard)
+
+    def flush(self) -> None:
+        """Wait for the broker; any thread may. Raises ``KantorError``: something of what it had may be lost."""
+        self._producer.flush(STUCK)
 
     def close(self) -> None:
         self._producer.purge()

@@ -92,7 +92,7 @@ class Engine:
         )
         self._jobs = jobs or Aside("engine")
         self._time = BrokerTime(clock)
-        self._appender = Appender(clients, shards)
+        self._appender = Appender(clients, shards, clock)
         codec, admin = Codec(schemas), clients.admin("kantor-engine-admin")
         self._means = Means(
             clients,
@@ -106,8 +106,8 @@ class Engine:
             self._time,
         )
         payloads = PayloadReader(codec, definitions, waits=waits_for_schemas)
-        copies = Copies(clients, self._appender, self._jobs, clock)
-        self._decider = Decider(codec, definitions, payloads, copies, metrics, self._time, shards)
+        self._copies = Copies(clients, admin, self._appender, self._jobs, clock)
+        self._decider = Decider(codec, definitions, payloads, self._copies, metrics, self._time, shards)
         self._watermarks = Watermarks(clients, "kantor-engine", clock, self._time.observe)
         self._untaken = Untaken(self._watermarks, self._wellness, metrics)
         self._firing = Firing(self._appender, admin, self._jobs, self._watermarks, metrics, self._time)
@@ -140,6 +140,7 @@ class Engine:
         """Leave the group."""
         self._consumer.close()  # gives the shards back
         self._jobs.shutdown()
+        self._copies.close()
         self._appender.close()
         self._untaken.close()
         self._watermarks.close()

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Partitions of a topic that does not say.
 _PARTITIONS = 1
+#: Bytes of a record that a client takes unless told otherwise: librdkafka's `message.max.bytes`.
+_LARGEST = 1_000_000
 _DEFAULTS = {
     "cleanup.policy": "delete",
     "delete.retention.ms": "86400000",
@@ -129,8 +131,9 @@ class MemoryClients:
         only_errors = bool(settings.get("delivery.report.only.error", transactional_id is None))
         timeout = float(settings.get("transaction.timeout.ms", 10_000)) / 1000
         as_java = settings.get("partitioner") == AS_JAVA["partitioner"]
+        largest = int(settings.get("message.max.bytes", _LARGEST))
         return MemoryProducer(
-            self, transactional_id, only_errors=only_errors, timeout=timeout, as_java=as_java
+            self, transactional_id, only_errors=only_errors, timeout=timeout, as_java=as_java, largest=largest
         )
 
     def admin(self, client_id: str = "kantor-admin") -> MemoryAdmin:

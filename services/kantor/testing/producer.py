@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kantor.clients import Partition, java_partition
-from kantor.errors import FencedError, KafkaUnavailableError, KantorError
+from kantor.errors import FencedError, KafkaUnavailableError, KantorError, TooLargeError
 from kantor.testing.broker import MemoryClients, Owner, Refusal
 from kantor.testing.log import Header
 
@@ -37,8 +37,11 @@ class MemoryProducer:
         only_errors: bool,
         timeout: float,
         as_java: bool = False,
+        largest: int,
     ) -> None:
-        """``timeout``: seconds that a Kafka transaction may take. ``as_java``: see ``kantor.clients.AS_JAVA``."""
+        """``timeout``: seconds that a Kafka transaction may take. ``as_java``: see ``kantor.clients.AS_JAVA``. ``largest``:
+        bytes of a record that the client takes, whatever its topic does."""
+        self._largest = largest
         self._as_java = as_java
         self._clients = clients
         self._broker = clients.broker
@@ -64,6 +67,9 @@ class MemoryProducer:
     ) -> None:
         if self._id is not None and not self._in_transaction:
             raise KafkaUnavailableError("_STATE: no Kafka transaction has begun")
+        size = len(value or b"") + len(key or b"") + sum(len(text or b"") for _, text in headers or ())
+        if size > self._largest:
+            raise TooLargeError(f"MSG_SIZE_TOO_LARGE: {size} bytes are more than this client takes")
         self._handed += 1
         self._queue.append(
             _Queued(
