@@ -110,7 +110,7 @@ class Place:
         """(transaction, move, step) in order."""
         return [(move["transaction_id"], move["kind"], move["step"]) for move in self._moves()]
 
-    def moves(self, transaction: str) -> list[Mapping[str, Any]]:
+    def told(self, transaction: str) -> list[Mapping[str, Any]]:
         return [move for move in self._moves() if move["transaction_id"] == transaction]
 
     def _moves(self) -> list[Mapping[str, Any]]:
@@ -246,7 +246,7 @@ def test_a_start_that_is_too_old_is_told_and_a_person_may_start_it(
     place.schemas.id_of(PLACED, "t")
     place.event("t", "shop.OrderPlaced", sent)
     place.turn_until(lambda: "ignored" in place.kinds("t"))
-    (told,) = place.moves("t")
+    (told,) = place.told("t")
     assert (told["code"], "kantor start --offset 0" in told["reason"]) == (code, True)
     place.act("t", core.START, offset=0)
     place.turn_until(lambda: "started" in place.kinds("t"))
