@@ -49,6 +49,7 @@ def shard(*, entry_at: int = 0, verdict_at: int = 0, pause_at: int = 0, waits: b
             timers=timers,
             not_before=1.0 if waits else 0.0,
             transactions=range(7),
+            store_trouble="the disk is full" if waits else "",
         ),
     )
 
@@ -79,10 +80,11 @@ def test_an_engine_tells_how_its_shards_stand(
             "behind_seconds",
             "timer_overdue_seconds",
             "waiting_shards",
+            "stores_without_disk",
             "shards",
             "cached_transactions",
         )
-    ] == [behind, overdue, waiting, len(shards), 7 * len(shards)]
+    ] == [behind, overdue, waiting, waiting, len(shards), 7 * len(shards)]
 
 
 def test_intake_tells_what_is_not_journaled_yet() -> None:

@@ -31,7 +31,7 @@ def look(shards: Collection[Shard], metrics: EngineMetrics, time: BrokerTime) ->
     metrics.ahead.set(time.ahead() / 1000)
     metrics.shards.set(len(shards))
     metrics.cached.set(sum(len(shard.transactions) for shard in shards))
-    metrics.without_disk.set(sum(1 for shard in shards if shard.transactions.store_trouble))
+    metrics.without_disk.set(sum(1 for shard in shards if shard.store_trouble))
     metrics.waiting.set(sum(1 for shard in shards if shard.not_before))
     heads = [shard.pending[0].timestamp()[1] for shard in shards if shard.pending]
     metrics.behind.set(_age(min(heads, default=now), now))
@@ -92,11 +92,7 @@ class Untaken:
                 for number, (age, why) in sorted(stopped.items())
             },
             dict(self._anew),
-            {
-                number: shard.transactions.store_trouble
-                for number, shard in sorted(shards.items())
-                if shard.transactions.store_trouble
-            },
+            {number: shard.store_trouble for number, shard in sorted(shards.items()) if shard.store_trouble},
         )
         if said != self._said or now >= self._say_at:
             self._said, self._say_at = said, now + SAY

@@ -306,6 +306,11 @@ class Shard:
             self._no_flush_before = now + _DISK_PAUSE
             log.debug("shard %d: %s", self.number, error)
 
+    @property
+    def store_trouble(self) -> str:
+        """Why the disk is done without, or does not take what is new; empty: it has everything."""
+        return self.transactions.store_trouble
+
     def _is_flush_due(self, now: float) -> bool:
         if now < self._no_flush_before:
             return False
