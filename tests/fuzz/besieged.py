@@ -128,7 +128,7 @@ class Besieged:
             record.topic, partition, record.key, record.value, record.headers, record.timestamp, None
         )
         self.world.broker.version += 1
-        self.world.ledger.foreign.add((entry.topic(), entry.partition(), entry.offset()))
+        self.world.ledger.foreign.add(entry)
         return entry
 
     def _both_ended(self) -> bool:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from kantor_orchestrator.core.transaction import Transaction
+from kantor.clients import Record
+from kantor.errors import KafkaUnavailableError
+from kantor_orchestrator.core import fired, mending, messages, parents, sending
+from kantor_orchestrator.core.acts import IMPOSSIBLE
+from kantor_orchestrator.core.decision import Decision
+from kantor_orchestrator.core.entry import COMPENSATION_RETRY, RETRY, Entry
+from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, Transaction
 from kantor_orchestrator.engine.appending import Appender
 from kantor_orchestrator.engine.ended import Found
 from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.memory import AtRest, Transactions
+from kantor_orchestrator.engine.messages import Messages
 from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.writing import Turn, Writer
+from kantor_orchestrator.entries import Headers, NotYet, PayloadReader
+from kantor_orchestrator.holds import Holds
+from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.snapshots import Outgoing
-from simulation.mutation import Mutation
+from kantor_orchestrator.watermarks import Told
+from simulation.mutation import Mutation, near
 
 # -- the log and the cut
 
@@ -96,55 +107,189 @@ def _unknown(_: Any) -> Any:
 
 
 # -- what comes from outside
+def _without_holds(_: Any) -> Any:
+    return lambda self: {}
 
 
-# -- people, reversals
+# -- what comes from outside, and when
 
 
-def _from(seed: int) -> range:
-    return range(seed, seed + 40)
+def _waits_until_it_can_be_read(read: Any) -> Any:
+    def mutated(self: PayloadReader, entry: Entry, record: Record, headers: Headers) -> None:
+        read(self, entry, record, headers)
+        if entry.error:
+            raise NotYet(entry.error)
+
+    return mutated
+
+
+def _stumbles(_: Any) -> Any:
+    def mutated(self: Intake, record: Record, reason: str, detail: str = "") -> None:
+        raise KafkaUnavailableError(reason)
+
+    return mutated
+
+
+def _all_is_read(_: Any) -> Any:
+    return lambda self: 10**15
+
+
+def _no_other_attempt(fired_: Any) -> Any:
+    def mutated(d: Decision) -> None:
+        if d.entry.timer not in (RETRY, COMPENSATION_RETRY):
+            fired_(d)
+
+    return mutated
+
+
+# -- people, children, reversals
+
+
+def _refuses(_: Any) -> Any:
+    return lambda d, why, do: d.ignore(IMPOSSIBLE, "nobody may do that")
+
+
+def _kept_for_the_start(_: Any) -> Any:
+    return lambda d: messages.keep(d, d.entry)
+
+
+def _opened_again(after_close: Any) -> Any:
+    def mutated(d: Decision, message: Entry) -> None:
+        after_close(d, message)
+        if d.out and d.out[-1].kind is Kind.INCIDENT_OPENED:
+            d.emit(Kind.REOPENED, status=Status.COMPENSATING, reason="an effect came after the end")
+
+    return mutated
+
+
+# -- what is sent
+
+
+def _another_key(message: Any) -> Any:
+    def mutated(*args: Any) -> SentCommand:
+        command: SentCommand = message(*args)
+        command.idempotency_key = command.id
+        return command
+
+    return mutated
+
+
+def _nothing_is_asked(_: Any) -> Any:
+    return lambda *args, **facts: None
+
+
+def _announced_only(end: Any) -> Any:
+    def mutated(self: Messages, *args: Any) -> Iterator[Outgoing]:
+        yield next(end(self, *args))
+
+    return mutated
 
 
 BUGS = (
     Mutation(
         "recovery misses the last decision",
         (DecisionLog, "read_valid", _without_the_last),
-        _from(2),
+        near(2),
         "engines",
-        "never contradicted",
+        ("never contradicted",),
     ),
     Mutation(
         "a cut claims an entry too many",
         (Shard, "take_cut", _one_too_far),
-        _from(0),
+        near(0),
         "engines",
-        "never contradicted",
+        ("never contradicted",),
     ),
     Mutation(
         "what leaves is not what was logged",
         (Sender, "send", _another_byte),
-        _from(0),
+        near(0),
         "",
-        "nothing leaves unlogged",
+        ("nothing leaves unlogged",),
     ),
     Mutation(
         "a refused message is forgotten",
         (Appender, "refused", _forgotten),
-        _from(0),
+        near(0),
         "people",
-        "nothing leaves unlogged",
+        ("nothing leaves unlogged",),
     ),
-    Mutation("each decision is logged twice", (Writer, "put", _twice), _from(0), "", "bounded"),
+    Mutation("each decision is logged twice", (Writer, "put", _twice), near(0), "", ("in order",)),
+    Mutation("each cut has everything", (Transactions, "cut", _all_of_them), near(6), "", ("bounded",)),
     Mutation(
-        "a stub points to another decision", (Transactions, "point", _one_before), _from(1), "", "same state"
+        "what can't be read holds up its shard",
+        (PayloadReader, "read", _waits_until_it_can_be_read),
+        near(5_000_010),
+        "all",
+        ("nobody waits",),
+    ),
+    Mutation(
+        "intake stumbles over what it can't attribute",
+        (Intake, "_refuse", _stumbles),
+        near(5_000_004),
+        "all",
+        ("no orphan",),
+    ),
+    Mutation("a timeout needs no watermark", (Told, "low", _all_is_read), near(11), "intakes", ("no haste",)),
+    Mutation(
+        "acts on what waits for a person are refused",
+        (mending, "_each", _refuses),
+        near(3),
+        "people",
+        ("a way forward",),
+    ),
+    Mutation(
+        "a child that never began is waited for",
+        (parents, "asks_before_start", _kept_for_the_start),
+        near(5_000_126),
+        "people",
+        ("no orphan",),
+    ),
+    Mutation(
+        "no attempt comes after a pause",
+        (fired, "fired", _no_other_attempt),
+        near(0),
+        "services",
+        ("bounded", "no orphan"),
+    ),
+    Mutation("a cut has no holds", (Holds, "record", _without_holds), near(81), "people", ("standstill",)),
+    Mutation(
+        "what took effect after a close opens it again",
+        (messages, "_after_close", _opened_again),
+        near(166),
+        "people",
+        ("closed is final",),
+    ),
+    Mutation(
+        "each attempt has a key of its own",
+        (sending, "message", _another_key),
+        near(0),
+        "services",
+        ("all or nothing", "one effect, one reversal"),
+    ),
+    Mutation(
+        "a child's end is not told to its parent",
+        (Messages, "_end", _announced_only),
+        near(12),
+        "",
+        ("no orphan",),
+    ),
+    Mutation(
+        "nobody asks about a doubt", (sending, "ask", _nothing_is_asked), near(18), "services", ("no orphan",)
+    ),
+    Mutation(
+        "a stub points to another decision",
+        (Transactions, "point", _one_before),
+        near(1),
+        "",
+        ("same state",),
     ),
     Mutation(
         "after the end a duplicate is news",
         (Transactions, "take_in", _without_fingerprints),
-        _from(5),
+        near(5),
         "",
-        "same state",
+        ("same state",),
     ),
-    Mutation("what has ended is unknown", (Shard, "get", _unknown), _from(1), "all", "once"),
-    Mutation("each cut has everything", (Transactions, "cut", _all_of_them), _from(0), "", "bounded"),
+    Mutation("what has ended is unknown", (Shard, "get", _unknown), near(1), "all", ("once",)),
 )

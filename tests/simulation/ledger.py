@@ -88,8 +88,8 @@ class Ledger:
         self._positions: dict[Log, int] = {}
         #: Topics that are no more.
         self.gone: list[Topic] = []
-        #: Records that none of the run's processes has written: (topic, partition, offset).
-        self.foreign: set[tuple[str, int, int]] = set()
+        #: Records that none of the run's processes has written: not their places, for a topic may be made again.
+        self.foreign: set[Entry] = set()
         #: By transaction: the moves that the log has of it, each with its decision's fields.
         self.history: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         #: By shard: the valid decisions, in order.
@@ -148,7 +148,7 @@ class Ledger:
             self.refused.add(journal.read(entry.value() or b"")["id"])
 
     def is_foreign(self, entry: Entry) -> bool:
-        return (entry.topic(), entry.partition(), entry.offset()) in self.foreign
+        return entry in self.foreign
 
     def _take_state(self, entry: Entry) -> None:
         key = entry.key() or b""

@@ -10,17 +10,20 @@ from typing import Any
 #: What to put in place of what: (owner, name, maker of the new one from the old one).
 Change = tuple[Any, str, Callable[[Any], Any]]
 
+#: What is told where the platform's code raised what it never may.
+NO_CRASH = "no crash"
+
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One bug. ``seeds``: one of these catches it, with trouble for ``focus``. ``breaks``: the invariant that it is meant
-    for; empty: any."""
+    """One bug. ``seeds``: one of these catches it, with trouble for ``focus``. ``breaks``: the invariants that it is meant for
+    (or ``NO_CRASH``); one of them must be broken, whatever else is."""
 
     name: str
     change: Change
     seeds: range
-    focus: str = ""
-    breaks: str = ""
+    focus: str
+    breaks: tuple[str, ...]
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -31,3 +34,8 @@ class Mutation:
             yield
         finally:
             setattr(owner, name, before)
+
+
+def near(seed: int) -> range:
+    """From one that is known to catch it: another may, when the platform has changed."""
+    return range(seed, seed + 60)

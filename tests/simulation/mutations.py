@@ -33,7 +33,7 @@ from kantor_orchestrator.snapshots import Decided, decided_from
 from kantor_orchestrator.view.rows import Folded
 from kantor_orchestrator.watermarks import Told
 from simulation.bugs import BUGS
-from simulation.mutation import Mutation
+from simulation.mutation import NO_CRASH, Mutation, near
 
 # -- decide
 
@@ -195,11 +195,6 @@ def _answers_are_new(_: Any) -> Any:
     return property(mutated)
 
 
-def _near(seed: int) -> range:
-    """Around one that is known to catch it: another may, when the platform has changed."""
-    return range(max(0, seed - 1), seed + 60)
-
-
 # -- composites, pivots, people, the view
 
 
@@ -262,66 +257,143 @@ def _of_no_item(names: Any) -> Any:
 
 
 MUTATIONS = (
-    Mutation("a step in doubt is taken for failed", (Decision, "emit", _forget_doubt), _near(9)),
+    Mutation(
+        "a step in doubt is taken for failed",
+        (Decision, "emit", _forget_doubt),
+        near(36),
+        "",
+        ("all or nothing",),
+    ),
     Mutation(
         "an effect after the end is not reversed",
         (progress, "settle", _late_is_nothing),
-        _near(4),
+        near(4),
         "services",
+        ("all or nothing",),
     ),
-    Mutation("all steps are compensated at once", (Saga, "later", _nothing_is_later), _near(11)),
-    Mutation("what comes before its start is dropped", (deciding, "consider", _forget_early), _near(6)),
     Mutation(
-        "the store is flushed before the commit", (Shard, "take_cut", _store_first), _near(61), "engines"
+        "all steps are compensated at once", (Saga, "later", _nothing_is_later), near(11), "", ("reverse",)
+    ),
+    Mutation(
+        "what comes before its start is dropped",
+        (deciding, "consider", _forget_early),
+        near(6),
+        "",
+        ("no haste", "no orphan", "all or nothing"),
+    ),
+    Mutation(
+        "the store is flushed before the commit",
+        (Shard, "take_cut", _store_first),
+        near(98),
+        "engines",
+        (NO_CRASH, "never contradicted", "same state"),
     ),
     Mutation(
         "the position is not in the Kafka transaction",
         (Cutter, "commit", _position_apart),
-        _near(1),
+        near(0),
         "engines",
+        ("never contradicted",),
     ),
-    Mutation("the last owner is not fenced", (MemoryClients, "producer", _no_fence), _near(0), "engines"),
-    Mutation("marks are not written", (Shard, "mark", _no_marks), _near(0)),
-    Mutation("timers are not restored", (Shard, "load_timers", _no_timers), _near(12), "engines"),
+    Mutation(
+        "the last owner is not fenced",
+        (MemoryClients, "producer", _no_fence),
+        near(0),
+        "engines",
+        ("bounded", "never contradicted", "same state"),
+    ),
+    Mutation("marks are not written", (Shard, "mark", _no_marks), near(0), "", ("same state",)),
+    Mutation(
+        "timers are not restored", (Shard, "load_timers", _no_timers), near(12), "engines", ("no orphan",)
+    ),
     Mutation(
         "a source that nobody read is taken for read",
         (Told, "_lowest", _unknown_is_read),
-        _near(47),
+        near(47),
         "intakes",
+        ("no haste",),
     ),
-    Mutation("messages leave before they are logged", (Writer, "_work", _act_first), _near(0), "engines"),
+    Mutation(
+        "messages leave before they are logged",
+        (Writer, "_work", _act_first),
+        near(23),
+        "engines",
+        ("nothing leaves unlogged",),
+    ),
     Mutation(
         "a new owner goes unnoticed",
         (DecisionLog, "_without_new_owner", _no_owner_is_new),
-        _near(14),
+        near(22),
         "engines",
+        ("nothing leaves unlogged",),
     ),
-    Mutation("void decisions count", (DecisionLog, "read_valid", _all_is_valid), _near(0), "engines"),
-    Mutation("recovery decides", (DecisionLog, "read_valid", _nothing_is_recorded), _near(0), "engines"),
-    Mutation("recovery sends nothing", (Shard, "fold", _not_sent_again), _near(0), "engines"),
-    Mutation("intake commits before it journals", (Intake, "_journal", _commit_first), _near(26), "all"),
-    Mutation("the inbox forgets its answers", (Inbox, "answers", _no_memory), _near(60)),
-    Mutation("what never happened is reversed", (Inbox, "action", _always_reversible), _near(5)),
-    Mutation("the kit's fence is removed", (Inbox, "fence", _nothing), _near(18)),
-    Mutation("a hold is ignored", (Holds, "of", _nobody), _near(0), "people"),
-    Mutation("a release is lost", (decide_module, "_release", _nothing), _near(0), "people"),
-    Mutation("a pivot is ignored", (reversal, "pivot_status", _nothing), _near(14)),
-    Mutation("one member less is enough", (progress, "_judge", _one_less), _near(12)),
+    Mutation(
+        "void decisions count",
+        (DecisionLog, "read_valid", _all_is_valid),
+        near(12),
+        "engines",
+        ("never contradicted",),
+    ),
+    Mutation(
+        "recovery decides",
+        (DecisionLog, "read_valid", _nothing_is_recorded),
+        near(0),
+        "engines",
+        (NO_CRASH, "never contradicted", "in order"),
+    ),
+    Mutation(
+        "recovery sends nothing",
+        (Shard, "fold", _not_sent_again),
+        near(59),
+        "engines",
+        ("nothing leaves unlogged",),
+    ),
+    Mutation(
+        "intake commits before it journals",
+        (Intake, "_journal", _commit_first),
+        near(38),
+        "all",
+        ("no orphan",),
+    ),
+    Mutation("the inbox forgets its answers", (Inbox, "answers", _no_memory), near(60), "", ("once",)),
+    Mutation(
+        "what never happened is reversed",
+        (Inbox, "action", _always_reversible),
+        near(5),
+        "",
+        ("one effect, one reversal",),
+    ),
+    Mutation("the kit's fence is removed", (Inbox, "fence", _nothing), near(18), "", ("all or nothing",)),
+    Mutation("a hold is ignored", (Holds, "of", _nobody), near(2), "people", ("standstill",)),
+    Mutation("a release is lost", (decide_module, "_release", _nothing), near(2), "people", ("no orphan",)),
+    Mutation("a pivot is ignored", (reversal, "pivot_status", _nothing), near(14), "", ("all or nothing",)),
+    Mutation("one member less is enough", (progress, "_judge", _one_less), near(12), "", ("all or nothing",)),
     Mutation(
         "a service's positions are not in its Kafka transaction",
         (TransactionalDelivery, "_write", _without_positions),
-        _near(34),
+        near(34),
         "services",
+        ("once",),
     ),
-    Mutation("a question is nobody's", (Envelope, "headers", _without_questions), _near(1096)),
-    Mutation("a member that is not needed is kept", (groups, "is_left_out", _never), _near(776)),
-    Mutation("all items are one action", (Incoming, "_names_of", _of_no_item), _near(307)),
-    Mutation("the view closes no incident", (Folded, "fold", _keeps_incidents), _near(3), "view"),
+    Mutation("a question is nobody's", (Envelope, "headers", _without_questions), near(1096), "", ("once",)),
+    Mutation(
+        "a member that is not needed is kept", (groups, "is_left_out", _never), near(776), "", ("no surplus",)
+    ),
+    Mutation("all items are one action", (Incoming, "_names_of", _of_no_item), near(307), "", ("once",)),
+    Mutation(
+        "the view closes no incident", (Folded, "fold", _keeps_incidents), near(3), "view", ("same view",)
+    ),
     *BUGS,
 )
 
 #: Too rare for seeds: what they take are plans of their own.
-TOLD_TWICE = Mutation("a fact told twice is two facts", (Incoming, "key", _answers_are_new), range(0))
+TOLD_TWICE = Mutation(
+    "a fact told twice is two facts", (Incoming, "key", _answers_are_new), range(0), "", ("once",)
+)
 LATE_PIVOT = Mutation(
-    "a pivot that was given up may act", (Decision, "emit", _late_pivots_are_fine), range(0)
+    "a pivot that was given up may act",
+    (Decision, "emit", _late_pivots_are_fine),
+    range(0),
+    "",
+    ("all or nothing",),
 )

@@ -251,7 +251,7 @@ class Outside:
         entry = broker.append(topic, partition, key, value, headers, self._world.clock.now(), None)
         whose = "in the name of one of ours" if fault.ours else "by a stranger"
         self._world.note(f"{_where(entry)} is written {whose}: {len(value or b'')} bytes")
-        self._world.ledger.foreign.add((entry.topic(), entry.partition(), entry.offset()))
+        self._world.ledger.foreign.add(entry)
 
     def _one_of(self, topic: str, number: int, type_: bytes = b"") -> Entry | None:
         """A record of the topic, of a type with this end; none of a stranger's."""

@@ -40,7 +40,8 @@ def standstill(world: World) -> Iterator[str]:
         closing = {
             move["journal_offset"]
             for move in moves
-            if move["kind"] == Kind.ENDED and move["code"] == "closed"
+            if (move["kind"] == Kind.ENDED and move["code"] == "closed")
+            or (move["entry_kind"] == "act" and move["message_type"] == acts.CLOSE)
         }
         holds = world.ledger.holds[shard_of(id_, world.shards)]
         saga = ""  # of what never began: nobody holds that

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from kantor.envelope import child_id
@@ -17,21 +17,33 @@ from simulation.shapes import Shape
 _SHARES = {"all": 0.3, "people": 0.5, "view": 0.2}
 
 
-#: Seeds from this one on have the newest kinds, too: what the fixed ones of the tests stand for is known to hold.
-_NEWEST = 5_000_000
+_Draw = Callable[[Random, Shape, tuple[Started, ...]], Iterator[Fault]]
+
+#: Seeds from this one on have the newest kinds, too: what those below stand for, mutations and old failures, stays what it was.
+NEWEST = 5_000_000
 
 
 def more(seed: int, focus: str, shape: Shape, transactions: tuple[Started, ...]) -> Iterator[Fault]:
     """What goes wrong besides."""
     random, share = Random(seed + 3), _SHARES.get(focus, 0.0)
-    newest = (_hostility, _retelling, _deletions, _leaps) if seed >= _NEWEST else ()
-    for draw in (_refusals, _acts, *newest):
+    draws: tuple[_Draw, ...] = (_refusals, _acts)
+    if seed >= NEWEST:
+        draws = (_refusals_of_children, _acts, _hostility, _retelling, _deletions, _leaps)
+    for draw in draws:
         own = Random(random.random())
         if own.random() < share:
             yield from draw(own, shape, transactions)
 
 
-def _refusals(random: Random, shape: Shape, transactions: tuple[Started, ...]) -> Iterator[Fault]:
+def _refusals_of_children(random: Random, shape: Shape, transactions: tuple[Started, ...]) -> Iterator[Fault]:
+    """Also of what sagas and their children say to each other."""
+    has_children = any(step.child is not None for step in shape.every)
+    return _refusals(random, shape, transactions, [topics.OWN_COMMANDS] * 2 if has_children else [])
+
+
+def _refusals(
+    random: Random, shape: Shape, transactions: tuple[Started, ...], also: Sequence[str] = ()
+) -> Iterator[Fault]:
     """Not where the shop writes: nobody would start anything."""
     del transactions
     services = sorted(set(shape.services))
@@ -39,7 +51,7 @@ def _refusals(random: Random, shape: Shape, transactions: tuple[Started, ...]) -
     if shape.example:
         able = [f"cmd.{service}.v1" for service in services]
     for _ in range(random.choice([1, 1, 2])):
-        topic = random.choice([*able, topics.ENDED])
+        topic = random.choice([*able, topics.ENDED, *also])
         yield Refuse(topic, random.choice([0.0, random.uniform(0, 10)]), random.choice([0.1, 2.0, 15.0]))
 
 
