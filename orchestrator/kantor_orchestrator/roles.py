@@ -65,10 +65,13 @@ def intake(settings: Settings, shards: int, registry: CollectorRegistry, wellnes
 
 
 def engine(settings: Settings, shards: int, registry: CollectorRegistry, wellness: Wellness) -> Life:
+    from kantor.clock import SYSTEM_CLOCK
     from kantor.codec import Codec
     from kantor.schemas import schema_store
+    from kantor_orchestrator.aside import Aside
     from kantor_orchestrator.definitions.catalogue import DefinitionsTopic
     from kantor_orchestrator.engine.loop import Engine
+    from kantor_orchestrator.lookups import Lookups
     from kantor_orchestrator.metrics import EngineMetrics
     from kantor_orchestrator.store.sqlite import limit_memory
 
@@ -77,7 +80,9 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry, wellnes
 
     def live(stop: Event, ready: Callable[[], None]) -> None:
         schemas = schema_store(settings.kafka, settings.registry_url)
-        topic = DefinitionsTopic(settings.kafka, Codec(schemas), "kantor-engine-definitions")
+        asking = Aside("engine-definitions")
+        lookups = Lookups(schemas, asking, SYSTEM_CLOCK)
+        topic = DefinitionsTopic(settings.kafka, Codec(lookups), "kantor-engine-definitions")
         try:
             definitions = topic.load()
             folder = settings.home / "store"
@@ -94,6 +99,7 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry, wellnes
             running.run(stop, ready)
         finally:
             topic.close()
+            asking.shutdown()
 
     return live
 

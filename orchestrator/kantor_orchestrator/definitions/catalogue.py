@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
 from typing import NamedTuple, Protocol
@@ -22,6 +23,7 @@ from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions import unread
 from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.unread import Unread
+from kantor_orchestrator.lookups import AskedError
 from kantor_schemas import Schema
 
 log = logging.getLogger("kantor.definitions")
@@ -237,14 +239,16 @@ class DefinitionsTopic:
         Raises ``KafkaUnavailableError`` if the end is not met within ``timeout`` seconds (the topic may not exist),
         ``RegistryUnavailableError``.
         """
-        definitions = Definitions(source=self)
+        definitions, is_whole = Definitions(source=self), False
         deadline = self._clock.monotonic() + timeout
         while self._clock.monotonic() < deadline:
             batch = self._consumer.poll(0.1)
             self._take(batch)
-            definitions.update(*self._read())
-            if self._PARTITION in batch.ends:
-                return definitions
+            is_whole = is_whole or self._PARTITION in batch.ends
+            with suppress(AskedError):  # the rest waits for it
+                definitions.update(*self._read())
+                if is_whole:
+                    return definitions
         raise KafkaUnavailableError(
             f"{topics.DEFINITIONS} could not be read to its end within {timeout:.0f} s"
         )
@@ -255,6 +259,8 @@ class DefinitionsTopic:
             return Changes()
         try:
             return self._read()
+        except AskedError:
+            return Changes()
         except RegistryUnavailableError as error:
             self._waits_until = self._clock.monotonic() + _PAUSE
             log.warning("a definition waits: %s", error, extra={"action": "definition_waits"})

@@ -121,6 +121,8 @@ class Decider:
             place = f"{topics.JOURNAL}/{shard.number}/{record.offset()}"
             log.error("%s is not an entry: %s", place, reason, extra={"action": "malformed_entry"})
             outcome = MALFORMED
+        except RegistryUnavailableError as error:  # the transaction's snapshot can't be read yet
+            raise NotYet(str(error)) from error
         self._entries.append(outcome)
 
     def _apply(self, shard: Shard, record: Record) -> str:
@@ -234,7 +236,8 @@ class Decider:
     def _astray(self, shard: Shard, record: Record, at: int) -> str:
         """Its transaction lives in another shard: to take it in would make two of it. No mark is moved by it, either."""
         while shard.recorded and shard.recorded[0].journal_offset <= record.offset():
-            shard.fold(shard.recorded.popleft())
+            shard.fold(shard.recorded[0])
+            shard.recorded.popleft()  # not before: to fold it may have to wait
         shard.clock = at
         id_ = transaction_of(record)
         raise MalformedEntry(

@@ -79,6 +79,11 @@ class Untaken:
         self._metrics.untaken.set(max(since.values(), default=0.0))
         self._wellness.missing(
             {f"shard {number}": (one.since, f"is not taken: {one.why}") for number, one in taking.items()}
+            | {
+                f"shard {number}": (shard.waits_since, f"waits: {shard.waits_for}")
+                for number, shard in shards.items()
+                if shard.waits_since
+            }
         )
         stopped = {number: (since[number], one.why) for number, one in taking.items()}
         for number, shard in shards.items():

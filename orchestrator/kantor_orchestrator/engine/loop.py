@@ -15,7 +15,7 @@ from threading import Event
 
 from kantor.clients import Clients, Partition
 from kantor.clock import SYSTEM_CLOCK, Clock
-from kantor.codec import Codec, SchemaStore
+from kantor.codec import Codec, MemorySchemas, SchemaStore
 from kantor.errors import FencedError, KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.aside import Aside
@@ -31,9 +31,11 @@ from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, Taking, take
 from kantor_orchestrator.entries import BeingRead, NotYet, PayloadReader
+from kantor_orchestrator.lookups import AskedError, Lookups
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.watermarks import Watermarks
 from kantor_orchestrator.wellness import Wellness
+from kantor_schemas import system
 
 log = logging.getLogger("kantor.engine")
 
@@ -49,6 +51,8 @@ BACKLOG = 5_000
 WAIT = 0.5
 #: And while an ended transaction is being read from the log.
 SOON = 0.002
+#: Seconds until it is looked whether the registry has answered.
+GLANCE = 0.02
 #: Seconds until a shard that was lost, or could not be taken, is tried again; a fenced one is mostly another's by then.
 RETAKE = 1.0
 #: Seconds that taking may take before it is taken for hanging in the client.
@@ -93,11 +97,11 @@ class Engine:
         self._jobs = jobs or Aside("engine")
         self._time = BrokerTime(clock)
         self._appender = Appender(clients, shards, clock)
-        codec, admin = Codec(schemas), clients.admin("kantor-engine-admin")
+        codec, admin = Codec(_aside(schemas, self._jobs, clock)), clients.admin("kantor-engine-admin")
         self._means = Means(
             clients,
             admin,
-            codec,
+            Codec(schemas),
             folder,
             self._jobs,
             Budget(MEMORY),
@@ -106,6 +110,7 @@ class Engine:
             self._time,
         )
         payloads = PayloadReader(codec, definitions, waits=waits_for_schemas)
+        self._codec = codec
         self._copies = Copies(clients, admin, self._appender, self._jobs, clock)
         self._decider = Decider(codec, definitions, payloads, self._copies, metrics, self._time, shards)
         self._watermarks = Watermarks(clients, "kantor-engine", clock, self._time.observe)
@@ -198,11 +203,7 @@ class Engine:
             try:
                 self._decider.apply(shard, record)
             except NotYet as reason:
-                is_read_soon, now = isinstance(reason, BeingRead), self._clock.monotonic()
-                shard.not_before = now + (SOON if is_read_soon else WAIT)
-                shard.waits_since, shard.waits_for = shard.waits_since or now, str(reason)
-                if not is_read_soon:
-                    log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
+                self._wait(shard, reason)
                 break
             pending.popleft()
             shard.passed(offset)
@@ -210,6 +211,18 @@ class Engine:
         if done:
             self._metrics.batch.observe(done)
         self._metrics.tally.flush()
+
+    def _wait(self, shard: Shard, reason: NotYet) -> None:
+        now = self._clock.monotonic()
+        shard.waits_since, shard.waits_for = shard.waits_since or now, str(reason)
+        if isinstance(reason, BeingRead):
+            shard.not_before = now + SOON
+            return
+        if isinstance(reason.__cause__, AskedError):  # a registry that is well answers at once
+            shard.not_before = now + GLANCE
+            return
+        shard.not_before = now + WAIT
+        log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
 
     def _goes_back(self, shard: Shard, offset: int) -> None:
         """An entry that was dealt with comes once more. Taking the shard anew tells whether the journal is another one; the
@@ -310,6 +323,7 @@ class Engine:
                     self._taking[number] = taking.again(now + RETAKE, str(error) or type(error).__name__)
                     continue
                 self._shards[number] = shard
+                shard.transactions.read_with(self._codec)  # who took it could wait for the registry, we can't
                 self._metrics.lost.inc(shard.lost_entries)
                 self._untaken.taken(shard, self._time.now())
                 self._consumer.resume([place])
@@ -368,6 +382,16 @@ class Engine:
         taking = self._taking.pop(number, None)
         if taking is not None and taking.job is not None:
             taking.job.add_done_callback(_let_go)
+
+
+def _aside(schemas: SchemaStore, jobs: Executor, clock: Clock) -> SchemaStore:
+    """The same for the engine's thread, which waits for no registry, but now, for what it always writes."""
+    if isinstance(schemas, MemorySchemas):
+        return schemas
+    lookups = Lookups(schemas, jobs, clock)
+    for name, topic in (("Decision", topics.HISTORY), ("TransactionEnded", topics.ENDED)):
+        lookups.fetch(system(name), topic)
+    return lookups
 
 
 def _let_go(job: Future[Shard]) -> None:

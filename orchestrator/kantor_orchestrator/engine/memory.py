@@ -82,6 +82,10 @@ class Transactions:
         self._lately: dict[str, None] = {}  # at rest, and kept in the cache for a while; the oldest first
         self._read_last: dict[str, Transaction] = {}  # from the log, by the last read
 
+    def read_with(self, codec: Codec) -> None:
+        """Read snapshots with this one from now on: another thread owns them, and it may not wait."""
+        self._decode = codec.decode
+
     def get(self, id_: str) -> Transaction | None:
         """The transaction as the last entry left it. Raises ``AtRest``: have it read from the log."""
         txn = self.changed.get(id_)
