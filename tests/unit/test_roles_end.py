@@ -18,14 +18,14 @@ import ctypes, sys, threading
 from pathlib import Path
 from kantor import logs
 from kantor.kafka import KafkaSettings
-from kantor_orchestrator import roles, topics
+from kantor_orchestrator import roles
 from kantor.watchdog import end_within
 from kantor_orchestrator.config import Settings
 {life}
 logs.configure("kantor-test")
 stop = threading.Event()
 end_within(float(sys.argv[1]), stop.set)
-topics.ensure = lambda *_: 1
+roles.agree = lambda *_: 1
 roles.ROLES["test"] = lambda *_: live
 settings = Settings(KafkaSettings("127.0.0.1:1"), Path("."), "")
 roles.run_role("test", settings, stop)
