@@ -175,6 +175,15 @@ def test_cancelled_in_time() -> None:
     assert story.txn.reason.startswith("cancelled")
 
 
+def test_cancelled_twice_in_time() -> None:
+    """The second event finds it done: nothing is reversed twice, nothing is refused."""
+    story = begun(cancellable()).when("Cancelled")
+    assert story.sent() == ["ReversePayment"]
+    reason = story.txn.reason
+    story.when("Cancelled")
+    assert (story.sent(), story.txn.reason, state(story)) == ([], reason, "compensating")
+
+
 def test_cancelled_too_late() -> None:
     """The event comes after the step has begun: the refusal is sent, and nothing changes."""
     story = begun(cancellable()).when("PaymentDone", "Cancelled")

@@ -97,3 +97,18 @@ def test_a_stub_expires_by_the_brokers_clock_and_by_this_machines(
     assert not dropped(expires - 1)  # this machine's does
     assert dropped(expires + 1)
     shard.close()
+
+
+def test_entries_that_retention_took_before_an_engine_looked_at_them(
+    broker: MemoryBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are counted and said, and the shard goes on behind them."""
+    producer = broker.clients().producer("intake")
+    for _ in range(5):
+        producer.produce(topics.JOURNAL, b"", b"t", None, 0)
+    producer.flush()
+    broker.topics[topics.JOURNAL].logs[0].trim(3)
+    shard = take(0, means(broker, tmp_path), Taking(0.0))
+    assert (shard.position, shard.lost_entries) == (3, 3)
+    assert f"{topics.JOURNAL}/0 has lost the entries from 0 to 3" in caplog.text
+    shard.close()
