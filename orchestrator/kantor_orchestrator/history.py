@@ -13,11 +13,24 @@ from kantor.clients import Record
 
 #: The ``ce_type`` of an epoch record.
 EPOCH = b"kantor.Epoch"
+#: A header of an epoch record: the first five bytes of each decision under this epoch (wire format and schema id). By it a decision
+#: is told from a foreign record though its schema can't be had, and it costs nothing for each.
+PREFIX = "kantor_decisions"
 
 
 def is_epoch(record: Record) -> bool:
     """Whether it says that somebody has taken the shard."""
     return record.key() is None and ("ce_type", EPOCH) in (record.headers() or ())
+
+
+def prefix_of(epoch: Record) -> bytes:
+    """With what the decisions under an epoch begin; empty: it does not say."""
+    return dict(epoch.headers() or ()).get(PREFIX) or b""
+
+
+def may_be_ours(value: bytes | None, prefix: bytes) -> bool:
+    """Whether a record that can't be read may be a decision under an epoch with this ``prefix`` (empty: not known)."""
+    return value is not None and len(value) > 5 and value[:1] == b"\0" and value[:5].startswith(prefix)
 
 
 @dataclass(slots=True)

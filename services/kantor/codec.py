@@ -105,7 +105,7 @@ class Codec:
         """
         name = full_name(schema)
         parsed, check = _to_write.of(schema)
-        prefix = b"\0" + self._schemas.id_of(schema, topic).to_bytes(4, "big")
+        prefix = self.prefix(schema, topic)
         write = fastavro.schemaless_writer
         fast = compile_writer(schema, prefix)
 
@@ -126,6 +126,10 @@ class Codec:
             return buffer.getvalue()
 
         return encode
+
+    def prefix(self, schema: Schema, topic: str) -> bytes:
+        """With what its values begin in wire format. Raises what ``SchemaStore.id_of`` raises."""
+        return b"\0" + self._schemas.id_of(schema, topic).to_bytes(4, "big")
 
     def decode(
         self,

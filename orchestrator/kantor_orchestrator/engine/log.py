@@ -18,14 +18,15 @@ from typing import Any, NamedTuple
 from kantor.clients import Admin, Clients, Partition, Record, deliver
 from kantor.clock import Clock
 from kantor.codec import Codec
-from kantor.errors import CodecError, FencedError, KafkaUnavailableError, KantorError
+from kantor.errors import CodecError, FencedError, KafkaUnavailableError, KantorError, UndecodableError
 from kantor_orchestrator import topics
 from kantor_orchestrator.brokertime import BrokerTime
-from kantor_orchestrator.history import EPOCH, Epoch, is_epoch
+from kantor_orchestrator.history import EPOCH, PREFIX, Epoch, is_epoch, may_be_ours, prefix_of
 from kantor_orchestrator.snapshots import Decided, decided_from
 from kantor_schemas import system
 
-_EPOCH_HEADERS: list[tuple[str, bytes | None]] = [("ce_type", EPOCH)]
+#: What the schema of a decision is called: what is of another one is foreign.
+_DECISION = "kantor.Decision"
 
 #: Seconds that reading a part of the log may take without a record.
 _PATIENCE = 60.0
@@ -87,7 +88,8 @@ class DecisionLog:
         encode = self._codec.encoder(system("Epoch"), topics.HISTORY)
         own = {"shard": self._place[1], "owner": self._owner, "at": self._clock.now(), "position": position}
         value = encode(own | {"journal_id": journal})
-        self._write([LogRecord(None, value, _EPOCH_HEADERS)])
+        prefix = self._codec.prefix(system("Decision"), topics.HISTORY)
+        self._write([LogRecord(None, value, [("ce_type", EPOCH), (PREFIX, prefix)])])
         offset = self._acked[0] if self._acked is not None else -1
         if offset < 0:  # the broker knew it already: it is somewhere before the end
             offset = self._find(value)
@@ -127,23 +129,48 @@ class DecisionLog:
         self.end = max(self.end, end)
 
     def read_valid(self, position: int, epoch: int, end: int) -> list[tuple[int, Decided]]:
-        """The valid decisions from ``position`` (where ``epoch`` is in force) to ``end``, with their offsets. What can't
-        be decoded is somebody else's, and void. ``journals`` says afterwards which journal they are about. Raises
-        ``KafkaUnavailableError``."""
+        """The valid decisions from ``position`` (where ``epoch`` is in force) to ``end``, with their offsets. What is no
+        engine's is void. ``journals`` says afterwards which journal they are about. Raises ``KafkaUnavailableError``, and
+        ``KantorError`` for what may be a valid decision and can't be read: to pass over it would be to decide again."""
         found, valid = [], Epoch(epoch, is_certain=True)
+        prefix: bytes | None = None  # of the epoch in force; None: it was not looked up
         self.journals = []
         for record in self._read(position, end):
             if is_epoch(record):
                 valid.begin(record.offset())
+                prefix = prefix_of(record)
                 self.journals.append((record.offset(), self._journal_of(record)))
                 continue
             try:
-                decision = decided_from(self._codec.decode(record.value()))
-            except (CodecError, KeyError, ValueError):
+                raw = self._codec.decode(record.value(), expected=_DECISION)
+            except UndecodableError:  # its schema is known: no engine writes that
                 continue
-            if valid.takes(decision.epoch, decision.journal_offset):
-                found.append((record.offset(), decision))
+            except CodecError as error:
+                if prefix is None:
+                    prefix = self._prefix_at(epoch)
+                if may_be_ours(record.value(), prefix):
+                    raise self._unreadable(record, valid.epoch, error) from error
+                continue
+            if not valid.takes(*_place_of(raw)):
+                continue
+            try:
+                found.append((record.offset(), decided_from(raw)))
+            except ValueError as error:
+                raise self._unreadable(record, valid.epoch, error) from error
         return found
+
+    def _prefix_at(self, epoch: int) -> bytes:
+        """Of an epoch that began before what is read. Empty: it is gone."""
+        for record in self._read(max(0, epoch), epoch + 1):
+            if is_epoch(record):
+                return prefix_of(record)
+        return b""
+
+    def _unreadable(self, record: Record, epoch: int, why: Exception) -> KantorError:
+        return KantorError(
+            f"{self._where()}/{record.offset()} may be a decision of epoch {epoch}, and can't be read: {why}; let the registry "
+            "have its schema again, or run the version of Kantor that wrote it"
+        )
 
     def close(self) -> None:
         """Abandon it: what is queued may or may not come into the log, where it is void once somebody has taken it."""
@@ -230,3 +257,9 @@ class DecisionLog:
 
     def _where(self) -> str:
         return f"{self._place[0]}/{self._place[1]}"
+
+
+def _place_of(raw: dict[str, Any]) -> tuple[int, int]:
+    """A decision's epoch and entry; of what has none, one that never counts."""
+    epoch, entry = raw.get("epoch"), raw.get("journal_offset")
+    return (epoch, entry) if isinstance(epoch, int) and isinstance(entry, int) else (-2, -2)
