@@ -47,6 +47,9 @@ TURN_SECONDS = 0.1
 MOST_TURNS = 5_000
 #: A shard with more entries waiting than this is not read further for now.
 BACKLOG = 5_000
+#: Bytes of entries that wait, in all shards of the process, and of turns that do; each shard has its share. What is fetched ahead is
+#: bounded by the client.
+HELD, HELD_TURNS = 64 << 20, 64 << 20
 #: Seconds between attempts while a definition or the registry is missing.
 WAIT = 0.5
 #: And while an ended transaction is being read from the log.
@@ -189,9 +192,7 @@ class Engine:
         pending, done = shard.pending, 0
         shard.not_before, shard.waits_for = 0.0, ""
         over = self._clock.monotonic() + TURN_SECONDS
-        while (
-            pending and done < TURN and shard.writer.waiting < MOST_TURNS and self._clock.monotonic() < over
-        ):
+        while pending and done < TURN and not self._is_full(shard) and self._clock.monotonic() < over:
             record = pending[0]
             offset = record.offset()
             if offset < shard.position:
@@ -253,7 +254,7 @@ class Engine:
         patience, now = 0.02 if self._watermarks.is_awaited else 0.1, self._time.certain()
         for shard in self._shards.values():
             if shard.pending and not shard.not_before:
-                return 0.001 if shard.writer.waiting >= MOST_TURNS else 0
+                return 0.001 if self._is_full(shard) else 0
             if shard.pending:
                 patience = min(patience, shard.not_before - self._clock.monotonic())
             if due := shard.timers.pauses.first():
@@ -264,12 +265,22 @@ class Engine:
                 patience = min(patience, 0.005)
         return max(0.001, patience)
 
+    def _is_full(self, shard: Shard) -> bool:
+        """Whether it has more turns waiting for the log than it may."""
+        writer = shard.writer
+        return writer.waiting >= MOST_TURNS or writer.held > HELD_TURNS // len(self._shards)
+
     def _balance(self) -> None:
+        share = HELD // max(1, len(self._shards))
         for number, shard in self._shards.items():
-            if len(shard.pending) > BACKLOG and number not in self._paused:
+            if (len(shard.pending) > BACKLOG or shard.pending.held > share) and number not in self._paused:
                 self._consumer.pause([(topics.JOURNAL, number)])
                 self._paused.add(number)
-            elif len(shard.pending) < BACKLOG // 2 and number in self._paused:
+            elif (
+                len(shard.pending) < BACKLOG // 2
+                and shard.pending.held <= share // 2
+                and number in self._paused
+            ):
                 self._consumer.resume([(topics.JOURNAL, number)])
                 self._paused.discard(number)
 

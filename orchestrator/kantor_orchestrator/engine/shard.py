@@ -69,6 +69,21 @@ class Facts:
     ids: TopicIds = field(default_factory=lambda: TopicIds("", ""))
 
 
+class Pending(deque[Record]):
+    """Entries that wait to be looked at. ``held``: bytes of their values and headers."""
+
+    held = 0
+
+    def append(self, record: Record) -> None:
+        self.held += _size_of(record)
+        super().append(record)
+
+    def popleft(self) -> Record:
+        record = super().popleft()
+        self.held -= _size_of(record)
+        return record
+
+
 class Shard:
     """One shard, taken. Owned by the engine's thread."""
 
@@ -104,7 +119,7 @@ class Shard:
         self.catch_up_to = catch_up_to
         self.writer = Writer(log, sender, jobs, clock)
         self.timers = ShardTimers()
-        self.pending: deque[Record] = deque()
+        self.pending = Pending()
         #: Monotonic (s): it waits until then, for the registry, a definition, or a snapshot from the log; since when, and what for.
         self.not_before = self.waits_since = 0.0
         self.waits_for = ""
@@ -354,3 +369,11 @@ class Shard:
             self.transactions.close()
         except StoreLostError as error:  # the changelog has it, for whoever comes next
             log.info("shard %d: %s", self.number, error, extra={"action": "store_lost"})
+
+
+def _size_of(record: Record) -> int:
+    size = len(record.value() or b"")
+    for _, text in record.headers() or ():
+        if text:
+            size += len(text)
+    return size

@@ -48,6 +48,7 @@ class Writer:
         self._clock = clock
         self._waiting: deque[Turn | Cut] = deque()
         self._lock = threading.Lock()
+        self._bytes = 0
         self._is_working = False
         self._job: Future[None] | None = None
         self._beat = 0.0
@@ -57,6 +58,7 @@ class Writer:
         """Log a turn and act on it, after all before it; or note a cut, when all before it has been acted on."""
         with self._lock:
             self._waiting.append(item)
+            self._bytes += _size_of(item)
             if self._is_working:
                 return
             self._is_working = True
@@ -67,6 +69,11 @@ class Writer:
     def waiting(self) -> int:
         """Turns that are not being written yet."""
         return len(self._waiting)
+
+    @property
+    def held(self) -> int:
+        """Bytes of these."""
+        return self._bytes
 
     @property
     def is_at_rest(self) -> bool:
@@ -90,6 +97,7 @@ class Writer:
         with self._lock:
             self._is_closed = True
             self._waiting.clear()
+            self._bytes = 0
 
     def _work(self) -> None:
         while True:
@@ -98,6 +106,7 @@ class Writer:
             with self._lock:
                 while self._waiting and len(turns) < _MOST and cut is None:
                     item = self._waiting.popleft()
+                    self._bytes -= _size_of(item)
                     if isinstance(item, Turn):
                         turns.append(item)
                     else:
@@ -122,3 +131,11 @@ class Writer:
             self._sender.poll()
             if cut is not None:
                 cut.passed(self._log.epoch, self._log.end, self._sender.sent)
+
+
+def _size_of(item: Turn | Cut) -> int:
+    """Bytes that it holds; of a cut, whose snapshots are counted where they come from: none."""
+    if not isinstance(item, Turn):
+        return 0
+    size = len(item.record.value) if item.record is not None else 0
+    return size + sum([len(message.value) for message in item.messages])
