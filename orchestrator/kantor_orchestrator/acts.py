@@ -183,7 +183,9 @@ class Heard:
 
 def moves_of(decision: dict[str, Any]) -> list[Move]:
     """The transitions of a ``kantor.Decision``."""
-    shared = {name: value for name, value in decision.items() if name not in ("transitions", "messages")}
+    shared = {
+        name: value for name, value in decision.items() if name not in ("transitions", "messages", "snapshot")
+    }
     transitions = transitions_from(decision["transitions"])
     return [{**shared, **_facts(transition), "status": shared["status"]} for transition in transitions]
 

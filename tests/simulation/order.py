@@ -41,7 +41,8 @@ class Order:
     def _is_waiting(self, step: StepShape, state: StepState, path: str, other: str) -> bool:
         """Whether the other one must be reversed first, and has not been."""
         if state.status is StepStatus.IN_DOUBT:
-            return step.in_doubt == "compensate" and not step.pivot
+            is_reversed = step.in_doubt == "compensate" and not step.pivot
+            return is_reversed and not self._is_final(other, path)
         if state.status is not StepStatus.SUCCEEDED or not self._is_wanted(other):
             return False
         return not self._is_final(other, path)

@@ -233,3 +233,15 @@ def test_an_old_start_is_started_by_a_person() -> None:
     copy_of(story, 1, "OrderPlaced", sent_at=story.at - 2 * 86_400_000)
     assert story.status is Status.RUNNING
     assert story.replayed() == story.txn
+
+
+def test_closing_what_has_ended_loses_nothing_that_can_be_read() -> None:
+    """Only what can't be read is done without. What waits behind it may be an effect to reverse, or the parent's question."""
+    story = given(checkout()).when("OrderPlaced", "StockReserved", "PaymentCaptured", "ShipmentBooked")
+    assert story.status is Status.COMPLETED
+    story.when("StockReserved", id="late", **GARBAGE).when("PaymentCaptured", id="later")
+    first, second = story.txn.put_off
+    act(story, "close")
+    assert (story.status, story.txn.put_off, story.txn.incidents) == (Status.COMPLETED, [second], [])
+    assert asked(story) == [second]
+    assert [t.put_off for t in story.log if t.kind is Kind.DROPPED] == [first]

@@ -93,9 +93,10 @@ def _close(d: Decision, why: str) -> None:
             IMPOSSIBLE, f"it is {txn.status} already, and nothing waits for a person: there is nothing to do"
         )
         return
-    # It has ended; what came later and waits for a person is done without.
-    for offset in list(txn.put_off):
-        d.emit(Kind.DROPPED, put_off=offset, reason=reason, due=progress.lives_until(d))
+    # It has ended; what came later and waits for a person is done without. What waits behind a message that can't be read is
+    # looked at all the same: it may be an effect that must be reversed, or the parent's question.
+    if txn.put_off:
+        quarantine.drop(d, reason)
     for step in sorted({incident.step for incident in txn.incidents}):
         d.emit(Kind.RESUMED, code=step, reason=reason, due=progress.lives_until(d))
 

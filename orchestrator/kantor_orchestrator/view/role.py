@@ -307,7 +307,7 @@ class _Projection:
 
 
 def forget_others(database: Writer, ids: Mapping[str, str]) -> None:
-    """Forget what was read of topics that are others now: were deleted and made again. Journal and history are told
+    """view-11: forget what was read of topics that are others now: were deleted and made again. Journal and history are told
     together, so with either of them everything goes; if it is one alone, what began before now is not complete any more."""
     changed = {topic for (topic, _), (_, id_) in database.positions().items() if ids.get(topic) != id_}
     for name in sorted(changed):
