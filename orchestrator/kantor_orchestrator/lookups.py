@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from kantor.clock import Clock
-from kantor.codec import SchemaStore
+from kantor.codec import MemorySchemas, SchemaStore
 from kantor.errors import CodecError, RegistryUnavailableError
-from kantor_schemas import Schema, canonical_json, full_name
+from kantor_orchestrator import topics
+from kantor_schemas import Schema, canonical_json, full_name, system
 
 Answer = TypeVar("Answer")
 Key = tuple[str, ...]
@@ -132,3 +133,13 @@ class Lookups:
         if now >= self._not_before:  # else several questions failed by one cause
             self._not_before = now + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+
+def beside(schemas: SchemaStore, jobs: Executor, clock: Clock) -> SchemaStore:
+    """``schemas`` for a thread that waits for no registry, but now, for what an engine always writes."""
+    if isinstance(schemas, MemorySchemas):
+        return schemas
+    lookups = Lookups(schemas, jobs, clock)
+    for name, topic in (("Decision", topics.HISTORY), ("TransactionEnded", topics.ENDED)):
+        lookups.fetch(system(name), topic)
+    return lookups

@@ -23,6 +23,7 @@ from kantor.bounds import Walk, check_nesting, check_text, walker
 from kantor.compiled import UNEXPECTED, Read, compile_reader, compile_writer
 from kantor.defaults import raw_defaults, same_shape
 from kantor.errors import CodecError, EncodingError, UndecodableError, UnknownSchemaError
+from kantor.ints import Check, int_check
 from kantor_schemas import Schema, canonical_json, full_name, schema_id
 
 SCHEMA_ID_HEADER = "__value_schema_id"
@@ -73,7 +74,6 @@ _MOST_MADE = 1_000
 
 Thing = TypeVar("Thing")
 Encoder = Callable[[Mapping[str, Any]], bytes]
-_Check = Callable[[Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +250,10 @@ class _Made(Generic[Thing]):
         return known[1]
 
 
-def _written_with(schema: Schema) -> tuple[Any, _Check | None]:
+def _written_with(schema: Schema) -> tuple[Any, Check | None]:
     parsed = _parse(schema)
     raw_defaults(parsed)
-    return parsed, _int_check(schema)
+    return parsed, int_check(schema)
 
 
 _to_write, _to_read = _Made(_written_with), _Made(_written)
@@ -338,56 +338,6 @@ def _parse(schema: Schema) -> Any:
         return fastavro.parse_schema(schema, named_schemas={})
     except Exception as error:  # from outside: what fastavro raises for it is not documented
         raise CodecError(f"schema {schema.get('name', '?')} is not valid Avro: {_shorten(error)}") from error
-
-
-def _int_check(schema: Any) -> _Check | None:
-    """What raises ``OverflowError`` for an Avro ``int`` beyond 32 bits; None if the schema has none.
-
-    fastavro writes any Python int there, and readers in other languages then fail. Looked into: records, arrays, maps and
-    optional ones of these; not: unions of several, and named types by name.
-    """
-    if isinstance(schema, list):
-        branches = [branch for branch in schema if branch != "null"]
-        check = _int_check(branches[0]) if len(branches) == 1 else None
-        return _optional(check) if check else None
-    kind = schema.get("type") if isinstance(schema, dict) else schema
-    if isinstance(kind, dict | list):
-        return _int_check(kind)
-    if kind == "int":
-        return None if isinstance(schema, dict) and "logicalType" in schema else _check_int
-    if kind == "record":
-        checks = [(f["name"], check) for f in schema["fields"] if (check := _int_check(f["type"]))]
-        return _each_field(checks) if checks else None
-    if kind in ("array", "map"):
-        check = _int_check(schema["items" if kind == "array" else "values"])
-        return _each_item(check, kind == "map") if check else None
-    return None
-
-
-def _optional(check: _Check) -> _Check:
-    return lambda value: None if value is None else check(value)
-
-
-def _each_field(checks: list[tuple[str, _Check]]) -> _Check:
-    def check_fields(value: Any) -> None:
-        for name, check in checks:
-            if name in value:
-                check(value[name])
-
-    return check_fields
-
-
-def _each_item(check: _Check, is_map: bool) -> _Check:
-    def check_items(value: Any) -> None:
-        for item in value.values() if is_map else value:
-            check(item)
-
-    return check_items
-
-
-def _check_int(value: Any) -> None:
-    if type(value) is int and not -0x8000_0000 <= value <= 0x7FFF_FFFF:
-        raise OverflowError(f"{value} does not fit an int, which has 32 bits; make the field a long")
 
 
 def _id_in_header(header: bytes) -> int | UUID:

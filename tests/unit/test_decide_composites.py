@@ -55,6 +55,15 @@ def check(story: Story) -> None:
     assert story.replayed() == story.txn, "history and state tell the same"
 
 
+def test_an_answer_that_names_only_a_commands_key_is_for_that_member() -> None:
+    """A service that passes on the idempotency key, and no cause."""
+    story = begun(parcels(), lines=lines("x", "y")).when("PaidDone")
+    _, second = story.commands
+    story.when("BookDone", causation_id="", idempotency_key=second.idempotency_key)
+    assert (story.steps["parcels[0].book"], story.steps["parcels[1].book"]) == ("active", "succeeded")
+    check(story)
+
+
 def test_each_item_is_a_member() -> None:
     """A composite over a list sends one command for each item, with the item's fields, and succeeds with all of them."""
     story = begun(parcels(), lines=lines("x", "y")).when("PaidDone")

@@ -21,7 +21,7 @@ from kantor_orchestrator.definitions.unread import Unread
 from kantor_schemas import system
 from unit import definitions_kit
 from unit.deploying_kit import OTHER, V1, V2, Platform, catalog
-from unit.test_engine_entries import BUNDLE, CATALOG, Place
+from unit.engine_place import BUNDLE, CATALOG, Place
 
 OTHERS = definitions_kit.read(OTHER).models()[0].model
 

@@ -8,7 +8,7 @@ from kantor.envelope import Envelope
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.loop import HELD
-from unit.test_engine_entries import Place, UnderWay
+from unit.engine_place import Place, UnderWay
 
 SIZE = 900 << 10
 

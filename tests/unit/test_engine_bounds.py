@@ -20,7 +20,7 @@ from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_schemas import Catalog
 from unit.definitions_kit import read, record
-from unit.test_engine_entries import Place
+from unit.engine_place import Place
 
 _TEXTS = {"type": "array", "items": "string"}
 SCHEMAS = Catalog(

@@ -5,129 +5,28 @@ engine in memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-import kantor_schemas
-from kantor.clients import Record, TopicSpec
-from kantor.codec import Codec, MemorySchemas
-from kantor.envelope import Envelope
-from kantor.errors import KantorError
-from kantor.testing import MemoryBroker
-from kantor.testing.admin import MemoryAdmin
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.acts import moves_of
+from kantor.clients import Record
+from kantor_orchestrator import topics
 from kantor_orchestrator.core import acts as core
-from kantor_orchestrator.definitions import bundle as bundles
-from kantor_orchestrator.definitions.catalogue import Changes, Definitions, Take
-from kantor_orchestrator.definitions.dsl import Saga
-from kantor_orchestrator.engine.cut import Cutter
-from kantor_orchestrator.engine.loop import Engine
+from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.history import is_epoch
-from kantor_orchestrator.metrics import EngineMetrics
-from unit.core_kit import EXAMPLE, ORDER
-
-CATALOG = kantor_schemas.example("checkout")
-PLACED = CATALOG["shop.OrderPlaced"]
-BUNDLE = bundles.bundle(Saga.load(EXAMPLE).model, CATALOG, 1)
+from unit.engine_place import (
+    BUNDLE,
+    CATALOG,
+    PLACED,
+    Place,
+    UnderWay,
+)
 
 DAY = 86_400_000
 #: After times that a producer might have made up.
 DEPLOYED_LATE = replace(BUNDLE, deployed_at=2 * DAY)
-
-
-class AtOnce(Executor):
-    """Instead of threads."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - handed to whoever asks
-            future.set_exception(error)
-        return future
-
-
-class Place:
-    """A platform's topics in memory with one engine; ``schemas``: what it knows, ``others``: what its senders know."""
-
-    def __init__(self, folder: Path, definitions: Definitions | None = None) -> None:
-        self.broker = MemoryBroker()
-        self.schemas, self.others = MemorySchemas(), MemorySchemas()
-        specs = [spec for spec in topics.specs(1, 1 << 20) if spec.partitions == 1]
-        self.broker.clients().admin().create_topics(
-            [*specs, TopicSpec("cmd.inventory.v1", 1), TopicSpec("cmd.shipping.v1", 1)]
-        )
-        self._sent = 0
-        self.topic_id = b"topic"
-        self._producer = self.broker.clients().producer("test")
-        self.engine = Engine(
-            self.broker.clients(),
-            1,
-            folder,
-            self.schemas,
-            definitions or Definitions([BUNDLE]),
-            EngineMetrics(CollectorRegistry()),
-            clock=self.broker.clock,
-            jobs=AtOnce(),
-        )
-        self.engine.start(lambda: None)
-
-    def event(self, transaction: str, type_: str, sent: int | None = None) -> None:
-        """As intake would journal it; ``sent``: the record's own time (ms), now unless given."""
-        schema = CATALOG[type_]
-        value = Codec(self.others).encoder(schema, "t")(
-            {f["name"]: ORDER[f["name"]] for f in schema["fields"]}
-        )
-        self._sent += 1
-        envelope = Envelope(
-            id=f"m-{self._sent}", source=type_.split(".")[0], type=type_, correlation_id=transaction
-        )
-        headers: list[tuple[str, bytes | None]] = [
-            *envelope.headers(),
-            (journal.ENTRY, journal.EVENT),
-            (journal.ORIGIN, f"evt.t.v1/0/{self._sent}".encode()),
-            (journal.TOPIC_ID, self.topic_id),
-            (journal.TIMESTAMP, str(self.broker.clock.now() if sent is None else sent).encode()),
-        ]
-        self._producer.produce(topics.JOURNAL, value, transaction.encode(), headers, 0)
-        self._producer.flush()
-
-    def act(self, transaction: str, act: str, step: str = "", **fields: Any) -> None:
-        self._sent += 1
-        value = journal.Act(f"a-{self._sent}", act, "ann", "please", step, fields).dump()
-        self._producer.produce(topics.JOURNAL, value, transaction.encode(), journal.ACT_HEADERS, 0)
-        self._producer.flush()
-
-    def history(self) -> list[tuple[str, str, str]]:
-        """(transaction, move, step) in order."""
-        return [(move["transaction_id"], move["kind"], move["step"]) for move in self._moves()]
-
-    def told(self, transaction: str) -> list[Mapping[str, Any]]:
-        return [move for move in self._moves() if move["transaction_id"] == transaction]
-
-    def _moves(self) -> list[Mapping[str, Any]]:
-        found = self.broker.topics[topics.HISTORY].logs[0].read(0, 1_000, 1e12, committed=True)[0]
-        decode = Codec(self.schemas).decode
-        decisions = [decode(record.value()) for record in found if not is_epoch(record)]
-        return [move for decision in decisions for move in moves_of(decision)]
-
-    def kinds(self, transaction: str) -> list[str]:
-        return [kind for id_, kind, _ in self.history() if id_ == transaction]
-
-    def turn_until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(5_000):
-            if condition():
-                return
-            self.engine.turn()
-        raise AssertionError(f"it does not come: {self.history()}")
 
 
 @pytest.fixture
@@ -152,23 +51,6 @@ def test_a_message_whose_schema_comes_later_waits_alone(place: Place) -> None:
     kinds = place.kinds("early")
     assert kinds.index("started") < kinds.index("succeeded")
     assert "incident_opened" not in kinds
-
-
-class UnderWay:
-    """A saga that was just deployed: this engine has not been sent it; who asks for the topic's end gets it, once it answers."""
-
-    answers = False
-
-    def fresh(self) -> Changes:
-        return Changes()
-
-    def catch_up(self, take: Take) -> bool:
-        if self.answers:
-            take(Changes([BUNDLE]))
-        return self.answers
-
-    def close(self) -> None:
-        pass
 
 
 def test_a_start_that_comes_a_moment_after_its_saga_was_deployed(tmp_path: Path) -> None:
@@ -250,138 +132,6 @@ def test_a_start_that_is_too_old_is_told_and_a_person_may_start_it(
     assert (told["code"], "kantor start --offset 0" in told["reason"]) == (code, True)
     place.act("t", core.START, offset=0)
     place.turn_until(lambda: "started" in place.kinds("t"))
-    place.engine.close()
-
-
-def made_again(place: Place, name: str) -> None:
-    """The topic is deleted, and made again."""
-    del place.broker.topics[name]
-    (spec,) = (spec for spec in topics.specs(1, 1 << 20) if spec.name == name)
-    place.broker.create_topic(spec)
-
-
-def refused(*_: object) -> float:
-    raise KantorError("not now")
-
-
-def start_anew(place: Place, folder: Path) -> None:
-    place.engine = Engine(
-        place.broker.clients(),
-        1,
-        folder,
-        place.schemas,
-        Definitions([BUNDLE]),
-        EngineMetrics(CollectorRegistry()),
-        clock=place.broker.clock,
-        jobs=AtOnce(),
-    )
-    place.engine.start(lambda: None)
-
-
-@pytest.mark.parametrize("ids", [True, False])
-def test_a_journal_that_was_made_again_is_read_from_its_beginning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, ids: bool
-) -> None:
-    """journal-20: its offsets mean other entries now: none is passed over as dealt with, and each is decided on once, also
-    where the shard is taken again before that is committed. Some brokers give topics no ids."""
-    if not ids:
-        zeros = "00000000-0000-0000-0000-000000000000"
-        monkeypatch.setattr(MemoryAdmin, "topic_ids", lambda _, names: dict.fromkeys(names, zeros))
-    place = Place(tmp_path)
-    for schema in CATALOG.values():
-        place.schemas.id_of(schema, "t")
-    for number in range(10):
-        place.event(f"old-{number}", "shop.OrderPlaced")
-    place.turn_until(lambda: "started" in place.kinds("old-9"))
-    place.engine.close()
-    made_again(place, topics.JOURNAL)
-    place.event("new", "shop.OrderPlaced")
-    with monkeypatch.context() as patched:
-        patched.setattr(Cutter, "commit", refused)
-        start_anew(place, tmp_path)
-        place.turn_until(lambda: "started" in place.kinds("new"))
-        first = place.engine._shards[0]
-        place.turn_until(lambda: place.engine._shards.get(0, first) is not first)
-    place.event("new", "inventory.StockReserved")
-    place.turn_until(lambda: "succeeded" in place.kinds("new"))
-    assert place.kinds("new").count("started") == 1
-    assert "journal_made_again" in {getattr(record, "action", "") for record in caplog.records}
-    place.engine.close()
-
-
-def test_a_journal_that_was_made_again_is_told_by_its_id(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is longer than the old one was, so that its end tells nothing: none of its entries is passed over, and each is decided
-    on once, also where the shard is taken again before that is committed. Then it is told no more."""
-    place = Place(tmp_path)
-    for schema in CATALOG.values():
-        place.schemas.id_of(schema, "t")
-    place.event("old-0", "shop.OrderPlaced")
-    place.turn_until(lambda: "started" in place.kinds("old-0"))
-    with monkeypatch.context() as patched:  # decided behind the last cut, on the old journal
-        patched.setattr(Cutter, "commit", refused)
-        place.event("old-1", "shop.OrderPlaced")
-        place.turn_until(lambda: "started" in place.kinds("old-1"))
-        place.engine.close()
-        made_again(place, topics.JOURNAL)
-        for number in range(5):
-            place.event(f"new-{number}", "shop.OrderPlaced")
-        start_anew(place, tmp_path)
-        place.turn_until(lambda: "started" in place.kinds("new-4"))
-        assert place.engine._metrics.made_again.labels(topics.JOURNAL)._value.get() == 1
-        first = place.engine._shards[0]
-        place.turn_until(lambda: place.engine._shards.get(0, first) is not first)
-    place.event("new-0", "inventory.StockReserved")
-    place.turn_until(lambda: "succeeded" in place.kinds("new-0"))
-    place.event("old-1", "inventory.StockReserved")
-    place.turn_until(lambda: "succeeded" in place.kinds("old-1"))
-    assert Counter(id_ for id_, kind, _ in place.history() if kind == "started") == dict.fromkeys(
-        ["old-0", "old-1", *(f"new-{number}" for number in range(5))], 1
-    )
-    assert "journal_made_again" in {getattr(record, "action", "") for record in caplog.records}
-    place.engine.close()
-    start_anew(place, tmp_path)
-    place.turn_until(lambda: bool(place.engine._shards))
-    assert place.engine._shards[0].made_again == []
-    place.engine.close()
-
-
-def test_a_history_that_was_made_again_is_read_from_its_beginning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was decided in it lies before the position that the last cut names, which counts in the old one: it is not decided
-    once more, in another form, when the shard is taken again."""
-    place = Place(tmp_path)
-    for schema in CATALOG.values():
-        place.schemas.id_of(schema, "t")
-    for number in range(10):
-        place.event(f"old-{number}", "shop.OrderPlaced")
-    place.turn_until(lambda: "started" in place.kinds("old-9"))
-    place.engine.close()
-    made_again(place, topics.HISTORY)
-    with monkeypatch.context() as patched:
-        patched.setattr(Cutter, "commit", refused)
-        start_anew(place, tmp_path)
-        place.event("new", "shop.OrderPlaced")
-        place.turn_until(lambda: "started" in place.kinds("new"))
-        first = place.engine._shards[0]
-        place.turn_until(lambda: place.engine._shards.get(0, first) is not first)
-    place.event("new", "inventory.StockReserved")
-    place.event("old-3", "inventory.StockReserved")
-    place.turn_until(lambda: all("succeeded" in place.kinds(name) for name in ("new", "old-3")))
-    assert place.kinds("new").count("started") == 1
-    said = [
-        record.getMessage()
-        for record in caplog.records
-        if getattr(record, "action", "") == "history_made_again"
-    ]
-    assert said
-    assert f"{topics.HISTORY}/0 was deleted and made again" in said[0]
-    place.engine.close()
-    start_anew(place, tmp_path)
-    place.turn_until(lambda: bool(place.engine._shards))
-    assert place.engine._shards[0].made_again == []
     place.engine.close()
 
 

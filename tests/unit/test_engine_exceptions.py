@@ -13,7 +13,7 @@ from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import ShardTimers
 from kantor_orchestrator.engine.writing import Writer
-from unit.test_engine_entries import CATALOG, Place
+from unit.engine_place import CATALOG, Place
 
 
 @pytest.fixture

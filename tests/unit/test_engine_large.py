@@ -19,7 +19,7 @@ from kantor_orchestrator.core.transaction import Incident
 from kantor_orchestrator.engine.appending import Appender
 from kantor_orchestrator.snapshots import Outgoing
 from unit.core_kit import ORDER
-from unit.test_engine_entries import CATALOG, PLACED, Place
+from unit.engine_place import CATALOG, PLACED, Place
 
 #: More than the engine's other records may have.
 LARGE = topics.LARGEST + (1 << 20)

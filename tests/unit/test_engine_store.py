@@ -11,7 +11,7 @@ import pytest
 
 from kantor_orchestrator import standing, topics, watermarks
 from kantor_orchestrator.store import sqlite
-from unit.test_engine_entries import CATALOG, Place, start_anew
+from unit.engine_place import CATALOG, Place, start_anew
 
 
 class Disk:

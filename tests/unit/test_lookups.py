@@ -26,7 +26,7 @@ from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.wellness import Wellness
 from kantor_schemas import Schema
 from unit.core_kit import ORDER
-from unit.test_engine_entries import BUNDLE
+from unit.engine_place import BUNDLE
 
 CATALOG = kantor_schemas.example("checkout")
 

@@ -15,7 +15,7 @@ from kantor.testing.log import Log
 from kantor_orchestrator import topics
 from kantor_orchestrator.engine.cut import Cutter
 from kantor_orchestrator.sharding import agree
-from unit.test_engine_entries import CATALOG, Place, refused, start_anew
+from unit.engine_place import CATALOG, Place, refused, start_anew
 
 OURS = [topics.JOURNAL, topics.HISTORY, topics.STATE]
 

@@ -23,7 +23,7 @@ from kantor_orchestrator.history import is_epoch
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.snapshots import Stub, is_at_rest, state_from, stub_record, transaction_record
 from kantor_schemas import system
-from unit.test_engine_entries import BUNDLE, CATALOG, AtOnce, Place
+from unit.engine_place import BUNDLE, CATALOG, AtOnce, Place
 
 #: Bytes.
 MOST = 120

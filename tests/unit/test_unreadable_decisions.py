@@ -14,7 +14,7 @@ from kantor_orchestrator import snapshots, topics
 from kantor_orchestrator.engine.cut import Cutter
 from kantor_orchestrator.history import is_epoch
 from kantor_schemas import Schema, system
-from unit.test_engine_entries import CATALOG, Place, refused, start_anew
+from unit.engine_place import CATALOG, Place, refused, start_anew
 
 
 class Forgetful(MemorySchemas):

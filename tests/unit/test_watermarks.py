@@ -4,25 +4,20 @@ watermarks-9).
 
 from __future__ import annotations
 
-import json
-import logging
-
 import pytest
 
 from kantor.clients import TopicSpec
 from kantor.testing import MemoryBroker
 from kantor_orchestrator import marking, topics, watermarks
-from kantor_orchestrator.marking import MOST_REASONS, OTHERS, Refusals
 from kantor_orchestrator.marks import (
     About,
     Mark,
     Uncorrelated,
-    dump_uncorrelated,
     fingerprint,
     load_uncorrelated,
 )
 from kantor_orchestrator.watermarks import Told, Watermarks
-from unit.intake_kit import EVENT, OTHER, Running
+from unit.intake_kit import EVENT, Running
 
 A, B = "evt.a.v1", "evt.b.v1"
 
@@ -274,49 +269,6 @@ def test_a_name_for_a_topic_without_id_outlives_its_intake(monkeypatch: pytest.M
     assert first == f"name:{EVENT}"
     assert again == last
     assert again.startswith(f"{first}@")
-
-
-# -- what could not be journaled
-
-
-def test_reasons_are_kept_apart_and_told_with_a_sample() -> None:
-    """By topic and reason; a second later at most, whoever asks or not."""
-    running = Running()
-    running.turn(20)
-    running.send(ce_type=b"")
-    running.send(ce_type=b"")
-    running.send(ce_specversion=b"0.3")
-    running.send(OTHER, ce_type=b"")
-    running.turn(40)
-    found = watermarks.read(running.broker.clients(), "test", running.broker.clock).uncorrelated
-    member = running.intake._marker.name
-    assert [(one.count, one.sample) for one in found[member, EVENT].values()] == [
-        (2, f"{EVENT}/0/1"),
-        (1, f"{EVENT}/0/2"),
-    ]
-    assert [(one.count, one.sample) for one in found[member, OTHER].values()] == [(1, f"{OTHER}/0/0")]
-
-
-def test_reasons_and_topics_are_bounded() -> None:
-    """Whatever comes; what is beyond is counted together."""
-    refusals = Refusals()
-    for n in range(100):
-        refusals.add("evt.x", f"reason {n}", f"evt.x/0/{n}")
-    for n in range(1_000):
-        refusals.add(f"evt.{n}", "why", f"evt.{n}/0/0")
-    assert len(refusals.by_topic["evt.x"]) == MOST_REASONS + 1
-    assert refusals.by_topic["evt.x"][OTHERS] == Uncorrelated(100 - MOST_REASONS, "evt.x/0/99")
-    assert len(refusals.by_topic) == marking.MOST_TOPICS + 1
-    assert sum(one.count for found in refusals.by_topic.values() for one in found.values()) == 1_100
-
-
-def test_what_could_not_be_journaled_comes_back_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
-    """With the time when it was written."""
-    caplog.set_level(logging.INFO)
-    found = {"no id; set it": Uncorrelated(3, "evt.x/0/7")}
-    value = dump_uncorrelated(found)
-    assert load_uncorrelated(value, 5) == {"no id; set it": Uncorrelated(3, "evt.x/0/7", 5)}
-    assert json.loads(value) == {"no id; set it": [3, "evt.x/0/7"]}
 
 
 def test_a_new_source_topic_is_covered_when_it_is_read() -> None:

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 from zlib import crc32
 
-from kantor.envelope import command_id
+from kantor.envelope import command_id, idempotency_key
 from kantor_orchestrator.core import limits
 from kantor_orchestrator.core.entry import RELEASE, Entry
 from kantor_orchestrator.core.saga import (
@@ -25,6 +25,7 @@ from kantor_orchestrator.core.saga import (
     FieldRule,
     Saga,
     Step,
+    beside,
     definition_path,
 )
 from kantor_orchestrator.core.scope import Scope
@@ -189,7 +190,7 @@ class Decision:
                 fields[rule.name] = rule.literal
             else:
                 for source, name in rule.sources:
-                    values = captured.get(_beside(source, path))
+                    values = captured.get(beside(source, path))
                     if values is not None and name in values:
                         fields[rule.name] = values[name]
                         break
@@ -337,21 +338,27 @@ class Decision:
         return False
 
     def addressed(self, message: Entry | Early, steps: Iterable[Step]) -> list[str]:
-        """The instances of these steps that a message may be for (saga-8): the one whose command it names as its cause; else
-        those that ``match`` selects, but for steps whose command was never sent: they have asked for no answer. Raises
-        ``ExpressionError``."""
+        """The instances of these steps that a message may be for (saga-8): the one whose command it names as its cause, or by its
+        idempotency key; else those that ``match`` selects, but for steps whose command was never sent: they have asked for no
+        answer. Raises ``ExpressionError``."""
         found: list[str] = []
         cause = message.causation_id
+        key = "" if cause else message.idempotency_key
         asks = self.is_enforced()  # else services act by themselves, and nobody waits for our commands
         for step in steps:
             for path in self.instances(step):
-                if self.is_action_of(path, cause):
+                if self.is_action_of(path, cause) or (key and self._is_key_of(path, key)):
                     return [path]
                 if asks and step.command is not None and self.status(path) in _NEVER_ASKED:
                     continue
                 if step.match is None or self._matches(step, path, message):
                     found.append(path)
         return found
+
+    def _is_key_of(self, path: str, key: str) -> bool:
+        """Whether all attempts of the step's command in a round up to its current one have this key."""
+        rounds = range(1, self.state(path).round + 1)
+        return any(key == idempotency_key(self.txn.id, path, ACTION, n) for n in rounds)
 
     def _matches(self, step: Step, path: str, message: Entry | Early) -> bool:
         assert step.match is not None
@@ -379,18 +386,6 @@ def instance_of(step: Step, group: str, definition: str) -> str:
 def child_of(saga: Saga, composite: Step, member: str) -> Step | None:
     """The definition of a composite's member; None where the members are items."""
     return None if composite.each is not None else saga.steps.get(definition_path(member))
-
-
-def _beside(source: str, path: str) -> str:
-    """The instance of the definition path ``source`` that is in the same members as the instance ``path``."""
-    if "[" not in path or "." not in source:
-        return source
-    parts, here = source.split("."), path.split(".")
-    for n in range(min(len(parts), len(here)) - 1):
-        if definition_path(here[n]) != parts[n]:
-            break
-        parts[n] = here[n]
-    return ".".join(parts)
 
 
 _NEVER_ASKED = frozenset({StepStatus.PENDING, StepStatus.SKIPPED})

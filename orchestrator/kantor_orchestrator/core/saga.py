@@ -231,3 +231,15 @@ def _index(pairs: Any) -> dict[str, tuple[Step, ...]]:
     for type_, step in pairs:
         found[type_] = (*found.get(type_, ()), step)
     return found
+
+
+def beside(source: str, path: str) -> str:
+    """The instance of the definition path ``source`` that is in the same members as the instance ``path``."""
+    if "[" not in path or "." not in source:
+        return source
+    parts, here = source.split("."), path.split(".")
+    for n in range(min(len(parts), len(here)) - 1):
+        if definition_path(here[n]) != parts[n]:
+            break
+        parts[n] = here[n]
+    return ".".join(parts)

@@ -15,7 +15,7 @@ from threading import Event
 
 from kantor.clients import Clients, Partition
 from kantor.clock import SYSTEM_CLOCK, Clock
-from kantor.codec import Codec, MemorySchemas, SchemaStore
+from kantor.codec import Codec, SchemaStore
 from kantor.errors import FencedError, KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.aside import Aside
@@ -31,11 +31,10 @@ from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, Taking, take
 from kantor_orchestrator.entries import BeingRead, NotYet, PayloadReader
-from kantor_orchestrator.lookups import AskedError, Lookups
+from kantor_orchestrator.lookups import AskedError, beside
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.watermarks import Watermarks
 from kantor_orchestrator.wellness import Wellness
-from kantor_schemas import system
 
 log = logging.getLogger("kantor.engine")
 
@@ -100,7 +99,7 @@ class Engine:
         self._jobs = jobs or Aside("engine")
         self._time = BrokerTime(clock)
         self._appender = Appender(clients, shards, clock)
-        codec, admin = Codec(_aside(schemas, self._jobs, clock)), clients.admin("kantor-engine-admin")
+        codec, admin = Codec(beside(schemas, self._jobs, clock)), clients.admin("kantor-engine-admin")
         self._means = Means(
             clients,
             admin,
@@ -393,16 +392,6 @@ class Engine:
         taking = self._taking.pop(number, None)
         if taking is not None and taking.job is not None:
             taking.job.add_done_callback(_let_go)
-
-
-def _aside(schemas: SchemaStore, jobs: Executor, clock: Clock) -> SchemaStore:
-    """The same for the engine's thread, which waits for no registry, but now, for what it always writes."""
-    if isinstance(schemas, MemorySchemas):
-        return schemas
-    lookups = Lookups(schemas, jobs, clock)
-    for name, topic in (("Decision", topics.HISTORY), ("TransactionEnded", topics.ENDED)):
-        lookups.fetch(system(name), topic)
-    return lookups
 
 
 def _let_go(job: Future[Shard]) -> None:

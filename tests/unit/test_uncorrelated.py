@@ -1,0 +1,57 @@
+"""What could not be journaled: counted by topic and reason, with a sample, and told with the watermarks."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from kantor_orchestrator import marking, watermarks
+from kantor_orchestrator.marking import MOST_REASONS, OTHERS, Refusals
+from kantor_orchestrator.marks import (
+    Uncorrelated,
+    dump_uncorrelated,
+    load_uncorrelated,
+)
+from unit.intake_kit import EVENT, OTHER, Running
+
+
+def test_reasons_are_kept_apart_and_told_with_a_sample() -> None:
+    """By topic and reason; a second later at most, whoever asks or not."""
+    running = Running()
+    running.turn(20)
+    running.send(ce_type=b"")
+    running.send(ce_type=b"")
+    running.send(ce_specversion=b"0.3")
+    running.send(OTHER, ce_type=b"")
+    running.turn(40)
+    found = watermarks.read(running.broker.clients(), "test", running.broker.clock).uncorrelated
+    member = running.intake._marker.name
+    assert [(one.count, one.sample) for one in found[member, EVENT].values()] == [
+        (2, f"{EVENT}/0/1"),
+        (1, f"{EVENT}/0/2"),
+    ]
+    assert [(one.count, one.sample) for one in found[member, OTHER].values()] == [(1, f"{OTHER}/0/0")]
+
+
+def test_reasons_and_topics_are_bounded() -> None:
+    """Whatever comes; what is beyond is counted together."""
+    refusals = Refusals()
+    for n in range(100):
+        refusals.add("evt.x", f"reason {n}", f"evt.x/0/{n}")
+    for n in range(1_000):
+        refusals.add(f"evt.{n}", "why", f"evt.{n}/0/0")
+    assert len(refusals.by_topic["evt.x"]) == MOST_REASONS + 1
+    assert refusals.by_topic["evt.x"][OTHERS] == Uncorrelated(100 - MOST_REASONS, "evt.x/0/99")
+    assert len(refusals.by_topic) == marking.MOST_TOPICS + 1
+    assert sum(one.count for found in refusals.by_topic.values() for one in found.values()) == 1_100
+
+
+def test_what_could_not_be_journaled_comes_back_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    """With the time when it was written."""
+    caplog.set_level(logging.INFO)
+    found = {"no id; set it": Uncorrelated(3, "evt.x/0/7")}
+    value = dump_uncorrelated(found)
+    assert load_uncorrelated(value, 5) == {"no id; set it": Uncorrelated(3, "evt.x/0/7", 5)}
+    assert json.loads(value) == {"no id; set it": [3, "evt.x/0/7"]}
