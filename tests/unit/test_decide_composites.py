@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kantor.envelope import event_id
 from kantor_orchestrator.core import progress
 from kantor_orchestrator.core.saga import Retry, Saga
 from kantor_orchestrator.core.transaction import Kind, Status
@@ -55,11 +56,17 @@ def check(story: Story) -> None:
     assert story.replayed() == story.txn, "history and state tell the same"
 
 
-def test_an_answer_that_names_only_a_commands_key_is_for_that_member() -> None:
-    """A service that passes on the idempotency key, and no cause."""
+@pytest.mark.parametrize("is_kit", [True, False])
+def test_an_answer_that_names_only_a_commands_key_is_for_that_member(is_kit: bool) -> None:
+    """As the kit makes it of the command's, or as a service passes it on; and no cause."""
     story = begun(parcels(), lines=lines("x", "y")).when("PaidDone")
     _, second = story.commands
-    story.when("BookDone", causation_id="", idempotency_key=second.idempotency_key)
+    key = second.idempotency_key
+    story.when(
+        "BookDone",
+        causation_id="",
+        idempotency_key=event_id(key, story.entry("BookDone").type, 0) if is_kit else key,
+    )
     assert (story.steps["parcels[0].book"], story.steps["parcels[1].book"]) == ("active", "succeeded")
     check(story)
 

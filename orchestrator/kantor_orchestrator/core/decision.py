@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 from zlib import crc32
 
-from kantor.envelope import command_id, idempotency_key
+from kantor.envelope import command_id, event_id, idempotency_key
 from kantor_orchestrator.core import limits
 from kantor_orchestrator.core.entry import RELEASE, Entry
 from kantor_orchestrator.core.saga import (
@@ -343,11 +343,11 @@ class Decision:
         answer. Raises ``ExpressionError``."""
         found: list[str] = []
         cause = message.causation_id
-        key = "" if cause else message.idempotency_key
+        has_key = bool(message.idempotency_key) and not cause
         asks = self.is_enforced()  # else services act by themselves, and nobody waits for our commands
         for step in steps:
             for path in self.instances(step):
-                if self.is_action_of(path, cause) or (key and self._is_key_of(path, key)):
+                if self.is_action_of(path, cause) or (has_key and self._is_key_of(path, message)):
                     return [path]
                 if asks and step.command is not None and self.status(path) in _NEVER_ASKED:
                     continue
@@ -355,10 +355,14 @@ class Decision:
                     found.append(path)
         return found
 
-    def _is_key_of(self, path: str, key: str) -> bool:
-        """Whether all attempts of the step's command in a round up to its current one have this key."""
-        rounds = range(1, self.state(path).round + 1)
-        return any(key == idempotency_key(self.txn.id, path, ACTION, n) for n in rounds)
+    def _is_key_of(self, path: str, message: Entry | Early) -> bool:
+        """Whether a message passes on the key of the step's command in a round up to its current one; or has the one that the
+        kit makes of it."""
+        for n in range(1, self.state(path).round + 1):
+            key = idempotency_key(self.txn.id, path, ACTION, n)
+            if message.idempotency_key in (key, event_id(key, message.type, 0)):
+                return True
+        return False
 
     def _matches(self, step: Step, path: str, message: Entry | Early) -> bool:
         assert step.match is not None
