@@ -70,5 +70,5 @@ def test_a_port_that_was_chosen_and_is_taken_is_told(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         monkeypatch.setenv("KANTOR_API_ADDRESS", f"127.0.0.1:{port}")
-        with pytest.raises(ConfigError, match=f"{port} can't be had"):
+        with pytest.raises(ConfigError, match=f"{port} can't be used"):
             run_api(settings, threading.Event(), lambda: None, ApiMetrics(CollectorRegistry()))

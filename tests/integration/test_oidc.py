@@ -157,7 +157,7 @@ def test_an_answer_with_another_state_is_refused(browser: TestClient, provider: 
     location = provider.approve(begun(browser), "u-ann")
     answer = browser.get(path_of(changed(location, state="another")))
     assert answer.status_code == 400
-    assert "not to the login that began in this browser" in answer.text
+    assert "does not belong to a login started in this browser" in answer.text
     assert "kantor_session" not in browser.cookies
     again = browser.get(path_of(location))  # a flow is good for one answer
     assert again.status_code == 400
@@ -291,7 +291,7 @@ def test_while_the_provider_is_down_tokens_are_good_and_logins_are_told(
         assert answer.status_code == 503
         assert "correct KANTOR_OIDC_ISSUER" in answer.text
         found = browser.get(f"{API}/me", headers=bearer(token))
-        assert (found.status_code, "can't be asked" in found.json()["detail"]) == (503, True)
+        assert (found.status_code, "can't be reached" in found.json()["detail"]) == (503, True)
         provider.start()
         until(lambda: browser.get("/login/oidc").status_code == 303, "one can log in")
         assert logged_in(browser, provider, "u-ann").status_code == 200
@@ -335,5 +335,5 @@ def test_a_provider_with_another_name_stops_the_start(
     """Its tokens would all be refused; the error has the name to set."""
     environment(provider, monkeypatch)
     monkeypatch.setenv("KANTOR_OIDC_ISSUER", f"{provider.issuer}/")
-    with pytest.raises(ConfigError, match=f"calls itself '{provider.issuer}'"):
+    with pytest.raises(ConfigError, match=f"says its issuer is '{provider.issuer}'"):
         run_api(backend.settings, threading.Event(), lambda: None, ApiMetrics(CollectorRegistry()))
