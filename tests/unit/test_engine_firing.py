@@ -243,3 +243,11 @@ def test_an_answer_that_never_comes_is_not_waited_for_for_ever(
     place.later.answer()
     place.fire()
     assert place.fired == ["t"]
+
+
+def test_a_release_that_is_due_at_once_holds_up_no_other_timer(place: Place) -> None:
+    """It is due at 0, which is not the same as that nothing is due: no pause of its shard would end any more."""
+    place.shard.timed = lambda _: Transaction("h", "s", 1, held="ann: wait")
+    place.shard.timers.set_all(place.shard.timed("h"))
+    place.fire()
+    assert place.fired == ["h"]

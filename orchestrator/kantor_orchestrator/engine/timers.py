@@ -46,8 +46,8 @@ class Timers:
         heapq.heappush(self._heap, timer)
 
     def first(self) -> int:
-        """When the first one is due (ms); 0 if there is none."""
-        return self._heap[0][0] if self._heap else 0
+        """When the first one is due (ms), a release that is due at once at 1; 0 if there is none."""
+        return max(1, self._heap[0][0]) if self._heap else 0
 
     def due(self, until: int, get: Callable[[str], Transaction | None]) -> list[Timer]:
         """Take out what is due up to ``until`` (ms) and still set."""
