@@ -184,3 +184,16 @@ def test_a_clock_that_was_ahead_goes_back(place: Place) -> None:
     assert clock_after_an_entry() > 86_300_000
     place.broker.ahead = 0
     assert clock_after_an_entry() <= 0
+
+
+def test_a_shard_is_given_back_though_a_refusal_can_not_be_told(place: Place) -> None:
+    """shard-7: who takes it next has the log, and sends again. The engine's thread waited for ten seconds, with a whole core."""
+    for schema in CATALOG.values():
+        place.schemas.id_of(schema, "t")
+    for type_ in ("shop.OrderPlaced", "inventory.StockReserved", "payment.PaymentCaptured"):
+        place.event("t", type_)
+    place.broker.unwritable |= {"cmd.shipping.v1", topics.JOURNAL}
+    place.turn_until(lambda: "command_sent" in place.kinds("t"))
+    began = place.broker.clock.monotonic()
+    place.engine.close()
+    assert place.broker.clock.monotonic() - began < 5.0

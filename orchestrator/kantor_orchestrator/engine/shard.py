@@ -302,6 +302,8 @@ class Shard:
                 continue
             self.sender.flush(max(0.1, deadline - self._clock.monotonic()))
             self.tend_cut(self._clock.monotonic())
+            if self._commit is None and self._cut is not None and not self.sender.has_left(self._cut.sent):
+                raise KafkaUnavailableError("what Kafka has refused is not told in the journal yet")
             if self._commit is not None:
                 self._commit.exception(max(0.0, deadline - self._clock.monotonic()))
                 self.tend_cut(self._clock.monotonic())
