@@ -27,6 +27,18 @@ def place(tmp_path: Path) -> Iterator[Place]:
     place.engine.close()
 
 
+def ten_begun(folder: Path) -> Place:
+    """Ten transactions have begun; the engine is gone."""
+    place = Place(folder)
+    for schema in CATALOG.values():
+        place.schemas.id_of(schema, "t")
+    for number in range(10):
+        place.event(f"old-{number}", "shop.OrderPlaced")
+    place.turn_until(lambda: "started" in place.kinds("old-9"))
+    place.engine.close()
+    return place
+
+
 @pytest.mark.parametrize("ids", [True, False])
 def test_a_journal_that_was_made_again_is_read_from_its_beginning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, ids: bool
@@ -36,13 +48,7 @@ def test_a_journal_that_was_made_again_is_read_from_its_beginning(
     if not ids:
         zeros = "00000000-0000-0000-0000-000000000000"
         monkeypatch.setattr(MemoryAdmin, "topic_ids", lambda _, names: dict.fromkeys(names, zeros))
-    place = Place(tmp_path)
-    for schema in CATALOG.values():
-        place.schemas.id_of(schema, "t")
-    for number in range(10):
-        place.event(f"old-{number}", "shop.OrderPlaced")
-    place.turn_until(lambda: "started" in place.kinds("old-9"))
-    place.engine.close()
+    place = ten_begun(tmp_path)
     made_again(place, topics.JOURNAL)
     place.event("new", "shop.OrderPlaced")
     with monkeypatch.context() as patched:
@@ -101,13 +107,7 @@ def test_a_history_that_was_made_again_is_read_from_its_beginning(
 ) -> None:
     """What was decided in it lies before the position that the last cut names, which counts in the old one: it is not decided
     once more, in another form, when the shard is taken again."""
-    place = Place(tmp_path)
-    for schema in CATALOG.values():
-        place.schemas.id_of(schema, "t")
-    for number in range(10):
-        place.event(f"old-{number}", "shop.OrderPlaced")
-    place.turn_until(lambda: "started" in place.kinds("old-9"))
-    place.engine.close()
+    place = ten_begun(tmp_path)
     made_again(place, topics.HISTORY)
     with monkeypatch.context() as patched:
         patched.setattr(Cutter, "commit", refused)

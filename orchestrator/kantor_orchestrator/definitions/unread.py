@@ -36,13 +36,12 @@ UNREADABLE = (
 @dataclass(frozen=True, slots=True)
 class Unread:
     """``key``: as it is in the topic; ``name``: the same, printable. ``is_newer``: it is a definition, of a newer Kantor.
-    ``types``: what it names, as far as that can be told; ``deployed_at``: ms."""
+    ``types``: what it names, as far as that can be told."""
 
     place: str
     key: bytes
     why: str
     is_newer: bool = False
-    deployed_at: int = 0
     types: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -78,7 +77,7 @@ def read(record: Record, codec: Codec) -> Bundle | Unread:
     except UNREADABLE as error:
         place = f"{record.topic()}/{record.partition()}/{record.offset()}"
         why = "; ".join(str(error).splitlines()[:3])[:500] or type(error).__name__
-        unread = Unread(place, key, why, isinstance(error, DefinitionError), *_meaning(facts))
+        unread = Unread(place, key, why, isinstance(error, DefinitionError), _types(facts))
         log.error(
             "%s; %s. What needs it waits, everything else goes on",
             unread.what,
@@ -88,8 +87,7 @@ def read(record: Record, codec: Codec) -> Bundle | Unread:
         return unread
 
 
-def _meaning(facts: Mapping[str, Any]) -> tuple[int, frozenset[str]]:
-    """When it was deployed, and what it names; as far as that is what it should be."""
-    at, messages = facts.get("deployed_at"), facts.get("messages")
-    types = frozenset(map(str, messages)) if isinstance(messages, Mapping) else frozenset()
-    return at if isinstance(at, int) else 0, types
+def _types(facts: Mapping[str, Any]) -> frozenset[str]:
+    """What it names, as far as that is what it should be."""
+    messages = facts.get("messages")
+    return frozenset(map(str, messages)) if isinstance(messages, Mapping) else frozenset()

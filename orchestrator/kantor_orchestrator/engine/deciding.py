@@ -235,9 +235,7 @@ class Decider:
 
     def _astray(self, shard: Shard, record: Record, at: int) -> str:
         """Its transaction lives in another shard: to take it in would make two of it. No mark is moved by it, either."""
-        while shard.recorded and shard.recorded[0].journal_offset <= record.offset():
-            shard.fold(shard.recorded[0])
-            shard.recorded.popleft()  # not before: to fold it may have to wait
+        shard.fold_up_to(record.offset())
         shard.clock = at
         id_ = transaction_of(record)
         raise MalformedEntry(
@@ -247,10 +245,7 @@ class Decider:
 
     def _recover(self, shard: Shard, record: Record, headers: Headers, kind: bytes | None, at: int) -> str:
         """The log knows what this entry led to; without a record of it: to nothing."""
-        offset = record.offset()
-        while shard.recorded and shard.recorded[0].journal_offset <= offset:
-            shard.fold(shard.recorded[0])  # which may have to wait
-            shard.recorded.popleft()
+        shard.fold_up_to(record.offset())
         shard.clock = at
         if (kind == journal.EVENT or kind == journal.COMMAND) and journal.AGAIN not in headers:
             shard.mark(*mark_of(headers))

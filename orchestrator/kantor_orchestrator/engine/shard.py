@@ -195,6 +195,12 @@ class Shard:
             found |= self.ended.read(missing)
         self.transactions.take_in(found)
 
+    def fold_up_to(self, offset: int) -> None:
+        """Fold what the log has of the entries up to this journal offset. Raises ``NotYet``: go on with it later."""
+        while self.recorded and self.recorded[0].journal_offset <= offset:
+            self.fold(self.recorded[0])
+            self.recorded.popleft()
+
     def fold(self, decision: Decided) -> None:
         """Apply what the log says of an entry, and act on it again: whoever owned the shard before may not have."""
         id_ = decision.transaction_id

@@ -234,8 +234,7 @@ def _pass_lost_entries(shard: Shard, start: int) -> None:
     """The journal has lost entries that nobody has looked at: its retention overtook the engine."""
     if start <= shard.position:
         return
-    while shard.recorded and shard.recorded[0].journal_offset < start:
-        shard.fold(shard.recorded.popleft())
+    shard.fold_up_to(start - 1)
     log.error(
         "%s/%d has lost the entries from %d to %d, and no engine has looked at them: its retention is shorter than the time "
         "that engines were away; transactions whose events were in there wait for them in vain, until their timeouts",
