@@ -146,7 +146,7 @@ def run(sagas: int, folder: Path) -> tuple[float, float]:
     metrics = EngineMetrics(CollectorRegistry())
     jobs = AfterTurn()
     engine = Engine(broker.clients(), 1, folder, schemas, Definitions([bundle]), metrics, jobs=jobs)
-    shard = take(0, engine._means, Taking(0.0))
+    shard = engine._shards[0] = take(0, engine._means, Taking(0.0))
     silent = [Silent(shard.log.end), Silent(), Silent()]
     shard.log._producer, shard.sender._producer, shard.cutter.producer = silent  # type: ignore[assignment]
     entries = Recording(Codec(schemas), dict(zip(TOPICS, TOPICS, strict=True)), 1).entries(sagas)
@@ -155,7 +155,8 @@ def run(sagas: int, folder: Path) -> tuple[float, float]:
     parts = []
     begun, before = time.process_time(), 0
     for first in range(0, len(records), TURN):
-        shard.pending.extend(records[first : first + TURN])
+        for record in records[first : first + TURN]:
+            shard.pending.append(record)
         engine._process(shard)
         jobs.run()
         shard.sender.poll()

@@ -24,7 +24,6 @@ class Show:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._began = time.monotonic()
-        self._phase = ""
         self._counts: Mapping[str, int] = {}
         self._total = 0
         self._next = 0.0
@@ -54,7 +53,6 @@ class Show:
         self._console.print(Text(f"{self.elapsed:6.1f} s  {text}"), soft_wrap=True)
 
     def phase(self, text: str) -> None:
-        self._phase = text
         self._next = time.monotonic() + _PLAIN
         self.say(text)
 

@@ -72,16 +72,20 @@ class Facts:
 class Pending(deque[Record]):
     """Entries that wait to be looked at. ``held``: bytes of their values and headers."""
 
-    held = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = 0
+        self._sizes: deque[int] = deque()
 
     def append(self, record: Record) -> None:
-        self.held += _size_of(record)
+        size = _size_of(record)
+        self.held += size
+        self._sizes.append(size)
         super().append(record)
 
     def popleft(self) -> Record:
-        record = super().popleft()
-        self.held -= _size_of(record)
-        return record
+        self.held -= self._sizes.popleft()
+        return super().popleft()
 
 
 class Shard:

@@ -173,12 +173,6 @@ class Log:
         self.start = max(self.start, min(start, self.end))
         self.entries = [entry for entry in self.entries if entry._offset >= self.start]
 
-    def visible_next(self, position: int, now: float) -> float:
-        """When the record at ``position`` can be read (monotonic, s); 0 if none is waited for."""
-        index = bisect_left(self.entries, position, key=_offset)
-        later = [e.visible_at for e in self.entries[index : index + 1] if e.visible_at > now]
-        return later[0] if later else 0.0
-
     def compact(self, now: int, retention: int) -> None:
         """Keep of each key the last record that is readable, and everything after the stable end. A tombstone stays for
         ``retention`` (ms) after the cleaner has met it first (KIP-354's delete horizon)."""
