@@ -21,15 +21,16 @@ Net = Mapping[tuple[str, str], int]
 @dataclass(frozen=True, slots=True)
 class Judge:
     """Of one transaction of the plan and its children. ``by_hand``: the steps (transaction, path) that a person
-    vouches for, and ``done`` those of which a person says that they have happened. ``closed``: transactions that a person ended. ``signalled``: the steps (transaction, name) whose signal was
-    given."""
+    vouches for, and ``done`` those of which a person says that they have happened. ``in_hand``: transactions whose effects are a
+    person's to know: closed, or with messages that can't be read. ``signalled``: the steps (transaction, name) whose signal
+    was given."""
 
     net: Net
     amount: int
     lines: int
     by_hand: Collection[tuple[str, str]]
     done: Collection[tuple[str, str]]
-    closed: Collection[str]
+    in_hand: Collection[str]
     signalled: Collection[tuple[str, str]]
     rounds: int
 
@@ -80,8 +81,8 @@ class Judge:
             return [] if count == 1 else [f"{path} has {count} effects"]
         if step.child is not None:
             ways = [self.missing(step.child.steps, child) for child in self._children(txn, path)]
-            closed = any(child in self.closed for child in self._children(txn, path))
-            return [] if closed else min(ways, key=len)
+            in_hand = any(child in self.in_hand for child in self._children(txn, path))
+            return [] if in_hand else min(ways, key=len)
         if step.kind != "group":
             return []
         members = [
@@ -110,7 +111,7 @@ class Judge:
             return [
                 text
                 for child in self._children(txn, path)
-                if child not in self.closed
+                if child not in self.in_hand
                 for text in self.left(step.child.steps, child)
             ]
         if not step.steps:

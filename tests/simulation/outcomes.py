@@ -25,6 +25,7 @@ from kantor_orchestrator.core.transaction import (
 )
 from simulation.faults import Act, Ahead, Hostile, Refuse, Retold, Told
 from simulation.judge import Judge
+from simulation.ledger import Ledger
 from simulation.plan import INTAKES, PROMPT, Started, instances
 from simulation.services import effects
 from simulation.world import ROUNDS, World
@@ -47,8 +48,8 @@ def all_or_nothing(world: World) -> Iterator[str]:
             if step.child is not None:
                 families += [(child_id(one.id, path, n), step.child) for n in range(1, ROUNDS)]
         for id_, whose in families:
-            if any(move["kind"] == Kind.DROPPED for move in ledger.history.get(id_, ())):
-                continue  # a person does without messages that may have told of effects
+            if id_ in judge.in_hand:
+                continue
             found = ledger.transaction(id_)
             if found is not None and found.status is Status.COMPLETED:
                 for text in judge.missing(whose.steps, id_):
@@ -88,14 +89,24 @@ def _judges(world: World) -> Iterator[tuple[Started, Judge]]:
     for answer in ledger.done():
         if answer.step.partition("[")[0] in answering:
             net[answer.transaction, answer.step] = 1
-    closed = {id_ for id_, moves in ledger.history.items() if moves[-1]["status"] == Status.CLOSED}
+    in_hand = {id_ for id_ in ledger.history if _is_in_hand(ledger, id_)}
     by_hand = [
         (id_, move) for id_, moves in ledger.history.items() for move in moves if move["code"] == BY_HAND
     ]
     hands = {(id_, move["step"]) for id_, move in by_hand}
     done = {(id_, move["step"]) for id_, move in by_hand if move["kind"] == Kind.SKIPPED}
     for one in world.plan.transactions:
-        yield one, Judge(net, one.amount, one.lines, hands, done, closed, _signalled(world), ROUNDS)
+        yield one, Judge(net, one.amount, one.lines, hands, done, in_hand, _signalled(world), ROUNDS)
+
+
+def _is_in_hand(ledger: Ledger, id_: str) -> bool:
+    """Whether a transaction's effects are a person's to know: it was closed, a message that may have told of one was done
+    without, or waits behind what can't be read."""
+    moves = ledger.history[id_]
+    if moves[-1]["status"] == Status.CLOSED or any(move["kind"] == Kind.DROPPED for move in moves):
+        return True
+    found = ledger.transaction(id_)
+    return found is not None and bool(found.put_off and found.incidents)
 
 
 def _signalled(world: World) -> set[tuple[str, str]]:

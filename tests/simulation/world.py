@@ -267,9 +267,14 @@ class World:
         return all(self.ledger.is_settled(id_) for id_ in self.transactions())
 
     def transactions(self) -> list[str]:
-        """Those of the plan, and all others of which anything is left; none of strangers."""
+        """Those of the plan, and all others of which anything is left; none of strangers, and none that a stranger calls its
+        parent."""
         planned = dict.fromkeys(one.id for one in self.plan.transactions)
-        others = (id_ for id_ in self.ledger.history if id_ not in planned and id_ not in STRANGERS)
+        strange = {
+            *STRANGERS,
+            *(found.parent for id_ in STRANGERS if (found := self.ledger.transaction(id_))),
+        }
+        others = (id_ for id_ in self.ledger.history if id_ not in planned and id_ not in strange)
         return [*planned, *(id_ for id_ in others if not is_gone(self.ledger.folded(id_)))]
 
     def _people_come(self) -> bool:

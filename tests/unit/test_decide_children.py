@@ -51,12 +51,18 @@ def start(story: Story, child: Story) -> None:
     child.when("Begun", id=sent.id, source="kantor", parent="t-1", parent_command=sent.id, payload={})
 
 
-def ask(story: Story, child: Story) -> None:
+def ask(story: Story, child: Story, **facts: int) -> None:
     """The parent's last question reaches the child."""
     sent = story.command("CompensateTransaction")
     assert sent.about == child.txn.id
     child.when(
-        "CompensateTransaction", id=sent.id, source="kantor", parent="t-1", parent_command=sent.id, payload={}
+        "CompensateTransaction",
+        id=sent.id,
+        source="kantor",
+        parent="t-1",
+        parent_command=sent.id,
+        payload={},
+        **facts,
     )
 
 
@@ -164,6 +170,20 @@ def test_a_child_that_was_closed_before_it_began_says_that_it_never_began() -> N
     act(child, "close")
     ask(story, child)
     assert state(child) == "closed"
+    answer(story, child)
+    assert state(story) == "compensated"
+
+
+def test_a_child_that_was_closed_while_its_parents_question_waited_unread_answers_it() -> None:
+    """Behind something else that can't be read; the parent waits for nobody."""
+    story, child = cancelled()
+    child.when("Begun", error="bytes do not fit")
+    ask(story, child)
+    question = child.txn.put_off[1]
+    assert child.sent() == []
+    act(child, "close")
+    ask(story, child, again=question, journal_offset=1_000)
+    assert (state(child), child.txn.put_off) == ("closed", [])
     answer(story, child)
     assert state(story) == "compensated"
 

@@ -245,3 +245,18 @@ def test_closing_what_has_ended_loses_nothing_that_can_be_read() -> None:
     assert (story.status, story.txn.put_off, story.txn.incidents) == (Status.COMPLETED, [second], [])
     assert asked(story) == [second]
     assert [t.put_off for t in story.log if t.kind is Kind.DROPPED] == [first]
+
+
+def test_closing_what_is_parked_looks_at_what_waits_behind_the_unreadable() -> None:
+    """An effect that it tells of is that person's to know."""
+    story = running(**GARBAGE).when("StockReserved")
+    first, second = story.txn.put_off
+    act(story, "close")
+    assert (story.status, story.txn.put_off, story.txn.incidents) == (Status.CLOSED, [second], [])
+    assert ([t.put_off for t in story.log if t.kind is Kind.DROPPED], asked(story)) == ([first], [second])
+    assert (story.txn.expires_at, [name for _, name, *_ in timers_of(story.txn)]) == (0, [AGAIN])
+    copy_of(story, second, "StockReserved")
+    assert (story.status, story.txn.put_off) == (Status.CLOSED, [])
+    assert [incident.kind for incident in story.txn.incidents] == ["after_close"]
+    assert act(story, "close").txn.expires_at > story.at
+    assert story.replayed() == story.txn

@@ -79,6 +79,8 @@ def as_before(d: Decision) -> str:
 
 
 def _close(d: Decision, why: str) -> None:
+    """Of what is put off only the first, which can't be read, is done without. What waits behind it is looked at all the same:
+    it may be an effect, or the parent's question."""
     txn, at = d.txn, d.entry.at
     reason = f"closed by {d.entry.actor}: {why}"
     if txn.status not in ENDED:
@@ -87,14 +89,15 @@ def _close(d: Decision, why: str) -> None:
         d.emit(Kind.ENDED, status=Status.CLOSED, due=due, code="closed", reason=reason)
         if txn.saga:
             d.waiting += kept  # an effect that they tell of is that person's to know
+        if txn.put_off:
+            quarantine.drop(d, reason)
         return
     if not txn.incidents and not txn.put_off:
         d.ignore(
             IMPOSSIBLE, f"it is {txn.status} already, and nothing waits for a person: there is nothing to do"
         )
         return
-    # It has ended; what came later and waits for a person is done without. What waits behind a message that can't be read is
-    # looked at all the same: it may be an effect that must be reversed, or the parent's question.
+    # It has ended; what came later and waits for a person is done without.
     if txn.put_off:
         quarantine.drop(d, reason)
     for step in sorted({incident.step for incident in txn.incidents}):

@@ -229,7 +229,7 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
         transaction.endings += 1
         transaction.early, transaction.held = [], ""
         if t.status is Status.CLOSED:
-            transaction.incidents, transaction.put_off, transaction.again_at = [], [], 0
+            transaction.incidents, transaction.again_at = [], 0
             transaction.reason = t.reason
             for path in transaction.steps:  # nothing is sent again, nobody is given up on
                 _stop_timer(transaction, path)
