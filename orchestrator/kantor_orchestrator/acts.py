@@ -12,17 +12,17 @@ from uuid import uuid4
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from kantor.clients import Record
+from kantor.clients import Clients, Record
 from kantor.codec import Codec
 from kantor.envelope import shard_of
 from kantor.errors import CodecError, KantorError, NotFoundError
-from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.acts import DONE_ALREADY, NO_TRANSACTION
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.core.values import plain
 from kantor_orchestrator.history import Epoch, is_epoch
+from kantor_orchestrator.sharding import in_force
 from kantor_orchestrator.snapshots import transitions_from
 
 log = logging.getLogger("kantor.acts")
@@ -45,13 +45,11 @@ class Acts:
     """Writes acts, and waits for what the engine makes of them. What they mean, and when they are not possible:
     ``core.acts`` and ``holds``."""
 
-    def __init__(self, kafka: KafkaSettings, registry_url: str = "") -> None:
-        """Raises ``NotFoundError`` where no platform has run yet, ``KafkaUnavailableError``."""
+    def __init__(self, kafka: Clients, registry_url: str = "") -> None:
+        """Raises ``NotFoundError`` where no platform has run yet, ``KantorError`` where Kafka does not answer."""
         self._kafka = kafka
         self._admin = kafka.admin()
-        found = self._admin.topics()
-        # The fewest: partitions that somebody has added to one of them are not used.
-        self._shards = min(found.get(name, 0) for name in (topics.JOURNAL, topics.HISTORY, topics.STATE))
+        self._shards = in_force(kafka, self._admin)
         if not self._shards:
             raise NotFoundError("there is no platform on this cluster: start it with `kantor run`")
         self._producer = kafka.producer("kantor-acts", linger_ms=0)

@@ -12,9 +12,9 @@ from kantor.envelope import shard_of
 from kantor.errors import ConfigError
 from kantor.testing import MemoryBroker
 from kantor.testing.log import Log
-from kantor_orchestrator import topics
+from kantor_orchestrator import acts, topics
 from kantor_orchestrator.engine.cut import Cutter
-from kantor_orchestrator.sharding import agree
+from kantor_orchestrator.sharding import agree, in_force
 from unit.engine_place import CATALOG, Place, refused, start_anew
 
 OURS = [topics.JOURNAL, topics.HISTORY, topics.STATE]
@@ -154,3 +154,32 @@ def test_a_partition_that_was_added_is_no_shard(place: Place, caplog: pytest.Log
     assert list(place.engine._shards) == [0]
     assert place.engine._taking == {}
     assert "take_failed" not in {getattr(record, "action", "") for record in caplog.records}
+
+
+def test_an_act_goes_to_the_shard_of_its_transaction_though_partitions_were_added(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To all three topics: else nobody would read it, though whoever asked was told that it will be carried out."""
+    monkeypatch.setattr(acts, "PATIENCE", 0.0)  # no engine runs
+    begin(broker)
+    add(broker, *OURS)
+    ids = [f"t{n}" for n in range(20)]
+    people = acts.Acts(broker.clients())
+    for id_ in ids:
+        with pytest.raises(acts.NoAnswerError):
+            people.do("cancel", id_, actor="ann", why="a test")
+    with pytest.raises(acts.NoAnswerError, match="0 of 4 shards"):
+        people.do_to_all("hold", "", actor="ann", why="a test")
+    logs = broker.topics[topics.JOURNAL].logs
+    written = [(number, entry.key()) for number, log in enumerate(logs) for entry in log.entries]
+    assert sorted(one for one in written if one[1]) == sorted((shard_of(id_, 4), id_.encode()) for id_ in ids)
+    assert [number for number, key in written if key is None] == [0, 1, 2, 3]
+
+
+def test_an_act_finds_its_shard_where_nobody_has_said_how_many_there_are(broker: MemoryBroker) -> None:
+    """By the topics; and without them there is no platform."""
+    assert in_force(broker.clients(), broker.clients().admin(), broker.clock) == 0
+    begin(broker, 7)
+    del broker.topics[topics.WATERMARKS]
+    add(broker, topics.JOURNAL)
+    assert in_force(broker.clients(), broker.clients().admin(), broker.clock) == 7
