@@ -81,10 +81,10 @@ class Platform:
             value = self._state(transaction_record(txn))
         self._commit(id_.encode(), value, shard)
 
-    def processed(self, clock: int) -> None:
-        """What was sent up to then has been processed."""
+    def processed(self, clock: int, position: int = 1) -> None:
+        """What was sent up to then, and lies before this position of the journal, has been processed."""
         for shard in range(2):
-            record = {"position": 1, "clock": clock, "history": 0, "epoch": 0, "holds": {}}
+            record = {"position": position, "clock": clock, "history": 0, "epoch": 0, "holds": {}}
             self._commit(topics.SHARD_KEY, self._shard(record), shard)
 
     def _commit(self, key: bytes, value: bytes | None, shard: int) -> None:

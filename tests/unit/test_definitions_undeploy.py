@@ -164,6 +164,26 @@ def test_a_saga_that_starts_something_while_it_is_removed_is_deployed_again(
     assert platform.deployed() == ["order/1"]
 
 
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_saga_stays_while_what_may_have_started_it_is_not_in_the_state(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, position: int
+) -> None:
+    """No shard has told a position, or one before the journal's end: an engine that was killed may have started a transaction,
+    and its shard would wait for the definition for ever."""
+    monkeypatch.setattr(living, "_CATCHING_UP", 0.0)
+    producer = platform.clients.producer("intake")
+    for _ in range(2):
+        producer.produce(topics.JOURNAL, b"", b"t1", None, 1)
+    producer.flush()
+    if position:
+        platform.processed(2_000, position)
+    with pytest.raises(DefinitionError, match=r"order: not all that was sent is processed.*try again when"):
+        platform.undeploy("order", None)
+    assert platform.deployed() == ["order/1"]
+    platform.processed(2_000, position=2)
+    assert platform.undeploy("order", None) == ["order/1"]
+
+
 def test_a_child_that_a_parent_starts_stays() -> None:
     """The parent would wait for ever."""
     platform = Platform()

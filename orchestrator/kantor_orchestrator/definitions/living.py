@@ -36,11 +36,14 @@ Tell = Callable[[str], None]
 class Living:
     """By ``saga/version``. ``alive``: running, parked, compensating, with an incident or without. ``ended``: kept for
     messages that come late, which still need their definition. ``clock``: everything that was journaled up to this time
-    (ms) has been processed, and so has everything that was there when it was asked; 0: it has not, or that is not known."""
+    (ms) has been processed, and so has everything that was there when it was asked; 0: it has not, or that is not known.
+    ``is_whole``: whether no more are known: everything that was there when it was asked is journaled, processed, and in the
+    state. What is only in the log (an engine was killed) is not counted, nor what will be decided yet."""
 
     alive: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
     clock: int = 0
+    is_whole: bool = True
 
 
 def count(
@@ -69,8 +72,8 @@ def count(
     positions: dict[Partition, int] = {}
 
     def behind() -> bool:
-        """Whether an engine has not processed what is in the journal."""
-        return any(position < journal.get((topics.JOURNAL, p), 0) for (_, p), position in positions.items())
+        """Whether an engine has not processed what is in the journal; a shard that has told nothing has processed nothing."""
+        return any(positions.get((topics.STATE, p), 0) < end for (_, p), end in journal.items())
 
     reached = dict.fromkeys(partitions, 0)
     consumer = clients.consumer("kantor-living", ends=True, extra=_CONSUMER)
@@ -110,10 +113,12 @@ def count(
                 )
     finally:
         consumer.close()
+    is_whole = caught_up and not behind()
     return Living(
         Counter(version for version, has_ended in found.values() if not has_ended),
         Counter(version for version, has_ended in found.values() if has_ended),
-        max(low, min(clocks.get(place, 0) for place in partitions)) if caught_up and not behind() else 0,
+        max(low, min(clocks.get(place, 0) for place in partitions)) if is_whole else 0,
+        is_whole,
     )
 
 

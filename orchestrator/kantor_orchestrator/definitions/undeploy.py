@@ -21,6 +21,12 @@ from kantor_orchestrator.definitions.living import Living, Tell
 from kantor_orchestrator.definitions.stranding import broken
 from kantor_orchestrator.definitions.unread import Unread
 
+#: Why nothing is removed though nothing is known that needs it.
+_NOT_WHOLE = (
+    "not all that was sent is processed, and some of it may start transactions, or has; "
+    "try again when the platform runs and has caught up: `kantor status`"
+)
+
 
 def undeploy(
     saga: str,
@@ -53,7 +59,7 @@ def undeploy(
     deploying.write(producer, dict.fromkeys(key.encode() for key in keys))
     if version is None:
         again = living.count(clients, codec, keys, tell)
-        if again.alive:  # they started in the moment between
+        if again.alive or not again.is_whole:  # they started in the moment between, or may have
             deploying.write(producer, {b.key.encode(): bundles.encode(b, codec) for b in removed})
             problems = still_needed(removed, again, before, after)
             raise DefinitionError([f"{problem}; it is deployed again" for problem in problems])
@@ -76,6 +82,8 @@ def discard(clients: Clients, schemas: SchemaStore, *, tell: Tell = deploying.si
         for one in removed
         if (count := found.alive[one.name] + found.ended[one.name])
     ]
+    if not found.is_whole:
+        problems.append(_NOT_WHOLE)
     if problems:
         raise DefinitionError(problems)
     deploying.write(producer, {one.key: None for one in removed})
@@ -119,8 +127,8 @@ def still_needed(removed: list[Bundle], found: Living, before: Definitions, afte
                 f"{_many(ended)} ended on {name} and kept for messages that come late (24 h, 30 days if compensated); "
                 "try again then"
             )
-    if not after.bundles() or removed[0].model.saga not in {b.model.saga for b in after.bundles()}:
-        return problems
+    if removed[0].model.saga not in {b.model.saga for b in after.bundles()}:
+        return problems if found.is_whole else [*problems, f"{removed[0].model.saga}: {_NOT_WHOLE}"]
     since = _counts_since(removed, before, after)
     if found.clock < since:
         done = rfc3339(found.clock) if found.clock else "an unknown time"
