@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
-from integration.chaos_services import DEFINITION, MESSAGES, MoneyTaken, OrderPlaced, StockTaken
+from integration.chaos_services import DEFINITION, MESSAGES, MoneyTaken, OrderPlaced, ReturnStock, StockTaken
+from integration.evidence import effects
 from integration.platform_kit import SHARDS, Platform
 from kantor.clients import Record, TopicSpec
 from kantor.envelope import shard_of
 from kantor_orchestrator import journal, topics
+from kantor_orchestrator.core.transaction import Status
 from kantor_schemas import schema_id
-from waiting import until
+from waiting import PATIENCE, until
 
 SHOP = OrderPlaced.TOPIC
 #: An id that no schema has.
@@ -135,6 +138,44 @@ def test_a_schema_that_describes_no_message(platform: Platform, schema: dict[str
     assert_orders_complete(platform)
 
 
+LINKS = '["null", {"type": "record", "name": "Link", "fields": [{"name": "next", "type": ["null", "Link"]}]}]'
+LISTS = '{"type": "array", "items": ' * 5_000 + '"null"' + "}" * 5_000
+
+
+def test_schemas_that_nest_without_end(platform: Platform) -> None:
+    """What was written with such a schema, by the right name, goes to the dead letters, and is an incident; `kantor status` counts
+    both. To read it would end a process."""
+    before = said(platform)
+    links, as_links = sent_with(platform, LINKS, b"\2" * 5_000 + b"\0")
+    lists, as_lists = sent_with(platform, LISTS, b"\0")
+    assert "values nest deeper than 100 levels" in platform.incident(links)
+    assert f"{as_lists}: schema id 1 is unknown" in platform.incident(lists)
+    assert_orders_complete(platform)
+    assert [now - then for now, then in zip(said(platform), before, strict=True)] == [2, 2]
+    assert as_links in platform.cli("trace", links).stdout
+
+
+def sent_with(platform: Platform, more: str, rest: bytes) -> tuple[str, str]:
+    """A start whose schema has a field of the type ``more`` before those of the message: its transaction and its place. The service
+    has set it aside."""
+    field = f'"fields": [{{"name": "more", "type": {more}}}, '
+    text = json.dumps(OrderPlaced.SCHEMA).replace('"fields": [', field, 1)
+    schema_key = schema_id(json.loads(text)) if more == LINKS else 1
+    platform.send_to(topics.SCHEMAS, text.encode(), str(schema_key).encode(), {})
+    id_, order = platform.new_id(), platform.encode(OrderPlaced(order_id="1", plan="good"))
+    value = b"\0" + schema_key.to_bytes(4, "big") + rest + order[5:]
+    place = platform.send(OrderPlaced, id_, value)
+    assert_unchanged(platform.dead_letter("stock", place), value)
+    return id_, place
+
+
+def said(platform: Platform) -> tuple[int, int]:
+    """Dead letters of the service `stock`, and open incidents, as `kantor status` counts them."""
+    told = json.loads(platform.cli("status", "--json").stdout)
+    letters = {one["topic"]: one["count"] for one in told["dead_letters"]}
+    return letters.get("dlq.chaos.stock", 0), told["incidents"]["open"]
+
+
 def test_a_state_that_grows_bit_by_bit(platform: Platform) -> None:
     """Sixty early answers of 30 KB each, none too large by itself, are an incident at the limit."""
     id_ = platform.new_id()
@@ -166,6 +207,28 @@ def test_an_answer_that_can_not_be_read(platform: Platform) -> None:
     producer.produce(topics.JOURNAL, act.dump(), id_.encode(), journal.ACT_HEADERS, shard_of(id_, SHARDS))
     producer.flush()
     platform.await_completed(orders)
+    assert_orders_complete(platform)
+
+
+def test_a_topic_of_commands_that_is_deleted(platform: Platform) -> None:
+    """An order that needs it waits for a person, who is told its name; all others complete. Once it is there again, `kantor retry`
+    sends the command, and the order ends as it had to."""
+    topic = ReturnStock.TOPIC
+    partitions = platform.admin.topics()[topic]
+    admin = AdminClient({"bootstrap.servers": platform.settings.bootstrap_servers})
+    admin.delete_topics([topic])[topic].result(PATIENCE)
+    until(lambda: topic not in platform.admin.topics(), f"{topic} is gone")
+    waiting = platform.place(1, "no_money")
+    (id_,) = waiting
+    assert_orders_complete(platform)
+    shown = platform.seen(id_, lambda trace: bool(trace.incidents))
+    assert [topic in incident.reason for incident in shown.incidents] == [True]
+    assert shown.status == Status.COMPENSATING
+    platform.admin.create_topics([TopicSpec(topic, partitions)])
+    done = platform.cli("retry", id_, "--why", "the topic is there again")
+    assert done.returncode == 0, done.stderr
+    platform.await_ended(waiting, 1)
+    assert effects(platform)[id_] == {"stock": [1, -1]}
     assert_orders_complete(platform)
 
 
