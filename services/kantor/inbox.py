@@ -32,26 +32,29 @@ from typing import Any, Literal, NamedTuple
 from kantor.errors import ConfigError, KantorError
 from kantor.writing import Payload
 
-#: How long final answers are kept, in days: as long as the orchestrator can still ask (a compensated transaction's
-#: stub lives 30 days), and a duplicate can still come.
+#: How long final answers are kept, in days in which the service runs: as long as the orchestrator can still ask (a compensated
+#: transaction's stub lives 30 days), and a duplicate can still come.
 KEEP_DAYS = 45
+#: Milliseconds of running that a crash may forget: what is kept is kept so much longer then.
+_NOTED_EVERY = 1_000
 #: Milliseconds to wait for another process that writes to the same file.
 _BUSY_MS = 5_000
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS kantor_inbox (
     key TEXT NOT NULL UNIQUE,      -- a command's idempotency key, or source and id of an event
-    handled_at INTEGER NOT NULL,   -- milliseconds since the epoch
+    handled_at INTEGER NOT NULL,   -- kantor_clock's time
     answers TEXT                   -- JSON: [[type, topic, base64 of the bytes, time], ...]; NULL: begun (kit-17)
 );
 CREATE TABLE IF NOT EXISTS kantor_actions (
     action TEXT NOT NULL UNIQUE,   -- what ce_reverses names
-    handled_at INTEGER NOT NULL,
+    handled_at INTEGER NOT NULL,   -- kantor_clock's time
     effects INTEGER NOT NULL,      -- how often it took effect
     reversals INTEGER NOT NULL,    -- how often that was reversed
     confirmation TEXT              -- JSON: what a compensation was answered with; from then on it is fenced
 );
--- What is old is found by its time: row ids don't tell, once a clock was ahead.
+-- For how long the service has run, in milliseconds. No clock that somebody sets has a part in it.
+CREATE TABLE IF NOT EXISTS kantor_clock (one INTEGER PRIMARY KEY CHECK (one = 1), ran INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS kantor_inbox_age ON kantor_inbox (handled_at);
 CREATE INDEX IF NOT EXISTS kantor_actions_age ON kantor_actions (handled_at);
 """
@@ -131,15 +134,20 @@ class Inbox:
         # One of our own: handlers may set the connection's row_factory. Read it out before the next use.
         self._cursor = self.db.cursor()
         self._execute = self._cursor.execute
+        row = self._execute("SELECT ran FROM kantor_clock").fetchone()
+        self._ran_before = self._noted = self._now = row[0] if row else 0
+        self._began: float | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """The SQL transaction of a batch. Raises ``StoreError``: then nothing of it happened."""
+    def transaction(self, monotonic: float) -> Iterator[None]:
+        """The SQL transaction of a batch, begun at this time (see :meth:`begin_time`, which comes first). Raises ``StoreError``:
+        then nothing of it happened."""
         try:
             self._execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             raise StoreError(f"can't begin: {error}") from error
         try:
+            self._pass_time(monotonic)
             yield
             self._execute("COMMIT")
         except sqlite3.Error as error:
@@ -147,6 +155,22 @@ class Inbox:
         finally:
             if self.db.in_transaction:
                 self._execute("ROLLBACK")
+
+    def begin_time(self, monotonic: float) -> None:
+        """From now on what is kept grows older. ``monotonic``: seconds since some moment, by a clock that nobody sets. Again: nothing."""
+        if self._began is None:
+            self._began = monotonic
+
+    def _pass_time(self, monotonic: float) -> None:
+        assert self._began is not None
+        self._now = self._ran_before + round((monotonic - self._began) * 1000)
+        if self._now >= self._noted + _NOTED_EVERY:
+            # Another process may have the same file open: time passes once for both.
+            self._execute(
+                "INSERT INTO kantor_clock VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET ran = max(ran, excluded.ran)",
+                (self._now,),
+            )
+            self._noted = self._now
 
     def savepoint(self) -> None:
         self._execute("SAVEPOINT kantor")
@@ -171,10 +195,10 @@ class Inbox:
         row = self._execute("SELECT answers FROM kantor_inbox WHERE key = ?", (key,)).fetchone()
         return None if row is None or row[0] is None else _load(row[0])
 
-    def store(self, key: str, answers: Iterable[Payload], now: int) -> None:
+    def store(self, key: str, answers: Iterable[Payload]) -> None:
         self._execute(
             "INSERT INTO kantor_inbox VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET answers = excluded.answers",
-            (key, now, _dump(answers)),
+            (key, self._now, _dump(answers)),
         )
 
     def action(self, action: str) -> Action:
@@ -191,39 +215,39 @@ class Inbox:
         query = f"SELECT 1 FROM kantor_actions WHERE action IN ({marks}) AND confirmation IS NOT NULL"  # noqa: S608
         return self._execute(query, actions).fetchone() is not None
 
-    def count_effect(self, actions: Iterable[str], now: int, by: int) -> None:
+    def count_effect(self, actions: Iterable[str], by: int) -> None:
         self._cursor.executemany(
             "INSERT INTO kantor_actions VALUES (?1, ?2, max(?3, 0), 0, NULL) "
             "ON CONFLICT (action) DO UPDATE SET effects = effects + ?3",
-            [(action, now, by) for action in actions],
+            [(action, self._now, by) for action in actions],
         )
 
-    def begin_outside(self, key: str, actions: Iterable[str], now: int) -> None:
+    def begin_outside(self, key: str, actions: Iterable[str]) -> None:
         """Commit that the message ``key`` may be taking effect now (kit-17). Ends the savepoints before it, for good.
 
         Raises ``StoreError``.
         """
         try:
-            cursor = self._execute("INSERT OR IGNORE INTO kantor_inbox VALUES (?, ?, NULL)", (key, now))
+            cursor = self._execute("INSERT OR IGNORE INTO kantor_inbox VALUES (?, ?, NULL)", (key, self._now))
             if cursor.rowcount:
-                self.count_effect(actions, now, 1)
+                self.count_effect(actions, 1)
                 self._execute("COMMIT")
                 self._execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             raise StoreError(f"can't note an attempt: {error}") from error
 
-    def fence(self, action: str, confirmation: Iterable[Payload], now: int, *, reversed_: bool) -> None:
+    def fence(self, action: str, confirmation: Iterable[Payload], *, reversed_: bool) -> None:
         """A compensation of ``action`` was answered; ``reversed_``: by reversing an effect."""
         self._execute(
             "INSERT INTO kantor_actions VALUES (?1, ?2, 0, ?3, ?4) ON CONFLICT (action) "
             "DO UPDATE SET reversals = reversals + ?3, confirmation = ?4",
-            (action, now, int(reversed_), _dump(confirmation)),
+            (action, self._now, int(reversed_), _dump(confirmation)),
         )
 
-    def prune(self, now: int, limit: int) -> int:
+    def prune(self, limit: int) -> int:
         """Remove up to ``limit`` rows of each table that are older than ``KEEP_DAYS``; how many went. Cheap when there is nothing
-        to remove. What was written while a clock was ahead stays longer, and keeps nothing else."""
-        before = now - KEEP_DAYS * 86_400_000
+        to remove. The service has run for that long since: a clock that is set ahead, or was behind, makes nothing old."""
+        before = self._now - KEEP_DAYS * 86_400_000
         count = 0
         for table in ("kantor_inbox", "kantor_actions"):
             old = f"SELECT rowid FROM {table} WHERE handled_at < ? ORDER BY handled_at LIMIT ?"  # noqa: S608

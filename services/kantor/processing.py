@@ -95,6 +95,8 @@ class Processor:
         self._clock = clock
         self._sleep = sleep
         self._timer = timer
+        if inbox is not None:
+            inbox.begin_time(timer())
         self._handlers = {handler.message.TYPE.encode(): handler for handler in service.handlers}
         answers: set[MessageType] = {type_ for handler in service.handlers for type_ in handler.answers}
         types: list[MessageType] = [StepFailed, *sorted(answers, key=lambda type_: type_.TYPE)]
@@ -130,7 +132,7 @@ class Processor:
                     waiting = self._round(waiting, answers, final, enough)
                     if self._inbox is not None:
                         # Twice what came in, so that it shrinks after KEEP_DAYS was made shorter.
-                        self._inbox.prune(self._clock(), 2 * len(records))
+                        self._inbox.prune(2 * len(records))
                 if stopping():
                     self.left += [record for _, record in waiting]
                     break
@@ -147,7 +149,7 @@ class Processor:
         return [record for some in answers for record in some]
 
     def _transaction(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._inbox is None else self._inbox.transaction()
+        return nullcontext() if self._inbox is None else self._inbox.transaction(self._timer())
 
     def _round(
         self,
@@ -249,7 +251,7 @@ class Processor:
             if reverses:
                 action = inbox.action(reverses)
                 if action.effects <= action.reversals:
-                    return self._confirm(inbox, incoming, reverses, action.confirmation, now)
+                    return self._confirm(inbox, incoming, reverses, action.confirmation)
         elif handler.reversed_by:
             actions = incoming.actions()
             if inbox.fenced(actions):
@@ -258,33 +260,33 @@ class Processor:
                 )
         if incoming.expiry is not None and incoming.expiry < now:
             outcome, payloads = self._expired(incoming, now)
-            inbox.store(attempt, payloads, now)
+            inbox.store(attempt, payloads)
             return outcome, payloads
         if handler.outside and actions:
-            inbox.begin_outside(key, actions, now)
+            inbox.begin_outside(key, actions)
         inbox.savepoint()
         try:
             outcome, payloads = self._call(incoming)
         except BaseException as error:  # noqa: BLE001 - as above
             inbox.undo()
             outcome, payloads = self._failed(incoming, error, final, unsure=handler.outside)
-            inbox.store(key if outcome == "failed" else attempt, payloads, now)
+            inbox.store(key if outcome == "failed" else attempt, payloads)
             return outcome, payloads
         inbox.keep()
         if asked and not payloads:
             return outcome, payloads  # it can't say: the action is as it was
-        inbox.store(key, payloads, now)
+        inbox.store(key, payloads)
         effect = outcome == "answered"
         if asked and effect != (inbox.action(asked).effects > 0):  # now it is known
-            inbox.count_effect([asked], now, 1 if effect else -1)
+            inbox.count_effect([asked], 1 if effect else -1)
         if actions and effect != handler.outside:
-            inbox.count_effect(actions, now, 1 if effect else -1)
+            inbox.count_effect(actions, 1 if effect else -1)
         if reverses and effect:
-            inbox.fence(reverses, payloads, now, reversed_=True)
+            inbox.fence(reverses, payloads, reversed_=True)
         return outcome, payloads
 
     def _confirm(
-        self, inbox: Inbox, incoming: Incoming, reverses: str, confirmation: list[Payload] | None, now: int
+        self, inbox: Inbox, incoming: Incoming, reverses: str, confirmation: list[Payload] | None
     ) -> tuple[str, list[Payload]]:
         """There is nothing (left) to reverse: confirm, and let the action never happen."""
         handler = incoming.handler
@@ -295,8 +297,8 @@ class Processor:
                 payloads = self._encode(handler, [handler.confirm(incoming.message)])
             except BaseException as error:  # noqa: BLE001 - the author's code
                 return self._failed(incoming, error, final=True)
-        inbox.fence(reverses, payloads, now, reversed_=False)
-        inbox.store(incoming.key, payloads, now)
+        inbox.fence(reverses, payloads, reversed_=False)
+        inbox.store(incoming.key, payloads)
         return "confirmed", payloads
 
     def _expired(self, incoming: Incoming, now: int) -> tuple[str, list[Payload]]:

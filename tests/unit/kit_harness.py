@@ -73,6 +73,8 @@ class Answer:
 class Desk:
     service: Service
     now: int = NOON
+    #: By how much the clock is wrong (ms).
+    set_by: int = 0
     slept: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -95,7 +97,7 @@ class Desk:
             Codec(self.schemas),
             self.metrics,
             self.inbox,
-            clock=lambda: self.now,
+            clock=lambda: self.now + self.set_by,
             sleep=self._sleep,
             timer=lambda: self.now / 1000,
         )

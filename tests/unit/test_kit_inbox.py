@@ -212,14 +212,73 @@ def test_a_handler_that_commits_by_sql(tmp_path: Path) -> None:
     desk.close()
 
 
+def kept(desk: Desk) -> list[str]:
+    """The ids of the events whose answers the inbox has."""
+    assert desk.inbox is not None
+    found = desk.inbox.db.execute("SELECT key FROM kantor_inbox ORDER BY key").fetchall()
+    return [key.removeprefix("shop\n") for (key,) in found]
+
+
 def test_old_answers_are_removed(desk: Desk) -> None:
     """What is older than the longest wait for a duplicate goes, a little with every batch."""
-    assert desk.inbox is not None
     desk.send(RESERVED, id_="old")
-    desk.now = NOON + (KEEP_DAYS + 1) * DAY
+    desk.now = NOON + KEEP_DAYS * DAY
     desk.send(RESERVED, id_="new")
-    keys = [key for (key,) in desk.inbox.db.execute("SELECT key FROM kantor_inbox")]
-    assert keys == ["shop\nnew"]
+    assert kept(desk) == ["new", "old"]
+    desk.now += 1
+    desk.send(RESERVED, id_="newer")
+    assert kept(desk) == ["new", "newer"]
+
+
+@pytest.mark.parametrize("set_by", [400 * DAY, -400 * DAY, -NOON], ids=["ahead", "back", "1970"])
+def test_a_clock_that_is_set_drops_no_answer(desk: Desk, tmp_path: Path, set_by: int) -> None:
+    """Whatever the clock says when an answer is kept, or later, and however often the service is started: it is kept while the service
+    runs for so many days, and no longer. Its duplicate is answered, and has no second effect."""
+    desk.send(RESERVED, id_="before")
+    desk.set_by += set_by
+    desk.send(RESERVED, id_="meanwhile")
+    desk.start()
+    desk.set_by -= set_by
+    desk.send(RESERVED, id_="after")
+    desk.now += (KEEP_DAYS - 1) * DAY
+    done = effects(tmp_path)
+    assert [answer.message for answer in desk.send(RESERVED, id_="meanwhile")] == [CAPTURED]
+    assert kept(desk) == ["after", "before", "meanwhile"]
+    assert effects(tmp_path) == done
+    desk.set_by += set_by
+    desk.now += 2 * DAY
+    for _ in range(2):  # a little with every batch
+        desk.send(RESERVED, id_="last")
+    assert kept(desk) == ["last"]
+
+
+def test_time_in_which_the_service_does_not_run_makes_nothing_old(desk: Desk) -> None:
+    """Nobody can tell it from a clock that was set. A second that a crash forgets keeps an answer a second longer."""
+    desk.send(RESERVED, id_="old")
+    desk.close()
+    desk.now += 400 * DAY
+    desk.start()
+    desk.now += KEEP_DAYS * DAY - 1
+    desk.send(RESERVED, id_="new")
+    assert kept(desk) == ["new", "old"]
+    desk.start()
+    desk.now += 1_000
+    desk.send(RESERVED, id_="newer")
+    assert kept(desk) == ["new", "newer"]
+
+
+def test_two_processes_with_one_store_let_time_pass_once(desk: Desk) -> None:
+    """While one takes over from the other, say."""
+    desk.send(RESERVED, id_="old")
+    other = Desk(desk.service)
+    for _ in range(KEEP_DAYS * 2 - 2):
+        for one in (desk, other):
+            one.now += DAY // 2
+            one.send(RESERVED, id_="again")
+    desk.start()
+    desk.send(RESERVED, id_="again")
+    assert kept(desk) == ["again", "old"]
+    other.close()
 
 
 def test_a_store_that_cannot_be_opened(tmp_path: Path) -> None:
