@@ -241,6 +241,7 @@ class Joined:
         self.refused = ""
         self.start: dict[Partition, int] | None = None
         self.commit_on_revoke: dict[Partition, int] = {}
+        self.fails_on_revoke = False
         assign: Listener = self._assign
         consumer.subscribe(topics, on_assign=assign, on_revoke=self._revoke, on_lost=self._lose)
 
@@ -251,6 +252,8 @@ class Joined:
     def _revoke(self, partitions: list[Partition]) -> None:
         self.revoked += partitions
         self._commit()
+        if self.fails_on_revoke:
+            raise KafkaUnavailableError("it can't be committed")
 
     def _lose(self, partitions: list[Partition]) -> None:
         self.lost += partitions

@@ -52,6 +52,18 @@ def test_leaving_tells_what_is_revoked_and_can_still_commit(cluster: Cluster) ->
     assert cluster.admin.group_offsets(cluster.name("g")) == {(topic, 0): 1}
 
 
+def test_who_fails_while_leaving_has_left(cluster: Cluster) -> None:
+    """The others need not wait for what its callback raised."""
+    topic = cluster.topic()
+    cluster.write(topic, "a")
+    member = cluster.member("g", topic).joined()
+    member.fails_on_revoke = True
+    with pytest.raises(KafkaUnavailableError, match="can't be committed"):
+        member.consumer.close()
+    assert member.revoked == [(topic, 0)]
+    assert cluster.member("g", topic).more(1) == ["a"]
+
+
 def test_a_second_member_gets_its_share_after_it_was_given_back(cluster: Cluster) -> None:
     """The first keeps the others (cooperative): only what moves is revoked."""
     topic = cluster.topic(partitions=2)

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 from zlib import crc32
 
-from kantor.envelope import command_id, event_id, idempotency_key
+from kantor.envelope import command_id
 from kantor_orchestrator.core import limits
 from kantor_orchestrator.core.entry import RELEASE, Entry
 from kantor_orchestrator.core.saga import (
@@ -337,39 +337,6 @@ class Decision:
                         return True
         return False
 
-    def addressed(self, message: Entry | Early, steps: Iterable[Step]) -> list[str]:
-        """The instances of these steps that a message may be for (saga-8): the one whose command it names as its cause, or by its
-        idempotency key; else those that ``match`` selects, but for steps whose command was never sent: they have asked for no
-        answer. Raises ``ExpressionError``."""
-        found: list[str] = []
-        cause = message.causation_id
-        has_key = bool(message.idempotency_key) and not cause
-        asks = self.is_enforced()  # else services act by themselves, and nobody waits for our commands
-        for step in steps:
-            for path in self.instances(step):
-                if self.is_action_of(path, cause) or (has_key and self._is_key_of(path, message)):
-                    return [path]
-                if asks and step.command is not None and self.status(path) in _NEVER_ASKED:
-                    continue
-                if step.match is None or self._matches(step, path, message):
-                    found.append(path)
-        return found
-
-    def _is_key_of(self, path: str, message: Entry | Early) -> bool:
-        """Whether a message passes on the key of the step's command in a round up to its current one; or has the one that the
-        kit makes of it."""
-        for n in range(1, self.state(path).round + 1):
-            key = idempotency_key(self.txn.id, path, ACTION, n)
-            if message.idempotency_key in (key, event_id(key, message.type, 0)):
-                return True
-        return False
-
-    def _matches(self, step: Step, path: str, message: Entry | Early) -> bool:
-        assert step.match is not None
-        scope = self.scope(path)
-        scope["event"] = message.payload or {}
-        return self.evaluate(step.match, scope, "match", path) is True
-
     def first_of(self, paths: list[str], *wanted: StepStatus) -> str:
         """The first instance in the first of these states that any of them has; empty if none is."""
         for status in wanted:
@@ -392,7 +359,6 @@ def child_of(saga: Saga, composite: Step, member: str) -> Step | None:
     return None if composite.each is not None else saga.steps.get(definition_path(member))
 
 
-_NEVER_ASKED = frozenset({StepStatus.PENDING, StepStatus.SKIPPED})
 _GIVEN_UP = frozenset(
     {StepStatus.FAILED, StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.INCIDENT}
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from kantor.envelope import COMPENSATE_TRANSACTION, STEP_FAILED, TRANSACTION_ENDED
 from kantor_orchestrator.core import (
     acts,
+    addressing,
     confirming,
     groups,
     parents,
@@ -15,6 +16,7 @@ from kantor_orchestrator.core import (
     reversal,
     sending,
 )
+from kantor_orchestrator.core.addressing import AmbiguousError
 from kantor_orchestrator.core.decision import Decision, ExpressionError
 from kantor_orchestrator.core.entry import TIMEOUT, Entry
 from kantor_orchestrator.core.evidence import Evidence
@@ -91,6 +93,11 @@ def message(d: Decision, message: Entry | Early) -> None:
             _progressed(d, message, saga.by_progress[type_])
         elif type_ == saga.starts_on:
             d.ignore("second_start", "the transaction has started already")
+    except AmbiguousError as error:
+        if isinstance(message, Entry):
+            quarantine.put_off(d, str(error))
+        else:
+            d.ignore("ambiguous", str(error))
     except ExpressionError as error:
         if message is d.entry and len(d.out) == moves and message.journal_offset >= 0:
             quarantine.put_off(d, str(error))
@@ -99,11 +106,10 @@ def message(d: Decision, message: Entry | Early) -> None:
 
 
 def _success(d: Decision, message: Entry | Early, steps: tuple[Step, ...]) -> None:
-    found = d.addressed(message, steps)
-    if not found:
+    path = addressing.addressed(d, message, steps)
+    if not path:
         _unaddressed(d, message, steps)
         return
-    path = found[0] if len(found) == 1 else d.first_of(found, S.ACTIVE, S.IN_DOUBT, S.PENDING) or found[0]
     step, status = d.step(path), d.status(path)
     assert step is not None
     if _is_known(d, path, message):
@@ -176,7 +182,7 @@ def _after_close(d: Decision, message: Entry | Early) -> None:
             d.incident(AFTER_CLOSE, f"{path}: its transaction has ended, and was not reversed", path)
             return
         if type_ in saga.by_confirmation and _confirms(d, message):
-            found = _confirmed_by(d, message, saga.by_confirmation[type_])
+            found = addressing.confirmed(d, message, saga.by_confirmation[type_])
             if found:
                 evidence = Evidence.of(message).dump()
                 d.emit(
@@ -184,8 +190,7 @@ def _after_close(d: Decision, message: Entry | Early) -> None:
                 )
                 return
         elif type_ in saga.by_success and _is_success(message):
-            paths = d.addressed(message, saga.by_success[type_])
-            path = d.first_of(paths, S.ACTIVE, S.IN_DOUBT, S.PENDING) or next(iter(paths), "")
+            path = addressing.addressed(d, message, saga.by_success[type_])
             if path and _is_known(d, path, message):
                 return
             if path:
@@ -195,7 +200,7 @@ def _after_close(d: Decision, message: Entry | Early) -> None:
                 AFTER_CLOSE, f"{where} took effect ({type_}) after it was closed: nothing is sent", where
             )
             return
-    except ExpressionError as error:
+    except (AmbiguousError, ExpressionError) as error:
         d.incident(AFTER_CLOSE, f"{type_} came after it was closed; whose it is can't be said: {error}")
         return
     d.ignore("closed", f"it is closed: {type_} changes nothing")
@@ -223,9 +228,12 @@ def _may_begin(d: Decision, step: Step) -> bool:
 
 
 def _progressed(d: Decision, message: Entry | Early, steps: tuple[Step, ...]) -> None:
-    found = d.addressed(message, steps)
-    path = d.first_of(found, S.ACTIVE)
-    if not path:
+    try:
+        path = addressing.addressed(d, message, steps)
+    except AmbiguousError as error:
+        d.ignore("no_progress", str(error), steps[0].path)
+        return
+    if not path or d.status(path) is not S.ACTIVE:
         d.ignore("no_progress", f"nothing is open that {message.type} could be about", steps[0].path)
         return
     step, state = d.step(path), d.state(path)
@@ -257,21 +265,11 @@ def _is_success(message: Entry | Early) -> bool:
 
 
 def _confirmation(d: Decision, message: Entry | Early, steps: tuple[Step, ...]) -> None:
-    path = _confirmed_by(d, message, steps)
+    path = addressing.confirmed(d, message, steps)
     if path:
         confirming.confirmed(d, path, evidence=Evidence.of(message))
     else:
         d.ignore("unasked_confirmation", f"nobody waits for {message.type}", steps[0].path)
-
-
-def _confirmed_by(d: Decision, message: Entry | Early, steps: tuple[Step, ...]) -> str:
-    """The step whose compensation a message confirms; empty: of none."""
-    paths = [path for step in steps for path in d.instances(step)]
-    open_ = [path for path in paths if d.status(path) in (S.COMPENSATING, S.INCIDENT)]
-    found = [path for path in open_ if d.is_compensation_of(path, message.causation_id)]
-    if not found and not d.is_own_command(message.causation_id):
-        found = open_
-    return found[0] if found else ""
 
 
 def _failure(d: Decision, message: Entry | Early) -> None:
@@ -295,11 +293,10 @@ def _failure(d: Decision, message: Entry | Early) -> None:
         path = next((path for path in d.txn.steps if d.is_action_of(path, cause)), "")
         code = str(payload.get("status", ""))
     else:
-        found = d.addressed(message, saga.by_failure[message.type])
-        if not found:
+        path = addressing.addressed(d, message, saga.by_failure[message.type])
+        if not path:
             _unaddressed(d, message, saga.by_failure[message.type])
             return
-        path = found[0] if len(found) == 1 else d.first_of(found, S.ACTIVE, S.IN_DOUBT, S.PENDING) or found[0]
     if not path:
         d.ignore("failure_of_no_step", f"{message.type} from {message.source} fits no open step")
         return

@@ -101,10 +101,12 @@ class MemoryConsumer:
             return
         unwanted = sorted(member.owned - member.wanted)
         if unwanted:
-            self._revoke(unwanted)
-            member.owned.difference_update(unwanted)
-            group.rebalance(broker.counts())  # the second round, in which others get them
-            broker.version += 1
+            try:
+                self._revoke(unwanted)
+            finally:
+                member.owned.difference_update(unwanted)
+                group.rebalance(broker.counts())  # the second round, in which others get them
+                broker.version += 1
         found = group.available(member)
         if found:
             member.owned.update(found)
@@ -116,9 +118,11 @@ class MemoryConsumer:
                 self._positions[partition] = start.get(partition, known) if start is not None else known
 
     def _revoke(self, partitions: list[Partition]) -> None:
-        if self._on_revoke is not None:
-            self._on_revoke(partitions)
-        self._forget(partitions)
+        try:
+            if self._on_revoke is not None:
+                self._on_revoke(partitions)
+        finally:  # as librdkafka does: whatever the callback raises, they are given up
+            self._forget(partitions)
 
     def _forget(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:
@@ -276,8 +280,10 @@ class MemoryConsumer:
             return
         self._member = member  # on_revoke may still commit
         owned = sorted(member.owned)
-        if owned:
-            self._revoke(owned)
-        self._member = None
-        self._group.leave(member, self._broker.counts())
-        self._broker.version += 1
+        try:
+            if owned:
+                self._revoke(owned)
+        finally:
+            self._member = None
+            self._group.leave(member, self._broker.counts())
+            self._broker.version += 1
