@@ -165,6 +165,8 @@ class Intake:
                         self._refuse(record, reason)
                         continue
                     assert transaction is not None
+                if not journal.OWN.isdisjoint(found):
+                    headers = _without_own(topic, headers)
                 headers.append((journal.ENTRY, journal.COMMAND if topic[:4] == "cmd." else journal.EVENT))
                 headers.append((journal.ORIGIN, f"{topic}/{partition}/{offset}".encode()))
                 headers.append((journal.TOPIC_ID, topic_ids[topic]))
@@ -317,3 +319,11 @@ class Intake:
             self._positions.pop(partition, None)
             self._read.pop(partition, None)
             self._reached.pop(partition, None)
+
+
+def _without_own(topic: str, headers: list[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
+    """Without what only the journal says (somebody has copied an entry back to its topic, with all of its headers): it would be
+    taken for what was put off, for one that can't be read, or for a child of another transaction. Parents are named on the
+    platform's own topic only."""
+    own = journal.OWN - {journal.PARENT} if topic == topics.OWN_COMMANDS else journal.OWN
+    return [(name, value) for name, value in headers if name not in own]

@@ -1,7 +1,7 @@
 """The journal's format: what intake, timers and acts append, and the engine and the view read
 (docs/design/journal.md, journal-2).
 
-An entry keeps the source record's bytes and headers and adds:
+An entry keeps the source record's bytes and headers, but for headers of these names, and adds:
 
 =====================  ===========================================================================================
 ``kantor_entry``       what it is: event, command, timer, act, refused (a message of the engine that Kafka did not take)
@@ -34,6 +34,8 @@ PARENT = "kantor_parent"
 EVENT, COMMAND, TIMER, ACT = b"event", b"command", b"timer", b"act"
 #: Of a copy of an entry that was put off: the original's offset in the journal; and why it is none, if nothing of the kind is there.
 AGAIN, LOST = "kantor_again", "kantor_lost"
+#: What an entry says beside its original: of an original, under these names, it says nothing.
+OWN = frozenset({ENTRY, ORIGIN, TOPIC_ID, KEY, TIMESTAMP, PARENT, AGAIN, LOST})
 #: A message of the engine that Kafka did not take.
 REFUSED = b"refused"
 

@@ -12,7 +12,7 @@ import pytest
 from kantor.envelope import command_id, unreadable
 from kantor.errors import KafkaUnavailableError
 from kantor.testing.log import Entry
-from kantor_orchestrator import topics
+from kantor_orchestrator import journal, topics
 from kantor_orchestrator.addressing import (
     FAILED_ON,
     IMPERSONATED,
@@ -202,3 +202,18 @@ def test_a_limit_that_may_not_be_raised_is_said(
     running.turn()
     assert running.journaled() == [f"{EVENT}/0/1"]
     assert "(TOPIC_AUTHORIZATION_FAILED); raise max.message.bytes of sys.kantor.journal" in caplog.text
+
+
+def test_what_a_record_says_under_the_names_of_the_journal_is_left_out(running: Running) -> None:
+    """An entry was copied back to its topic with all of its headers: it is a message as any other, not one that was put off, or
+    a child's start. Parents are named on the platform's own topic only."""
+    own = dict.fromkeys(journal.OWN, b"7")
+    running.send_as([*own.items(), *GOOD_ONES, ("traceparent", b"t")])
+    running.turn()
+    running.send_as([*own.items(), *GOOD_ONES], topics.OWN_COMMANDS)
+    running.turn()
+    first, second = (dict(entry.headers()) for entry in running._journal())
+    kept = {journal.ENTRY, journal.ORIGIN, journal.TOPIC_ID, journal.KEY, journal.TIMESTAMP}
+    assert first.keys() == GOOD.keys() | kept | {"traceparent"}
+    assert second.keys() == GOOD.keys() | kept | {journal.PARENT}
+    assert b"7" not in [value for name, value in (first | second).items() if name != journal.PARENT]
