@@ -63,8 +63,10 @@ class Lookups:
         self._not_before = 0.0
 
     def fetch(self, schema: Schema, topic: str) -> None:
-        """Ask for an id at once, and wait: before the owner's loop begins. Raises what ``SchemaStore.id_of`` raises."""
-        self._known[topic, canonical_json(schema)] = self._schemas.id_of(schema, topic)
+        """Ask for an id at once, and wait: before the owner's loop begins. What it stands for is known then, too. Raises what
+        ``SchemaStore.id_of`` raises."""
+        id_ = self._known[topic, canonical_json(schema)] = self._schemas.id_of(schema, topic)
+        self._known[(str(id_),)] = schema
 
     def id_of(self, schema: Schema, topic: str) -> int:
         """See ``SchemaStore``."""
@@ -136,10 +138,15 @@ class Lookups:
 
 
 def beside(schemas: SchemaStore, jobs: Executor, clock: Clock) -> SchemaStore:
-    """``schemas`` for a thread that waits for no registry, but now, for what an engine always writes."""
+    """``schemas`` for a thread that waits for no registry, but now, for what an engine always writes and reads: looking for the
+    timers of a shard that was just taken, it could not wait for an answer, and the shard would be taken anew."""
     if isinstance(schemas, MemorySchemas):
         return schemas
     lookups = Lookups(schemas, jobs, clock)
-    for name, topic in (("Decision", topics.HISTORY), ("TransactionEnded", topics.ENDED)):
+    for name, topic in (
+        ("Decision", topics.HISTORY),
+        ("TransactionEnded", topics.ENDED),
+        ("TransactionState", topics.STATE),
+    ):
         lookups.fetch(system(name), topic)
     return lookups
