@@ -132,3 +132,36 @@ def test_a_history_that_was_made_again_is_read_from_its_beginning(
     place.turn_until(lambda: bool(place.engine._shards))
     assert place.engine._shards[0].made_again == []
     place.engine.close()
+
+
+@pytest.mark.parametrize("is_another", [True, False])
+def test_a_state_that_was_made_again_under_an_engine_is_restored_from_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_another: bool
+) -> None:
+    """Its next cut would tell where the shard stands, and nothing of the transactions that did not change since: whoever takes the
+    shard then, with another disk, knows all of them, and their effects count. The engine that lost it does, too."""
+    place = Place(tmp_path / "one")
+    for schema in CATALOG.values():
+        place.schemas.id_of(schema, "t")
+    for number in range(10):
+        place.event(f"old-{number}", "shop.OrderPlaced")
+    place.turn_until(lambda: "started" in place.kinds("old-9"))
+    first = place.engine._shards[0]
+    place.turn_until(lambda: first.committed_position == 10)
+    made_again(place, topics.STATE)
+    place.event("new", "shop.OrderPlaced")
+    place.turn_until(lambda: place.engine._shards.get(0, first) is not first)
+    place.turn_until(lambda: place.engine._shards[0].committed_position == 11)
+    if is_another:
+        place.engine.close()
+        start_anew(place, tmp_path / "two")
+    for name in ("old-3", "new"):
+        place.event(name, "inventory.StockReserved")
+        place.turn_until(lambda name=name: "succeeded" in place.kinds(name))  # type: ignore[misc]
+    assert Counter(id_ for id_, kind, _ in place.history() if kind == "started") == dict.fromkeys(
+        ["new", *(f"old-{number}" for number in range(10))], 1
+    )
+    assert [r.levelname for r in caplog.records if getattr(r, "action", "") == "state_made_again"] == [
+        "ERROR"
+    ]
+    place.engine.close()

@@ -8,16 +8,20 @@ is taken over from it has to look at the log behind the cut, and at nothing befo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kantor.clients import Clients, Producer
 from kantor.clock import Clock
 from kantor.codec import Codec
+from kantor.errors import KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.store.sqlite import Row
 from kantor_schemas import system
+
+log = logging.getLogger("kantor.shard")
 
 #: Seconds between cuts of a shard that works, and entries after which there is one sooner.
 INTERVAL, MOST_ENTRIES = 0.25, 5_000
@@ -63,13 +67,18 @@ class Cutter:
         self._clock = clock
         self._encode_shard = codec.encoder(system("ShardRecord"), topics.STATE)
         self._encode_mark = codec.encoder(system("SourceMark"), topics.STATE)
-        self._written = 0
+        self._written = 0  # the next record behind the last cut, or where the state ended when it was read
+        self._is_another: Callable[[], bool] = lambda: False
         self.producer: Producer = clients.producer(
             f"kantor-engine-{number}",
             transactional_id=f"kantor-engine-{number}",
             linger_ms=_LINGER,
             extra={"message.max.bytes": topics.LARGEST},
         )
+
+    def read_up_to(self, end: int, is_another: Callable[[], bool]) -> None:
+        """Where the state ended that the shard was restored from; whether its topic is another one now."""
+        self._written, self._is_another = end, is_another
 
     def confirm(self) -> None:
         """Commit nothing. Raises ``FencedError`` if somebody has begun to take the shard since ``init_transactions``, and
@@ -81,7 +90,7 @@ class Cutter:
     def commit(self, cut: Cut) -> float:
         """Commit it; how long that took (s). In a thread of its own. After any error nobody knows whether it is committed:
         take the shard anew."""
-        began = self._clock.monotonic()
+        began, before = self._clock.monotonic(), self._written
         producer, number = self.producer, self._number
         producer.begin()
         produce = producer.produce
@@ -106,7 +115,24 @@ class Cutter:
         produce(topics.STATE, value, topics.SHARD_KEY, None, number, on_delivery=self._on_written)
         producer.commit()
         cut.changelog = self._written
+        if self._written <= before and self._is_another():
+            self._take_back([*cut.rows, *(topics.MARK_PREFIX.decode() + mark for mark in cut.marks)])
         return self._clock.monotonic() - began
+
+    def _take_back(self, keys: Iterable[str]) -> None:
+        """The topic was deleted and made again since the shard was taken: it has this cut, and nothing of what did not change since
+        the last one. Without a shard record whoever takes the shard folds all that the log has. Raises ``KantorError``."""
+        producer, number = self.producer, self._number
+        producer.begin()
+        for key in keys:
+            producer.produce(topics.STATE, None, key.encode(), None, number)
+        producer.produce(topics.STATE, None, topics.SHARD_KEY, None, number)
+        producer.commit()
+        what = f"{topics.STATE}/{number} was deleted and made again: the shard is restored from all that {topics.HISTORY}/{number} has"
+        log.error(
+            "%s, and what it sent is sent again", what, extra={"action": "state_made_again", "shard": number}
+        )
+        raise KantorError(what)
 
     def close(self) -> None:
         """Abandon it."""

@@ -176,6 +176,11 @@ def _ids_of(admin: Admin) -> TopicIds:
     return TopicIds(*("" if id_ in topics.NO_IDS else id_ for id_ in ids))
 
 
+def _id_of_state(admin: Admin) -> str:
+    id_ = admin.topic_ids([topics.STATE])[topics.STATE]
+    return "" if id_ in topics.NO_IDS else id_
+
+
 def _is_another(before: str, now: str) -> bool:
     """Whether a topic was deleted and made again; that can't be told without ids."""
     return bool(before and now) and before != now
@@ -257,11 +262,12 @@ class _Restored:
         self._cutter = cutter
         self._place: Partition = (topics.STATE, number)
         self.ids = _ids_of(means.admin)
-        topic_id = means.admin.topic_ids([topics.STATE])[topics.STATE]
+        topic_id = _id_of_state(means.admin)
         self.end = means.admin.ends([self._place])[self._place]
         path = means.folder / f"shard-{number}.db"
         self.store = Store(path, f"{topic_id}/{number}", STORE_MAX_AGE, means.clock)
         undo.callback(self.store.close)
+        cutter.read_up_to(self.end, lambda: _is_another(topic_id, _id_of_state(means.admin)))
         self.facts = Facts()
         self.records = 0
         self._foreign = ""  # a shard record that can't be read
@@ -338,7 +344,9 @@ class _Restored:
 
     def _fact(self, key: bytes, value: bytes | None) -> None:
         facts, decode = self.facts, self._means.codec.decode
-        if key == topics.SHARD_KEY:
+        if key == topics.SHARD_KEY and value is None:  # with all that was beside it (``Cutter``)
+            self.facts, self._is_told = Facts(), False
+        elif key == topics.SHARD_KEY:
             found = decode(value)
             holds = Holds(found["holds"])
             ids = TopicIds(found.get("journal_id", ""), found.get("history_id", ""))
