@@ -32,7 +32,7 @@ class Meter:
         """Raises ``BudgetError`` if these steps are too many."""
         self._steps += steps
         if self._steps > STEPS:
-            raise BudgetError(f"it takes more than {STEPS:,} steps")
+            raise BudgetError(f"it takes more than {STEPS:,} steps; let it go through less")
 
     def read(self, text: str | bytes) -> None:
         """For an operation that goes through a text. Raises ``BudgetError``."""
@@ -42,4 +42,4 @@ class Meter:
         """Raises ``BudgetError`` if so many characters or values are too many."""
         self._size += size
         if self._size > SIZE:
-            raise BudgetError(f"it builds more than {SIZE:,} characters and values")
+            raise BudgetError(f"it builds more than {SIZE:,} characters and values; let it build less")
