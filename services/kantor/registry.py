@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from kantor import timely
 from kantor.codec import parse_schema
 from kantor.errors import CodecError, ConfigError, RegistryUnavailableError, UnknownSchemaError
 from kantor_schemas import Schema, canonical_json, full_name
@@ -26,7 +27,7 @@ from kantor_schemas import Schema, canonical_json, full_name
 log = logging.getLogger("kantor.registry")
 
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
-#: Seconds that one request may take.
+#: Seconds that one request may take, its whole answer included.
 _TIMEOUT = 5.0
 #: Seconds to wait before each further try: a restarting registry is back soon; the caller waits for a longer outage.
 _PAUSES = (0.1, 0.4)
@@ -48,8 +49,11 @@ _NAMED = ("record", "error", "enum", "fixed")
 class RegistrySchemas:
     """A ``SchemaStore``. Thread-safe; what was asked once is remembered."""
 
-    def __init__(self, url: str, sleep: Callable[[float], None] = time.sleep) -> None:
-        """``url`` may hold ``user:password@``. Raises ``ConfigError`` if it is no http(s) URL."""
+    def __init__(
+        self, url: str, sleep: Callable[[float], None] = time.sleep, timeout: float = _TIMEOUT
+    ) -> None:
+        """``url`` may hold ``user:password@``. ``timeout``: seconds for each request, its whole answer included. Raises
+        ``ConfigError`` if it is no http(s) URL."""
         # Not the whole of it in an error: it may hold a password.
         wrong = (
             f"the schema registry's URL, which ends in {url.rpartition('@')[2]!r}, is none: http://host:port"
@@ -69,6 +73,7 @@ class RegistrySchemas:
             token = base64.b64encode(f"{user}:{password}".encode()).decode()
             self._headers["Authorization"] = f"Basic {token}"
         self._sleep = sleep
+        self._timeout = timeout
         self._ids: dict[tuple[str, str], int] = {}
         self._schemas: dict[int | UUID, Schema] = {}
         self._lock = threading.Lock()
@@ -145,7 +150,7 @@ class RegistrySchemas:
                 self._base + path, data, self._headers, method=method
             )
             try:
-                with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
+                with timely.urlopen(request, self._timeout) as response:
                     answer = _json(_read(response))
                     if answer is not None:
                         return answer
@@ -186,14 +191,12 @@ class RegistrySchemas:
 
 
 def _read(response: Any) -> bytes:
-    """The body. Raises ``TimeoutError`` if it comes too slowly, ``ValueError`` if it has no end."""
-    until, found = time.monotonic() + _TIMEOUT, bytearray()
+    """The body. Raises ``TimeoutError`` if it comes too slowly, ``ValueError`` if it is too large."""
+    found = bytearray()
     while part := response.read(1 << 12):
         found += part
         if len(found) > _MOST:
             raise ValueError(f"an answer of more than {_MOST} bytes")
-        if time.monotonic() > until:
-            raise TimeoutError(f"the answer was not there after {_TIMEOUT:.0f} s")
     length = getattr(response, "length", None)  # what is missing
     if length:
         raise http.client.IncompleteRead(bytes(found[:100]), length)

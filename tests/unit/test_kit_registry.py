@@ -17,6 +17,7 @@ from uuid import UUID
 
 import pytest
 
+from kantor import timely
 from kantor.codec import Codec, SchemaStore
 from kantor.errors import CodecError, ConfigError, RegistryUnavailableError, UnknownSchemaError
 from kantor.kafka import KafkaSettings
@@ -60,7 +61,7 @@ def registry(
     monkeypatch: pytest.MonkeyPatch, answers: dict[str, list[Any]], url: str = BASE
 ) -> tuple[RegistrySchemas, Recorded]:
     recorded = Recorded(answers)
-    monkeypatch.setattr(urllib.request, "urlopen", recorded)
+    monkeypatch.setattr(timely, "urlopen", recorded)
     return RegistrySchemas(url, sleep=lambda _: None), recorded
 
 
