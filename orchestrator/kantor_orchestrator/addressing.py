@@ -36,7 +36,7 @@ FAILED_ON = (
     "intake failed on it, as its log says; read the record, and let the producer send what others send"
 )
 
-#: Messages of one kind that a transaction sends by itself, not for one of its steps: more than there are.
+#: Messages that a transaction sends at its ends: more than there are.
 _OWN = 64
 
 
@@ -70,5 +70,6 @@ def is_impersonated(topic: str, found: dict[str, bytes | None]) -> bool:
     if not topic.startswith("evt.") or topic == topics.ENDED:
         return False
     id_, transaction = found.get("ce_id") or b"", (found.get("ce_correlationid") or b"").decode("latin-1")
-    own = (command_id(transaction, "", kind, n, 1) for kind in (ENDING, REFUSAL) for n in range(1, _OWN))
-    return id_.decode("latin-1") not in own
+    refuses = (found.get("ce_causationid") or b"").decode("utf-8", "replace")
+    own = [command_id(transaction, "", ENDING, n, 1) for n in range(1, _OWN)]
+    return id_.decode("latin-1") not in [*own, command_id(transaction, refuses, REFUSAL, 1, 1)]

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import pytest
 
+from kantor_orchestrator.addressing import is_impersonated
 from kantor_orchestrator.core.entry import RELEASE
+from kantor_orchestrator.core.saga import Cancellation
 from kantor_orchestrator.core.transaction import Kind, Status
 from unit.core_kit import Story, checkout, given, seconds
-from unit.saga_kit import act
+from unit.saga_kit import act, begun, build, command, message, reply
 
 HOLD = "held by ann: payments are down"
 
@@ -152,3 +154,28 @@ def test_what_means_nothing_to_the_saga_is_not_kept(story: Story) -> None:
         story.entry("StockReserved", id="x").__class__("event", story.at, type="y.Other", id="o", source="y")
     )
     assert (story.txn.held, story.txn.early) == ("", [])
+
+
+def test_each_request_to_cancel_is_refused_by_a_message_of_its_own() -> None:
+    """Also where two were kept while the saga was held, and are looked at by one release: each refusal names its request, and has an
+    id by which intake knows it for Kantor's, however many messages have counted."""
+    saga = build(
+        command("a"), command("b", after=["a"]), cancel_on=Cancellation("x.Cancelled", "a", message("Refuse"))
+    )
+    story = begun(saga)
+    reply(story, "ADone", "a")
+    held(story).when("Cancelled", id="first").when("Cancelled", id="second")
+    released(story).when("Cancelled", id="third")
+    refusals = [sent for sent in story.commands if sent.type == "x.Refuse"]
+    assert [refusal.causation_id for refusal in refusals] == ["first", "second", "third"]
+    assert len({refusal.id for refusal in refusals}) == 3
+    assert len({refusal.idempotency_key for refusal in refusals}) == 3
+    for refusal in refusals:
+        headers = {
+            "ce_id": refusal.id.encode(),
+            "ce_correlationid": story.txn.id.encode(),
+            "ce_causationid": refusal.causation_id.encode(),
+        }
+        assert not is_impersonated("evt.x.v1", {**headers})
+        assert is_impersonated("evt.x.v1", {**headers, "ce_causationid": b"another"})
+    assert story.replayed() == story.txn

@@ -6,13 +6,16 @@ and ``skip``, the ways forward from an incident.
 
 from __future__ import annotations
 
+from kantor.envelope import command_id, idempotency_key
 from kantor_orchestrator.core import mending, progress, quarantine, reversal, sending, ways
 from kantor_orchestrator.core.decision import REFUSAL, Decision, ExpressionError
+from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import ROOT, Cancellation
 from kantor_orchestrator.core.transaction import (
     BY_HAND,
     ENDED,
     FINAL,
+    Early,
     Kind,
     Status,
     StepStatus,
@@ -176,8 +179,9 @@ def _pivot_did_not_happen(d: Decision, path: str, reason: str) -> None:
     progress.settle(d)
 
 
-def cancelled_by_event(d: Decision, cancellation: Cancellation) -> None:
-    """``cancel_on`` (saga-33): as long as its step has not ended; else the refusal is sent, if there is one."""
+def cancelled_by_event(d: Decision, cancellation: Cancellation, request: Entry | Early) -> None:
+    """``cancel_on`` (saga-33): as long as its step has not ended; else the refusal is sent, if there is one: each request has
+    its own, by whose id it is known (wire-12)."""
     txn = d.txn
     too_late = d.status(cancellation.until) not in (S.PENDING, S.ACTIVE, S.IN_DOUBT)
     if txn.status is Status.RUNNING and not too_late and reversal.pivot_status(d, ROOT, ROOT) is None:
@@ -199,8 +203,10 @@ def cancelled_by_event(d: Decision, cancellation: Cancellation) -> None:
     if cancellation.refuse_with is None:
         d.ignore("too_late", f"it can't be cancelled any more: {reason}")
         return
-    number = len(txn.fingerprints) + 1  # each request is refused once
-    command = sending.message(d, cancellation.refuse_with, ROOT, REFUSAL, number, 1)
+    command = sending.message(d, cancellation.refuse_with, ROOT, REFUSAL, 1, 1)
+    command.id = command_id(txn.id, request.id, REFUSAL, 1, 1)
+    command.idempotency_key = idempotency_key(txn.id, request.id, REFUSAL, 1)
+    command.causation_id = request.id
     d.emit(Kind.REFUSED, code="too_late", reason=reason, command=command)
 
 

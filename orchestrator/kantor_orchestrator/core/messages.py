@@ -78,7 +78,7 @@ def message(d: Decision, message: Entry | Early) -> None:
         if type_ == COMPENSATE_TRANSACTION:
             parents.asks_for_compensation(d, message)
         elif saga.cancel_on is not None and type_ == saga.cancel_on.event:
-            acts.cancelled_by_event(d, saga.cancel_on)
+            acts.cancelled_by_event(d, saga.cancel_on, message)
         elif type_ == TRANSACTION_ENDED and (
             parents.is_closed_child(d, message) or parents.is_not_reversed(d, message)
         ):
