@@ -7,11 +7,11 @@ from typing import Any
 
 from kantor.clients import Record
 from kantor.errors import KafkaUnavailableError
-from kantor_orchestrator.core import fired, mending, messages, parents, sending
+from kantor_orchestrator.core import addressing, fired, mending, messages, parents, sending
 from kantor_orchestrator.core.acts import IMPOSSIBLE
 from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.entry import COMPENSATION_RETRY, RETRY, Entry
-from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, Transaction
+from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, StepStatus, Transaction
 from kantor_orchestrator.engine.appending import Appender
 from kantor_orchestrator.engine.ended import Found
 from kantor_orchestrator.engine.log import DecisionLog
@@ -107,6 +107,18 @@ def _unknown(_: Any) -> Any:
 
 
 # -- what comes from outside
+def _guessed(original: Any) -> Any:
+    def mutated(d: Decision, message: Any, steps: Any) -> str:
+        try:
+            found: str = original(d, message, steps)
+            return found
+        except addressing.AmbiguousError:
+            paths = [path for step in steps for path in d.instances(step)]
+            return d.first_of(paths, StepStatus.ACTIVE, StepStatus.IN_DOUBT) or paths[0]
+
+    return mutated
+
+
 def _without_holds(_: Any) -> Any:
     return lambda self: {}
 
@@ -251,6 +263,13 @@ BUGS = (
         near(0),
         "services",
         ("bounded", "no orphan"),
+    ),
+    Mutation(
+        "an answer that names no command is guessed to be the first open member's",
+        (addressing, "addressed", _guessed),
+        range(6_003_985, 6_003_986),
+        "all",
+        ("one effect, one reversal", "all or nothing"),
     ),
     Mutation("a cut has no holds", (Holds, "record", _without_holds), near(81), "people", ("standstill",)),
     Mutation(
