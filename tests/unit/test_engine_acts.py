@@ -35,7 +35,13 @@ def broker() -> MemoryBroker:
     return broker
 
 
-def history(broker: MemoryBroker, folder: Path, *acts: journal.Act, copies: int = 0) -> list[dict[str, Any]]:
+def history(
+    broker: MemoryBroker,
+    folder: Path,
+    *acts: journal.Act,
+    copies: int = 0,
+    registry: CollectorRegistry | None = None,
+) -> list[dict[str, Any]]:
     """What a new engine writes when these acts on the transaction ``nobody`` are in the journal, and about so many copies that
     it asks for."""
     producer = broker.clients().producer("people")
@@ -43,7 +49,7 @@ def history(broker: MemoryBroker, folder: Path, *acts: journal.Act, copies: int 
         producer.produce(topics.JOURNAL, act.dump(), b"nobody", journal.ACT_HEADERS, 0)
     producer.flush()
     bundle = bundles.bundle(Saga.load(EXAMPLE).model, kantor_schemas.example("checkout"), 1)
-    metrics = EngineMetrics(CollectorRegistry())
+    metrics = EngineMetrics(registry or CollectorRegistry())
     engine = Engine(broker.clients(), 1, folder, SCHEMAS, Definitions([bundle]), metrics, jobs=AtOnce())
     engine.start(lambda: None)
     log, codec = broker.topics[topics.HISTORY].logs[0], Codec(SCHEMAS)
@@ -97,3 +103,22 @@ def test_a_start_by_an_entry_that_is_no_message_of_it_waits_for_a_person(
         ("incident_opened", "poison"),
     ]
     assert "the journal's entry 0 is not a message of nobody" in found[-1]["reason"]
+
+
+def test_what_was_closed_before_it_began_took_no_time(broker: MemoryBroker, tmp_path: Path) -> None:
+    """It counts as ended; it would have taken half a century."""
+    acts = (
+        journal.Act("a-1", core.CLOSE, "ann", "please"),
+        journal.Act("a-2", core.START, "ann", "please", fields={"offset": 0}),
+        journal.Act("a-3", core.CLOSE, "ann", "please"),
+    )
+    registry = CollectorRegistry()
+    found = history(broker, tmp_path, *acts, registry=registry)
+    assert [told["status"] for told in found if told["kind"] == "ended"] == ["closed"]
+    counted = {
+        one.name: sum(s.value for s in metric.samples if s.name == one.name)
+        for metric in registry.collect()
+        for one in metric.samples
+    }
+    assert counted["kantor_transactions_finished_total"] == 1
+    assert counted.get("kantor_transaction_duration_seconds_count", 0) == 0

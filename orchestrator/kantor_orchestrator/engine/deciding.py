@@ -359,7 +359,8 @@ class Decider:
                 self._started.append(txn.saga)
             elif kind is Kind.ENDED:
                 self._finished.append((txn.saga, txn.status))
-                self._duration(txn.saga, txn.status).observe((txn.ended_at - txn.started_at) / 1000)
+                if txn.started_at:  # else it was closed before its saga began
+                    self._duration(txn.saga, txn.status).observe((txn.ended_at - txn.started_at) / 1000)
             else:
                 self._incidents.append(txn.saga)
                 facts = {
