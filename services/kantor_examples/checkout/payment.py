@@ -29,7 +29,7 @@ def charge(event: StockReserved, context: Context) -> PaymentCaptured | PaymentD
         (event.amount_cents, event.customer_id),
     )
     if not taken.rowcount:
-        return PaymentDeclined(order_id=event.order_id, reason=f"{event.customer_id} has not enough money")
+        return PaymentDeclined(order_id=event.order_id, reason=f"{event.customer_id} has too little money")
     context.db.execute(
         "INSERT INTO payments (order_id, customer_id, amount_cents) VALUES (?, ?, ?)",
         (event.order_id, event.customer_id, event.amount_cents),
