@@ -22,13 +22,13 @@ class IntakeMetrics:
         )
         self._uncorrelated = Counter(
             "kantor_intake_uncorrelated",
-            "Records that could not be journaled: they name no transaction, or can't be taken",
+            "Records that were not journaled because they name no valid transaction or can't be read",
             ["topic"],
             registry=registry,
         )
         self._refused = Gauge(
             "kantor_intake_refused",
-            "1: intake may see this topic but not read it, and every timeout waits because of it",
+            "1: intake may see this topic but not read it, so every timeout waits",
             ["topic"],
             registry=registry,
         )
@@ -40,7 +40,7 @@ class IntakeMetrics:
 
         self._behind = Gauge(
             "kantor_intake_behind_records",
-            "Records of the topics that this intake reads which are not in the journal yet",
+            "Records in this intake's topics that are not in the journal yet",
             registry=registry,
         )
 
@@ -87,7 +87,7 @@ class EngineMetrics:
         self.tally = Tally()
         self.entries = Counter(
             "kantor_engine_entries",
-            "Journal entries processed, by what became of them",
+            "Journal entries processed, by outcome",
             ["outcome"],
             registry=registry,
         )
@@ -99,7 +99,7 @@ class EngineMetrics:
         )
         self.duration = Histogram(
             "kantor_transaction_duration_seconds",
-            "From start to end",
+            "Time from a transaction's start to its end",
             ["saga", "status"],
             buckets=_SAGA,
             registry=registry,
@@ -111,7 +111,7 @@ class EngineMetrics:
         self.incidents = Counter("kantor_incidents_opened", "Incidents opened", ["saga"], registry=registry)
         self.commit = Histogram(
             "kantor_engine_commit_seconds",
-            "Duration of the commit of a shard's cut",
+            "Time to commit a shard's cut",
             buckets=_FAST,
             registry=registry,
         )
@@ -126,24 +126,22 @@ class EngineMetrics:
         )
         self.retaken = Counter(
             "kantor_shards_retaken",
-            "Shards taken anew after trouble",
+            "Shards retaken after a failure",
             registry=registry,
         )
         self.lost = Counter(
             "kantor_journal_lost_entries",
-            "Entries of the journal that its retention removed before any engine had looked at them",
+            "Journal entries that retention removed before any engine had read them",
             registry=registry,
         )
         self.made_again = Counter(
             "kantor_shard_topics_made_again",
-            "Times that a shard's journal or history was found to be another than before: deleted and made again, or cut off",
+            "Times that a shard's journal or history turned out to be a different one: the topic was recreated, or truncated",
             ["topic"],
             registry=registry,
         )
         self.shards = Gauge("kantor_engine_shards", "Shards that this engine owns", registry=registry)
-        self.all_shards = Gauge(
-            "kantor_shards", "Shards that there are, whoever owns them", registry=registry
-        )
+        self.all_shards = Gauge("kantor_shards", "All shards, whoever owns them", registry=registry)
         self.waiting = Gauge(
             "kantor_engine_waiting_shards",
             "Shards that wait because a schema, a definition or the registry is missing",
@@ -151,27 +149,27 @@ class EngineMetrics:
         )
         self.unread = Gauge(
             "kantor_engine_unread_definitions",
-            "Definitions in their topic that this engine can't read: what needs them waits",
+            "Deployed definitions that this engine can't read; transactions that need them wait",
             registry=registry,
         )
         self.untaken = Gauge(
             "kantor_engine_untaken_seconds",
-            "How long the shard that this engine has tried to take for longest is not taken; 0: it has all that are its own",
+            "How long this engine has been trying to take an assigned shard (the longest); 0: it has all of them",
             registry=registry,
         )
         self.without_disk = Gauge(
             "kantor_engine_stores_without_disk",
-            "Shards whose store the disk does not take: they work on, and take more memory",
+            "Shards that can't write their store to disk: they keep working, with more memory",
             registry=registry,
         )
         self.behind = Gauge(
             "kantor_engine_behind_seconds",
-            "Age of the oldest journal entry that was read and is not decided on yet; 0: none waits",
+            "Age of the oldest journal entry that was read but not decided on yet; 0: none waits",
             registry=registry,
         )
         self.overdue = Gauge(
             "kantor_engine_timer_overdue_seconds",
-            "How long the timer that is due first has waited to go off; 0: none is due",
+            "How long the timer with the earliest due time has been overdue; 0: none is overdue",
             registry=registry,
         )
         self.ahead = Gauge(
@@ -192,25 +190,25 @@ class RoleMetrics:
         ).set(1)
         self._ready = Gauge(
             "kantor_role_ready",
-            "1: the role does its work; 0: it starts, or waits",
+            "1: the role works; 0: it is starting or waiting",
             ["role"],
             registry=registry,
         ).labels(role)
         self._standing_still = Gauge(
             "kantor_role_standing_still_seconds",
-            "How long a loop has not turned, or a position has stood still though there is something to read; 0: all moves",
+            "How long a loop has been stuck, or a position has not moved although there are records to read; 0: everything moves",
             ["role"],
             registry=registry,
         ).labels(role)
         self._restarts = Counter(
             "kantor_role_restarts",
-            "Times that the role made its clients anew after trouble",
+            "Times that the role recreated its Kafka clients after a failure",
             ["role"],
             registry=registry,
         ).labels(role)
         self._reachable = Gauge(
             "kantor_kafka_reachable",
-            "1: Kafka answered when it was asked last; 0: it did not",
+            "1: Kafka answered the last check; 0: it did not",
             registry=registry,
         )
 

@@ -30,38 +30,48 @@ class Metrics:
         )
         self.seconds = Histogram(
             "kantor_kit_handler_seconds",
-            "Time that a handler took.",
+            "Time spent in a handler.",
             ["type"],
             buckets=_HANDLER_BUCKETS,
             registry=registry,
         )
         self.retries = Counter(
-            "kantor_kit_retries", "Further tries of an event's handler.", ["type"], registry=registry
+            "kantor_kit_retries", "Retries of an event's handler.", ["type"], registry=registry
         )
         self.dead_letters = Counter(
-            "kantor_kit_dead_letters", "Records set aside.", ["topic"], registry=registry
+            "kantor_kit_dead_letters",
+            "Records written to the dead letter topic.",
+            ["topic"],
+            registry=registry,
         )
         self.fenced = Counter(
             "kantor_kit_fenced",
-            "Actions refused: their compensation came first.",
+            "Actions refused because their compensation came first.",
             ["type"],
             registry=registry,
         )
         self.expired = Counter(
-            "kantor_kit_expired", "Commands that came too late.", ["type"], registry=registry
+            "kantor_kit_expired", "Commands that had expired.", ["type"], registry=registry
         )
         self.inbox_hits = Counter(
-            "kantor_kit_inbox_hits", "Messages answered with the stored answer.", ["type"], registry=registry
+            "kantor_kit_inbox_hits",
+            "Duplicates answered with the stored answer.",
+            ["type"],
+            registry=registry,
         )
-        self.skipped = Counter("kantor_kit_skipped", "Records of types without a handler.", registry=registry)
-        self.in_flight = Gauge("kantor_kit_in_flight", "Records of the batch in hand.", registry=registry)
+        self.skipped = Counter(
+            "kantor_kit_skipped", "Records skipped because no handler takes their type.", registry=registry
+        )
+        self.in_flight = Gauge(
+            "kantor_kit_in_flight", "Records in the batch being processed.", registry=registry
+        )
         self.commits = Histogram(
             "kantor_kit_commit_seconds",
-            "Time from the handlers' end until a batch was committed.",
+            "Time from the last handler's end until the batch was committed.",
             buckets=_COMMIT_BUCKETS,
             registry=registry,
         )
-        self.resets = Counter("kantor_kit_resets", "Batches given up and read again.", registry=registry)
+        self.resets = Counter("kantor_kit_resets", "Batches aborted and read again.", registry=registry)
 
     def text(self) -> bytes:
         """The exposition format."""

@@ -17,13 +17,13 @@ class ApiMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
             "kantor_api_requests",
-            "Requests answered, by the route's template; `none`: there is no such place",
+            "Requests answered, by route template; `none`: no such route",
             ["route", "method", "status"],
             registry=registry,
         )
         self._seconds = Histogram(
             "kantor_api_request_seconds",
-            "From a request to the beginning of its answer; a stream of events goes on for minutes, a wait as long as was asked",
+            "Time from a request to the start of its response: a `wait` counts, the length of an event stream does not",
             ["route", "method"],
             buckets=_SECONDS,
             registry=registry,

@@ -18,27 +18,27 @@ class ViewMetrics:
         )
         self._unreadable = Counter(
             "kantor_view_unreadable",
-            "Records that could not be read, or are none of the platform's, and were passed over",
+            "Records that were skipped because they can't be read or were not written by the platform",
             registry=registry,
         )
         self._batch = Histogram(
             "kantor_view_batch_seconds",
-            "Projecting and storing one batch",
+            "Time to project and store one batch",
             buckets=_FAST,
             registry=registry,
         )
         self._behind = Gauge(
             "kantor_view_behind_seconds",
-            "Age of the newest record when it was stored; 0 while nothing comes",
+            "Age of the newest record when it was stored; 0 when idle",
             registry=registry,
         )
         self._complete = Gauge(
             "kantor_view_complete_timestamp_seconds",
-            "Everything that was written up to this time is in the view; 0: another replica writes to it",
+            "Everything written up to this time is in the view; 0: another replica writes to it",
             registry=registry,
         )
         self._restarts = Counter(
-            "kantor_view_restarts", "Times that the projection started anew after trouble", registry=registry
+            "kantor_view_restarts", "Times that the projection restarted after a failure", registry=registry
         )
 
     def projected(self, records: int, unreadable: int, seconds: float, behind: float) -> None:
