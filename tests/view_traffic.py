@@ -13,6 +13,7 @@ from kantor_orchestrator.core.decide import decide
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import SentCommand, StepState, Transaction, evolve
+from kantor_orchestrator.history import PREFIX
 from kantor_orchestrator.holds import ALL, Holds
 from kantor_orchestrator.marks import Mark, Uncorrelated, dump_uncorrelated
 from kantor_orchestrator.snapshots import Outgoing, decision_record
@@ -164,7 +165,8 @@ class Traffic:
     def take(self, shard: int) -> int:
         """An engine takes this shard. Answers with its epoch."""
         value = self._encode_epoch({"shard": shard, "owner": "engine-1", "at": self.now, "position": 0})
-        headers: list[tuple[str, bytes | None]] = [("ce_type", b"kantor.Epoch")]
+        prefix = self.codec.prefix(system("Decision"), topics.HISTORY)
+        headers: list[tuple[str, bytes | None]] = [("ce_type", b"kantor.Epoch"), (PREFIX, prefix)]
         self.epochs[shard] = self._write(topics.HISTORY, shard, None, value, headers)
         return self.epochs[shard]
 

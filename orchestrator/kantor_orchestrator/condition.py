@@ -26,6 +26,7 @@ from kantor_orchestrator.view.queries import (
     RefusedTopic,
     Summary,
     UncorrelatedTopic,
+    UnreadDecisions,
     View,
 )
 
@@ -75,6 +76,7 @@ class Condition:
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     refused: list[RefusedTopic] = field(default_factory=list)
     uncorrelated: list[UncorrelatedTopic] = field(default_factory=list)
+    unread_decisions: list[UnreadDecisions] = field(default_factory=list)
     incident_count: int = 0
     incidents: list[OpenIncident] = field(default_factory=list)
     overdue: list[Summary] = field(default_factory=list)
@@ -97,6 +99,7 @@ def inspect(settings: Settings, view: View | None, view_error: str, now: int) ->
         found.counts = view.counts()
         found.complete_from = view.complete_from()
         found.refused = view.refused()
+        found.unread_decisions = view.unread()
         found.uncorrelated = view.uncorrelated()
         found.incident_count, found.incidents = view.incident_count(), view.incidents(5)
         found.overdue = view.overdue(now - OVERDUE, MOST)

@@ -46,6 +46,7 @@ def diagnose(found: Condition) -> list[Problem]:
             for topic, partitions in found.added
         ),
         *(Problem(one.what, one.remedy) for one in found.unread),
+        *_of_unread_decisions(found),
         *_of_unlooked(found),
         *_of_refused(found),
         *_of_holds(found),
@@ -87,6 +88,17 @@ def _of_roles(found: Condition) -> Iterator[Problem]:
                 f"{role.name} is {count(role.lag, 'record')} behind",
                 f"ask again; if it grows, {replica}look at its log",
             )
+
+
+def _of_unread_decisions(found: Condition) -> Iterator[Problem]:
+    for one in found.unread_decisions:
+        whose = f", of transaction {one.transaction_id}" if one.transaction_id else ""
+        why, _, remedy = one.reason.rpartition("; ")
+        yield Problem(
+            f"the view could not read {count(one.count, 'decision')} of shard {one.shard}, so what it shows of their transactions "
+            f"may be wrong; the first is {one.place}{whose}: {why}",
+            f"{remedy}; then `kantor view rebuild`, which reads them again",
+        )
 
 
 def _of_unlooked(found: Condition) -> Iterator[Problem]:
@@ -201,6 +213,7 @@ def condition_as_json(found: Condition, problems: list[Problem]) -> dict[str, An
             {"saga": saga or None, "status": status, "count": count}
             for (saga, status), count in sorted(found.counts.items())
         ],
+        "unread_decisions": [shapes.unread(one) for one in found.unread_decisions],
         "refused": [shapes.refused(topic) for topic in found.refused],
         "uncorrelated": [shapes.uncorrelated(topic) for topic in found.uncorrelated],
         "incidents": {

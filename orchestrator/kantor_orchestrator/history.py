@@ -36,15 +36,17 @@ def may_be_ours(value: bytes | None, prefix: bytes) -> bool:
 @dataclass(slots=True)
 class Epoch:
     """How far one partition of the history has been read. ``epoch`` below 0: none has been seen yet. ``entry``: the journal
-    offset of its last decision that counts, under this epoch. ``is_certain``: the epoch in force is known, not told from decisions."""
+    offset of its last decision that counts, under this epoch. ``is_certain``: the epoch in force is known, not told from decisions.
+    ``prefix``: with what its decisions begin; empty: that is not known."""
 
     epoch: int = -1
     entry: int = -1
     is_certain: bool = False
+    prefix: bytes = b""
 
-    def begin(self, offset: int) -> None:
+    def begin(self, offset: int, prefix: bytes = b"") -> None:
         """A ``kantor.Epoch`` is at ``offset``. Whoever wrote it may have begun with another journal, whose offsets are lower."""
-        self.epoch, self.entry, self.is_certain = offset, -1, True
+        self.epoch, self.entry, self.is_certain, self.prefix = offset, -1, True, prefix
 
     def takes(self, epoch: int, entry: int) -> bool:
         """Whether a decision counts; if so, it is the last one now.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from kantor_orchestrator.cli.main import main
+from view_places import execute
 from view_traffic import Traffic, project
 
 
@@ -107,6 +109,16 @@ def test_a_trace_tells_of_retries(view: Path) -> None:
         "must confirm by",
     ):
         assert part in story
+
+
+def test_a_decision_that_could_not_be_read_is_told(view: Path) -> None:
+    """The story looks whole, and may be wrong: where, and the remedy; as data, too."""
+    why = "sys.kantor.history/1/7: schema id 7 is unknown to the registry; let the registry have its schema again"
+    execute(view / "view.db", f"UPDATE transactions SET unread = '{why}' WHERE id = 'tx-completed'")
+    found = " ".join(re.sub("[│╭╮╰╯─]", " ", kantor("trace", "tx-completed").stdout).split())
+    assert f"may be wrong a decision could not be read: {why}; then `kantor view rebuild`" in found
+    assert json.loads(kantor("trace", "tx-completed", "--json").stdout)["unread"] == why
+    assert "may be wrong" not in kantor("trace", "tx-compensated").stdout
 
 
 def test_an_observed_transaction_says_so(view: Path) -> None:

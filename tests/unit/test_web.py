@@ -20,7 +20,7 @@ from kantor_orchestrator.definitions import diagram_svg
 from kantor_orchestrator.payloads import Payload
 from kantor_orchestrator.view.database import Writer
 from kantor_orchestrator.view.remedies import Remedy
-from view_places import Places
+from view_places import Places, execute
 from view_traffic import Traffic, project
 from waiting import PATIENCE
 
@@ -305,6 +305,25 @@ def test_pages_and_api_say_from_when_the_view_is_complete(browser: TestClient, p
     missing = browser.get(f"{api}/nope")
     assert missing.status_code == 404
     assert f"began before {after}" in missing.json()["detail"]
+
+
+def test_a_transaction_of_which_a_decision_could_not_be_read_says_so(
+    browser: TestClient, places: Places
+) -> None:
+    """On its page, in the list and in the API: it looks as if it was well."""
+    assert "may be wrong" not in browser.get("/transactions/tx-completed").text
+    why = "sys.kantor.history/1/7: schema id 7 is unknown to the registry; let the registry have its schema again"
+    execute(
+        places("pages"),
+        f"UPDATE transactions SET unread = '{why}', last_error = 'see {why}' WHERE id = 'tx-completed'",
+    )
+    page = html.unescape(browser.get("/transactions/tx-completed").text)
+    assert "This may be wrong" in page
+    assert why in page
+    assert "then <code>kantor view rebuild</code>" in page
+    assert f"see {why}" in html.unescape(browser.get("/transactions").text)
+    assert browser.get("/api/v1/transactions/tx-completed").json()["unread"] == why
+    assert browser.get("/api/v1/transactions/tx-running").json()["unread"] is None
 
 
 def test_a_page_whose_head_fails_is_still_served_and_it_is_said(

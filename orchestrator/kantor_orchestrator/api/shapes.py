@@ -128,7 +128,8 @@ class Child(Shape):
 
 
 class Transaction(Shape):
-    """``complete_from``: this one began before, and its story may lack its beginning; null: it is whole."""
+    """``complete_from``: this one began before, and its story may lack its beginning; null: it is whole. ``unread``: where the first
+    of its decisions lies that could not be read, and why: its status may be wrong; null: all could."""
 
     transaction_id: str
     saga: Text
@@ -147,6 +148,7 @@ class Transaction(Shape):
     timeline: list[Message]
     incidents: list[Incident]
     parent: Text
+    unread: Text
     children: list[Child]
     complete_from: Time
 

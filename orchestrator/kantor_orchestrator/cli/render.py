@@ -60,11 +60,14 @@ def _header(trace: Trace) -> Panel:
         grid.add_row("saga", "not known yet: no engine has looked at it")
     elif not trace.ended_at:
         grid.add_row("waits for", Text(", ".join(trace.waiting_for), style="bold"))
+    if trace.unread:
+        told = f"a decision could not be read: {trace.unread}; then `kantor view rebuild`"
+        grid.add_row("may be wrong", Text(told, style="bold red"))
     if trace.held:
         grid.add_row("on hold", Text(trace.held, style="bold yellow"))
     if trace.reason:
         grid.add_row("because", trace.reason)
-    elif trace.last_error:
+    elif trace.last_error and not trace.unread:
         grid.add_row("last error", trace.last_error)
     grid.add_row("started", date_and_clock(trace.started_at))
     if trace.ended_at:

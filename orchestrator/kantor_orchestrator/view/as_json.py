@@ -15,6 +15,7 @@ from kantor_orchestrator.view.queries import (
     RefusedTopic,
     Summary,
     UncorrelatedTopic,
+    UnreadDecisions,
 )
 from kantor_orchestrator.view.shown import Step
 from kantor_orchestrator.view.trace import Incident, Message, Move, Trace
@@ -46,6 +47,7 @@ def trace(found: Trace, complete_from: int) -> Json:
         "timeline": [_message(message) for message in found.timeline],
         "incidents": [_incident(incident) for incident in found.incidents],
         "parent": found.parent or None,
+        "unread": found.unread or None,
         "children": [
             {"step": child.step, "transaction_id": child.transaction_id, "status": child.status or None}
             for child in found.children
@@ -96,6 +98,17 @@ def uncorrelated(found: UncorrelatedTopic) -> Json:
 
 def refused(found: RefusedTopic) -> Json:
     return {"topic": found.topic, "reason": found.reason, "at": time(found.at)}
+
+
+def unread(found: UnreadDecisions) -> Json:
+    return {
+        "shard": found.shard,
+        "count": found.count,
+        "first": found.place,
+        "transaction_id": found.transaction_id or None,
+        "reason": found.reason,
+        "at": time(found.at),
+    }
 
 
 def hold(found: Hold) -> Json:

@@ -32,7 +32,7 @@ COMPLETE = "complete"
 #: All that a projection fills.
 TABLES = (
     "transactions", "timeline", "schemas", "keys", "incidents", "tallies", "uncorrelated", "refused", "sagas", "holds",
-    "positions", "seen",
+    "positions", "seen", "unread",
 )  # fmt: skip
 
 #: What :func:`path_of` and the others take: a URL, or the path of an SQLite file.
@@ -136,9 +136,9 @@ class Writer:
     def epochs(self) -> dict[int, Epoch]:
         """By shard: how far its history has been read."""
         return {
-            shard: Epoch(epoch, entry)
-            for shard, epoch, entry in self._db.rows(
-                "SELECT partition, epoch, entry FROM positions WHERE topic = ?", topics.HISTORY
+            shard: Epoch(epoch, entry, prefix=bytes.fromhex(prefix))
+            for shard, epoch, entry, prefix in self._db.rows(
+                "SELECT partition, epoch, entry, prefix FROM positions WHERE topic = ?", topics.HISTORY
             )
         }
 
@@ -158,7 +158,7 @@ class Writer:
         moves: dict[str, list[bytes]] = {}
         dialect = self._db.dialect
         for id_, *facts, part in self._db.rows(
-            "SELECT t.id, t.no, t.shard, t.saga, t.status, t.started_at, t.updated_at, t.parts, t.entry, l.moves FROM transactions t"  # noqa: S608
+            "SELECT t.id, t.no, t.shard, t.saga, t.status, t.started_at, t.updated_at, t.parts, t.entry, t.unread, l.moves FROM transactions t"  # noqa: S608
             f" LEFT JOIN timeline l ON l.place >= t.no * {PARTS} AND l.place < (t.no + 1) * {PARTS}"
             f" WHERE {dialect.among.format('t.id')} ORDER BY l.place",
             dialect.many(asked),
@@ -176,7 +176,7 @@ class Writer:
         if id_ in self._found:
             return self._found[id_]
         found = self._db.rows(
-            "SELECT no, shard, saga, status, started_at, updated_at, parts, entry FROM transactions WHERE id = ?",
+            "SELECT no, shard, saga, status, started_at, updated_at, parts, entry, unread FROM transactions WHERE id = ?",
             id_,
         )
         if not found:
@@ -259,7 +259,7 @@ class Writer:
             row.touched, row.messages, row.moves = False, [], []
             found_by, others = row.shown
             stored, row.stored = row.stored, found_by
-            rest = (*others, row.shard, row.updated_at, row.parts, row.entry, row.no)
+            rest = (*others, row.shard, row.updated_at, row.parts, row.entry, row.unread, row.no)
             if found_by == stored:
                 changed.append(rest)
                 continue
@@ -271,21 +271,21 @@ class Writer:
                 tallies[stored[:2]] -= 1
         many(
             "INSERT INTO transactions (saga, status, started_at, reason, last_error, incidents,"
-            " version, ended_at, waiting_for, open_steps, due, held, shard, updated_at, parts, entry, no, id)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " version, ended_at, waiting_for, open_steps, due, held, shard, updated_at, parts, entry, unread, no, id)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             new,
         )
         many(
             "UPDATE transactions SET saga = ?, status = ?, started_at = ?, reason = ?, last_error = ?, incidents = ?,"
             " version = ?, ended_at = ?, waiting_for = ?, open_steps = ?, due = ?, held = ?, shard = ?, updated_at = ?,"
-            " parts = ?, entry = ?"
+            " parts = ?, entry = ?, unread = ?"
             " WHERE no = ?",
             found_otherwise,
         )
         # SQLite writes an index anew for whatever column is named, also if it has not changed.
         many(
             "UPDATE transactions SET version = ?, ended_at = ?, waiting_for = ?, open_steps = ?, due = ?, held = ?,"
-            " shard = ?, updated_at = ?, parts = ?, entry = ?"
+            " shard = ?, updated_at = ?, parts = ?, entry = ?, unread = ?"
             " WHERE no = ?",
             changed,
         )
@@ -311,6 +311,11 @@ class Writer:
             changes.refused,
         )
         many(
+            "INSERT INTO unread VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (shard) DO UPDATE SET"
+            " count = unread.count + excluded.count",
+            changes.unread,
+        )
+        many(
             "INSERT INTO holds VALUES (?, ?, ?, ?) ON CONFLICT (saga, shard) DO UPDATE SET"
             " reason = excluded.reason, at = excluded.at",
             changes.holds,
@@ -326,8 +331,11 @@ class Writer:
         )
         self._store_positions(changes.positions, topic_ids)
         many(
-            "UPDATE positions SET epoch = ?, entry = ? WHERE topic = ? AND partition = ?",
-            [(epoch.epoch, epoch.entry, topics.HISTORY, shard) for shard, epoch in changes.epochs.items()],
+            "UPDATE positions SET epoch = ?, entry = ?, prefix = ? WHERE topic = ? AND partition = ?",
+            [
+                (e.epoch, e.entry, e.prefix.hex(), topics.HISTORY, shard)
+                for shard, e in changes.epochs.items()
+            ],
         )
 
     def _store_positions(self, positions: Mapping[Partition, int], topic_ids: Mapping[str, str]) -> None:
@@ -353,21 +361,24 @@ def _row(
     updated_at: int,
     parts: int,
     entry: int,
+    unread: str,
 ) -> TransactionRow:
     row = TransactionRow(no, id_, shard, started_at)
     row.stored = (saga, status)
-    row.updated_at, row.parts, row.entry = updated_at, parts, entry
+    row.updated_at, row.parts, row.entry, row.unread = updated_at, parts, entry, unread
     return row
 
 
 def _shown(row: TransactionRow) -> Shown:
     folded = row.folded
+    unread = f"a decision could not be read, so this may be wrong: {row.unread}" if row.unread else ""
     if folded is None:
-        return Shown(("", Status.OBSERVED.value, row.seen_at, "", "", 0), (0, 0, *NOTHING_IS_OPEN, ""))
+        return Shown(("", Status.OBSERVED.value, row.seen_at, "", unread, 0), (0, 0, *NOTHING_IS_OPEN, ""))
     txn = folded.txn
     return Shown(
         (
-            txn.saga, txn.status.value, txn.started_at or row.seen_at, txn.reason, last_error(txn, folded.troubles),
+            txn.saga, txn.status.value, txn.started_at or row.seen_at, txn.reason,
+            unread or last_error(txn, folded.troubles),
             len(txn.incidents),
         ),
         (txn.version, txn.ended_at, *what_is_open(txn, row.facts), txn.held),

@@ -31,6 +31,7 @@ class Told:
     started_at: int
     messages: list[Entry | Command]
     moves: list[tuple[int, bytes]]
+    unread: str = ""
 
 
 def told(old: Database, starts: Mapping[Partition, int]) -> Iterator[list[Told]]:
@@ -38,7 +39,9 @@ def told(old: Database, starts: Mapping[Partition, int]) -> Iterator[list[Told]]
     is gone, too."""
     last = 0
     while found := old.rows(
-        "SELECT no, id, shard, started_at FROM transactions WHERE no > ? ORDER BY no LIMIT ?", last, _PAGE
+        "SELECT no, id, shard, started_at, unread FROM transactions WHERE no > ? ORDER BY no LIMIT ?",
+        last,
+        _PAGE,
     ):
         first, last = found[0][0], found[-1][0]
         parts: dict[int, list[tuple[str, bytes]]] = {}
@@ -49,9 +52,10 @@ def told(old: Database, starts: Mapping[Partition, int]) -> Iterator[list[Told]]
         ):
             parts.setdefault(place // PARTS, []).append((messages, moves))
         page = []
-        for no, id_, shard, started_at in found:
-            one = Told(id_, shard, started_at, [], [])
+        for no, id_, shard, started_at, unread in found:
             journal, history = starts.get((topics.JOURNAL, shard)), starts.get((topics.HISTORY, shard))
+            is_lost = bool(unread) and _is_before(int(unread.partition(":")[0].rpartition("/")[2]), history)
+            one = Told(id_, shard, started_at, [], [], unread if is_lost else "")
             for text, moves in parts.get(no, ()):
                 if text != "[]":
                     one.messages.extend(
@@ -60,7 +64,7 @@ def told(old: Database, starts: Mapping[Partition, int]) -> Iterator[list[Told]]
                         if (_is_before(m.position, journal) if isinstance(m, Entry) else _is_gone(m, starts))
                     )
                 one.moves.extend(move for move in frames(moves) if _is_before(move[0], history))
-            if one.messages or one.moves:
+            if one.messages or one.moves or one.unread:
                 page.append(one)
         yield page
 

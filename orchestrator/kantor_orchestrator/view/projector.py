@@ -17,14 +17,14 @@ from dataclasses import replace
 from kantor.clients import Partition, Record
 from kantor.codec import Codec, SchemaStore
 from kantor.envelope import KANTOR_SOURCE, TRANSACTION_ID, UNREADABLE
-from kantor.errors import UndecodableError, UnknownSchemaError
+from kantor.errors import CodecError, UndecodableError, UnknownSchemaError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
-from kantor_orchestrator.history import Epoch, is_epoch
+from kantor_orchestrator.history import Epoch, is_epoch, may_be_ours, prefix_of
 from kantor_orchestrator.marks import MALFORMED, Mark, load_uncorrelated
 from kantor_orchestrator.view.facts import Entry, frame, frames
 from kantor_orchestrator.view.kept import Told
-from kantor_orchestrator.view.reading import HistoryReader, Said
+from kantor_orchestrator.view.reading import HistoryReader, Said, UnfoldableError
 from kantor_orchestrator.view.rows import Changes, Folded, TransactionRow
 from kantor_orchestrator.view.sagas import SagaFacts, Sagas, keys_in
 
@@ -127,6 +127,7 @@ class Projector:
         changes = self._changes = Changes()
         for one in told:
             row = self._transaction(one.id, one.shard, one.started_at)
+            row.unread = one.unread
             row.messages += one.messages
             row.entry = max((m.position for m in one.messages if isinstance(m, Entry)), default=-1)
             for offset, value in one.moves:
@@ -208,18 +209,30 @@ class Projector:
         if epoch is None:
             epoch = self._epochs[shard] = Epoch()
         if is_epoch(record):
-            epoch.begin(offset)
+            epoch.begin(offset, prefix_of(record))
             self._changes.epochs[shard] = epoch
             return
         try:
             said = self._read(record.value())
-        except UndecodableError as error:
+        except UnfoldableError as error:
+            if epoch.takes(error.epoch, error.journal_offset):
+                self._changes.epochs[shard] = epoch
+                self._lack(record, shard, str(error), "run the version of Kantor that wrote it")
+            else:
+                self._skip(record, str(error))
+            return
+        except UndecodableError as error:  # its schema is known: no engine writes that
             self._skip(record, str(error))
             return
-        except UnknownSchemaError as error:
-            if error.schema_id not in self._given_up and record.timestamp()[1] > self._patient_since:
+        except CodecError as error:
+            is_ours = may_be_ours(record.value(), epoch.prefix)
+            is_young = record.timestamp()[1] > self._patient_since or (is_ours and epoch.prefix)
+            if isinstance(error, UnknownSchemaError) and error.schema_id not in self._given_up and is_young:
                 raise
-            self._skip(record, str(error))
+            if is_ours:
+                self._lack(record, shard, str(error), "let the registry have its schema again")
+            else:
+                self._skip(record, str(error))
             return
         if not epoch.takes(said.epoch, said.journal_offset):
             self._void(shard, offset, said, epoch)
@@ -327,6 +340,19 @@ class Projector:
     def _is_transaction(self, id_: str) -> bool:
         """Whether this can be one's id: intake and engine write no others."""
         return id_ in self._young or id_ in self._old or TRANSACTION_ID.fullmatch(id_) is not None
+
+    def _lack(self, record: Record, shard: int, why: str, remedy: str) -> None:
+        """What counts, or may, can't be read: people are told of whom, and where (view-6)."""
+        self._skip(record, why)
+        why = f"{why.partition(';')[0]}; {remedy}"
+        place, at, key = f"{topics.HISTORY}/{shard}/{record.offset()}", record.timestamp()[1], record.key()
+        id_ = _text(key) if key is not None else ""
+        if self._is_transaction(id_):
+            row = self._transaction(id_, shard, at)
+            row.unread, row.shown = row.unread or f"{place}: {why}", None
+        else:
+            id_ = ""
+        self._changes.unread.append((shard, 1, place, id_, why, at))
 
     def _skip(self, record: Record, why: str) -> None:
         """Not the platform's own, or not to be read: it is counted, and told with the batch (view-6)."""

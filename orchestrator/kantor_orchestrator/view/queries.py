@@ -76,6 +76,19 @@ class RefusedTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadDecisions:
+    """Decisions in a shard's history that count, or may, and that the view could not read. ``place``, ``transaction_id`` (empty: it
+    does not say) and ``reason``: of the first."""
+
+    shard: int
+    count: int
+    place: str
+    transaction_id: str
+    reason: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """``saga`` empty: all of them."""
 
@@ -199,6 +212,10 @@ class View:
         """What intake said with its latest watermarks."""
         since = self.seen().get(INTAKE, 0) - REFUSED_FOR
         return [RefusedTopic(*row) for row in self._db.refused(since)]
+
+    def unread(self) -> list[UnreadDecisions]:
+        """By shard; a view that lacks nothing has none."""
+        return [UnreadDecisions(*row) for row in self._db.unread()]
 
     def holds(self) -> list[Hold]:
         """What a person holds now."""

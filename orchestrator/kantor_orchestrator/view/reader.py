@@ -40,7 +40,7 @@ class Reader:
         with self._snapshot():
             found = self._rows(
                 "SELECT no, shard, saga, version, status, started_at, updated_at, ended_at, reason, last_error,"
-                " waiting_for, held, entry FROM transactions WHERE id = ?",
+                " waiting_for, held, entry, unread FROM transactions WHERE id = ?",
                 id_,
             )
             if not found:
@@ -59,6 +59,7 @@ class Reader:
                 waiting_for,
                 held,
                 entry,
+                unread,
             ) = found[0]
             definition = self._rows("SELECT facts FROM sagas WHERE saga = ? AND version = ?", saga, version)
             return Stored(
@@ -75,6 +76,7 @@ class Reader:
                 waiting_for=json.loads(waiting_for),
                 held=held,
                 entry=entry,
+                unread=unread,
                 parts=self._rows(
                     "SELECT messages, moves FROM timeline WHERE place >= ? AND place < ? ORDER BY place",
                     no * PARTS,
@@ -154,6 +156,9 @@ class Reader:
 
     def refused(self, since: int) -> list[Row]:
         return self._rows("SELECT topic, reason, at FROM refused WHERE at >= ? ORDER BY topic", since)
+
+    def unread(self) -> list[Row]:
+        return self._rows("SELECT shard, count, place, transaction_id, reason, at FROM unread ORDER BY shard")
 
     def uncorrelated(self) -> list[Row]:
         return self._rows(

@@ -18,6 +18,15 @@ from kantor_schemas import Schema
 DECISION = "kantor.Decision"
 
 
+class UnfoldableError(UndecodableError):
+    """A decision, which this version of Kantor can't fold: it has moves that are not known, say. ``epoch`` and ``journal_offset``
+    say whether it counts."""
+
+    def __init__(self, why: str, epoch: int, journal_offset: int) -> None:
+        super().__init__(f"no decision that can be folded: {why}")
+        self.epoch, self.journal_offset = epoch, journal_offset
+
+
 #: The fields of a decision that :class:`Said` has.
 _FIELDS = frozenset(
     (
@@ -65,12 +74,16 @@ class HistoryReader:
         self._known: dict[bytes, _Schema] = {}  # by its place in the value
 
     def read(self, value: bytes | None) -> Said:
-        """A decision. Raises ``UndecodableError``, ``UnknownSchemaError`` or ``RegistryUnavailableError``."""
+        """A decision. Raises ``UnfoldableError``, ``UndecodableError`` for anything else that is no decision, ``UnknownSchemaError``
+        or ``RegistryUnavailableError``, ``CodecError`` if its schema is of no use."""
         if value is None or len(value) < 5 or value[0] != 0:
             raise UndecodableError("not Avro in Confluent wire format")
         read, left_out = self._known.get(value[:5]) or self._learn(value[:5])
         record = self._fields(read, value)
         captured = []
+        epoch, entry = record.get("epoch"), record.get("journal_offset")
+        if not (isinstance(epoch, int) and isinstance(entry, int)):
+            raise UndecodableError("a decision of no epoch, or on no entry")
         try:
             moves = transitions_from(record["transitions"])
             for move in moves:
@@ -79,14 +92,12 @@ class HistoryReader:
                     captured.append(move.captured)
                     move.captured = None
                 move.fingerprint = 0
-            status = _STATUSES[record["status"]]
+            return Said(
+                record["transaction_id"], epoch, entry, record["at"], record["saga"], record["version"],
+                _STATUSES[record["status"]], moves, captured, _without([record[name] for name in left_out], value),
+            )  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
-            raise UndecodableError(f"no decision that can be folded: {error}") from error
-        return Said(
-            record["transaction_id"], record["epoch"], record["journal_offset"], record["at"], record["saga"],
-            record["version"], status, moves, captured,
-            _without([record[name] for name in left_out], value),
-        )  # fmt: skip
+            raise UnfoldableError(str(error), epoch, entry) from error
 
     def _fields(self, read: Read | None, value: bytes) -> dict[str, Any]:
         if read is not None:

@@ -25,6 +25,7 @@ from kantor_orchestrator.config import ENGINE_GROUP, VIEW_GROUP, Settings
 from kantor_orchestrator.view.census import INTERVAL as CENSUS
 from kantor_orchestrator.view.census import count
 from kantor_orchestrator.view.database import Place, Writer, is_shared
+from kantor_orchestrator.view.kept import OldSchemas
 from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import DeployedSagas
@@ -192,11 +193,24 @@ class _Projection:
         starts = self._admin.starts(partitions_of(found, (topics.JOURNAL, topics.HISTORY)))
         self._gaps = gaps(starts, self._positions)
         self._assign(found)
-        schemas = schema_store(self._settings.kafka, self._settings.registry_url)
+        # A registry that has lost what it had keeps nobody from what was read with it before.
+        schemas = OldSchemas(
+            schema_store(self._settings.kafka, self._settings.registry_url), self._database.database
+        )
         codec = Codec(schemas)
         sagas = DeployedSagas(self._settings.kafka, codec)
         db = self._database
-        return Projector(codec, schemas, sagas, db.find, db.next_no(), self._positions, given_up, db.epochs())
+        return Projector(
+            codec,
+            schemas,
+            sagas,
+            db.find,
+            db.next_no(),
+            self._positions,
+            given_up,
+            db.epochs(),
+            _patient_since(),
+        )
 
     def _assign(self, found: Mapping[str, int]) -> None:
         """Read every partition of our topics from its position, or its start."""

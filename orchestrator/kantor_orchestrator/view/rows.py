@@ -127,7 +127,7 @@ class TransactionRow:
 
     __slots__ = (
         "entry", "facts", "folded", "id", "keys", "messages", "moves", "no", "parts", "seen_at", "shard", "shown", "stored",
-        "touched", "updated_at",
+        "touched", "unread", "updated_at",
     )  # fmt: skip
 
     def __init__(self, no: int, id_: str, shard: int, at: int) -> None:
@@ -141,6 +141,7 @@ class TransactionRow:
         self.facts: SagaFacts | None = None  # of its saga, if its definition is known
         self.keys: dict[str, str] = {}  # those that were seen: the first value of each
         self.parts = 0
+        self.unread = ""  # the first of its decisions that could not be read: where, and why
         self.stored: tuple[Any, ...] | None = None
         self.shown: Shown | None = None
         # Of the current batch:
@@ -163,6 +164,7 @@ class Changes:
     incidents_closed: list[tuple[Any, ...]] = field(default_factory=list)
     uncorrelated: list[tuple[Any, ...]] = field(default_factory=list)
     refused: list[tuple[Any, ...]] = field(default_factory=list)
+    unread: list[tuple[Any, ...]] = field(default_factory=list)
     holds: list[tuple[Any, ...]] = field(default_factory=list)
     sagas: list[SagaFacts] = field(default_factory=list)
     schemas: list[tuple[int, Schema]] = field(default_factory=list)

@@ -40,6 +40,7 @@ class Stored:
     waiting_for: list[str]
     held: str
     entry: int  # its last one in the journal
+    unread: str
     parts: list[tuple[str, bytes]]
     incidents: list[Incident]
     definition: SagaFacts | None
@@ -112,7 +113,8 @@ class Child:
 @dataclass(frozen=True, slots=True)
 class Trace:
     """``keys``: what it is found by. ``timeline``: in the journal's order. ``parent``: the transaction whose step it is.
-    ``remedies``: what a person may do about its open incidents."""
+    ``remedies``: what a person may do about its open incidents. ``unread``: where the first of its decisions lies that could not be
+    read, and why; empty: all could, and what is shown is what is."""
 
     transaction_id: str
     shard: int
@@ -131,6 +133,7 @@ class Trace:
     timeline: list[Message]
     incidents: list[Incident]
     parent: str = ""
+    unread: str = ""
     remedies: list[Remedy] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
 
@@ -185,6 +188,7 @@ def build_trace(stored: Stored) -> Trace:
         timeline=_timeline(stored.shard, entries, told, sent),
         incidents=stored.incidents,
         parent=folded.txn.parent,
+        unread=stored.unread,
         remedies=remedies(
             folded.txn,
             stored.definition.steps if stored.definition else {},
