@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kantor.errors import RegistryUnavailableError
+from kantor.errors import KantorError, RegistryUnavailableError
+from kantor.testing import MemoryBroker
 from kantor_orchestrator import topics
 from kantor_orchestrator.view import role
 from kantor_orchestrator.view.database import InUseError, Writer
+from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.wellness import Wellness
 from waiting import PATIENCE
 
@@ -96,6 +98,32 @@ def test_what_was_read_of_a_topic_that_was_made_again_is_forgotten(
     assert left == (set() if is_empty else ids.keys() - set(again))
     assert (database.complete_from() == 0) is is_complete
     assert is_complete or database.complete_from() >= before
+    database.close()
+
+
+@pytest.mark.parametrize("looks_between", [True, False])
+def test_a_topic_that_is_gone_for_a_while_may_come_back_as_another(
+    tmp_path: Path, looks_between: bool
+) -> None:
+    """Also where somebody has looked while there was none: else its positions would be taken for the new one's, and what lies
+    before them would never be shown."""
+    broker = MemoryBroker()
+    specs = {spec.name: spec for spec in topics.specs(1, 1 << 20)}
+    broker.clients().admin().create_topics(list(specs.values()))
+    settings = cast("Settings", SimpleNamespace(kafka=broker.clients(), registry_url=""))
+    registry, database = CollectorRegistry(), Writer(tmp_path / "view.db")
+    projection = role._Projection(
+        settings, database, ViewMetrics(registry), CensusMetrics(registry), Wellness()
+    )
+    projection._open(frozenset())
+    projection._look()
+    del broker.topics[topics.HISTORY]
+    if looks_between:
+        projection._look()
+    broker.create_topic(specs[topics.HISTORY])
+    with pytest.raises(KantorError, match=f"{topics.HISTORY} was made again"):
+        projection._look()
+    projection._consumer.close()
     database.close()
 
 

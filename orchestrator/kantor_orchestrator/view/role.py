@@ -314,7 +314,7 @@ class _Projection:
         for name, id_ in self._topic_ids.items():
             if ids.get(name, id_) != id_:
                 raise KantorError(f"{name} was made again")
-        self._topic_ids = ids
+        self._topic_ids |= ids  # one that is gone for now may come back as another
         self._ask_the_engine()
         if {(name, p) for name, count in found.items() for p in range(count)} != set(self._positions):
             self._assign(found)
