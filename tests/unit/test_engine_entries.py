@@ -105,6 +105,21 @@ def test_an_early_answer_counts_whatever_its_time(tmp_path: Path, sent: int) -> 
     place.engine.close()
 
 
+def test_an_early_answer_waits_as_long_as_its_start_may_lie_unread(place: Place) -> None:
+    """shard-18: nobody has said how far intake is. An hour's lag of the start's topic made a step time out that had succeeded, and
+    all was reversed."""
+    for schema in CATALOG.values():
+        place.schemas.id_of(schema, "t")
+    place.event("t", "inventory.StockReserved")
+    place.turn_until(lambda: "kept" in place.kinds("t"))
+    for _ in range(50):
+        place.broker.clock.sleep(150)
+        place.engine.turn()
+    place.event("t", "shop.OrderPlaced")
+    place.turn_until(lambda: ("t", "succeeded", "stock") in place.history())
+    assert "expired" not in place.kinds("t")
+
+
 @pytest.mark.parametrize("sent", [-1, 0])
 def test_a_start_without_a_time_counts_as_sent_now(tmp_path: Path, sent: int) -> None:
     """saga-6: Kafka's own word for a record that has none."""

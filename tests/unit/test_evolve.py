@@ -177,11 +177,14 @@ def test_start() -> None:
 
 
 def test_kept() -> None:
-    """A message that came early is kept until it expires."""
-    early = Early("event", "stock.Reserved", "e", "stock", "", 1, "t/0/1", {})
-    txn = evolve(Transaction("t-1"), Transition(Kind.KEPT, 100, early=early, due=900))
-    assert (txn.early, txn.expires_at) == ([early], 900)
-    assert evolve(txn, Transition(Kind.EXPIRED, 3_600_001)).early == []
+    """A message that came early is kept until it expires: up to when that was due, however late it is told."""
+    first, second = (Early("event", "stock.Reserved", "e", "stock", "", at, "t/0/1", {}) for at in (1, 2))
+    txn = evolve(Transaction("t-1"), Transition(Kind.KEPT, 100, early=first, due=3_600_001))
+    evolve(txn, Transition(Kind.KEPT, 100, early=second, due=3_600_002))
+    assert (txn.early, txn.expires_at) == ([first, second], 3_600_001)
+    evolve(txn, Transition(Kind.EXPIRED, 9_000_000, due=3_600_002))
+    assert (txn.early, txn.expires_at) == ([second], 3_600_002)
+    assert evolve(txn, Transition(Kind.EXPIRED, 9_000_000)).early == []
 
 
 def test_kept_beside_an_incident() -> None:

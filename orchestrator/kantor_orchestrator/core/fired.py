@@ -30,7 +30,8 @@ def fired(d: Decision) -> None:
         return  # all others are set again when nothing waits any more
     if entry.timer == EXPIRY:
         if txn.early and not txn.saga and 0 < txn.expires_at <= entry.at:
-            old = [early for early in txn.early if early.at + EARLY_TTL <= entry.at]
+            # Not up to this entry's time: intake may lag behind that, and it is known up to the timer's only that no start comes.
+            old = [early for early in txn.early if early.at + EARLY_TTL <= txn.expires_at]
             left = [early.at + EARLY_TTL for early in txn.early if early not in old]
             types = ", ".join(sorted({early.type for early in old}))
             reason = f"no saga started for {types}"

@@ -241,8 +241,8 @@ def evolve(transaction: Transaction, transition: Transition) -> Transaction:
     elif t.kind is Kind.COMPENSATION_REQUESTED:
         transaction.failing, transaction.deadline = t.reason, 0
     elif t.kind is Kind.EXPIRED:
-        transaction.expires_at = t.due  # when the next of what is left expires
-        transaction.early = [one for one in transaction.early if one.at + EARLY_TTL > t.at]
+        up_to, transaction.expires_at = transaction.expires_at, t.due  # when the next of what is left expires
+        transaction.early = [one for one in transaction.early if one.at + EARLY_TTL > up_to]
     elif t.kind is Kind.INCIDENT_OPENED:
         transaction.incidents.append(Incident(t.code, t.step, t.reason, t.at))
         transaction.expires_at = 0

@@ -2,7 +2,7 @@
 
 ``due`` is the broker's time, as entries are stamped; this process's clock decides only when to look, and that a broker's clock which
 leaps ahead makes nothing go off (``BrokerTime.certain``). A timer that ends in a
-verdict (a timeout, a deadline) has two conditions more: intake's lowest watermark has passed the due time, and the shard has
+verdict (a timeout, a deadline, that no start comes) has two conditions more: intake's lowest watermark has passed the due time, and the shard has
 processed the journal up to an end that was sampled after that was known. So lag never compensates. A pause between two attempts
 needs neither. A shard that can't process (it waits, it lags) fires nothing.
 """

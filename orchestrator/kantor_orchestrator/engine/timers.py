@@ -23,8 +23,9 @@ from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
 
 #: Timers due later than this (ms) are left in the store until then: waiting costs disk, not memory.
 HORIZON = 60_000
-#: Timers that only pause between two attempts; the others end in a verdict, which lag must not hasten (shard-18).
-PAUSES = frozenset({RETRY, COMPENSATION_RETRY, EXPIRY, RELEASE, AGAIN})
+#: Timers that only pause between two attempts; the others end in a verdict, which lag must not hasten (shard-18): the start that early
+#: messages wait for may be in a topic that intake has not read.
+PAUSES = frozenset({RETRY, COMPENSATION_RETRY, RELEASE, AGAIN})
 
 #: (due, transaction id, kind, step, round, attempt)
 Timer = tuple[int, str, str, str, int, int]
