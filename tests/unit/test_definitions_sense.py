@@ -141,6 +141,17 @@ def test_an_event_that_nobody_would_hear(topic: str, what: str) -> None:
     )
 
 
+@pytest.mark.parametrize("type_", ["parcel.Book", "parcel.Cancel", "parcel.Booked"])
+def test_a_message_for_the_platforms_own_topics_is_refused(type_: str) -> None:
+    """A command among the state's snapshots, or the definitions, would be taken for one of them."""
+    sent = SCHEMAS[type_] | {"kantor.topic": "sys.kantor.state"}
+    (found,) = problems(order(), sent)
+    assert (
+        f"{type_} is sent to sys.kantor.state: what begins with sys.kantor. is for the platform alone"
+        in found
+    )
+
+
 # -- sagas beside each other
 
 LOYALTY = """\

@@ -28,6 +28,8 @@ from kantor_schemas import Schema
 
 #: How the names of topics of events begin: intake reads those, and a service never takes them for commands.
 _EVENTS = "evt."
+#: And those of the platform's own topics (wire-1): what else is in there would be taken for its state, or its definitions.
+_PLATFORM = "sys.kantor."
 
 
 def check(
@@ -246,13 +248,23 @@ class _Check:
             self._fields.check(Sent(reverse.command, reverse.fields, known, node, when, places, at, True))
 
     def _type(self, type_: str, *paths: Path) -> bool:
-        """Whether the schema of a message type is known; a problem if not."""
+        """Whether the schema of a message type is known, and its topic is not the platform's own; a problem if not."""
         if type_ in self._catalog:
-            return True
+            return not self._is_for_platform(type_, *paths)
         near = nearest(type_, [name for name in self._catalog if name not in meaning.own()])
         remedy = f"did you mean {near}?" if near else "add its .avsc file to a folder that --schemas names"
         self._found.add(f"no schema for {type_}", remedy, *paths)
         return False
+
+    def _is_for_platform(self, type_: str, *paths: Path) -> bool:
+        topic = self._catalog[type_].get("kantor.topic", "")
+        if not topic.startswith(_PLATFORM):
+            return False
+        what = f"{type_} is sent to {topic}: what begins with {_PLATFORM} is for the platform alone"
+        self._found.add(
+            what, 'write another "kantor.topic" in its .avsc file, such as "cmd.<service>.v1"', *paths
+        )
+        return True
 
     def _event(self, type_: str, *paths: Path) -> bool:
         """Whether the schema of an event is known, and intake reads its topic; a problem if not."""
