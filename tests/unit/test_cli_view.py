@@ -151,6 +151,13 @@ def test_an_unknown_transaction_is_exit_code_4(view: Path) -> None:
     assert "no transaction matches 'nope'" in result.stderr
 
 
+@pytest.mark.parametrize("command", [["trace"], ["list"], ["list", "--saga"]])
+def test_what_is_not_text_is_wrong_usage(view: Path, command: list[str]) -> None:
+    """A byte that is not UTF-8 comes as half a surrogate pair, which no database and no record takes."""
+    found = kantor(*command, "tx-\udcff")
+    assert (found.exit_code, found.stderr) == (2, "Error: not text in UTF-8: 'tx-\\udcff'; give it as that\n")
+
+
 def test_without_a_view_a_trace_is_not_found(home: Path) -> None:
     """The message says what to start."""
     result = kantor("trace", "tx-completed")

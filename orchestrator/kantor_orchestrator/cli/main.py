@@ -71,7 +71,7 @@ class _Commands(MutableMapping[str, click.Command]):
         return len(self._found)
 
 
-class _WrongSetting(click.ClickException):
+class _WrongUse(click.ClickException):
     exit_code = 2
 
 
@@ -86,11 +86,17 @@ class Program(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            raise _WrongSetting(str(error)) from error
+            raise _WrongUse(str(error)) from error
         except NotFoundError as error:
             raise _NotFound(str(error)) from error
         except KantorError as error:
             raise click.ClickException(str(error)) from error
+        except (
+            UnicodeEncodeError
+        ) as error:  # half a surrogate pair: what a terminal makes of a byte that is not UTF-8
+            if not any("\ud800" <= sign <= "\udfff" for sign in error.object):
+                raise
+            raise _WrongUse(f"not text in UTF-8: {error.object!r:.200}; give it as that") from error
 
 
 @click.group(cls=Program, commands=_Commands())
