@@ -199,7 +199,7 @@ def test_a_definition_waits_for_the_registry() -> None:
 def unread(
     types: frozenset[str] = frozenset(), key: bytes = b"checkout/9", *, is_newer: bool = False
 ) -> Unread:
-    return Unread("d/0/1", key, "torn", is_newer, types)
+    return Unread("d/0/1", key, "torn", is_newer, types=types)
 
 
 @pytest.fixture

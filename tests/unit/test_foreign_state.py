@@ -42,8 +42,6 @@ FOREIGN = {
     "a key that is no text": (b"\xff\xfe", b"xyz"),
     "a shard record that is none": (topics.SHARD_KEY, b"xyz"),
     "a shard record that is a transaction": (topics.SHARD_KEY, with_extension()),
-    "a shard record of an unknown schema": (topics.SHARD_KEY, b"\0\x01\x02\x03\x04rest"),
-    "a mark of an unknown schema": (topics.MARK_PREFIX + b"evt.x/0", b"\0\x01\x02\x03\x04rest"),
     "a mark that is none": (topics.MARK_PREFIX + b"evt.x/0", b"xyz"),
     "a mark whose key is no text": (topics.MARK_PREFIX + b"\xff", with_extension()),
 }

@@ -31,6 +31,8 @@ log = logging.getLogger("kantor.definitions")
 #: Seconds that reading the topic to its end may take in all, where entries wait for it and with them the thread; and until it is
 #: tried again after that, for whichever shard.
 _PATIENCE, _PAUSE = 0.5, 2.0
+#: Seconds between looks at what was written with a schema that is unknown.
+_LOST_AGAIN = 5.0
 #: Later than anything that was sent (ms).
 _NOW = 1 << 62
 
@@ -232,6 +234,9 @@ class DefinitionsTopic:
         #: Records that wait for the registry, and until when they do (s, monotonic).
         self._waiting: deque[Record] = deque()
         self._waits_until = 0.0
+        #: The last record of a key, if its schema is unknown; and when they are looked at again (s, monotonic).
+        self._lost: dict[str, Record] = {}
+        self._again_at = 0.0
 
     def load(self, timeout: float = 30.0) -> Definitions:
         """Everything that is deployed now; what comes later with ``Definitions.refresh``.
@@ -255,6 +260,8 @@ class DefinitionsTopic:
 
     def fresh(self) -> Changes:
         self._take(self._consumer.poll(0))
+        if self._lost and not self._waiting and self._clock.monotonic() >= self._again_at:
+            self._waiting += self._lost.values()
         if not self._waiting or self._clock.monotonic() < self._waits_until:
             return Changes()
         try:
@@ -302,7 +309,8 @@ class DefinitionsTopic:
         refused: dict[str, Unread] = {}
         for record in self._waiting:
             key = unread.name_of(record.key())
-            found = None if record.value() is None else unread.read(record, self._codec)
+            is_told = self._lost.get(key) is record
+            found = None if record.value() is None else unread.read(record, self._codec, is_told=is_told)
             refused.pop(key, None)
             if found is None:
                 deployed.pop(key, None)
@@ -312,5 +320,11 @@ class DefinitionsTopic:
                 deployed[key] = found
             else:
                 refused[key] = found
+        for record in self._waiting:
+            key = unread.name_of(record.key())
+            self._lost.pop(key, None)
+            if key in refused and refused[key].is_lost:
+                self._lost[key] = record
         self._waiting.clear()
+        self._again_at = self._clock.monotonic() + _LOST_AGAIN
         return Changes(list(deployed.values()), list(removed), list(refused.values()))

@@ -8,13 +8,14 @@ it names, because what comes of those must wait, and must not be passed over as 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kantor.clients import Record
 from kantor.codec import Codec
-from kantor.errors import CodecError, DefinitionError
+from kantor.errors import CodecError, DefinitionError, UnknownSchemaError
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.bundle import Bundle
 
@@ -33,20 +34,30 @@ UNREADABLE = (
 )
 
 
+#: The key of a definition: its saga and version.
+_KEY = re.compile(rb"[\w.-]+/[0-9]+")
+
+
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """``key``: as it is in the topic; ``name``: the same, printable. ``is_newer``: it is a definition, of a newer Kantor.
-    ``types``: what it names, as far as that can be told."""
+    """``key``: as it is in the topic; ``name``: the same, printable. ``is_newer``: it is a definition, of a newer Kantor. ``is_lost``:
+    its schema is not known now, and may be later. ``types``: what it names, as far as that can be told."""
 
     place: str
     key: bytes
     why: str
     is_newer: bool = False
+    is_lost: bool = False
     types: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def name(self) -> str:
         return name_of(self.key)
+
+    @property
+    def may_name_anything(self) -> bool:
+        """Whether it may be a definition that can be read later: what it names is not known until then."""
+        return self.is_lost and _KEY.fullmatch(self.key) is not None
 
     @property
     def what(self) -> str:
@@ -56,6 +67,11 @@ class Unread:
     def remedy(self) -> str:
         if self.is_newer:
             return "a newer Kantor deployed it: upgrade this one"
+        if self.is_lost:
+            return (
+                "let the registry have its schema again: what needs it goes on then; only if no Kantor wrote it, remove it "
+                "(`kantor undeploy --unreadable`)"
+            )
         return "deploy it again (`kantor deploy`), or, if no transaction is on it, remove it (`kantor undeploy --unreadable`)"
 
 
@@ -63,8 +79,9 @@ def name_of(key: bytes | None) -> str:
     return (key or b"").decode("utf-8", "backslashreplace")
 
 
-def read(record: Record, codec: Codec) -> Bundle | Unread:
-    """The definition in a record that has a value, compiled. Raises ``RegistryUnavailableError``: ask again."""
+def read(record: Record, codec: Codec, *, is_told: bool = False) -> Bundle | Unread:
+    """The definition in a record that has a value, compiled. ``is_told``: that it can't be read was logged before. Raises
+    ``RegistryUnavailableError``: ask again."""
     key, value = record.key() or b"", record.value()
     facts: Mapping[str, Any] = {}
     try:
@@ -77,13 +94,17 @@ def read(record: Record, codec: Codec) -> Bundle | Unread:
     except UNREADABLE as error:
         place = f"{record.topic()}/{record.partition()}/{record.offset()}"
         why = "; ".join(str(error).splitlines()[:3])[:500] or type(error).__name__
-        unread = Unread(place, key, why, isinstance(error, DefinitionError), _types(facts))
-        log.error(
-            "%s; %s. What needs it waits, everything else goes on",
-            unread.what,
-            unread.remedy,
-            extra={"action": "definition_unreadable", "definition": unread.name},
-        )
+        is_newer, is_lost = isinstance(error, DefinitionError), isinstance(error, UnknownSchemaError)
+        if is_lost:
+            why = why.partition(";")[0]
+        unread = Unread(place, key, why, is_newer, is_lost, _types(facts))
+        if not is_told:
+            log.error(
+                "%s; %s. What needs it waits, everything else goes on",
+                unread.what,
+                unread.remedy,
+                extra={"action": "definition_unreadable", "definition": unread.name},
+            )
         return unread
 
 

@@ -203,13 +203,17 @@ class Decider:
 
     def _may_be_named(self, shard: Shard, record: Record, type_: str) -> bool:
         """Of a type that no definition names which can be read: whether it may mean something, because one that can't be
-        read names it. Raises ``NotYet`` if its transaction is on one of these."""
+        read names it. Raises ``NotYet`` if its transaction is on one of these, or if what one names will only be known when the
+        registry has its schema again: a start that is passed over is lost."""
         if not self._definitions.unread:
             return False
         txn = shard.get(transaction_of(record))
         if txn is not None and txn.saga:
             self._saga_of(txn)  # else it is none of its business
             return False
+        for lost in self._definitions.unread.values():
+            if lost.may_name_anything:
+                raise NotYet(f"{lost.what}; {lost.remedy}")
         return type_ in self._definitions.unread_types
 
     def _read(self, entry: Entry, record: Record, headers: Headers) -> None:

@@ -21,7 +21,7 @@ from uuid import uuid4
 from kantor.clients import Admin, Clients, Partition, Record
 from kantor.clock import Clock
 from kantor.codec import Codec
-from kantor.errors import CodecError, KafkaUnavailableError, KantorError
+from kantor.errors import CodecError, KafkaUnavailableError, KantorError, UnknownSchemaError
 from kantor_orchestrator import topics
 from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.cut import DUE, EXPIRES, Cutter
@@ -271,6 +271,8 @@ class _Restored:
         self.facts = Facts()
         self.records = 0
         self._foreign = ""  # a shard record that can't be read
+        #: By key: the last record of the shard's own, if its schema is unknown.
+        self._lost: dict[bytes, str] = {}
         self._is_told = False  # where the shard stands
         try:
             self._read()
@@ -284,6 +286,8 @@ class _Restored:
             self.store.wipe(ahead)
             self.facts = Facts()
             self._read()
+        for said in self._lost.values():  # to pass over it would be to go on from what was before
+            raise KantorError(said)
         if self._foreign and not self._is_told:
             # To begin at the journal's start would apply to these snapshots what is in them.
             raise KantorError(
@@ -332,9 +336,16 @@ class _Restored:
     def _take_in(self, key: bytes, record: Record, rows: dict[str, Row | None], start: int) -> None:
         try:
             if key[:1] == b"\0":
+                self._lost.pop(key, None)
                 self._fact(key, record.value())
             elif record.offset() >= start:
                 rows[key.decode()] = _row(record)
+        except UnknownSchemaError as error:  # it may be ours: a registry that has lost what it had
+            place = "/".join(map(str, (*self._place, record.offset())))
+            why = str(error).partition(";")[0]
+            self._lost[key] = (
+                f"{place} may say where the shard stands, and can't be read: {why}; let the registry have its schema again"
+            )
         except (CodecError, ValueError, LookupError, TypeError) as error:
             place = "/".join(map(str, (*self._place, record.offset())))
             facts = {"action": "foreign_state", "shard": self._number}
@@ -346,6 +357,7 @@ class _Restored:
         facts, decode = self.facts, self._means.codec.decode
         if key == topics.SHARD_KEY and value is None:  # with all that was beside it (``Cutter``)
             self.facts, self._is_told = Facts(), False
+            self._lost = {}
         elif key == topics.SHARD_KEY:
             found = decode(value)
             holds = Holds(found["holds"])
