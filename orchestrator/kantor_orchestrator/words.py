@@ -68,6 +68,6 @@ def count(number: int, word: str) -> str:
 def incomplete(complete_from: str) -> str:
     """Why something may not be there; the time as its reader wants it."""
     return (
-        f"What began before {complete_from} may be missing, or in part: Kafka no longer held it when the view"
-        " was built."
+        f"Transactions that began before {complete_from} may be missing or incomplete: Kafka no longer held their"
+        " records when the view was built."
     )

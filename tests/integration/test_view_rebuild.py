@@ -188,7 +188,7 @@ def test_a_new_view_of_a_shortened_log_says_from_when_it_is_complete(settings: S
             told = api.get("/api/v1/transactions").json()["complete_from"]
             assert datetime.fromisoformat(told).timestamp() * 1000 == found.complete_from
             page = api.get("/transactions?q=nothing-like-this").text
-            assert "Kafka no longer held it when the view was built" in page
+            assert "Kafka no longer held their records when the view was built" in page
     finally:
         backend.close()
     live = Settings(settings.kafka, settings.home, f"sqlite:///{settings.home / 'live.db'}")

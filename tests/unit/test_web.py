@@ -51,9 +51,9 @@ def form_token(page: str) -> str:
 def test_the_home_page_counts_and_links(browser: TestClient) -> None:
     """By saga and status, and what needs somebody."""
     page = browser.get("/").text
-    assert "What needs me now" in page
+    assert "What needs a person now" in page
     assert 'href="/transactions?status=completed&amp;saga=checkout">1</a>' in page
-    assert "<strong>4</strong><span>under way" in page
+    assert "<strong>4</strong><span>open" in page
 
 
 def test_the_list_keeps_its_filters_in_the_address(browser: TestClient) -> None:
@@ -295,7 +295,7 @@ def test_pages_and_api_say_from_when_the_view_is_complete(browser: TestClient, p
     writer.close()
     for path in ("/", "/transactions", "/transactions/tx-completed", "/transactions/nope"):
         page = browser.get(path).text
-        assert "may be missing, or in part: Kafka no longer held it" in page, path
+        assert "may be missing or incomplete: Kafka no longer held their records" in page, path
         assert after[:19] in page.replace(" ", "T"), path
     assert "may be missing" not in browser.get("/transactions?limit=1").text, "there are more pages"
     assert "may be missing" not in browser.get("/transactions/tx-running").text, "it began after"

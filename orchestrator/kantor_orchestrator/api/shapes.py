@@ -46,8 +46,8 @@ class Summary(Shape):
 
 
 class TransactionPage(Shape):
-    """``partial``: the search took too long to fill the page; it goes on with ``next_page``. ``complete_from``: what began before
-    may be missing, since Kafka no longer held it when the view was built; null: everything is there."""
+    """``partial``: the search took too long to fill the page; ``next_page`` continues it. ``complete_from``: transactions that began before
+    may be missing or incomplete: Kafka no longer held their records when the view was built; null: everything is there."""
 
     transactions: list[Summary]
     next_page: Text

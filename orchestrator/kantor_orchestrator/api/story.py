@@ -46,17 +46,21 @@ def possible_acts(story: Trace) -> list[PossibleAct]:
         return [PossibleAct(*one, new_key()) for one in found]
     for step in story.steps:
         if step.status == "failed" and story.status == Status.RUNNING and step.name not in waiting:
-            found.append((core.RETRY, "Retry", "The step is tried again.", step.name))
+            found.append((core.RETRY, "Retry", "Try the step again.", step.name))
             found.append(
-                (core.SKIP, "Skip", "Say that the step was done by hand; the evidence is kept.", step.name)
+                (core.SKIP, "Skip", "Record that the step was done by hand; the evidence is kept.", step.name)
             )
         elif step.kind == "signal" and step.status == "active":
-            found.append((core.SIGNAL, "Give the signal", "The step waits for it, and goes on.", step.name))
+            found.append(
+                (core.SIGNAL, "Give the signal", "Give the step the signal that it waits for.", step.name)
+            )
     if story.status == Status.RUNNING and story.saga:
         found.append(
-            (core.CANCEL, "Cancel", "What happened is reversed, as long as there is a way back.", "")
+            (core.CANCEL, "Cancel", "Reverse what has happened, as long as there is a way back.", "")
         )
-    found.append((core.CLOSE, "Close", "It ends as it is, whatever its state; nothing is reversed.", ""))
+    found.append(
+        (core.CLOSE, "Close", "End the transaction as it is, whatever its state. Nothing is reversed.", "")
+    )
     return [PossibleAct(name, words, means, step, new_key()) for name, words, means, step in found]
 
 

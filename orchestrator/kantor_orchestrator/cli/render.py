@@ -148,7 +148,9 @@ _TIMERS = {
 
 def _compensation(step: Step) -> str:
     by = f" by {step.compensator}" if step.compensator != step.owner else ""
-    said = f"compensation given up{by}" if step.status == StepStatus.INCIDENT else f"compensation asked{by}"
+    said = (
+        f"compensation given up{by}" if step.status == StepStatus.INCIDENT else f"compensation requested{by}"
+    )
     if step.compensation_ended_at:
         said = f"compensated{by} in {duration(step.compensation_ended_at - step.compensation_started_at)}"
     return said + (f", {step.compensation_attempts} attempts" if step.compensation_attempts > 1 else "")
@@ -291,7 +293,7 @@ def _sentence(move: Move, trace: Trace) -> tuple[str, str] | None:
             return f"{trace.saga} v{trace.version} starts", "cyan"
         case "activated":
             until = f" until {clock(move.due)}" if move.due else ""
-            return f"{move.step} is awaited{until}", "cyan"
+            return f"waiting for {move.step}{until}", "cyan"
         case "succeeded":
             return f"{move.step} succeeded{' late' if move.reason == 'late' else ''}", "green"
         case "failed":
@@ -313,7 +315,7 @@ def _sentence(move: Move, trace: Trace) -> tuple[str, str] | None:
         case "ended":
             return f"ends: {move.status}", f"bold {STATUS_STYLES.get(move.status, 'white')}"
         case "reopened":
-            return f"opened again: {move.reason}", "yellow"
+            return f"reopened: {move.reason}", "yellow"
         case "kept":
             return "kept until its saga starts", _DIM
         case "ignored":

@@ -92,7 +92,7 @@ def said(move: Move) -> Markup:
         case "started":
             text = "the saga starts"
         case "activated":
-            text = f"{move.step} is awaited" + (f" for {duration(move.due - move.at)}" if move.due else "")
+            text = f"waiting for {move.step}" + (f" for {duration(move.due - move.at)}" if move.due else "")
         case "succeeded":
             text = f"{move.step} succeeded{' late' if move.reason == 'late' else ''}"
         case "failed":
@@ -114,7 +114,7 @@ def said(move: Move) -> Markup:
         case "ended":
             text = f"ends: {move.status}"
         case "reopened":
-            text = f"opened again: {move.reason}"
+            text = f"reopened: {move.reason}"
         case "kept":
             text = "kept until its saga starts"
         case "ignored":
