@@ -181,6 +181,10 @@ class Traffic:
             headers.append(("ce_type", envelope.TRANSACTION_ENDED.encode()))
         self._write(topics.HISTORY, shard, key, self._encode(record), headers)
 
+    def forget(self, transaction: str) -> None:
+        """The engine knows nothing of it any more: its stub has expired."""
+        del self._transactions[transaction]
+
     def step(self, transaction: str, step: str) -> StepState:
         return self._transactions[transaction].steps[step]
 

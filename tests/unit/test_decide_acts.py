@@ -130,6 +130,30 @@ def test_what_a_trace_proposes_is_carried_out(name: str) -> None:
     assert wrong[:5] == []
 
 
+@pytest.mark.parametrize("name", SAGAS)
+def test_what_is_carried_out_for_an_incident_is_proposed(name: str) -> None:
+    """Where nothing else has to be done first (a release, what is put off), people are told each ``retry`` and ``skip`` that
+    is carried out for a step with an incident."""
+    found = walk(name)
+    facts = SagaFacts.of(found.saga).steps
+    wrong = []
+    for place in found.places.values():
+        txn = place.txn
+        if place.is_held or txn.held or txn.put_off:
+            continue
+        proposed = {(one.act, one.step) for one in remedies(txn, facts, is_held=False)}
+        waiting = {one.step for one in txn.incidents}
+        wrong += [
+            tell(edge)
+            for edge in place.edges
+            if edge.act in (acts.RETRY, acts.SKIP)
+            and edge.entry.step in waiting
+            and not is_refusal(edge)
+            and (edge.act, edge.entry.step) not in proposed
+        ]
+    assert wrong[:5] == []
+
+
 def test_the_page_says_what_the_acts_do() -> None:
     """docs/acts.md is what comes of every act in every state. If it differs, make it anew: ``unit.acts_page`` says how."""
     text = (Path(__file__).parents[2] / "docs" / "acts.md").read_text(encoding="utf-8")

@@ -62,3 +62,19 @@ def test_a_transaction_that_stands_still(traffic: Traffic, path: Place) -> None:
         trace = view.trace("tx")
         assert (trace.status, trace.held, trace.waiting_for) == ("running", "", ["payment"])
         assert {step.name: step.status for step in trace.steps}["stock"] == "succeeded"
+
+
+@pytest.mark.parametrize("saga", ["checkout", ALL])
+def test_of_a_held_saga_nothing_but_the_release_is_proposed(traffic: Traffic, path: Place, saga: str) -> None:
+    """Also for a transaction for which nothing has come since: any other act is refused (view-15)."""
+    traffic.given_up("tx")
+    traffic.hold(HOLD, "another")
+    project(traffic, path)
+    with View(path) as view:
+        assert [remedy.act for remedy in view.trace("tx").remedies] == ["retry", "skip", "close"]
+    traffic.hold(HOLD, saga)
+    project(traffic, path)
+    with View(path) as view:
+        trace = view.trace("tx")
+        assert [remedy.act for remedy in trace.remedies] == ["release", "close"]
+        assert trace.held == ""

@@ -21,7 +21,9 @@ def to_json(value: object) -> str:
 
 
 class Entry(NamedTuple):
-    """An entry of the journal, without its payload. ``detail``: the value of a timer or an act."""
+    """An entry of the journal, without its payload. ``detail``: the value of a timer or an act. ``topic``: tells the topic that
+    ``origin`` is in from others of its name, before and after it (0: of none). ``again``: of a copy of an entry that was put
+    off, the original's offset (-1: it is none)."""
 
     position: int
     at: int
@@ -33,6 +35,8 @@ class Entry(NamedTuple):
     source: str
     sent_at: int
     detail: str
+    topic: int = 0
+    again: int = -1
 
 
 class Command(NamedTuple):
@@ -48,7 +52,7 @@ class Command(NamedTuple):
 def messages_from_json(text: str) -> Iterator[Entry | Command]:
     """What ``to_json`` made of a list of entries' and commands' facts."""
     for facts in json.loads(text):
-        yield Entry(*facts) if len(facts) == len(Entry._fields) else Command(*facts)
+        yield Command(*facts) if len(facts) == len(Command._fields) else Entry(*facts)
 
 
 #: Before each decision: its offset in the history, its length.

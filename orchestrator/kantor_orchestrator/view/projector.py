@@ -13,6 +13,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
+from zlib import crc32
 
 from kantor.clients import Partition, Record
 from kantor.codec import Codec, SchemaStore
@@ -40,6 +42,7 @@ _MESSAGES = (journal.EVENT, journal.COMMAND)
 _OURS = KANTOR_SOURCE.encode()
 #: Headers, in the order of the fields of facts.Entry and facts.Command.
 _OF_ENTRIES = (journal.ENTRY, "ce_type", journal.ORIGIN, "ce_id", "ce_causationid", "ce_source")
+_NUMBERS = (journal.TIMESTAMP, journal.TOPIC_ID, journal.AGAIN)
 _OF_COMMANDS = ("ce_id", "ce_type", "ce_causationid")
 
 #: Loads a transaction: its row, and its moves so far.
@@ -164,10 +167,15 @@ class Projector:
         detail = ""
         if kind not in _MESSAGES:
             detail = (record.value() or b"")[:DETAIL_LENGTH].decode("utf-8", "replace")
-        sent = headers.get(journal.TIMESTAMP)
+        sent, topic, again = map(headers.get, _NUMBERS)
         row = self._transaction(id_, shard, at)
         row.entry = max(row.entry, offset)
-        row.messages.append((offset, at, *_texts(headers, _OF_ENTRIES), _number(sent) if sent else 0, detail))
+        row.messages.append(
+            (
+                offset, at, *_texts(headers, _OF_ENTRIES), _number(sent) if sent else 0, detail,
+                crc32(topic) if topic else 0, _number(again) if again else -1,
+            )
+        )  # fmt: skip
 
     # -- what intake says of itself
 
@@ -312,13 +320,19 @@ class Projector:
         if found is None:
             return None
         row, moves = found
+        captured: list[dict[str, Any]] = []
         for _, value in frames(moves):
             said = self._read(value)
             if row.folded is None:
                 row.folded = Folded(id_)
             row.folded.fold(said)
+            captured += said.captured
         if (txn := row.txn) is not None:
             row.facts = self._saga(txn.saga, txn.version)
+        names = row.facts.keys if row.facts else ()
+        for fields in captured:
+            for name, text in keys_in(fields, names):
+                row.keys.setdefault(name, text)
         return row
 
     def _saga(self, name: str, version: int) -> SagaFacts | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from kantor_orchestrator.holds import ALL
 from kantor_orchestrator.view.database import PARTS, Place, Row, for_reading
 from kantor_orchestrator.view.sagas import SagaFacts
 from kantor_orchestrator.view.search import BUDGET, FEW, OPEN, Criteria, Found, search
@@ -61,6 +62,15 @@ class Reader:
                 entry,
                 unread,
             ) = found[0]
+            is_held = held or (
+                saga
+                and self._rows(
+                    "SELECT 1 FROM holds WHERE shard = ? AND saga IN (?, ?) AND reason <> '' LIMIT 1",
+                    shard,
+                    ALL,
+                    saga,
+                )
+            )
             definition = self._rows("SELECT facts FROM sagas WHERE saga = ? AND version = ?", saga, version)
             return Stored(
                 transaction_id=id_,
@@ -75,6 +85,7 @@ class Reader:
                 last_error=last_error,
                 waiting_for=json.loads(waiting_for),
                 held=held,
+                is_held=bool(is_held),
                 entry=entry,
                 unread=unread,
                 parts=self._rows(

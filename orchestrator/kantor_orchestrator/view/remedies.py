@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kantor_orchestrator.core import acts
+from kantor_orchestrator.core.refusals import REFUSED
 from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.transaction import ENDED, Status, StepState, StepStatus, Transaction
 from kantor_orchestrator.holds import RELEASE
@@ -61,7 +62,13 @@ def remedies(txn: Transaction, steps: Mapping[str, StepFacts], *, is_held: bool)
         ]
     elif txn.status in ENDED:
         waiting = sorted({incident.step for incident in txn.incidents})
-        return [Remedy(acts.SKIP, step, "it is dealt with") for step in waiting]
+        untold = txn.parent and any(not i.step and i.kind == REFUSED for i in txn.incidents)
+        found = (
+            [Remedy(acts.RETRY, "", "the topic is fixed: its parent is told again how it ended")]
+            if untold
+            else []
+        )
+        return found + [Remedy(acts.SKIP, step, "it is dealt with") for step in waiting]
     else:
         kinds = {incident.step: incident.kind for incident in reversed(txn.incidents)}
         found = [

@@ -28,7 +28,9 @@ log = logging.getLogger("kantor.view")
 
 _RETRY_SCHEDULED, _COMPENSATION_RETRY = Kind.RETRY_SCHEDULED, Kind.COMPENSATION_RETRY_SCHEDULED
 _COMMAND_SENT, _COMPENSATION_SENT = Kind.COMMAND_SENT, Kind.COMPENSATION_SENT
-_STARTED, _PROGRESSED, _ASKED = Kind.STARTED, Kind.PROGRESSED, Kind.ASKED
+_STARTED = Kind.STARTED
+#: Moves of a step that make no end of its trouble.
+_NOTHING_NEW = frozenset((Kind.PROGRESSED, Kind.ASKED, Kind.IGNORED))
 
 
 class Folded:
@@ -76,7 +78,7 @@ class Folded:
     def move(self, move: Transition) -> None:
         """Apply one move."""
         kind = move.kind
-        if kind is _STARTED and self.txn.saga:
+        if kind is _STARTED and (self.txn.saga or self.txn.ended_at):
             # The engine had forgotten it, long after its end: this is another life.
             self.txn = Transaction(self.txn.id)
             self.troubles = {}
@@ -90,7 +92,7 @@ class Folded:
                 self.troubles[move.step] = Trouble(move.at, move.code, move.reason)
         elif self.troubles and move.step in self.troubles:
             is_sent = kind is _COMMAND_SENT or kind is _COMPENSATION_SENT
-            if not (is_sent and move.attempt > 1) and kind is not _PROGRESSED and kind is not _ASKED:
+            if not (is_sent and move.attempt > 1) and kind not in _NOTHING_NEW:
                 del self.troubles[move.step]
 
     def _mend(self, move: Transition, error: IllegalTransition) -> bool:

@@ -25,7 +25,8 @@ from kantor_schemas import Schema
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the database has of one transaction. ``parts``: messages as JSON and moves, in their order."""
+    """What the database has of one transaction. ``is_held``: it stands still, also if nothing has come for it since a person held
+    its saga. ``parts``: messages as JSON and moves, in their order."""
 
     transaction_id: str
     shard: int
@@ -39,6 +40,7 @@ class Stored:
     last_error: str
     waiting_for: list[str]
     held: str
+    is_held: bool
     entry: int  # its last one in the journal
     unread: str
     parts: list[tuple[str, bytes]]
@@ -80,8 +82,8 @@ class Move:
 class Message:
     """Something that was said: an event, a command, a timer that went off, an act of a person.
 
-    ``origin``: where it lies, ``topic/partition/offset``. ``journal``: its journal entry's place; empty for a command of
-    the engine, which has ``step`` and ``attempt`` instead. ``seen``: how often intake journaled it.
+    ``origin``: where it lies, ``topic/partition/offset``; there is one message of it (view-18). ``journal``: its journal entry's
+    place; empty for a command of the engine, which has ``step`` and ``attempt`` instead. ``seen``: how often intake journaled it.
     """
 
     kind: str  # event | command | compensation | timer | ...
@@ -112,9 +114,9 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """``keys``: what it is found by. ``timeline``: in the journal's order. ``parent``: the transaction whose step it is.
-    ``remedies``: what a person may do about its open incidents. ``unread``: where the first of its decisions lies that could not be
-    read, and why; empty: all could, and what is shown is what is."""
+    """``keys``: what it is found by, in its saga's order. ``timeline``: in the journal's order. ``parent``: the transaction whose
+    step it is. ``remedies``: what a person may do about its open incidents. ``unread``: where the first of its decisions lies that
+    could not be read, and why; empty: all could, and what is shown is what is."""
 
     transaction_id: str
     shard: int
@@ -152,6 +154,7 @@ def build_trace(stored: Stored) -> Trace:
     told: list[_Told] = []
     decode = _decoder(stored.schemas)
     keys: dict[str, str] = {}
+    names = stored.definition.keys if stored.definition else ()
     folded = Folded(stored.transaction_id)
     tries: dict[str, Tries] = {}
     for messages, records in stored.parts:
@@ -166,10 +169,9 @@ def build_trace(stored: Stored) -> Trace:
                 continue
             position = f"{topics.HISTORY}/{stored.shard}/{offset}"
             told.append(_Told(decided, _fold(folded, decided, tries, position)))
-            if stored.definition:
-                for move in decided.transitions:
-                    for name, text in keys_in(move.captured or {}, stored.definition.keys):
-                        keys.setdefault(name, text)
+            for move in decided.transitions if names else ():
+                for name, text in keys_in(move.captured or {}, names):
+                    keys.setdefault(name, text)
     return Trace(
         transaction_id=stored.transaction_id,
         shard=stored.shard,
@@ -183,7 +185,7 @@ def build_trace(stored: Stored) -> Trace:
         last_error=stored.last_error,
         waiting_for=stored.waiting_for,
         held=stored.held,
-        keys=list(keys.items()),
+        keys=[(name, keys[name]) for name in names if name in keys],
         steps=steps_of(folded.txn, tries, stored.definition),
         timeline=_timeline(stored.shard, entries, told, sent),
         incidents=stored.incidents,
@@ -192,7 +194,7 @@ def build_trace(stored: Stored) -> Trace:
         remedies=remedies(
             folded.txn,
             stored.definition.steps if stored.definition else {},
-            is_held=bool(stored.held or folded.txn.held),
+            is_held=stored.is_held,
         ),
         children=_children(told),
     )
@@ -202,10 +204,12 @@ def _fold(folded: Folded, decided: Decided, tries: dict[str, Tries], position: s
     """Apply one decision; its moves, each with what it made of its step and of the transaction."""
     shown = []
     for move in decided.transitions:
+        txn = folded.txn
         if move.step:
-            before = folded.txn.steps.get(move.step)
-            tries.setdefault(move.step, Tries()).count(move, before or StepState())
+            tries.setdefault(move.step, Tries()).count(move, txn.steps.get(move.step) or StepState())
         folded.move(move)
+        if folded.txn is not txn:  # another life
+            tries.clear()
         after = folded.txn.steps.get(move.step)
         shown.append(
             Move(
@@ -244,18 +248,21 @@ def _decoder(schemas: Mapping[int, Schema]) -> Callable[[bytes], Decided | None]
 
 def _timeline(shard: int, entries: list[Entry], told: list[_Told], sent: dict[str, Command]) -> list[Message]:
     by_position: dict[int, Message] = {}
-    by_origin: dict[str, Message] = {}
+    by_origin: dict[tuple[int, str], Message] = {}  # of a topic that is made again, offsets are others'
     ids: set[tuple[str, str]] = set()
     for entry in sorted(entries):
-        first = by_origin.get(entry.origin) if entry.origin else None
-        if first is not None:  # intake was restarted and read it again
-            first.seen += 1
+        origin = entry.topic, entry.origin
+        first = by_origin.get(origin) if entry.origin else None
+        if first is not None:
+            first.seen += (
+                entry.again < 0
+            )  # intake was restarted and read it again; else the engine has copied it
             by_position[entry.position] = first
             continue
         message = _of_entry(shard, entry)
         message.is_repeat = bool(message.id) and (message.source, message.id) in ids
         ids.add((message.source, message.id))
-        by_position[entry.position] = by_origin[entry.origin] = message
+        by_position[entry.position] = by_origin[origin] = message
     caused: dict[int, list[Message]] = {}
     for one in told:
         decided = one.decided
