@@ -310,5 +310,5 @@ BUGS = (
         "",
         ("same state",),
     ),
-    Mutation("what has ended is unknown", (Shard, "get", _unknown), near(1), "all", ("once",)),
+    Mutation("what has ended is unknown", (Shard, "get", _unknown), near(75), "all", ("once",)),
 )

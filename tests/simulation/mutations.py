@@ -30,10 +30,10 @@ from kantor_orchestrator.history import is_epoch
 from kantor_orchestrator.holds import Holds
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.snapshots import Decided, decided_from
-from kantor_orchestrator.view.rows import Folded
 from kantor_orchestrator.watermarks import Told
 from simulation.bugs import BUGS
 from simulation.mutation import NO_CRASH, Mutation, near
+from simulation.view_bugs import VIEW_BUGS
 
 # -- decide
 
@@ -209,16 +209,6 @@ def _nobody(_: Any) -> Any:
     return lambda self, saga: ""
 
 
-def _keeps_incidents(fold: Any) -> Any:
-    def mutated(self: Folded, said: Any) -> bool:
-        before = dict(self.open)
-        found: bool = fold(self, said)
-        self.open = before | self.open
-        return found
-
-    return mutated
-
-
 def _nothing(_: Any) -> Any:
     return lambda *args, **facts: None
 
@@ -380,10 +370,8 @@ MUTATIONS = (
         "a member that is not needed is kept", (groups, "is_left_out", _never), near(776), "", ("no surplus",)
     ),
     Mutation("all items are one action", (Incoming, "_names_of", _of_no_item), near(307), "", ("once",)),
-    Mutation(
-        "the view closes no incident", (Folded, "fold", _keeps_incidents), near(3), "view", ("same view",)
-    ),
     *BUGS,
+    *VIEW_BUGS,
 )
 
 #: Too rare for seeds: what they take are plans of their own.

@@ -14,7 +14,7 @@ from kantor_orchestrator.core.transaction import POISON, Incident, Kind, Status,
 from kantor_orchestrator.holds import ALL
 from kantor_orchestrator.snapshots import Decided
 from simulation.sagas import definitions
-from simulation.view import ViewProcess, disagreements
+from simulation.seen import seen_now
 from simulation.world import World
 
 #: Moves of a transaction that stands still: what comes for it is kept, and what can't be done is told.
@@ -23,14 +23,12 @@ _CODES = ("closed", POISON, REFUSED)
 
 
 def same_view(world: World) -> Iterator[str]:
-    """What people are shown is what is: the view's database agrees with every transaction."""
-    for process in world.processes:
-        if isinstance(process, ViewProcess):
-            if process.is_behind:
-                yield "the view is behind in the end"
-                continue
-            told = {id_: world.ledger.folded(id_) for id_ in world.transactions()}
-            yield from disagreements(process, told)
+    """What people are shown is what is: each field of every page and list agrees with what the topics tell, in the end and now
+    and then before."""
+    yield from world.shown_otherwise
+    if world.plan.view:
+        found = seen_now(world)
+        yield from found if found is not None else ["the view is behind in the end"]
 
 
 def standstill(world: World) -> Iterator[str]:

@@ -35,6 +35,7 @@ from simulation.processes import EngineProcess, IntakeProcess, Process, ServiceP
 from simulation.recovered import contradictions, taken_now
 from simulation.sagas import definitions
 from simulation.sagas import topics as topics_of
+from simulation.seen import seen_now
 from simulation.view import ViewProcess
 from simulation.waits import Waits
 
@@ -48,7 +49,8 @@ PATIENCE = 400.0
 _QUIET = REST_INTERVAL + 1.5
 #: Seconds that an idle world jumps ahead, at first and at most.
 _JUMP, _LONGEST_JUMP = 0.005, 1.0
-#: At about these moments (s) the shards are taken on trial, besides whenever an engine takes one.
+#: At about these moments (s) the shards are taken on trial, besides whenever an engine takes one; and what people are shown is
+#: compared, as soon as the view has caught up.
 _LOOKS = (1.0, 8.0)
 #: Turns in one run, in case something goes round in circles.
 _MOST_TURNS = 400_000
@@ -114,6 +116,9 @@ class World:
         self._taken = set[tuple[int, int]]()  # (shard, epoch)
         moments = Random(plan.seed + 2)
         self._looks = sorted((moments.expovariate(1 / mean) for mean in _LOOKS), reverse=True)
+        #: Where people were shown something else than what was, while everything was under way.
+        self.shown_otherwise: list[str] = []
+        self._glances = sorted((moments.expovariate(1 / mean) for mean in _LOOKS * plan.view), reverse=True)
         self.waits = Waits(self.broker, SHARDS, _LONGEST_JUMP)
 
     def _plan_faults(self) -> None:
@@ -223,6 +228,9 @@ class World:
         if self._looks and self._looks[-1] <= now:
             self._looks.pop()
             self.contradictions += taken_now(self)
+        if self._glances and self._glances[-1] <= now and (found := seen_now(self)) is not None:
+            self._glances.pop()
+            self.shown_otherwise += found
         version = self.broker.version
         awake = [process for process in self.processes if process.is_awake(now, version)]
         if awake:
