@@ -1,6 +1,6 @@
 # Every habit of the project on one screen. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast simulate chaos fuzz lint format bench lock dist clean
+.PHONY: help setup demo test test-fast simulate acts chaos fuzz lint format bench lock dist clean
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,6 +23,9 @@ test-fast: lint ## Seconds: lint, types, unit tests; no sockets
 
 simulate: setup ## Seeded runs of the whole platform in memory, with faults: SEEDS=1000 fresh ones, or from FIRST_SEED on
 	@SEEDS=$(or $(SEEDS),1000) PYTHONPATH=tests exec $(BIN)/python -m simulation
+
+acts: setup ## What people may do in each state of small sagas, far ones too: STATES=20000 of each saga (half an hour)
+	@STATES=$(STATES) PYTHONPATH=tests exec $(BIN)/python -m unit.acts_deep
 
 chaos: setup ## Storms on a real Kafka, connections broken, processes and the broker killed: SEED=7 ROUNDS=20 RATE=100 FIRST=1
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) RATE=$(RATE) FIRST=$(FIRST) PYTHONPATH=tests exec $(BIN)/python -m integration.chaos

@@ -8,14 +8,18 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.transaction import Kind, Status, StepStatus, Transaction
+from unit.acts_checks import by_people_alone, to_an_end
 from unit.small_sagas import small_sagas
-from unit.walk import HOLD, NOWHERE, Edge, Walk
+from unit.walk import HOLD, NOWHERE, Edge, Place, Walk
 
 #: Places from which everything is tried, of each saga.
 MOST = 300
+#: In a cell: such a state was found, and the act was not tried in it.
+NOT_TRIED = "not tried"
 
 _OF_A_STEP = (acts.RETRY, acts.SKIP, acts.SIGNAL)
 _OF_ALL = (acts.RETRY, acts.SKIP, acts.CANCEL, acts.COMPENSATE, acts.CLOSE, acts.START)
@@ -30,8 +34,9 @@ Run `kantor trace ID`: if an incident is open, it says what to type. This page c
 **open incidents**. An incident of a step is in the section's second table, too. Trying is safe: an act that is refused changes nothing, and says why. Each
 act takes `--why`: a `skip` without one is always refused.
 
-The tables are generated. A program visits the states that small sagas can reach (together they use every feature of the language; the nearest 300 states of
-each), tries each act there, and records the outcome (`tests/unit/acts_page.py`; a test keeps this page equal to what it finds).
+The tables are generated. A program visits the states that small sagas can reach (together they use every feature of the language), tries each act in the
+nearest 300 of each saga, and records the outcome (`tests/unit/acts_page.py`; a test keeps this page equal to what it finds). [How far it
+looked](#how-far-it-looked) tells what it found and did not try; `make acts STATES=20000` goes on to those.
 
 ## What waits
 
@@ -66,7 +71,24 @@ How to read a cell: a name is the **first move** that the act makes, as the hist
 the end of the page. Where a cell has several, the saga and the other steps decide which one applies. The moves: `command_sent`, `compensation_sent`, `asked`: a message goes to
 a service; `resumed`: the incident is closed, and what it held up goes on (nothing, where the transaction has ended); `skipped`, `compensation_confirmed`: done by hand; `again_asked`:
 what is put off is read again; `answered`: its parent is told again; `dropped`: done without it; `succeeded`: it counts as an effect, and is reversed; `failed`: it counts as not happened; `ended`: it
-is over. States that the program did not reach have no row; items of `each` behave like other steps, and have none either.
+is over. `not tried`: such a state can be reached, and is not among the nearest. States that the program did not find have no row: below each table is said which
+those are; items of `each` behave like other steps, and have none either.
+"""
+
+#: All that may wait, one by one.
+_WAITS = [
+    "-", "after_close", "after_pivot", "compensation_failed", "expression", "held", "no_answer", "put off", "refused",
+    "second_effect", "timer_failed",
+]  # fmt: skip
+
+_HOW_FAR = """## How far it looked
+
+States of each small saga that were found and tried. From a state that was found and not tried nobody knows what comes of an act. *Way to an end*: states from which an end besides
+`close` was not seen, because each way leads on to what was not tried; *by people*: states whose incidents `retry` and `skip` alone were not seen to deal with, for the same
+reason. No state was seen from which there is no way.
+
+| saga | found | tried | left | way to an end not seen | by people not seen |
+|---|---|---|---|---|---|
 """
 
 
@@ -85,54 +107,105 @@ class _Reasons:
 
 def page(walks: Iterable[Walk]) -> str:
     """The whole of docs/acts.md."""
-    of_steps: defaultdict[tuple[Status, StepStatus, str], _Cells] = defaultdict(lambda: defaultdict(set))
-    of_all: defaultdict[tuple[Status, str], _Cells] = defaultdict(lambda: defaultdict(set))
+    rows, looked = Rows(), []
     for walk in walks:
-        for edge in walk.edges:
-            if edge.act not in acts.ACTS or edge.entry.step == NOWHERE:
-                continue
-            if edge.act == acts.SKIP and not (edge.entry.payload or {}).get("why"):
-                continue  # refused everywhere
-            txn, path = edge.before, edge.entry.step
-            if not path:
-                of_all[txn.status, _of_all(edge)][edge.act] |= _outcome(edge)
-            elif path in txn.steps and not path.endswith("]"):
-                incident = _joined(one.kind for one in txn.incidents if one.step == path)
-                of_steps[txn.status, txn.steps[path].status, incident][edge.act] |= _outcome(edge)
+        rows.add(walk)
+        looked.append(_looked(walk))
     reasons = _Reasons()
     parts = [_HEAD]
     for status in _STATUSES:
-        whole = {key[1]: cells for key, cells in of_all.items() if key[0] is status}
-        steps = {key[1:]: cells for key, cells in of_steps.items() if key[0] is status}
+        whole = {key[1]: cells for key, cells in rows.of_all.items() if key[0] is status}
+        steps = {key[1:]: cells for key, cells in rows.of_steps.items() if key[0] is status}
         if not whole:
+            parts.append(f"## {status}\n\nNo such state was found.\n")
             continue
         parts.append(f"## {status}\n\nOn the transaction (no `--step`):\n")
         parts.append(
             _table(("what waits",), [((name,), whole[name]) for name in sorted(whole)], _OF_ALL, reasons)
         )
+        parts.append(
+            _not_found("with nothing but this waiting", _WAITS, {one for one in whole if "," not in one})
+        )
         if steps:
-            rows = sorted(steps, key=lambda key: (_STEPS.index(key[0]), key[1]))
+            keys = sorted(steps, key=lambda key: (_STEPS.index(key[0]), key[1]))
             parts.append("On one step (`--step`):\n")
-            keys = [((str(step), incident or "-"), steps[step, incident]) for step, incident in rows]
-            parts.append(_table(("step", "its incident"), keys, _OF_A_STEP, reasons))
+            lines = [((str(step), incident or "-"), steps[step, incident]) for step, incident in keys]
+            parts.append(_table(("step", "its incident"), lines, _OF_A_STEP, reasons))
+        parts.append(
+            _not_found("with a step that is", [str(step) for step in _STEPS[1:]], {str(s) for s, _ in steps})
+        )
     parts.append(
         "## Refusals\n\nSTEP stands for a step's name, ... for text that depends on the transaction.\n\n"
         + "\n".join(reasons.lines())
         + "\n"
     )
+    parts.append(_HOW_FAR + "\n".join(looked) + "\n")
     return "\n".join(parts)
+
+
+class Rows:
+    """What is known of the acts: by what a row is about, by act, what came of it. A row that is empty is of a state that was
+    found, and in which nothing was tried."""
+
+    def __init__(self) -> None:
+        self.of_steps: defaultdict[tuple[Status, StepStatus, str], _Cells] = defaultdict(
+            lambda: defaultdict(set)
+        )
+        self.of_all: defaultdict[tuple[Status, str], _Cells] = defaultdict(lambda: defaultdict(set))
+
+    def add(self, walk: Walk) -> None:
+        for place in walk.places.values():
+            self._add_place(place)
+            for edge in place.edges:
+                self._add_edge(edge)
+
+    def _add_place(self, place: Place) -> None:
+        """Its rows, though they may stay empty."""
+        txn = place.txn
+        hold = HOLD if place.is_held and txn.saga else ""
+        _ = self.of_all[txn.status, _of_all(txn, hold)]
+        for path in txn.steps:
+            if not path.endswith("]"):
+                _ = self.of_steps[txn.status, txn.steps[path].status, _of_step(txn, path)]
+
+    def _add_edge(self, edge: Edge) -> None:
+        if edge.act not in acts.ACTS or edge.entry.step == NOWHERE:
+            return
+        if edge.act == acts.SKIP and not (edge.entry.payload or {}).get("why"):
+            return  # refused everywhere
+        txn, path = edge.before, edge.entry.step
+        if not path:
+            self.of_all[txn.status, _of_all(txn, edge.hold)][edge.act] |= _outcome(edge)
+        elif path in txn.steps and not path.endswith("]"):
+            self.of_steps[txn.status, txn.steps[path].status, _of_step(txn, path)][edge.act] |= _outcome(edge)
+
+
+def _looked(walk: Walk) -> str:
+    """A row of the last table."""
+    found, tried = len(walk.places), len(walk.tried)
+    _, unknown = to_an_end(walk)
+    _, by_people = by_people_alone(walk)
+    return f"| {walk.name} | {found} | {tried} | {found - tried or '-'} | {len(unknown) or '-'} | {len(by_people) or '-'} |"
+
+
+def _not_found(what: str, words: Sequence[str], found: AbstractSet[str]) -> str:
+    missing = [f"`{word}`" for word in words if word not in found]
+    return f"No state was found {what}: {', '.join(missing)}.\n" if missing else ""
 
 
 #: By act: what came of it.
 _Cells = defaultdict[str, set[str]]
 
 
-def _of_all(edge: Edge) -> str:
-    txn = edge.before
+def _of_step(txn: Transaction, path: str) -> str:
+    return _joined(one.kind for one in txn.incidents if one.step == path)
+
+
+def _of_all(txn: Transaction, hold: str) -> str:
     waits = [one.kind for one in txn.incidents]
     if txn.put_off:
         waits.append("put off")
-    if txn.held or edge.hold:
+    if txn.held or hold:
         waits.append("held")
     return _joined(waits) or "-"
 
@@ -174,8 +247,8 @@ def _table(
 def _cell(outcomes: set[str], reasons: _Reasons) -> str:
     moves = sorted(one for one in outcomes if " " not in one)
     refusals = sorted(reasons.number(one) for one in sorted(outcomes) if " " in one)
-    return ", ".join([*(f"`{move}`" for move in moves), *map(str, refusals)]) or "-"
+    return ", ".join([*(f"`{move}`" for move in moves), *map(str, refusals)]) or NOT_TRIED
 
 
 if __name__ == "__main__":
-    print(page(Walk(small, MOST) for small in small_sagas().values()), end="")
+    print(page(Walk(name, small, MOST) for name, small in small_sagas().items()), end="")

@@ -49,7 +49,6 @@ class Edge:
     before: Transaction
     entry: Entry
     moves: list[Transition]
-    after: Transaction
     start: Place
     end: Place
     tells: str = ""  # SAME, UNKNOWN
@@ -59,20 +58,27 @@ class Edge:
     def act(self) -> str:
         return self.entry.type if self.entry.kind == "act" else ""
 
+    @property
+    def after(self) -> Transaction:
+        """As far as a place tells one from another."""
+        return self.end.txn
+
 
 @dataclass(eq=False, slots=True)
 class Place:
     number: int
     txn: Transaction
     is_held: bool  # its saga is held
+    is_tried: bool = False  # everything that may happen there has been tried
     edges: list[Edge] = field(default_factory=list)
 
 
 class Walk:
     """All places of one saga, found when it is made."""
 
-    def __init__(self, small: Small, most: int) -> None:
+    def __init__(self, name: str, small: Small, most: int) -> None:
         """``most``: places from which something is tried, the nearest first."""
+        self.name = name
         self.small = small
         self.saga = small.saga
         self.places: dict[Any, Place] = {}
@@ -93,6 +99,7 @@ class Walk:
             if not self._waiting:
                 break
             place = self._waiting.popleft()
+            place.is_tried = True
             for entry, tells in self._entries(place):
                 self._take(place, entry, tells)
 
@@ -105,7 +112,8 @@ class Walk:
         except Exception as error:
             raise AssertionError(f"{entry} on {txn}") from error
         end = self._place(after, is_held=place.is_held)
-        place.edges.append(Edge(txn, entry, moves, after, place, end, tells, hold))
+        if moves or entry.kind == "act":  # what else changes nothing tells nothing
+            place.edges.append(Edge(txn, entry, moves, place, end, tells, hold))
 
     def _place(self, txn: Transaction, *, is_held: bool) -> Place:
         key = (is_held, key_of(txn, self.saga))
@@ -122,9 +130,9 @@ class Walk:
         return (edge for place in self.places.values() for edge in place.edges)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether everything was tried everywhere."""
-        return not self._waiting
+    def tried(self) -> list[Place]:
+        """Those from which everything was tried; of the others nothing is known but that they can be reached."""
+        return [place for place in self.places.values() if place.is_tried]
 
     # -- what may happen
 
