@@ -45,6 +45,9 @@ OWN_COMMANDS = "cmd.kantor.v1"
 #: headers raises, and who asks for an attribute learns the reason (:func:`attributes`).
 UNREADABLE = "kantor_unreadable"
 
+#: Of a compensation whose action is known to have happened: whoever knows nothing of it must not confirm that it is reversed.
+EFFECT, KNOWN = "ce_effect", b"known"
+
 _NAMESPACE_BYTES = NAMESPACE.bytes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kantor.envelope import choreographed_action, parse_rfc3339, transaction_id_of
+from kantor.envelope import EFFECT, KNOWN, choreographed_action, parse_rfc3339, transaction_id_of
 from kantor.errors import EnvelopeError, UndecodableError
 from kantor.handlers import Handler
 
@@ -86,6 +86,11 @@ class Incoming:
         if action is not None and action.item:
             return next(iter(self._names_of(action)), "")
         return (self.headers.get("ce_reverses") or b"").decode("utf-8", "replace")
+
+    @property
+    def is_of_known_effect(self) -> bool:
+        """Whether it compensates what is known to have happened: its orchestrator has heard of the success."""
+        return self.headers.get(EFFECT) == KNOWN
 
     def _names_of(self, action: Handler) -> list[str]:
         return [

@@ -38,7 +38,7 @@ from kantor.errors import (
     UnreadableHeadersError,
 )
 from kantor.handlers import Context, Handler, MessageType
-from kantor.inbox import Inbox
+from kantor.inbox import Action, Inbox
 from kantor.incoming import Incoming
 from kantor.metrics import Metrics
 from kantor.reasons import printable, text_of
@@ -250,6 +250,8 @@ class Processor:
             reverses = incoming.reverses()
             if reverses:
                 action = inbox.action(reverses)
+                if action == Action() and incoming.is_of_known_effect:
+                    return "failed", self._unknown_effect(incoming)
                 if action.effects <= action.reversals:
                     return self._confirm(inbox, incoming, reverses, action.confirmation)
         elif handler.reversed_by:
@@ -284,6 +286,15 @@ class Processor:
         if reverses and effect:
             inbox.fence(reverses, payloads, reversed_=True)
         return outcome, payloads
+
+    def _unknown_effect(self, incoming: Incoming) -> list[Payload]:
+        """Nothing is kept: it is carried out when it comes again, and the store knows what it reverses."""
+        text = (
+            "what it reverses has happened, and this store knows nothing of it: it is another replica's, was lost, or is too "
+            f"young; let one store serve all of {self._service.name}, and try again, or reverse it by hand"
+        )
+        log.error("%s: %s", incoming.transaction_id, text, extra={"action": "unknown_effect"})
+        return self._failure(incoming, "unknown_effect", text, retryable=False)
 
     def _confirm(
         self, inbox: Inbox, incoming: Incoming, reverses: str, confirmation: list[Payload] | None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kantor import Context, Message, Retryable, Service, SqliteStore
-from kantor.envelope import choreographed_action, event_id
+from kantor.envelope import EFFECT, KNOWN, choreographed_action, event_id
 from kantor_examples.checkout.messages import (
     CancelShipment,
     PaymentCaptured,
@@ -33,6 +33,7 @@ from unit.kit_services import (
 )
 
 CHARGE = choreographed_action("t1", "payment.PaymentCaptured")
+KNOWN_EFFECT = [(EFFECT, KNOWN)]
 
 
 def fail() -> None:
@@ -61,6 +62,24 @@ def test_an_effect_is_reversed(payments: Desk, tmp_path: Path) -> None:
     """A compensation of an action that took effect is carried out."""
     payments.send(RESERVED)
     assert messages(payments.send(REFUND, id_="c1", key="r1", reverses=CHARGE)) == [REFUNDED]
+    assert effects(tmp_path) == ["charged o1", "refunded o1"]
+
+
+def test_a_known_effect_that_the_store_does_not_know_is_not_confirmed(payments: Desk, tmp_path: Path) -> None:
+    """Another replica has it, or the store was lost: nothing was reversed, so nobody may say so. Asked again, it is reversed
+    once the store knows of it."""
+    for attempt in ("c1", "c2"):
+        (failed,) = payments.send(REFUND, id_=attempt, key="r1", reverses=CHARGE, extra=KNOWN_EFFECT)
+        assert (failed.message.code, failed.message.retryable) == ("unknown_effect", False)
+        assert "let one store serve all of payment" in failed.message.message
+    assert effects(tmp_path) == []
+    payments.send(RESERVED)
+    assert messages(payments.send(REFUND, id_="c3", key="r1", reverses=CHARGE, extra=KNOWN_EFFECT)) == [
+        REFUNDED
+    ]
+    assert effects(tmp_path) == ["charged o1", "refunded o1"]
+    again = payments.send(REFUND, id_="c4", key="r2", reverses=CHARGE, extra=KNOWN_EFFECT)
+    assert messages(again) == [REFUNDED]
     assert effects(tmp_path) == ["charged o1", "refunded o1"]
 
 

@@ -54,7 +54,10 @@ class Messages:
         for transition in transitions:
             command = transition.command
             if command is not None and not command.held:
-                found.append(self._command(txn, command, headers, now))
+                sent = self._command(txn, command, headers, now)
+                if transition.kind is Kind.COMPENSATION_SENT and not txn.steps[transition.step].doubtful:
+                    sent.headers.append((envelope.EFFECT, envelope.KNOWN))
+                found.append(sent)
             if transition.kind is Kind.ENDED:
                 found += self._end(txn, entry, headers)
         return found
