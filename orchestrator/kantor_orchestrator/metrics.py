@@ -109,6 +109,12 @@ class EngineMetrics:
         )
         self.commands = Counter("kantor_commands_sent", "Commands sent", ["type"], registry=registry)
         self.incidents = Counter("kantor_incidents_opened", "Incidents opened", ["saga"], registry=registry)
+        self.ignored_starts = Counter(
+            "kantor_starts_ignored",
+            "Starts that started nothing because they were sent more than 24 h ago, or before their saga was deployed",
+            ["kind"],
+            registry=registry,
+        )
         self.commit = Histogram(
             "kantor_engine_commit_seconds",
             "Time to commit a shard's cut",

@@ -135,9 +135,10 @@ def test_a_start_without_a_time_counts_as_sent_now(tmp_path: Path, sent: int) ->
     ("sent", "code"), [(5_000, "before_deployment"), (DEPLOYED_LATE.deployed_at, "old_start")]
 )
 def test_a_start_that_is_too_old_is_told_and_a_person_may_start_it(
-    tmp_path: Path, sent: int, code: str
+    tmp_path: Path, sent: int, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """saga-6: the first connection to an old cluster starts nothing; what a mirror's time made old can be started."""
+    """saga-6: the first connection to an old cluster starts nothing, and fills no log; what a mirror's time made old, or the
+    platform's absence, can be started. Both are counted."""
     place = Place(tmp_path, Definitions([DEPLOYED_LATE]))
     place.broker.clock.sleep(4 * DAY / 1000)
     place.schemas.id_of(PLACED, "t")
@@ -145,6 +146,10 @@ def test_a_start_that_is_too_old_is_told_and_a_person_may_start_it(
     place.turn_until(lambda: "ignored" in place.kinds("t"))
     (told,) = place.told("t")
     assert (told["code"], "kantor start --offset 0" in told["reason"]) == (code, True)
+    place.engine._metrics.tally.flush()
+    assert place.engine._metrics.ignored_starts.labels(code)._value.get() == 1
+    said = [record for record in caplog.records if getattr(record, "action", "") == "start_ignored"]
+    assert len(said) == (code == "old_start")
     place.act("t", core.START, offset=0)
     place.turn_until(lambda: "started" in place.kinds("t"))
     place.engine.close()

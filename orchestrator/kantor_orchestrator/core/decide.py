@@ -38,6 +38,8 @@ __all__ = ["EARLY_TTL", "EXPIRED", "OLD_START", "consider", "decide"]
 
 #: How old a start may be (ms). What is older may have ended, and nobody would know any more: its stub is gone.
 OLD_START = progress.STUB_TTL[Status.COMPLETED]
+#: The codes of starts that start nothing: what services do because of them, nobody follows.
+IGNORED_STARTS = BEFORE_DEPLOYMENT, OLD_START_CODE = "before_deployment", "old_start"
 
 
 def decide(
@@ -148,13 +150,13 @@ def _before_start(d: Decision) -> None:
         if entry.sent_at < saga.deployed_at:
             d.fingerprint = 0
             by_hand = f"if it is newer than its time says, `kantor start --offset {entry.journal_offset}`"
-            d.ignore("before_deployment", f"{saga.name} was deployed after it was sent; {by_hand}")
+            d.ignore(BEFORE_DEPLOYMENT, f"{saga.name} was deployed after it was sent; {by_hand}")
             return
         if entry.at - entry.sent_at > OLD_START:
             d.fingerprint = 0  # the same message may start it yet
             hours = (entry.at - entry.sent_at) // 3_600_000
             reason = f"it was sent {hours} h ago, and may have ended since: if not, `kantor start --offset {entry.journal_offset}`"
-            d.ignore("old_start", f"{entry.type} at {entry.origin} starts nothing: {reason}")
+            d.ignore(OLD_START_CODE, f"{entry.type} at {entry.origin} starts nothing: {reason}")
             return
     waiting = d.txn.early
     try:

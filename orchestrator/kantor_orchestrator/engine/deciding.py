@@ -18,7 +18,7 @@ from kantor.errors import CodecError, EncodingError, RegistryUnavailableError, T
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.core.acts import NO_TRANSACTION, START
-from kantor_orchestrator.core.decide import consider
+from kantor_orchestrator.core.decide import IGNORED_STARTS, OLD_START_CODE, consider
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
@@ -106,12 +106,15 @@ class Decider:
         tally = metrics.tally.of
         self._entries, self._transitions = tally(metrics.entries), tally(metrics.transitions)
         self._commands, self._incidents = tally(metrics.commands), tally(metrics.incidents)
+        self._ignored_starts = tally(metrics.ignored_starts)
         self._started, self._finished = tally(metrics.started), tally(metrics.finished)
         self._duration = lru_cache(1_000)(metrics.duration.labels)
         for outcome in OUTCOMES:  # each is shown from the start, with 0
             metrics.entries.labels(outcome)
         for kind in Kind:
             metrics.transitions.labels(kind)
+        for code in IGNORED_STARTS:
+            metrics.ignored_starts.labels(code)
 
     def apply(self, shard: Shard, record: Record) -> None:
         """Take in one entry. Raises ``NotYet``, with nothing changed: it can't be processed now."""
@@ -357,6 +360,11 @@ class Decider:
             kind, command = t.kind, t.command
             if command is not None and not command.held:
                 self._commands.append(command.type)
+            if kind is Kind.IGNORED and t.code in IGNORED_STARTS:
+                self._ignored_starts.append(t.code)
+                if t.code == OLD_START_CODE:
+                    facts = {"action": "start_ignored", "transaction": txn.id}
+                    log.warning("%s: %s", txn.id, t.reason, extra=facts)
             if kind not in _COUNTED:
                 continue
             if kind is Kind.STARTED:
