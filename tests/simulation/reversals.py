@@ -80,7 +80,8 @@ def reverse(world: World) -> Iterator[str]:
 
 def one_effect_one_reversal(world: World) -> Iterator[str]:
     """By the keys of the requests that services reversed something for. A step's effect that the engine knows of is there
-    when it is reversed, unless people had to do with it: a reversal that finds nothing was the second one."""
+    when it is reversed, unless people had to do with it: a reversal that finds nothing was the second one. So a service, whose
+    store is one and is never lost, knows of each effect that it is told is known."""
     found = effects(world.plan.shape, world.folder)
     reversed_ = Counter(effect.key for effect in found if effect.change < 0)
     for key, count in reversed_.items():
@@ -94,6 +95,9 @@ def one_effect_one_reversal(world: World) -> Iterator[str]:
     acting = {step.name for step in world.plan.shape.acting}
     for id_ in world.transactions():
         moves = world.ledger.history[id_]
+        for move in moves:
+            if move["kind"] == Kind.COMPENSATION_FAILED and move["code"] == "unknown_effect":
+                yield f"{id_}: {move['step']} was to be reversed as known, and its service knows nothing of it"
         for path, round_ in _known_reversals(id_, moves):
             if (
                 path.rpartition(".")[2] in acting
