@@ -40,8 +40,8 @@ def diagnose(found: Condition) -> list[Problem]:
         *_of_standing(found),
         *(
             Problem(
-                f"{topic} has {partitions} partitions, and there are {len(found.shards)} shards: the added ones are not used",
-                "nothing has to be done; whoever writes into the journal must not use them, either",
+                f"{topic} has {partitions} partitions, but there are {len(found.shards)} shards: the added partitions are not used",
+                "nothing to do; other writers to the journal must not use them, either",
             )
             for topic, partitions in found.added
         ),
@@ -76,7 +76,7 @@ def _of_roles(found: Condition) -> Iterator[Problem]:
     for role in found.roles:
         if not role.is_running:
             yield Problem(
-                f"{role.name} does not run: {_MEANING[role.name]}",
+                f"{role.name} is not running: {_MEANING[role.name]}",
                 f"start it: `kantor run --role {role.name}`",
             )
         elif role.name == "view" and found.view_error:
@@ -104,7 +104,7 @@ def _of_unread_decisions(found: Condition) -> Iterator[Problem]:
 def _of_unlooked(found: Condition) -> Iterator[Problem]:
     for one in found.unlooked:
         entries = f"{one.count:,} {'entry' if one.count == 1 else 'entries'} not processed, "
-        entries += f"the oldest {duration(round(one.age, -3))}"
+        entries += f"the oldest for {duration(round(one.age, -3))}"
         if one.stands:
             yield Problem(
                 f"shard {one.shard} is stuck at {one.position}: {entries}",
@@ -139,9 +139,9 @@ def _of_transactions(found: Condition) -> Iterator[Problem]:
         first = found.overdue[0]
         many = count(len(found.overdue), "transaction") + (" or more" if len(found.overdue) == MOST else "")
         yield Problem(
-            f"{many} overdue: a timer of {first.transaction_id} should have gone off "
+            f"{many} overdue: a timer of {first.transaction_id} should have fired "
             f"more than {duration(OVERDUE)} ago",
-            "timers need the engine and intake, which says up to when the journal is complete",
+            "timers depend on the engine, and on intake, which reports up to when the journal is complete",
         )
 
 
@@ -150,7 +150,7 @@ def _of_holds(found: Condition) -> Iterator[Problem]:
         option = f" --saga {hold.saga}" if hold.saga else ""
         yield Problem(
             f"{hold.saga or 'every saga'} is on hold: {hold.reason}",
-            f"release it when it may continue: `kantor release{option} --why ...`",
+            f"release it when its transactions may continue: `kantor release{option} --why ...`",
         )
 
 

@@ -40,13 +40,13 @@ def weaknesses(admin: Asked, timeout: float = 5.0) -> list[tuple[str, str]]:
 
 
 def _forgets(history: Mapping[str, str]) -> list[tuple[str, str]]:
-    what = f"{topics.HISTORY} forgets too soon (%s): what comes late for a transaction that has ended would wait for a person"
+    what = f"{topics.HISTORY} is kept too briefly (%s): late messages for ended transactions would wait for a person"
     found = []
     if 0 <= int(history.get("retention.ms", "-1")) < _STUBS:
         days = f"retention.ms is {history['retention.ms']}, less than {_STUBS // 86_400_000} days"
         found.append((what % days, f"set retention.ms={_STUBS} on {topics.HISTORY}, or more"))
     if int(history.get("retention.bytes", "-1")) >= 0:
-        size = f"retention.bytes is {history['retention.bytes']}, however soon that much is written"
+        size = f"retention.bytes is {history['retention.bytes']}, which may be reached sooner than that"
         found.append((what % size, f"set retention.bytes=-1 on {topics.HISTORY}"))
     return found
 
@@ -54,9 +54,9 @@ def _forgets(history: Mapping[str, str]) -> list[tuple[str, str]]:
 def _of(topic: str, replicas: int, config: Mapping[str, str]) -> list[tuple[str, str]]:
     found = []
     if int(config.get("min.insync.replicas", "1")) < 2:
-        what = f"{topic} has {replicas} replicas, and one alone may acknowledge: its end loses decisions that were acted on"
+        what = f"{topic} has {replicas} replicas, but one alone may acknowledge: if it fails, decisions that were acted on are lost"
         found.append((what, f"set min.insync.replicas=2 on {topic}"))
     if config.get("unclean.leader.election.enable", "false") == "true":
-        what = f"{topic} lets a replica lead that lacks records: decisions that were acted on can be lost"
+        what = f"{topic} lets a replica that lacks records become leader: decisions that were acted on can be lost"
         found.append((what, f"set unclean.leader.election.enable=false on {topic}"))
     return found

@@ -116,13 +116,13 @@ def problems(found: Standing) -> Iterator[tuple[str, str]]:
         )
     if recent := {place: age for place, age in sorted(found.anew.items()) if age < RECENT}:
         yield (
-            f"{', '.join(recent)} was found to be another than before, {duration(round(min(recent.values()), -3))} ago",
-            "what was in it may be missing: look for transactions that wait (`kantor list`), see docs/logs.md, journal_made_again",
+            f"{', '.join(recent)} turned out to be a different topic, or truncated, {duration(round(min(recent.values()), -3))} ago",
+            "its former records may be missing: look for transactions that wait (`kantor list`), see docs/logs.md, journal_made_again",
         )
     for without in found.without_disk:
         yield (
             f"shard {without.shard} works without its store on disk: {without.why} (engine {without.engine})",
-            "it goes on, and takes more memory; make room on that disk, or make KANTOR_HOME writable there: it returns by itself",
+            "it keeps working, with more memory; free space on that disk, or make KANTOR_HOME writable there: the store returns by itself",
         )
     if found.low < 0 or found.low > OLD:
         since = (

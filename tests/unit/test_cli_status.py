@@ -58,7 +58,7 @@ def test_a_role_that_does_not_run_is_named_with_its_meaning(place: int) -> None:
     found = healthy()
     name = found.roles[place].name
     found.roles[place] = Role(name, False, {}, 0)
-    assert told(found).startswith(f"{name} does not run: ")
+    assert told(found).startswith(f"{name} is not running: ")
     assert f"kantor run --role {name}" in told(found)
 
 
@@ -108,8 +108,10 @@ def test_a_shard_that_stands_still_is_told_with_what_waits(kantor_status: pytest
     """All was well, it said, while two shards were frozen. One that moves is only behind."""
     found = healthy()
     found.unlooked = [Unlooked(1, 17, 20, 34_200, stands=True), Unlooked(2, 90, 1, 9_000, stands=False)]
-    assert "shard 1 is stuck at 17: 20 entries not processed, the oldest 34 s -> see /readyz" in told(found)
-    assert "shard 2: 1 entry not processed, the oldest 9 s -> the engine is behind" in told(found)
+    assert "shard 1 is stuck at 17: 20 entries not processed, the oldest for 34 s -> see /readyz" in told(
+        found
+    )
+    assert "shard 2: 1 entry not processed, the oldest for 9 s -> the engine is behind" in told(found)
     (first, _) = json.loads(run(kantor_status, found, "--json").stdout)["unlooked"]
     assert first == {
         "shard": 1,
@@ -268,8 +270,9 @@ def test_partitions_that_were_added_are_told() -> None:
     """Nobody uses them, so nothing is wrong with the shards."""
     found = healthy()
     found.added = [("sys.kantor.journal", 5)]
-    assert "sys.kantor.journal has 5 partitions, and there are 2 shards: the added ones are not used" in told(
-        found
+    assert (
+        "sys.kantor.journal has 5 partitions, but there are 2 shards: the added partitions are not used"
+        in told(found)
     )
 
 

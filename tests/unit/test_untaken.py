@@ -189,6 +189,9 @@ def test_a_topic_that_was_made_again_is_told_for_a_day() -> None:
     owners = {"e": [(topics.JOURNAL, 0)]}
     found = standing.stand(told, 1, owners, 65_000)
     assert standing.as_json(found)["made_again"] == [{"partition": f"{topics.HISTORY}/0", "age_ms": 60_000}]
-    assert any(f"{topics.HISTORY}/0 was found to be another" in what for what, _ in standing.problems(found))
+    assert any(
+        f"{topics.HISTORY}/0 turned out to be a different topic" in what
+        for what, _ in standing.problems(found)
+    )
     later = standing.stand(told, 1, owners, 90_000_000)
     assert not any("another than before" in what for what, _ in standing.problems(later))

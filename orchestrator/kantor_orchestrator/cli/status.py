@@ -76,7 +76,7 @@ def _table(*columns: str) -> Table:
 def _roles(roles: list[Role]) -> Padding:
     table = _table("role", "state", "processes", "records behind")
     for role in roles:
-        state = Text("runs", style="green") if role.is_running else Text("does not run", style="red")
+        state = Text("running", style="green") if role.is_running else Text("not running", style="red")
         processes = str(len(role.members)) if role.members or role.name != "view" else "–"
         table.add_row(role.name, state, processes, f"{role.lag:,}" if role.lag >= 0 else "–")
     return Padding(table, (1, 0, 0, 0))
