@@ -182,15 +182,12 @@ def _group(d: Decision, path: str, definition: str) -> str:
         elif status is S.ACTIVE and step.steps:
             _composite(d, step, instance)
             status = d.status(instance)
-        if status in SETTLED:
-            # What succeeded early is not settled before what it comes after: commands need their fields.
-            if ready:
-                settled.add(step.path)
-        elif d.is_given_up(step, status):
-            if step.optional:
-                settled.add(step.path)
-            else:
-                failed = is_failing = True
+        is_given_up = status not in SETTLED and d.is_given_up(step, status)
+        if is_given_up and not step.optional:
+            failed = is_failing = True
+        elif ready and (is_given_up or status in SETTLED):
+            # What was decided early is not settled before what it comes after: commands need their fields.
+            settled.add(step.path)
     if failed:
         return _FAILURE
     return _SUCCESS if len(settled) == len(children) else _OPEN
@@ -216,9 +213,11 @@ def _composite(d: Decision, step: Step, path: str) -> None:
     is_open = False
     enough = step.need if step.need is not None else len(members)
     tolerant = step.each is not None or step.need is not None
+    settled: set[str] = set()  # steps that others may come after
     hopeless: set[str] = set()  # steps that others come after in vain
     for member, child in members:
         status = d.status(member)
+        ready = child is None or settled.issuperset(child.after)
         if (
             status is S.PENDING
             and not (step.in_order and is_open)
@@ -226,7 +225,7 @@ def _composite(d: Decision, step: Step, path: str) -> None:
             and (tolerant or not counts[S.FAILED])
             and not d.txn.failing
             and not d.is_full
-            and _is_ready(d, child, path)
+            and ready
         ):
             _begin_member(d, child, member)
         elif status is S.ACTIVE and (child is None or child.steps):
@@ -235,16 +234,24 @@ def _composite(d: Decision, step: Step, path: str) -> None:
             elif d.may_go_on(member):
                 _advance_item(d, member)
         status = d.status(member)
+        is_given_up = status not in SETTLED and d.is_given_up(child, status)
+        is_optional = child is not None and child.optional
+        in_vain = child is not None and not hopeless.isdisjoint(child.after)
         if status in SETTLED:
             counts[status] += 1
-        elif d.is_given_up(child, status):
-            counts[S.SKIPPED if child is not None and child.optional else S.FAILED] += 1
-            hopeless |= {child.path} if child is not None and not child.optional else set()
-        elif child is not None and status is S.PENDING and not hopeless.isdisjoint(child.after):
+        elif is_given_up:
+            counts[S.SKIPPED if is_optional else S.FAILED] += 1
+        elif status is S.PENDING and in_vain:
             counts[S.FAILED] += 1
-            hopeless.add(child.path)
         else:
             is_open = True
+        if child is None:
+            continue
+        # What was decided early is not settled before what it comes after.
+        if in_vain or (is_given_up and not is_optional):
+            hopeless.add(child.path)
+        elif ready and (is_given_up or status in SETTLED):
+            settled.add(child.path)
     _judge(d, step, path, members, counts, is_open)
 
 
@@ -283,19 +290,6 @@ def _judge(
 def _is_under_way(d: Decision, member: str, child: Step | None) -> bool:
     status = d.status(member)
     return status not in (S.PENDING, *SETTLED) and not d.is_given_up(child, status)
-
-
-def _is_ready(d: Decision, child: Step | None, path: str) -> bool:
-    """Whether a member may begin: a step whose predecessors are settled."""
-    if child is None or not child.after:
-        return True
-    assert d.saga is not None
-    for before in child.after:
-        step = d.saga.steps[before]
-        status = d.status(instance_of(step, path, child.parent))
-        if status not in SETTLED and not (step.optional and d.is_given_up(step, status)):
-            return False
-    return True
 
 
 def _begin_member(d: Decision, child: Step | None, member: str) -> None:
