@@ -12,25 +12,25 @@ help: ## This list
 
 setup: .venv/.ready ## Make .venv with everything in it (uv if present, else venv and pip)
 
-demo: setup ## Real Kafka, platform, services, 200 orders with faults; ONCE=1 stops at the end and says if all adds up
+demo: setup ## Real Kafka, platform, services, 200 orders with faults; ONCE=1 stops at the end and checks the result
 	@exec $(BIN)/python -m kantor_orchestrator.demo
 
-test: lint ## Everything: lint, types, all tiers of tests (starts real Kafkas; WORKERS=2 files of tests at a time: many only wait)
+test: lint ## Everything: lint, types, all test tiers (starts real Kafkas; runs WORKERS=2 test files at a time)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: lint ## Seconds: lint, types, unit tests; no sockets
 	$(BIN)/python -m pytest tests/unit
 
-simulate: setup ## Seeded runs of the whole platform in memory, with faults: SEEDS=1000 fresh ones, or from FIRST_SEED on
+simulate: setup ## Seeded runs of the whole platform in memory, with faults: SEEDS=1000 new seeds, or from FIRST_SEED on
 	@SEEDS=$(or $(SEEDS),1000) PYTHONPATH=tests exec $(BIN)/python -m simulation
 
-acts: setup ## What people may do in each state of small sagas, far ones too: STATES=20000 of each saga (half an hour)
+acts: setup ## What people may do in each state of small sagas, distant ones too: STATES=20000 per saga (half an hour)
 	@STATES=$(STATES) PYTHONPATH=tests exec $(BIN)/python -m unit.acts_deep
 
-chaos: setup ## Storms on a real Kafka, connections broken, processes and the broker killed: SEED=7 ROUNDS=20 RATE=100 FIRST=1
+chaos: setup ## Fault storms on a real Kafka: connections cut, processes and the broker killed: SEED=7 ROUNDS=20 RATE=100 FIRST=1
 	@SEED=$(SEED) ROUNDS=$(ROUNDS) RATE=$(RATE) FIRST=$(FIRST) PYTHONPATH=tests exec $(BIN)/python -m integration.chaos
 
-fuzz: setup ## Hostile bytes at every door, fresh ones until the time is over: MINUTES=60
+fuzz: setup ## Hostile bytes at every input, until the time is up: MINUTES=60
 	@MINUTES=$(MINUTES) PYTHONPATH=tests exec $(BIN)/python -m fuzz
 
 lint: setup ## Style and types
@@ -38,7 +38,7 @@ lint: setup ## Style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: setup ## Put the code into shape
+format: setup ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -59,7 +59,7 @@ dist: setup ## Build sdist and wheel into dist/, check them, and run the README'
 	$(BIN)/twine check --strict dist/*
 	@PYTHONPATH=tests exec $(BIN)/python -m release
 
-clean: ## Remove what the commands above made, but for .venv (stop `kantor dev` first)
+clean: ## Remove what the commands above created, except .venv (stop `kantor dev` first)
 	rm -rf .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find schemas services orchestrator tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

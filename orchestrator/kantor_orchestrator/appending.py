@@ -77,7 +77,9 @@ class Alone:
             self._admin.set_config(topics.JOURNAL, _LIMIT, str(limit))
         except KantorError as error:
             return _by_hand(str(error))
-        log.info("the journal now takes %d bytes", limit, extra={"action": "journal_limit_raised"})
+        log.info(
+            "the journal now accepts records of %d bytes", limit, extra={"action": "journal_limit_raised"}
+        )
         return ""
 
     def purge(self) -> None:

@@ -230,8 +230,8 @@ class Intake:
             elif place not in self._turned_back:
                 self._turned_back.add(place)
                 log.error(
-                    "%s/%d goes on at %d, before %d which was read already: Kafka lost records, and what is written"
-                    " there now is taken for what was there before",
+                    "%s/%d continues at %d, although %d was already read: Kafka lost records, and records that are written"
+                    " at those offsets now are mistaken for the lost ones",
                     *place, offset, self._read[place], extra={"action": "source_turned_back"},
                 )  # fmt: skip
         else:
@@ -239,7 +239,7 @@ class Intake:
             self._marker.remember_id(topic, again)
             self._read = {p: n for p, n in self._read.items() if p[0] != topic}
             log.warning(
-                "%s/%d goes on at %d: the topic was made again, or Kafka lost records; what comes counts as new"
+                "%s/%d continues at %d: the topic was recreated, or Kafka lost records; its records count as new"
                 " (this broker gives topics no ids)",
                 *place, offset, extra={"action": "topic_made_again"},
             )  # fmt: skip
@@ -266,7 +266,7 @@ class Intake:
         """The topic was deleted and made again: what was read of it is no measure for what is in it now. All of it is read,
         under its new id: a reader that went on where it was may have passed over some."""
         log.warning(
-            "%s was deleted and made again: it is read from its beginning", topic,
+            "%s was deleted and recreated: it is read from its beginning", topic,
             extra={"action": "topic_made_again"},
         )  # fmt: skip
         self._topic_ids[topic] = id_
@@ -292,13 +292,13 @@ class Intake:
         topics_ = {topic: reason for (topic, _), reason in self._refused.items()}
         for topic in sorted(topics_.keys() - before):
             log.error(
-                "intake may not read %s: every timeout waits until it may: %s",
+                "intake may not read %s, and until it may, every timeout waits: %s",
                 topic,
                 topics_[topic],
                 extra={"action": "source_refused"},
             )
         for topic in sorted(before - topics_.keys()):
-            log.info("intake may read %s now", topic, extra={"action": "source_accepted"})
+            log.info("intake may now read %s", topic, extra={"action": "source_accepted"})
         if topics_.keys() != before:
             self._metrics.refused(topics_)
 

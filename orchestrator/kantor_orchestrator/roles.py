@@ -205,7 +205,7 @@ def run_role(
                 is_ready.clear()
                 trouble[0] = f" anew: {error}"
                 metrics.restarted()
-                log.warning("starting anew: %s", error, extra={"action": "role_restarted", "role": name})
+                log.warning("restarting: %s", error, extra={"action": "role_restarted", "role": name})
                 stop.wait(_RETRY)
     finally:
         pulse.stop()

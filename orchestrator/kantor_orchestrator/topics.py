@@ -143,7 +143,7 @@ def _as_said(counts: dict[str, int], shards: int, said: int) -> int:
         )
     if added := {name: count for name, count in counts.items() if count > said}:
         log.error(
-            "partitions were added: %s, and there are %d shards. Nobody uses them: a transaction would live in two shards; for more "
+            "partitions were added: %s, but there are %d shards. They are not used: a transaction would live in two shards; for more "
             "shards, %s", added, said, _ANEW, extra={"action": "partitions_added"},
         )  # fmt: skip
     return said
@@ -158,7 +158,7 @@ def journal_limit(admin: Admin, topics: list[str]) -> int:
     if silent:
         name, why = next(iter(silent.items()))
         log.info(
-            "%d topics do not tell their max.message.bytes (%s: %s)",
+            "the max.message.bytes of %d topics could not be read (%s: %s)",
             len(silent), name, why, extra={"action": "config_unknown"},
         )  # fmt: skip
     largest = max((int(c.get("max.message.bytes", 0)) for c in found.values()), default=0)

@@ -94,7 +94,7 @@ class _Worker:
             )  # first, so that whoever waits for the call finds this worker and makes no other
             call.done.release()
             if _hanging.pop(call, None) is not None:
-                log.warning("it came back: %s", call, extra={"action": "call_came_back"})
+                log.warning("the call returned after all: %s", call, extra={"action": "call_came_back"})
             del call  # an abandoned client lives as long as a call of it, and then ends here: that, too, may take long
 
 
@@ -232,7 +232,7 @@ class _Deadline:
         def say() -> None:
             log.critical(text, extra={"action": "ended_hard"})
             for name, stack in stacks.items():
-                log.error("%s still is in %s", name, stack, extra={"action": "left_behind"})
+                log.error("%s is still in %s", name, stack, extra={"action": "left_behind"})
 
         try:
             guarded(say, _LAST_WORDS, "the log")

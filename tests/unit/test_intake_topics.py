@@ -122,7 +122,7 @@ def test_offsets_that_go_back_in_the_same_topic_are_said(
     running.intake._read[EVENT, 0] = 10
     consumer._positions[EVENT, 0], consumer._nothing_at = 1, -1
     running.turn()
-    assert "goes on at 1, before 10 which was read already: Kafka lost records" in caplog.text
+    assert "continues at 1, although 10 was already read: Kafka lost records" in caplog.text
     assert made_again(caplog) == []
 
 
@@ -145,7 +145,7 @@ def test_a_topic_that_hides_its_settings_stops_no_start(caplog: pytest.LogCaptur
     broker.refused.add(OTHER)
     assert topics.ensure(admin, 1) == 1
     assert int(admin.config(topics.JOURNAL)["max.message.bytes"]) == 6 << 20
-    assert f"1 topics do not tell their max.message.bytes ({OTHER}: " in caplog.text
+    assert f"the max.message.bytes of 1 topics could not be read ({OTHER}: " in caplog.text
 
 
 def test_a_start_asks_for_no_settings_once_the_journal_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,9 +78,9 @@ def ended(life: str, deadline: float) -> tuple[int, str, float]:
 @pytest.mark.parametrize(
     ("life", "where"),
     [
-        (DEAF, r"MainThread still is in .* \(wait\) < <string>:12 \(live\) < roles.py"),
-        (IN_A_LIBRARY, r"MainThread still is in <string>:14 \(live\) < roles.py"),
-        (AT_EXIT, r"commit still is in .* \(wait\) < threading.py"),
+        (DEAF, r"MainThread is still in .* \(wait\) < <string>:12 \(live\) < roles.py"),
+        (IN_A_LIBRARY, r"MainThread is still in <string>:14 \(live\) < roles.py"),
+        (AT_EXIT, r"commit is still in .* \(wait\) < threading.py"),
     ],
     ids=["deaf", "in a library", "at exit"],
 )

@@ -127,7 +127,7 @@ def test_giving_a_shard_back_does_not_wait_for_a_commit_that_hangs(
     monkeypatch.setattr(loop, "FAREWELL", 0.01)
     running.turn_until(lambda: not running.jobs.hangs)
     running.engine.close()
-    assert "shard 0 is given back with a cut open" in caplog.text
+    assert "shard 0 is given back without its last cut" in caplog.text
     assert running.engine._shards == {}
 
 

@@ -100,7 +100,7 @@ def read(record: Record, codec: Codec, *, is_told: bool = False) -> Bundle | Unr
         unread = Unread(place, key, why, is_newer, is_lost, _types(facts))
         if not is_told:
             log.error(
-                "%s; %s. What needs it waits, everything else goes on",
+                "%s; %s. Transactions that need it wait, everything else goes on",
                 unread.what,
                 unread.remedy,
                 extra={"action": "definition_unreadable", "definition": unread.name},

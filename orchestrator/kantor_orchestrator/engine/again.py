@@ -65,7 +65,7 @@ class Copies:
             place_of = f"{topics.JOURNAL}/{shard}/{offset}"
             facts = {"action": "again_failed", "transaction": transaction}
             log.warning(
-                "%s, which was put off for %s, can't be brought back yet: %s",
+                "%s was put off for %s and can't be brought back yet: %s",
                 place_of,
                 transaction,
                 text,

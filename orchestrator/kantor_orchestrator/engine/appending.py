@@ -86,7 +86,7 @@ class Appender:
                 done()
             else:
                 facts = {"action": "refusal_untold", "transaction": transaction}
-                log.warning("that Kafka refused a message can't be told yet: %s", error, extra=facts)
+                log.warning("a refusal by Kafka can't be written to the journal yet: %s", error, extra=facts)
                 self._again.append((self._clock.monotonic() + _AGAIN, append))
 
         append()

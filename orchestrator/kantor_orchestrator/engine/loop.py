@@ -339,7 +339,7 @@ class Engine:
                 self._consumer.resume([place])
                 self._paused.discard(number)
             elif now - taking.began > TAKING_HANGS:
-                log.error("taking shard %d hangs in the client", number, extra={"action": "take_hangs"})
+                log.error("taking shard %d hangs in the Kafka client", number, extra={"action": "take_hangs"})
                 taking.job.add_done_callback(_let_go)
                 self._taking[number] = taking.again(now, f"{taking.does}, for {TAKING_HANGS:.0f} s")
         if not self._taking and self._shards:
@@ -350,9 +350,9 @@ class Engine:
         number = shard.number
         facts = {"action": "shard_retaken", "shard": number}
         if isinstance(error, KantorError | TimeoutError):
-            log.warning("shard %d is taken anew: %s", number, error, extra=facts)
+            log.warning("shard %d is retaken: %s", number, error, extra=facts)
         else:
-            log.error("shard %d is taken anew", number, exc_info=error, extra=facts)
+            log.error("shard %d is retaken", number, exc_info=error, extra=facts)
         self._metrics.retaken.inc()
         self._shards.pop(number).close()
         self._wellness.forget(f"shard {number}")
@@ -372,7 +372,7 @@ class Engine:
                 shard.finish(max(0.01, deadline - self._clock.monotonic()))
             except (KantorError, TimeoutError) as error:
                 facts = {"action": "revoke", "shard": number}
-                log.warning("shard %d is given back with a cut open: %s", number, error, extra=facts)
+                log.warning("shard %d is given back without its last cut: %s", number, error, extra=facts)
             shard.close()
             self._wellness.forget(f"shard {number}")
             log.info("shard %d given back", number, extra={"action": "shard_revoked", "shard": number})

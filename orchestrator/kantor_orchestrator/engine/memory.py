@@ -135,7 +135,7 @@ class Transactions:
                 continue
             if isinstance(one, str):
                 facts = {"action": "snapshot_lost", "transaction": id_}
-                log.error("%s: what comes for it waits for a person", one, extra=facts)
+                log.error("%s: messages for it wait for a person", one, extra=facts)
                 self._read_last[id_] = lost(stub, one)
             else:
                 self._read_last[id_] = one[0]
@@ -164,7 +164,9 @@ class Transactions:
             ) from error
         except (UndecodableError, ValueError, LookupError) as error:
             facts = {"action": "foreign_state", "transaction": id_}
-            log.error("the state of %s is no engine's, and counts for nothing: %s", id_, error, extra=facts)
+            log.error(
+                "the state of %s was not written by an engine, and is ignored: %s", id_, error, extra=facts
+            )
             return None
 
     def _cached(self, id_: str, txn: Transaction, size: int) -> None:

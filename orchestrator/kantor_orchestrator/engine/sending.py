@@ -109,5 +109,5 @@ class Sender:
 
     def _refused(self, number: int, transaction: str, message: Outgoing, why: str) -> None:
         facts = {"action": "message_refused", "transaction": transaction, "topic": message.topic}
-        log.error("Kafka refuses a message for %s: %s", message.topic, why, extra=facts)
+        log.error("Kafka refused a message for %s: %s", message.topic, why, extra=facts)
         self._refuse(transaction, message, why, partial(self._settled, number))

@@ -195,8 +195,8 @@ def _made_again(number: int, facts: Facts, ids: TopicIds) -> list[str]:
     if _is_another(facts.ids.history, ids.history):
         again.append(topics.HISTORY)
         log.error(
-            "%s/%d was deleted and made again (its topic's id was %s, and is %s): what was decided after the last cut is decided "
-            "again, and what was sent because of it may be sent once more, in another form",
+            "%s/%d was deleted and recreated (its topic's id was %s, and is %s): entries after the last cut are decided "
+            "again, and their messages may be sent again in another form",
             topics.HISTORY,
             number,
             facts.ids.history,
@@ -221,8 +221,8 @@ def _begin_anew(shard: Shard, start: int, decided: deque[Decided]) -> None:
     if topics.JOURNAL not in shard.made_again:
         shard.made_again.append(topics.JOURNAL)
     log.error(
-        "%s/%d, which ends at %d and was read up to %d, is not what it was: it was deleted and made again, or has lost its end; "
-        "what is in it now is looked at from %d on, and what it lost may be missing",
+        "%s/%d ends at %d, although it was read up to %d: it was deleted and recreated, or has lost its end; "
+        "it is now read from %d on, and lost entries may be missing",
         topics.JOURNAL,
         shard.number,
         shard.catch_up_to,
@@ -241,8 +241,8 @@ def _pass_lost_entries(shard: Shard, start: int) -> None:
         return
     shard.fold_up_to(start - 1)
     log.error(
-        "%s/%d has lost the entries from %d to %d, and no engine has looked at them: its retention is shorter than the time "
-        "that engines were away; transactions whose events were in there wait for them in vain, until their timeouts",
+        "%s/%d has lost the entries from %d to %d, which no engine had read: its retention is shorter than the time "
+        "that engines were down; transactions wait in vain for events that were among them, until a timeout",
         topics.JOURNAL,
         shard.number,
         shard.position,
@@ -349,7 +349,7 @@ class _Restored:
         except (CodecError, ValueError, LookupError, TypeError) as error:
             place = "/".join(map(str, (*self._place, record.offset())))
             facts = {"action": "foreign_state", "shard": self._number}
-            log.error("%s is no engine's, and counts for nothing: %s", place, error, extra=facts)
+            log.error("%s was not written by an engine, and is ignored: %s", place, error, extra=facts)
             if key == topics.SHARD_KEY:
                 self._foreign = f"{place} ({error})"
 

@@ -145,7 +145,9 @@ class Store:
             facts = {"action": "store_without_disk"}
             log.error("the store %s: %s", self._path, trouble, extra=facts)
         elif self.trouble and not trouble:
-            log.info("the store %s: the disk takes it again", self._path, extra={"action": "store_on_disk"})
+            log.info(
+                "the store %s can be written to disk again", self._path, extra={"action": "store_on_disk"}
+            )
         self.trouble = trouble
 
     def _damaged(self, error: Exception) -> StoreLostError:

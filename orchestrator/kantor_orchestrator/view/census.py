@@ -25,4 +25,6 @@ def count(place: Place, metrics: CensusMetrics) -> None:
             age = max(0.0, time.time() - oldest / 1000) if oldest else 0.0
             metrics.counted(view.counts(), incidents, age, {hold.saga for hold in view.holds()})
     except KantorError as error:
-        log.warning("not counted this time: %s", error, extra={"action": "census_failed"})
+        log.warning(
+            "could not count the open transactions this time: %s", error, extra={"action": "census_failed"}
+        )

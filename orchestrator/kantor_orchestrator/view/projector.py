@@ -114,7 +114,7 @@ class Projector:
         changes.records = count
         if changes.unreadable:
             log.error(
-                "%d records were passed over, the first is %s",
+                "%d records were skipped; the first is %s",
                 changes.unreadable,
                 self._first_unreadable,
                 extra={"action": "view_unreadable", "count": changes.unreadable},

@@ -76,7 +76,7 @@ def _both(place: str) -> Iterator[tuple[Database, Writer]]:
     try:
         Writer(place).close()  # made if there is none, brought up to date
     except InUseError:
-        log.info("the view's process goes on meanwhile", extra={"action": "rebuild_beside"})
+        log.info("the view's process continues meanwhile", extra={"action": "rebuild_beside"})
     new = Writer(beside(place))
     try:
         old = for_reading(place)

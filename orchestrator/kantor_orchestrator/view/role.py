@@ -97,7 +97,7 @@ def run_view(
                 since = since if since and time.monotonic() - began < CALM else time.monotonic()
                 wellness.missing({"the view": (since, f"begins anew: {error}")})
                 metrics.restarted()
-                log.warning("projecting anew: %s", error, extra={"action": "view_restarted"})
+                log.warning("projecting restarts: %s", error, extra={"action": "view_restarted"})
                 stop.wait(AGAIN)
     finally:
         if database is not None:
@@ -289,7 +289,9 @@ class _Projection:
             try:
                 self._look()
             except KafkaUnavailableError as error:
-                log.info("no look for new topics this time: %s", error, extra={"action": "look_failed"})
+                log.info(
+                    "could not look for new topics this time: %s", error, extra={"action": "look_failed"}
+                )
 
     def _ask_the_engine(self) -> None:
         """How far has it looked at the journal? What had no consequences is told by nothing else."""
@@ -325,7 +327,11 @@ def forget_others(database: Writer, ids: Mapping[str, str]) -> None:
     together, so with either of them everything goes; if it is one alone, what began before now is not complete any more."""
     changed = {topic for (topic, _), (_, id_) in database.positions().items() if ids.get(topic) != id_}
     for name in sorted(changed):
-        log.warning("%s is another one now: forget what was read", name, extra={"action": "topic_changed"})
+        log.warning(
+            "%s was recreated: what was read from the old topic is forgotten",
+            name,
+            extra={"action": "topic_changed"},
+        )
     told = changed & {topics.JOURNAL, topics.HISTORY}
     if told:
         database.wipe()

@@ -249,4 +249,4 @@ def _raise_if_fatal(error: Any) -> None:
         raise FencedError(str(error))
     if error.fatal():
         raise KafkaUnavailableError(str(error))
-    log.info("passing trouble: %s", error, extra={"action": "consumer_error"})
+    log.info("temporary problem: %s", error, extra={"action": "consumer_error"})
