@@ -119,7 +119,7 @@ class Acts:
         )
         if len(moves) < self._shards:
             raise NoAnswerError(
-                f"the engine has answered in {PATIENCE:.0f} s for {len(moves)} of {self._shards} shards only: the act is in the "
+                f"within {PATIENCE:.0f} s the engine has answered for only {len(moves)} of {self._shards} shards: the act is in the "
                 "journal and will be carried out; see `kantor status`"
             )
         return _joined(moves)

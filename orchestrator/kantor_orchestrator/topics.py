@@ -138,7 +138,7 @@ def _as_said(counts: dict[str, int], shards: int, said: int) -> int:
             f"found were {few}" if few else f"KANTOR_SHARDS is {shards}: set it to {said}, or leave it out"
         )
         raise ConfigError(
-            f"{JOURNAL} was begun with {said} partitions, {found}. A transaction's shard must not change; for another number of "
+            f"{JOURNAL} was created with {said} partitions, {found}. A transaction's shard must not change; for another number of "
             f"shards in {JOURNAL}, {HISTORY} and {STATE}, {_ANEW}"
         )
     if added := {name: count for name, count in counts.items() if count > said}:

@@ -208,12 +208,12 @@ def _refuse(headers: Headers, found: Mapping[str, bytes | None]) -> None:
     for name, value in headers:
         if name[:3] == "ce_" and value != found[name]:
             raise EnvelopeError(
-                f"the header {name} is there twice, as {_shown(value)} and as {_shown(found[name])}: send it once"
+                f"the header {name} is present twice, as {_shown(value)} and as {_shown(found[name])}: send it once"
             )
     version = found.get("ce_specversion", b"1.0")
     if version != b"1.0":
         raise EnvelopeError(
-            f"ce_specversion is {_shown(version)}: only 1.0 is understood, its attributes mean something else in others"
+            f"ce_specversion is {_shown(version)}: only 1.0 is supported, because other versions have other attributes"
         )
 
 

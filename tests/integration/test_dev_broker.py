@@ -81,7 +81,7 @@ def test_starting_twice_starts_one(running: DevBroker) -> None:
     record = record_of(running)
     again = DevBroker(running.folder.parent, progress=PlainProgress(said.append))
     assert again.start() == record.bootstrap_servers
-    assert said == [f"Apache Kafka {record.version} already runs (pid {record.pid})."]
+    assert said == [f"Apache Kafka {record.version} is already running (pid {record.pid})."]
     assert record_of(running) == record
 
 

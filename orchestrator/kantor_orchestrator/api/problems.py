@@ -34,7 +34,7 @@ _ECHO = 100
 
 TITLES = {
     400: "Wrong request",
-    401: "Who are you?",
+    401: "Login required",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",

@@ -51,7 +51,7 @@ def router(backend: Backend, live: Live) -> APIRouter:
         "/definitions", tags=["definitions"], responses=documented() | {200: {"model": shapes.DefinitionPage}}
     )
     def definitions() -> JSONResponse:
-        """What is deployed, with how many transactions there are of each saga."""
+        """The deployed sagas, with the number of transactions of each."""
         counts = counts_by_saga(backend)
         bundles = backend.definitions().bundles()
         return JSONResponse({"definitions": [definition(one, counts) for one in bundles]})
@@ -62,7 +62,7 @@ def router(backend: Backend, live: Live) -> APIRouter:
         responses=documented(404) | {200: {"model": shapes.WholeDefinition}},
     )
     def one(saga: Name, version: Version) -> JSONResponse:
-        """One version of a saga, with how many open transactions are at each step."""
+        """One version of a saga, with the number of open transactions at each step."""
         found = _deployed(backend, saga, version)
         whole = {
             "definition": found.model.model_dump(mode="json"),
@@ -88,7 +88,7 @@ def router(backend: Backend, live: Live) -> APIRouter:
 
     @routes.get("/status", tags=["platform"], responses=documented() | {200: {"model": shapes.StatusAnswer}})
     def status() -> JSONResponse:
-        """How the platform is and what is wrong, as ``kantor status --json``."""
+        """The platform's condition and its problems, as ``kantor status --json``."""
         found = backend.condition()
         return JSONResponse(condition_as_json(found, diagnose(found)))
 
@@ -193,14 +193,14 @@ def describe(app: FastAPI) -> dict[str, Any]:
         summary="Transactions that span many services: search, follow, act.",
         routes=app.routes,
         tags=[
-            {"name": "transactions", "description": "Searching them, and one's whole story."},
+            {"name": "transactions", "description": "Search, and the whole story of one."},
             {
                 "name": "acts",
                 "description": "What people do. Every act is an entry of the journal: who, when, why.",
             },
             {"name": "incidents", "description": "What waits for a person."},
             {"name": "definitions", "description": "The sagas that are deployed."},
-            {"name": "platform", "description": "How it is, who you are, what changes."},
+            {"name": "platform", "description": "Its condition, who you are, and events."},
         ],
     )
     schemas = found.setdefault("components", {}).setdefault("schemas", {})

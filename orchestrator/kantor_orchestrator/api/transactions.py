@@ -53,7 +53,9 @@ def router(backend: Backend, live: Live) -> APIRouter:
         transaction_id: TransactionId,
         wait: Annotated[
             Duration | None,
-            Query(description="Answer when it has ended, or after so long (at most 60s) as it is then."),
+            Query(
+                description="Answer when the transaction has ended, or after this time (at most 60s) with its current state."
+            ),
         ] = None,
     ) -> JSONResponse:
         """One transaction with its steps and its timeline."""

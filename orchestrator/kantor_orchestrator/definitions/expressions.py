@@ -146,7 +146,7 @@ def check(text: str) -> None:
     if len(text) > evaluation.LONGEST:
         raise ValueError(
             f"the expression {text[:40]!r}... has {len(text):,} characters; write at most {evaluation.LONGEST:,}, "
-            "or let the service that says what it needs reckon it out"
+            "or let the service that publishes the data compute it"
         )
     try:
         program = evaluation.library().compile(text)

@@ -44,7 +44,7 @@ def demo(home: Path, count: int, *, once: bool) -> int:
     """
     if home.exists() and any(home.iterdir()) and children.last_mark(home) is None:
         raise DemoError(
-            f"{home} is not empty and not of a demo. Its data would be deleted: give another --home."
+            f"{home} is not empty, and does not belong to a demo. Its data would be deleted: give another --home."
         )
     home.mkdir(parents=True, exist_ok=True)
     external = os.environ.get(ENV_BOOTSTRAP) or None
@@ -125,7 +125,7 @@ def _alone(home: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DemoError(
-                f"A demo runs in {home} already. End it with Ctrl-C, or give this one --home."
+                f"A demo is already running in {home}. End it with Ctrl-C, or give this one --home."
             ) from error
         yield
 

@@ -183,9 +183,9 @@ class DevBroker:
     def _join(self, record: Record) -> str:
         if self._port and self._port != record.port:
             raise DevError(
-                f"Kafka already runs at {record.bootstrap_servers}. For port {self._port}, `kantor dev stop` it first."
+                f"Kafka is already running at {record.bootstrap_servers}. For port {self._port}, `kantor dev stop` it first."
             )
-        self._say(f"Apache Kafka {record.version} already runs (pid {record.pid}).")
+        self._say(f"Apache Kafka {record.version} is already running (pid {record.pid}).")
         self._await_ready(record, log_start=0)
         return record.bootstrap_servers
 

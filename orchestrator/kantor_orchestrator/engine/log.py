@@ -115,7 +115,7 @@ class DecisionLog:
         found = [record.offset() for record in between if record.value() in mine]
         if len(found) != len(records):
             raise KantorError(
-                f"{self._where()}: {len(found)} records are found before {end}, not the {len(records)} appended"
+                f"{self._where()}: {len(found)} records were found before {end}, not the {len(records)} appended"
             )
         self.end = end
         return found

@@ -291,8 +291,8 @@ class _Restored:
         if self._foreign and not self._is_told:
             # To begin at the journal's start would apply to these snapshots what is in them.
             raise KantorError(
-                f"where the shard stands is not known: {self._foreign} is no engine's, and nothing before it is left; restore "
-                f"{topics.STATE} from a copy, or make the journal, history and state anew"
+                f"the shard's position is unknown: {self._foreign} was not written by an engine, and no earlier record is left; restore "
+                f"{topics.STATE} from a backup, or recreate the journal, history and state"
             )
 
     def _read(self) -> None:

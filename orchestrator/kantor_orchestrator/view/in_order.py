@@ -73,7 +73,7 @@ class InOrder:
         self._silent = 0.0 if batch.records or batch.ends else self._silent + 0.5
         if self._silent > _PATIENCE:
             raise KafkaUnavailableError(
-                f"nothing more comes of {sorted(self._empty)[:3]}, though there is more"
+                f"no more records arrive from {sorted(self._empty)[:3]}, though there are more"
             )
         full = set()
         for record in batch.records:

@@ -202,7 +202,7 @@ def _migrate(db: apsw.Connection, path: Path) -> None:
     version = _version_of(db)
     if version > len(files):
         raise ConfigError(
-            f"{path} was written by a newer Kantor; use that one, or delete the file: it is built again"
+            f"{path} was written by a newer Kantor; use that version, or delete the file: it is then rebuilt"
         )
     if version == len(files):
         return
