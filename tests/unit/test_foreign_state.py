@@ -91,7 +91,7 @@ def test_a_shard_whose_only_record_is_foreign_is_not_begun_anew(tmp_path: Path) 
     producer = broker.clients().producer("somebody")
     producer.produce(topics.STATE, b"xyz", topics.SHARD_KEY, None, 0)
     producer.flush()
-    with pytest.raises(KantorError, match=rf"where the shard stands is not known: {topics.STATE}/0/0"):
+    with pytest.raises(KantorError, match=rf"the shard's position is unknown: {topics.STATE}/0/0"):
         take(0, means(broker, tmp_path), Taking(0.0))
 
 

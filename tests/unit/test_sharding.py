@@ -53,7 +53,7 @@ def test_another_number_is_refused_with_the_way_to_it(broker: MemoryBroker) -> N
     begin(broker)
     add(broker, *OURS)
     with pytest.raises(
-        ConfigError, match=r"begun with 4 partitions, KANTOR_SHARDS is 5: set it to 4, or leave it out"
+        ConfigError, match=r"created with 4 partitions, KANTOR_SHARDS is 5: set it to 4, or leave it out"
     ):
         begin(broker, 5)
     broker.topics[topics.STATE].logs = broker.topics[topics.STATE].logs[:2]
