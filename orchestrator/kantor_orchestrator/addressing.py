@@ -42,7 +42,7 @@ _OWN = 64
 
 def twice(attribute: str) -> str:
     """The reason against a record that has an attribute twice, and not the same: nobody can tell which one is meant."""
-    return f"the header {attribute} is there twice, with different values; let the producer send it once"
+    return f"the header {attribute} is present twice, with different values; let the producer send it once"
 
 
 def why_not(headers: Headers) -> str:

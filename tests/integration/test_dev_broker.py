@@ -104,7 +104,7 @@ def test_a_broker_that_is_slow_to_answer_is_waited_for(
 
 def test_a_broker_that_runs_stays_on_its_port(running: DevBroker) -> None:
     """Asking for another port than that of the broker that runs is an error with the remedy."""
-    with pytest.raises(DevError, match=r"already runs at .* `kantor dev stop` it first"):
+    with pytest.raises(DevError, match=r"is already running at .* `kantor dev stop` it first"):
         DevBroker(running.folder.parent, port=ports.free_port()).start()
 
 

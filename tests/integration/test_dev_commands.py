@@ -49,7 +49,7 @@ def test_the_commands_speak_to_scripts_and_people(kantor_dev: Run, tmp_path: Pat
     assert status["data"] == str(tmp_path / "home" / "kafka" / "data")
     assert status["disk_bytes"] > 0
     assert f"address  {started.stdout.strip()}" in kantor_dev("status").stdout
-    assert "already runs" in kantor_dev("start").stderr
+    assert "is already running" in kantor_dev("start").stderr
     assert kantor_dev("start", "--port", "1").returncode == 1
     assert kantor_dev("reset").returncode == 1  # nobody is there to say yes
     assert "Kafka is stopped." in kantor_dev("stop").stderr

@@ -226,11 +226,11 @@ def replaced(desk: Desk, name: str, value: bytes | None) -> FakeRecord:
         (lambda desk: replaced(desk, "ce_specversion", b"0.3"), b"ce_specversion is '0.3'"),
         (
             lambda desk: desk.record(RESERVED, extra=[("ce_correlationid", b"t2")]),
-            b"ce_correlationid is there twice",
+            b"ce_correlationid is present twice",
         ),
         (
             lambda desk: desk.record(RESERVED, extra=[("ce_type", b"x.Other")]),
-            b"ce_type is there twice",
+            b"ce_type is present twice",
         ),
         (
             lambda desk: spoiled(desk, value_=desk.record(BOOK).value_, offset_=0),
