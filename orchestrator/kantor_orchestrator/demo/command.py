@@ -65,7 +65,7 @@ def demo(home: Path, count: int, *, once: bool) -> int:
                 finally:
                     ending.be_deaf()
                     for left in children.sweep(mark):
-                        show.say(f"had to be ended: {left}")
+                        show.say(f"had to end a leftover process: {left}")
 
 
 def _demo(home: Path, count: int, external: str | None, show: Show, *, once: bool) -> int:
@@ -80,7 +80,7 @@ def _demo(home: Path, count: int, external: str | None, show: Show, *, once: boo
         planned = orders.plan(count, prefix=f"{secrets.token_hex(2)}-" if external else "")
         story = Story(running, show, planned)
         story.tell()
-        show.phase("Nothing is under way any more; counting")
+        show.phase("Everything has settled; counting")
         show.freeze()
         with closing(story.watch) as watch:
             proven = results.show(out, planned, Books.read(running.data), watch)
@@ -94,7 +94,7 @@ def _demo(home: Path, count: int, external: str | None, show: Show, *, once: boo
             show.phase("Stopping services, platform and broker")
         finally:  # also if there is no terminal any more to say it on
             running.stop()
-        show.say(f"All is stopped. Logs: {_from_here(home / 'logs')}")
+        show.say(f"Everything is stopped. Logs: {_from_here(home / 'logs')}")
 
 
 def _explore(out: Console, home: Path, external: str | None, order_id: str, pages: str) -> None:

@@ -54,7 +54,7 @@ class Story:
         self._place(meanwhile)
         self._running.start_services("payment")
         pid = children.pid("payment")
-        self._show.phase(f"Payment is started again (pid {pid}); {len(after)} more orders")
+        self._show.phase(f"Payment is restarted (pid {pid}); {len(after)} more orders")
         self._place(after)
         self._wait(self._all_ended, "not every transaction ended")
 
@@ -62,17 +62,17 @@ class Story:
         lost = [one for one in self._planned if one.fault is Fault.SHIPPING_DOWN]
         self._running.children.stop("shipping")
         self._show.phase(
-            f"Shipping is stopped; {len(lost)} orders for laptops. Five tries each, with growing pauses"
+            f"Shipping is stopped; {len(lost)} orders for laptops. Five attempts each, with growing pauses"
         )
         ids = self._place(lost)
 
         given_up = partial(self.watch.wait_only_for, "shipping", ids)
         self._wait(given_up, "orders that can't be shipped were not refunded and released")
         self._show.say(
-            "All of them are refunded and released; only shipping still has to confirm that it did nothing"
+            "All of these are refunded and released; only shipping still has to confirm that it did nothing"
         )
         self._running.start_services("shipping")
-        self._show.phase("Shipping is started again")
+        self._show.phase("Shipping is restarted")
         self._running.await_ready()
         self._place(after)
         self._wait(self._all_ended, "not every transaction ended")
@@ -89,7 +89,7 @@ class Story:
         return ids
 
     def _await_quiet(self) -> None:
-        self._show.phase("Waiting until nothing is under way: every service has drained its backlog")
+        self._show.phase("Waiting until every service has worked through its backlog")
         busy = ""
 
         def quiet() -> bool:
