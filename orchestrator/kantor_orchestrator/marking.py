@@ -29,7 +29,7 @@ INTERVAL = 10.0
 #: Seconds between rounds that somebody waits for, and how many times as long as the brokers took to answer.
 PAUSE, SHARE = 0.1, 5
 #: Milliseconds after which a member that says nothing is forgotten, if others cover what it covered; and what it could not
-#: journal.
+#: journal, and the starts that an engine ignored.
 GONE, LONG_GONE = 5 * 60_000, 24 * 3_600_000
 #: Seconds to read the topic to its end.
 _PATIENCE = 10.0
@@ -190,6 +190,9 @@ class Marker:
         for (name, topic), found in list(told.uncorrelated.items()):
             if name not in told.members and now - max(one.at for one in found.values()) > LONG_GONE:
                 self._watermarks.say(f"uncorrelated/{name}/{topic}", None)
+        for (name, code), starts in list(told.ignored_starts.items()):
+            if now - starts.at > LONG_GONE:
+                self._watermarks.say(f"ignored/{name}/{code}", None)
 
     def _tell_refusals(self) -> None:
         for topic in sorted(self.refusals.changed):

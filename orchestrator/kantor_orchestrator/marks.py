@@ -113,6 +113,25 @@ def load_uncorrelated(value: bytes, at: int) -> dict[str, Uncorrelated]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class IgnoredStarts:
+    """Starts of one kind that started nothing, since the engine that tells it began: how many, and which was the latest."""
+
+    count: int
+    transaction: str
+    place: str  # topic/partition/offset
+    offset: int  # in the journal
+    at: int = 0  # when that was written, as the broker has it (ms); not in the record
+
+    def dump(self) -> bytes:
+        return json.dumps([self.count, self.transaction, self.place, self.offset]).encode()
+
+    @classmethod
+    def load(cls, value: bytes, at: int) -> IgnoredStarts:
+        count, transaction, place, offset = json.loads(value)
+        return cls(number_of(count), _text(transaction), _text(place), number_of(offset), at)
+
+
 def number_of(value: object) -> int:
     """A time or a count. Raises ``ValueError`` if it is none."""
     if not isinstance(value, int) or not 0 <= value <= _LARGEST:

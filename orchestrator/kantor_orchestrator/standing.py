@@ -9,6 +9,8 @@ from typing import Any
 
 from kantor.clients import Partition
 from kantor_orchestrator import topics
+from kantor_orchestrator.core.decide import OLD_START_CODE
+from kantor_orchestrator.marks import IgnoredStarts
 from kantor_orchestrator.view.as_json import time
 from kantor_orchestrator.watermarks import Told
 from kantor_orchestrator.words import duration
@@ -17,7 +19,7 @@ from kantor_orchestrator.words import duration
 SILENT = 25_000
 #: A watermark that is older than this (ms), though intake was asked for one now: something holds it up.
 OLD = 20_000
-#: For how long (ms) it is told that a shard's topic was made again.
+#: For how long (ms) it is told that a shard's topic was made again, and that starts were ignored.
 RECENT = 24 * 3_600_000
 
 
@@ -53,6 +55,16 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Ignored:
+    """Starts that started nothing, of one kind (``IGNORED_STARTS``); ``latest``: one of them, and how long ago (ms) it was ignored."""
+
+    kind: str
+    count: int
+    latest: IgnoredStarts
+    age: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """``low``: how old (ms) the lowest watermark is, -1: there is none; ``lowest``: a partition that it is of. ``anew``: by partition,
     how long ago (ms) an engine found it to be another than before: made again, or cut off."""
@@ -63,6 +75,7 @@ class Standing:
     lowest: Partition | None = None
     anew: dict[str, int] = field(default_factory=dict)
     without_disk: list[WithoutDisk] = field(default_factory=list)
+    ignored_starts: list[Ignored] = field(default_factory=list)
 
 
 def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], now: int) -> Standing:
@@ -95,7 +108,20 @@ def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], 
     low = told.low()
     anew = {place: max(0, now - at) for said in told.engines.values() for place, at in said.anew.items()}
     age = max(0, now - low) if low else -1
-    return Standing(untaken, members, age, told.lowest(), anew, without_disk)
+    return Standing(untaken, members, age, told.lowest(), anew, without_disk, _ignored(told, now))
+
+
+def _ignored(told: Told, now: int) -> list[Ignored]:
+    """Of the last day, by kind; also what an engine told that has ended."""
+    recent: dict[str, list[IgnoredStarts]] = {}
+    for (_, kind), said in told.ignored_starts.items():
+        if now - said.at < RECENT:
+            recent.setdefault(kind, []).append(said)
+    found = []
+    for kind, some in sorted(recent.items()):
+        latest = max(some, key=lambda one: one.at)
+        found.append(Ignored(kind, sum(one.count for one in some), latest, max(0, now - latest.at)))
+    return found
 
 
 def problems(found: Standing) -> Iterator[tuple[str, str]]:
@@ -119,6 +145,18 @@ def problems(found: Standing) -> Iterator[tuple[str, str]]:
             f"{', '.join(recent)} turned out to be a different topic, or truncated, {duration(round(min(recent.values()), -3))} ago",
             "its former records may be missing: look for transactions that wait (`kantor list`), see docs/logs.md, journal_made_again",
         )
+    for ignored in found.ignored_starts:
+        is_one, latest = ignored.count == 1, ignored.latest
+        starts = "1 start event" if is_one else f"{ignored.count:,} start events"
+        by_hand = f"`kantor start {latest.transaction} --offset {latest.offset} --why ...`; `kantor list --status observed` lists them"
+        if ignored.kind == OLD_START_CODE:
+            why = f"came more than 24 h after {'it was' if is_one else 'they were'} sent"
+            remedy = f"choreographed services may have acted on them: if a saga is to follow, {by_hand}"
+        else:
+            why = f"{'was' if is_one else 'were'} sent before {'its saga was' if is_one else 'their sagas were'} deployed"
+            remedy = f"nothing, if no saga is to follow them (an old topic, say); otherwise {by_hand}"
+        where = f"the latest is of transaction {latest.transaction} ({latest.place}), {duration(round(ignored.age, -3))} ago"
+        yield f"{starts} {why}, and started nothing: {where}", remedy
     for without in found.without_disk:
         yield (
             f"shard {without.shard} works without its store on disk: {without.why} (engine {without.engine})",
@@ -165,6 +203,17 @@ def as_json(found: Standing) -> dict[str, Any]:
         "made_again": [{"partition": place, "age_ms": age} for place, age in sorted(found.anew.items())],
         "without_disk": [
             {"shard": one.shard, "engine": one.engine, "reason": one.why} for one in found.without_disk
+        ],
+        "ignored_starts": [
+            {
+                "kind": one.kind,
+                "count": one.count,
+                "transaction": one.latest.transaction,
+                "place": one.latest.place,
+                "journal_offset": one.latest.offset,
+                "age_ms": one.age,
+            }
+            for one in found.ignored_starts
         ],
         "watermark": {
             "age_ms": found.low if found.low >= 0 else None,

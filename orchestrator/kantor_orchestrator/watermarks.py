@@ -14,6 +14,7 @@ Topic ``sys.kantor.watermarks``: compacted, one partition, stamped by the broker
                                  written when that changes
 ``uncorrelated/<member>/<topic>``  by reason, what could not be journaled since the member began: count, a sample, when
 ``engine/<name>``                which shards that are its own an engine has taken, and since when and why it has others not
+``ignored/<engine>/<kind>``      starts that started nothing, since the engine began: how many, and the latest
 ``shards``                       how many shards there are: written once, by the first role that starts
 ``id/<topic>``                   what stands for the id of a topic that was made again, where the broker gives none
 ===============================  =====================================================================================
@@ -46,6 +47,7 @@ from kantor_orchestrator import topics
 from kantor_orchestrator.marks import (
     MALFORMED,
     About,
+    IgnoredStarts,
     Mark,
     Shards,
     Uncorrelated,
@@ -87,6 +89,7 @@ class Told:
         self.uncorrelated: dict[tuple[str, str], dict[str, Uncorrelated]] = {}  # by member and topic
         self.ids: dict[str, str] = {}
         self.engines: dict[str, Shards] = {}
+        self.ignored_starts: dict[tuple[str, str], IgnoredStarts] = {}  # by engine and kind
         self.shards = 0  # 0: nobody has said how many there are
         self._times: dict[
             str, list[int]
@@ -124,6 +127,12 @@ class Told:
                 self.engines.pop(name, None)
             else:
                 self.engines[name] = Shards.load(value, at)
+        elif kind == "ignored":
+            who, _, code = name.partition("/")
+            if value is None:
+                self.ignored_starts.pop((who, code), None)
+            else:
+                self.ignored_starts[who, code] = IgnoredStarts.load(value, at)
         elif kind == "shards":
             self.shards = 0 if value is None else number_of(json.loads(value))
         elif kind == "id":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kantor.clients import Record
-from kantor_orchestrator import topics
+from kantor_orchestrator import topics, watermarks
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.shard import Shard
@@ -138,7 +138,7 @@ def test_a_start_that_is_too_old_is_told_and_a_person_may_start_it(
     tmp_path: Path, sent: int, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """saga-6: the first connection to an old cluster starts nothing, and fills no log; what a mirror's time made old, or the
-    platform's absence, can be started. Both are counted."""
+    platform's absence, can be started. Both are counted, and told to `kantor status`, also when the engine has ended."""
     place = Place(tmp_path, Definitions([DEPLOYED_LATE]))
     place.broker.clock.sleep(4 * DAY / 1000)
     place.schemas.id_of(PLACED, "t")
@@ -153,6 +153,11 @@ def test_a_start_that_is_too_old_is_told_and_a_person_may_start_it(
     place.act("t", core.START, offset=0)
     place.turn_until(lambda: "started" in place.kinds("t"))
     place.engine.close()
+    read = watermarks.read(place.broker.clients(), "test", place.broker.clock)
+    assert [
+        (kind, one.count, one.transaction, one.place, one.offset)
+        for (_, kind), one in read.ignored_starts.items()
+    ] == [(code, 1, "t", "evt.t.v1/0/1", 0)]
 
 
 def test_an_entry_that_comes_once_more_costs_its_shard_one_look(place: Place) -> None:

@@ -18,7 +18,7 @@ from kantor.errors import CodecError, EncodingError, RegistryUnavailableError, T
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.core.acts import NO_TRANSACTION, START
-from kantor_orchestrator.core.decide import IGNORED_STARTS, OLD_START_CODE, consider
+from kantor_orchestrator.core.decide import IGNORED_STARTS, consider
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
@@ -26,6 +26,7 @@ from kantor_orchestrator.definitions.bundle import key_of
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.again import Copies
 from kantor_orchestrator.engine.ended import say_if_lost
+from kantor_orchestrator.engine.gauges import StartsIgnored
 from kantor_orchestrator.engine.log import LogRecord
 from kantor_orchestrator.engine.memory import InLog
 from kantor_orchestrator.engine.messages import Messages
@@ -106,15 +107,13 @@ class Decider:
         tally = metrics.tally.of
         self._entries, self._transitions = tally(metrics.entries), tally(metrics.transitions)
         self._commands, self._incidents = tally(metrics.commands), tally(metrics.incidents)
-        self._ignored_starts = tally(metrics.ignored_starts)
+        self.starts_ignored = StartsIgnored(metrics)
         self._started, self._finished = tally(metrics.started), tally(metrics.finished)
         self._duration = lru_cache(1_000)(metrics.duration.labels)
         for outcome in OUTCOMES:  # each is shown from the start, with 0
             metrics.entries.labels(outcome)
         for kind in Kind:
             metrics.transitions.labels(kind)
-        for code in IGNORED_STARTS:
-            metrics.ignored_starts.labels(code)
 
     def apply(self, shard: Shard, record: Record) -> None:
         """Take in one entry. Raises ``NotYet``, with nothing changed: it can't be processed now."""
@@ -284,7 +283,7 @@ class Decider:
             again = [t.put_off for t in plan.transitions if t.kind is Kind.AGAIN_ASKED]
             self._copies.ask(shard.number, plan.after.id, again)
         self._transitions.extend(kinds)
-        self._count(plan)
+        self._count(plan, entry)
         return APPLIED
 
     def _plan(
@@ -354,17 +353,14 @@ class Decider:
             raise NotYet(f"transaction {txn.id} runs on {txn.saga} version {txn.version}: {why}")
         return saga
 
-    def _count(self, plan: _Plan) -> None:
+    def _count(self, plan: _Plan, entry: Entry) -> None:
         txn = plan.after
         for t in plan.transitions:
             kind, command = t.kind, t.command
             if command is not None and not command.held:
                 self._commands.append(command.type)
             if kind is Kind.IGNORED and t.code in IGNORED_STARTS:
-                self._ignored_starts.append(t.code)
-                if t.code == OLD_START_CODE:
-                    facts = {"action": "start_ignored", "transaction": txn.id}
-                    log.warning("%s: %s", txn.id, t.reason, extra=facts)
+                self.starts_ignored.add(txn.id, t, entry)
             if kind not in _COUNTED:
                 continue
             if kind is Kind.STARTED:

@@ -9,9 +9,12 @@ from uuid import uuid4
 from kantor.errors import KantorError
 from kantor_orchestrator import topics
 from kantor_orchestrator.brokertime import BrokerTime
+from kantor_orchestrator.core.decide import IGNORED_STARTS, OLD_START_CODE
+from kantor_orchestrator.core.entry import Entry
+from kantor_orchestrator.core.transaction import Transition
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Taking
-from kantor_orchestrator.marks import Shards
+from kantor_orchestrator.marks import IgnoredStarts, Shards
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.watermarks import Watermarks
 from kantor_orchestrator.wellness import Wellness
@@ -53,13 +56,47 @@ def tell(shards: Collection[Shard], wellness: Wellness) -> None:
             wellness.position(name, shard.committed_position, shard.position, place)
 
 
+class StartsIgnored:
+    """Starts that started nothing, by kind (``IGNORED_STARTS``): counted in a metric and for ``kantor status``. Those that came too late
+    are also in the log; the others may be all that an old cluster ever had."""
+
+    def __init__(self, metrics: EngineMetrics) -> None:
+        self._tally = metrics.tally.of(metrics.ignored_starts)
+        for code in IGNORED_STARTS:
+            metrics.ignored_starts.labels(code)
+        self._found: dict[str, IgnoredStarts] = {}
+        self._changed: set[str] = set()
+
+    def add(self, transaction: str, move: Transition, entry: Entry) -> None:
+        """``move``: that ``entry`` was ignored."""
+        self._tally.append(move.code)
+        if move.code == OLD_START_CODE:
+            facts = {"action": "start_ignored", "transaction": transaction}
+            log.warning("%s: %s", transaction, move.reason, extra=facts)
+        before = self._found.get(move.code)
+        count = before.count + 1 if before else 1
+        self._found[move.code] = IgnoredStarts(count, transaction, entry.origin, entry.journal_offset)
+        self._changed.add(move.code)
+
+    def tell(self, watermarks: Watermarks, engine: str) -> None:
+        """Say what has changed. Nobody takes it back when the engine ends: intake does, a day later."""
+        for code in sorted(self._changed):
+            watermarks.say(f"ignored/{engine}/{code}", self._found[code].dump())
+        self._changed.clear()
+
+
 class Untaken:
     """Says which shards are this engine's and not taken, or wait for long, since when and why: to its process's ``/readyz``, in a metric, and
     in the topic of watermarks, where ``kantor status`` reads it. It is never a reason to replace the engine: that
     would stop the shards that it has, and what can't be taken here can't be taken elsewhere, mostly: Kafka refuses."""
 
-    def __init__(self, watermarks: Watermarks, wellness: Wellness, metrics: EngineMetrics) -> None:
-        self._name = f"engine/{uuid4().hex[:8]}"
+    def __init__(
+        self, watermarks: Watermarks, wellness: Wellness, metrics: EngineMetrics, starts: StartsIgnored
+    ) -> None:
+        """``starts``: said along with it."""
+        self._engine = uuid4().hex[:8]
+        self._name = f"engine/{self._engine}"
+        self._starts = starts
         self._watermarks = watermarks
         self._wellness = wellness
         self._metrics = metrics
@@ -102,10 +139,12 @@ class Untaken:
         if said != self._said or now >= self._say_at:
             self._said, self._say_at = said, now + SAY
             self._watermarks.say(self._name, said.dump())
+        self._starts.tell(self._watermarks, self._engine)
 
     def close(self) -> None:
         """A last word: it has none any more. Lost with Kafka: whoever takes them says so."""
         self._watermarks.say(self._name, None)
+        self._starts.tell(self._watermarks, self._engine)
         try:
             self._watermarks.producer.flush(1.0)
         except KantorError as error:

@@ -116,7 +116,7 @@ class Engine:
         self._copies = Copies(clients, admin, self._appender, self._jobs, clock)
         self._decider = Decider(codec, definitions, payloads, self._copies, metrics, self._time, shards)
         self._watermarks = Watermarks(clients, "kantor-engine", clock, self._time.observe)
-        self._untaken = Untaken(self._watermarks, self._wellness, metrics)
+        self._untaken = Untaken(self._watermarks, self._wellness, metrics, self._decider.starts_ignored)
         self._firing = Firing(self._appender, admin, self._jobs, self._watermarks, metrics, self._time)
         self._shards: dict[int, Shard] = {}
         self._taking: dict[int, Taking] = {}
