@@ -22,7 +22,7 @@ class IntakeMetrics:
         )
         self._uncorrelated = Counter(
             "kantor_intake_uncorrelated",
-            "Records that were not journaled because they name no valid transaction or can't be read",
+            "Records that were not journaled because they name no valid transaction or can't be accepted",
             ["topic"],
             registry=registry,
         )

@@ -55,7 +55,7 @@ class Metrics:
         )
         self.inbox_hits = Counter(
             "kantor_kit_inbox_hits",
-            "Duplicates answered with the stored answer.",
+            "Messages answered with the stored answer.",
             ["type"],
             registry=registry,
         )
