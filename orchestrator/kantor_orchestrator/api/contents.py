@@ -24,7 +24,7 @@ from kantor_orchestrator.view.status import ShownStatus
 _STUCK = 100
 STUCK_CHOICES = ("1m", "5m", "15m", "1h", "6h", "1d", "7d")
 BULK = {
-    core.RETRY: ("Retry", "In each of them, whatever waits for a person is tried again."),
+    core.RETRY: ("Retry", "Whatever waits for a person in each of them is tried again."),
     core.CANCEL: ("Cancel", "Each of them is compensated, unless it is past its pivot."),
     core.COMPENSATE: (
         "Compensate",

@@ -29,7 +29,7 @@ _MEANS = {
     "after_pivot": ("the cause is fixed: it is tried again", "it was done by hand"),
     "no_answer": ("it is not known: the service is asked again", "it did happen"),
     "refused": ("the topic is fixed: the message is sent again", "it was done by hand"),
-    "expression": ("the saga is fixed and deployed: it is tried again", "it is done without"),
+    "expression": ("the saga is fixed and deployed: it is tried again", "the transaction goes on without it"),
     "timer_failed": ("it is tried again", "it was done by hand"),
     "second_effect": ("it did take effect again: that is reversed", "it did not take effect again"),
 }
