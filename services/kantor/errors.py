@@ -3,7 +3,7 @@
     KantorError
     ├── ConfigError            a setting is missing or wrong: fix it and start again
     ├── EnvelopeError          a message's CloudEvents attributes are missing or malformed
-    │   └── UnreadableHeadersError  its headers can't even be had
+    │   └── UnreadableHeadersError  its headers can't be decoded at all
     ├── CodecError             bytes and schema do not fit
     │   ├── UndecodableError   these bytes will never be readable: dead letter or incident
     │   ├── UnknownSchemaError no schema has this id (yet)
@@ -26,7 +26,7 @@ from uuid import UUID
 
 
 class KantorError(Exception):
-    """The root: whoever catches this catches all that Kantor raises on purpose."""
+    """The root: catching it catches everything that Kantor raises on purpose."""
 
 
 class ConfigError(KantorError):
@@ -38,8 +38,8 @@ class EnvelopeError(KantorError):
 
 
 class UnreadableHeadersError(EnvelopeError):
-    """The client can't give this record's headers: a header's name is not UTF-8. They are lost, all of them; key and value
-    are not. The record is set aside; its writer has to name its headers in UTF-8."""
+    """The client can't decode this record's headers, because a header's name is not UTF-8. All headers are lost; key and
+    value are not. The record is set aside; its writer must use header names in UTF-8."""
 
 
 class CodecError(KantorError):
@@ -62,12 +62,12 @@ class UnknownSchemaError(CodecError):
 
 
 class EncodingError(CodecError):
-    """A value does not fit its schema. A bug of the writer: nothing was sent."""
+    """A value does not fit its schema. This is a bug in the writer; nothing was sent."""
 
 
 class RegistryUnavailableError(KantorError):
-    """The schema registry can't be used now: it does not answer, refuses us, or answers what no registry does. Nothing is known of
-    what was asked. The caller waits and tries again; nothing is skipped."""
+    """The schema registry can't be used now: it does not answer, refuses the request, or its response is not a registry's. Nothing
+    is known about the request. The caller waits and tries again; nothing is skipped."""
 
 
 class KafkaUnavailableError(KantorError):
@@ -75,13 +75,13 @@ class KafkaUnavailableError(KantorError):
 
 
 class StuckError(KafkaUnavailableError):
-    """A call of a client did not return, whatever timeout it was given. The client is given up: the caller makes a new one and
-    starts anew from what is committed. Whether what was asked for happened is not known."""
+    """A client call did not return within its timeout. The client is abandoned: the caller creates a new one and restarts from
+    the committed positions. It is unknown whether the operation took effect."""
 
 
 class TooLargeError(KantorError):
-    """A record is larger than its topic takes (``max.message.bytes``), or its client. The caller sends less, or has the limit
-    raised; the client goes on."""
+    """A record is larger than its topic (``max.message.bytes``) or its client accepts. The caller sends less, or has the limit
+    raised; the client keeps working."""
 
 
 class FencedError(KantorError):
@@ -109,4 +109,4 @@ class Retryable(KantorError):  # noqa: N818 - reads as what a handler says: rais
 
 
 class NotFoundError(KantorError):
-    """What was asked for does not exist. On the command line: exit code 4."""
+    """The requested thing does not exist. On the command line: exit code 4."""

@@ -67,7 +67,7 @@ class Context:
 
     @property
     def db(self) -> sqlite3.Connection:
-        """The store's connection, inside the SQL transaction that also holds the inbox: what is written here and the
+        """The store's connection, inside the SQL transaction that also holds the inbox: data written here and the
         answer happen together or not at all. Never commit it yourself. Raises ``ConfigError`` without a store."""
         if self._db is None:
             raise ConfigError(

@@ -101,12 +101,12 @@ class _Connection(sqlite3.Connection):
 class SqliteStore:
     """Where a service keeps its data: one SQLite file, for one replica of the service.
 
-    ``schema`` is SQL that makes the service's own tables (``CREATE TABLE IF NOT EXISTS ...``).
+    ``schema`` is SQL that creates the service's own tables (``CREATE TABLE IF NOT EXISTS ...``).
     """
 
     def __init__(self, path: str, *, schema: str = "", durable: bool = True) -> None:
-        """``durable``: a committed batch survives a power cut (``synchronous=FULL``). Without, it survives a crash of the
-        process only, and is faster. Opens nothing yet."""
+        """``durable``: a committed batch survives a power cut (``synchronous=FULL``). Otherwise it survives only a crash of
+        the process, but commits are faster. Opens nothing yet."""
         self.path = path
         self.schema = schema
         self.durable = durable

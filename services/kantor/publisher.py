@@ -26,10 +26,10 @@ _TIMEOUT = 30.0
 
 
 class Publisher:
-    """Sends messages by a plain idempotent producer. Thread-safe.
+    """Sends messages with a plain idempotent producer. Thread-safe.
 
-    A type's topic is made if missing, and its schema made known, before its first message. A producer that delivers nothing
-    for ``STUCK`` seconds, or is broken, is replaced: it may be so for good.
+    Before a type's first message, its topic is created if missing, and its schema is published. A producer that delivers
+    nothing for ``STUCK`` seconds, or is broken, is replaced, because it may never recover.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Publisher:
         self._learn(set(types))
 
     def __call__(self, message: Message, *, transaction_id: str | None = None, index: int = 0) -> str:
-        """Send; the transaction id (a new one unless given).
+        """Send, and return the transaction id (a new one unless given).
 
-        The same id, type and ``index`` give the same event id: sending again is a duplicate and harmless (wire-13).
-        Raises ``EnvelopeError`` for a malformed id, ``EncodingError`` for a message that doesn't fit its schema, and, if
-        it waits, ``KafkaUnavailableError``, or ``KantorError`` of a broken producer (unknown whether sent: call again with the
-        same id).
+        The same id, type and ``index`` give the same event id, so sending again is a harmless duplicate (wire-13).
+        Raises ``EnvelopeError`` for a malformed id and ``EncodingError`` for a message that doesn't fit its schema. If it
+        waits, it also raises ``KafkaUnavailableError``, or ``KantorError`` for a broken producer: it is then unknown
+        whether the message was sent, so call again with the same id.
         """
         id_ = transaction_id if transaction_id is not None else str(uuid.uuid4())
         if TRANSACTION_ID.fullmatch(id_) is None:
@@ -76,9 +76,9 @@ class Publisher:
         return id_
 
     def flush(self) -> None:
-        """Wait until all is delivered. Raises ``KantorError`` for a refused record, ``KafkaUnavailableError`` if nothing is
-        delivered for ``STUCK`` seconds: what was published since the last flush may be lost. Publish it again with the
-        same ids: what is not lost is a harmless duplicate."""
+        """Wait until everything is delivered. Raises ``KantorError`` for a refused record, ``KafkaUnavailableError`` if
+        nothing is delivered for ``STUCK`` seconds: messages published since the last flush may be lost. Publish them again
+        with the same ids; those that are not lost are harmless duplicates."""
         producer = self._producer
         try:
             deliver(producer, self._clock)
@@ -90,12 +90,12 @@ class Publisher:
             raise
 
     def poll(self) -> None:
-        """Serve the client: to be called now and then while nothing is published. Raises ``KantorError`` if it was broken;
-        as with :meth:`flush`, what was published may be lost."""
+        """Let the client do its housekeeping: call it now and then while nothing is published. Raises ``KantorError`` if
+        the producer was broken; as with :meth:`flush`, published messages may be lost."""
         self._serve(self._producer, 0)
 
     def close(self) -> None:
-        """Drop what was not delivered."""
+        """Drop undelivered messages."""
         self._producer.purge()
 
     def _deliver(self, record: Outgoing) -> None:

@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class Service:
-    """One service: its handlers and how they are run.
+    """One service: its handlers, and how they run.
 
     >>> payment = Service("payment", store=SqliteStore("payment.db"))
     >>> @payment.on(StockReserved, declines=[PaymentDeclined])
@@ -31,9 +31,9 @@ class Service:
     A handler takes the message, or the message and a :class:`Context`; it returns None, a message, or a list of them.
     It may raise ``Retryable``. Its return annotation names every type that it can answer with.
 
-    Delivery is at least once, and what is answered again has the same ids. With a store, a message that comes again is
-    answered with the stored answer, and its effect happens once. Without one it is handled again, so handlers must be
-    idempotent; whoever reads the answers knows repeated ones by their ids (the orchestrator and services with a store do).
+    Delivery is at least once, and repeated answers have the same ids. With a store, a message that comes again gets the
+    stored answer, and its effect happens once. Without a store it is handled again, so handlers must be idempotent.
+    Readers of the answers recognise repeated ones by their ids (the orchestrator and services with a store do).
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class Service:
         retry_events_for: float = 5.0,
         transactional: bool = False,
     ) -> None:
-        """``publishes``: what it sends besides answers (a starter's types). ``retry_events_for``: seconds that an event
-        whose handler raises ``Retryable`` is tried again before it is reported as failed. ``transactional``: a batch's
-        answers and positions are one Kafka transaction, so that ``read_committed`` readers see no answer twice; for
-        readers that can't tell duplicates by their ids. It costs 3 to 6 ms a hop, and is not for services with a store:
-        an SQL commit is no part of it.
+        """``publishes``: the types that it sends besides answers (such as those that start transactions).
+        ``retry_events_for``: how many seconds to retry an event whose handler raises ``Retryable``, before it is reported
+        as failed. ``transactional``: a batch's answers and positions are one Kafka transaction, so that ``read_committed``
+        readers see no answer twice. Use it for readers that can't recognise duplicates by their ids. It costs 3 to 6 ms
+        per hop, and can't be combined with a store, because an SQL commit is not part of it.
 
         Raises ``ConfigError`` if that can't work.
         """
@@ -83,10 +83,11 @@ class Service:
     ) -> Callable[[Function], Function]:
         """React to an event (choreography).
 
-        ``declines`` names answers that mean "nothing was done": a compensation that comes later is then confirmed
-        without calling its handler. ``outside``: the handler acts on another system, which no rollback of the store
-        reaches; an attempt that failed or crashed then counts as one that may have taken effect. ``item``: where it acts several times in one transaction (a saga's ``each``), the field of the event
-        that says for what; the compensation has it too. ``topic``: read it from there instead of the type's own topic.
+        ``declines`` names the answers that mean "nothing was done": a later compensation is then confirmed without
+        calling its handler. ``outside``: the handler acts on another system, where no rollback of the store can undo it;
+        an attempt that failed or crashed then counts as one that may have taken effect. ``item``: if the handler acts
+        several times in one transaction (a saga's ``each``), the field of the event that identifies the item; the
+        compensation has that field, too. ``topic``: read the event from this topic instead of the type's own.
         Raises ``ConfigError`` if the declaration can't work.
         """
 
@@ -117,12 +118,12 @@ class Service:
         item: str = "",
         topic: str | None = None,
     ) -> Callable[[Function], Function]:
-        """Carry out a command of the orchestrator.
+        """Carry out a command from the orchestrator.
 
-        ``reverses`` names the handler whose effect this compensation reverses (needs a store): where that never took
+        ``reverses`` names the handler whose effect this compensation reverses (needs a store). If that handler never took
         effect, the compensation is confirmed without being called, and the action is refused should it come later.
-        ``confirm`` builds that confirmation where it can't be filled from the command's fields by name. ``item``: the field of
-        this compensation that says which action it reverses, where it is called otherwise than the event's. ``declines``,
+        ``confirm`` builds that confirmation if it can't be filled from the command's fields by name. ``item``: the field of
+        this compensation that identifies the item, if it has another name than in the event. ``declines``,
         ``outside`` and ``topic``: as for :meth:`on`.
         Raises ``ConfigError`` if the declaration can't work.
         """
@@ -184,8 +185,8 @@ class Service:
     def publisher(self, settings: KafkaSettings | None = None) -> Iterator[Publisher]:
         """For scripts: ``with service.publisher() as publish: publish(OrderPlaced(...))``.
 
-        Publishing does not wait; leaving the block waits until all is delivered, and raises ``KantorError`` if something
-        was not.
+        Publishing does not wait. Leaving the block waits until everything is delivered, and raises ``KantorError`` if
+        something was not.
         """
         publisher = Publisher(
             self.name, settings or self._settings or KafkaSettings.from_env(), self.publishes
@@ -199,9 +200,9 @@ class Service:
     def publish(self, message: Message, *, transaction_id: str | None = None, index: int = 0) -> str:
         """Start a transaction: send ``message`` and wait until the broker has it. Any thread may call it.
 
-        Returns the transaction id (a new one unless given). The same id, type and ``index`` give the same event id:
-        sending again is a duplicate and harmless. Raises ``KafkaUnavailableError`` (unknown whether sent: call again with
-        the same id).
+        Returns the transaction id (a new one unless given). The same id, type and ``index`` give the same event id, so
+        sending again is a harmless duplicate. Raises ``KafkaUnavailableError``: it is unknown whether the message was
+        sent, so call again with the same id.
         """
         if self._publisher is None:
             with self._lock:
@@ -216,10 +217,10 @@ class Service:
             self._publisher.poll()
 
     def run(self, settings: KafkaSettings | None = None) -> None:
-        """Run until SIGTERM or SIGINT; then finish what is in hand and return. Settings come from the environment
+        """Run until SIGTERM or SIGINT; then finish the current message and return. Settings come from the environment
         (``KANTOR_BOOTSTRAP_SERVERS``, ``KANTOR_HTTP_PORT``, ``KANTOR_LOG``, ...) unless given.
 
-        Exits with a message if the service can't start as declared; outages of the broker are waited out.
+        Exits with a message if the service can't start as declared; waits while the broker is down.
         """
         from kantor.runner import run
 
