@@ -236,8 +236,8 @@ def test_only_a_child_never_began() -> None:
 
 
 def test_that_it_never_began_is_told_again() -> None:
-    """A person mends the topic and says retry, or skip: the parent hears what it was not told."""
-    for how in ("retry", "skip"):
+    """A person mends the topic and says retry, skip or close: the parent hears what it was not told."""
+    for how in ("retry", "skip", "close"):
         story, child = cancelled()
         ask(story, child)
         refuse(child)

@@ -7,7 +7,7 @@ and ``skip``, the ways forward from an incident.
 from __future__ import annotations
 
 from kantor.envelope import command_id, idempotency_key
-from kantor_orchestrator.core import mending, progress, quarantine, reversal, sending, ways
+from kantor_orchestrator.core import mending, parents, progress, quarantine, reversal, sending, ways
 from kantor_orchestrator.core.decision import REFUSAL, Decision, ExpressionError
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import ROOT, Cancellation
@@ -100,7 +100,9 @@ def _close(d: Decision, why: str) -> None:
             IMPOSSIBLE, f"it is {txn.status} already, and nothing waits for a person: there is nothing to do"
         )
         return
-    # It has ended; what came later and waits for a person is done without.
+    # It has ended; what came later and waits for a person is done without. But a parent waits for its answer all the same.
+    if mending.parent_waits(d):
+        parents.tell_again(d, reason)
     if txn.put_off:
         quarantine.drop(d, reason)
     for step in sorted({incident.step for incident in txn.incidents}):

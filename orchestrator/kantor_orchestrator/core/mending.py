@@ -74,15 +74,15 @@ def _resume(d: Decision, path: str, why: str) -> None:
     progress.settle(d)
 
 
-def _waits_for_end(d: Decision, path: str) -> bool:
+def parent_waits(d: Decision) -> bool:
     """Whether a parent may not have heard how this transaction ended: Kafka refused to take that."""
-    return d.txn.status in ENDED and bool(d.txn.parent) and not path and _has_incident(d, "", REFUSED)
+    return d.txn.status in ENDED and bool(d.txn.parent) and _has_incident(d, "", REFUSED)
 
 
 def _retry(d: Decision, path: str, why: str) -> None:
     txn = d.txn
     step, state = d.step(path) if path else None, txn.steps.get(path)
-    if _waits_for_end(d, path):
+    if not path and parent_waits(d):
         parents.tell_again(d, f"told again: {why}")
         _resume(d, path, why)
     elif txn.status in ENDED:
@@ -173,7 +173,7 @@ def _skip(d: Decision, path: str, why: str) -> None:
     txn, status = d.txn, d.status(path) if path else S.PENDING
     said, waits = f"{d.entry.actor}: {why}", _has_incident(d, path)
     if txn.status in ENDED or (waits and _has_incident(d, path, SECOND_EFFECT)):
-        if _waits_for_end(d, path):  # whatever was dealt with, the parent waits
+        if not path and parent_waits(d):  # whatever was dealt with, the parent waits
             parents.tell_again(d, f"told again by {said}")
         if waits:
             _resume(d, path, f"dealt with by {said}")
