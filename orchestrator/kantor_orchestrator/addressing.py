@@ -18,12 +18,12 @@ SPEC_VERSION = b"1.0"
 STRUCTURED = b"application/cloudevents"
 
 MISSING = "no transaction id: the header ce_correlationid is missing; let the producer set it"
-MALFORMED = "malformed transaction id in ce_correlationid: allowed is [A-Za-z0-9._:-]{1,128}; let the producer send such a one"
+MALFORMED = "malformed transaction id in ce_correlationid: allowed is [A-Za-z0-9._:-]{1,128}; let the producer send an id of this form"
 IN_STRUCTURED_MODE = (
     "no transaction id: the event is in structured mode; Kantor reads binary mode"
     "; let the producer send the attributes as headers (ce_id, ce_type, ce_correlationid, ...)"
 )
-NO_TYPE = "the header ce_type is missing: nobody knows what it says; let the producer set it"
+NO_TYPE = "the header ce_type is missing, so the record's type is unknown; let the producer set it"
 OTHER_VERSION = (
     "ce_specversion is not 1.0, the only version of CloudEvents that Kantor knows; let the producer send 1.0"
 )
@@ -33,7 +33,7 @@ IMPERSONATED = (
 )
 UNREADABLE = "its headers can't be read (a name that is not UTF-8, for example); let the producer fix them"
 FAILED_ON = (
-    "intake failed on it, as its log says; read the record, and let the producer send what others send"
+    "intake failed on this record, as its log says; look at the record, and let the producer send valid ones"
 )
 
 #: Messages that a transaction sends at its ends: more than there are.

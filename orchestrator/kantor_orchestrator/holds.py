@@ -44,7 +44,7 @@ class Holds:
         reason = (
             "only all sagas together are held: release them together"
             if self.of(saga)
-            else f"{saga or 'everything'} is not held: nothing is to be released"
+            else f"{saga or 'everything'} is not held: there is nothing to release"
         )
         if act.type != RELEASE:
             reason = f"there is no act {act.type!r} on a whole saga"

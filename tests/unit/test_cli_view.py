@@ -113,7 +113,7 @@ def test_a_trace_tells_of_retries(view: Path) -> None:
 
 def test_a_decision_that_could_not_be_read_is_told(view: Path) -> None:
     """The story looks whole, and may be wrong: where, and the remedy; as data, too."""
-    why = "sys.kantor.history/1/7: schema id 7 is unknown to the registry; let the registry have its schema again"
+    why = "sys.kantor.history/1/7: schema id 7 is unknown to the registry; register its schema in the registry again"
     execute(view / "view.db", f"UPDATE transactions SET unread = '{why}' WHERE id = 'tx-completed'")
     found = " ".join(re.sub("[│╭╮╰╯─]", " ", kantor("trace", "tx-completed").stdout).split())
     assert f"may be wrong a decision could not be read: {why}; then `kantor view rebuild`" in found

@@ -245,7 +245,7 @@ def test_other_content() -> None:
     """A deployed version never changes."""
     assert refused(order(line_4="deadline: 16m"), deployed(V1)) == [
         (
-            "order.yaml:2:10: order version 1 is deployed with another content, and a deployed version never changes; "
+            "order.yaml:2:10: order version 1 is deployed with different content, and a deployed version never changes; "
             "make it version 2"
         )
     ]
@@ -261,7 +261,7 @@ def test_other_schema() -> None:
     changed = record("parcel.Book", order_id="string", sku="string", shelf="string", gift=("boolean", False))
     assert refused(V1, deployed(V1), catalog=Catalog([*ALL.values(), changed])) == [
         (
-            "order.yaml:2:10: order version 1 is deployed with other schemas (parcel.Book), "
+            "order.yaml:2:10: order version 1 is deployed with different schemas (parcel.Book), "
             "and a deployed version never changes; make it version 2"
         )
     ]
@@ -338,7 +338,7 @@ def test_parent_whose_child_changed_its_start() -> None:
     moved = order(line_1="saga: child", line_2="version: 2", line_3="starts_on: shop.Hoped")
     schemas = Catalog([*ALL.values(), record("shop.Hoped", order_id="string", sku="string")])
     later = bundle(read(moved).models()[0].model, schemas, 3)
-    with pytest.raises(DefinitionError, match="parent version 1 is deployed with other"):
+    with pytest.raises(DefinitionError, match="parent version 1 is deployed with different"):
         plan(read(PARENT).models(), schemas, Definitions([child, first.bundle, later]), 4)
 
 

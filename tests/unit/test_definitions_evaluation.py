@@ -208,7 +208,7 @@ def test_null_is_called_null(text: str, path: str) -> None:
     """An expression that stumbles over null says which field is null, and how to ask."""
     with pytest.raises(EvaluationError) as raised:
         Formula(text)({"start": {**A, "list": [{"qty": 1}, {"qty": None}]}})
-    assert f"{path} is null; ask for it first, as in {path} != null" in str(raised.value)
+    assert f"{path} is null; check it first, as in {path} != null" in str(raised.value)
 
 
 def test_whatever_is_wrong_is_an_evaluation_error() -> None:

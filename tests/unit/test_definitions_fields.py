@@ -57,7 +57,7 @@ def test_field_of_a_later_step() -> None:
     said = "    compensate_with: {command: stock.Release, fields: {order_id: parcel.order_id}}"
     assert problems(order(line_10=said)) == [
         (
-            "order.yaml:10:66: parcel.order_id: parcel has not succeeded by the time when stock's command is sent; "
+            "order.yaml:10:66: parcel.order_id: parcel has not succeeded yet when stock's command is sent; "
             "known by then: stock, start"
         )
     ]
@@ -67,7 +67,7 @@ def test_field_of_the_step_itself() -> None:
     """A step's own success can't fill the command that asks for it."""
     assert problems(order(line_16="    fields: {order_id: parcel.order_id}")) == [
         (
-            "order.yaml:16:24: parcel.order_id: parcel has not succeeded by the time when parcel's command is sent; "
+            "order.yaml:16:24: parcel.order_id: parcel has not succeeded yet when parcel's command is sent; "
             "known by then: stock, start"
         )
     ]

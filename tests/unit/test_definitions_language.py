@@ -209,7 +209,7 @@ def test_event_outside_of_match() -> None:
         ("'yes'", "\"'yes'\" is 'yes', not a boolean; write a comparison"),
         ("start.m > 1", "start.m: a.Begun has no field m; it has id, n, yes, price, lines"),
         ("begun.n > 1", "begun.n: there is no step begun; known by then: start"),
-        ("y.id == 'a'", "y.id: y has not succeeded by the time when x begins; known by then: start"),
+        ("y.id == 'a'", "y.id: y has not succeeded yet when x begins; known by then: start"),
         ("start.price > 3", "start.price is bytes (decimal 9.2), which expressions can't calculate with; let the service that publishes it add a number"),
     ],
 )  # fmt: skip
@@ -267,7 +267,7 @@ def test_expressions_in_tasks_and_calls() -> None:
         "6:21: start.idd: a.Begun has no field idd; did you mean start.id?",
         "6:50: item: `item` is known only inside an `each`; known by then: start",
         "6:71: start.nam: a.Begun has no field nam; it has id, n, yes, price, lines",
-        "7:19: x.nobody: x has not succeeded by the time when y begins; known by then: start",
+        "7:19: x.nobody: x has not succeeded yet when y begins; known by then: start",
     ]
 
 

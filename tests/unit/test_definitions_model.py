@@ -118,7 +118,7 @@ def test_no_duration(text: str) -> None:
 def test_duration_out_of_range(text: str) -> None:
     """No time at all and more than ten years are typing errors."""
     assert problems(order(line_4=f"deadline: {text}")) == [
-        f"order.yaml:4:11: deadline: {text!r} is out of range; write something from 1ms to 3650d"
+        f"order.yaml:4:11: deadline: {text!r} is out of range; write a duration from 1ms to 3650d"
     ]
 
 

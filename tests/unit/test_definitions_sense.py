@@ -147,7 +147,7 @@ def test_a_message_for_the_platforms_own_topics_is_refused(type_: str) -> None:
     sent = SCHEMAS[type_] | {"kantor.topic": "sys.kantor.state"}
     (found,) = problems(order(), sent)
     assert (
-        f"{type_} is sent to sys.kantor.state: what begins with sys.kantor. is for the platform alone"
+        f"{type_} is sent to sys.kantor.state: topics that begin with sys.kantor. are for the platform alone"
         in found
     )
 

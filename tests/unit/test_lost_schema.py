@@ -148,7 +148,7 @@ def test_definitions_come_back_with_their_schema(place: Platform, caplog: pytest
     place.definitions = place.load()
     (unread,) = place.definitions.unread.values()
     assert unread.what.endswith(f"can't be read: schema id {id_} is unknown to the registry")
-    assert unread.remedy.startswith("let the registry have its schema again: what needs it goes on then")
+    assert unread.remedy.startswith("register its schema in the registry again, and what needs it goes on")
     place.begin()
     place.event("t", "shop.OrderPlaced")
     place.turn_until(lambda: bool(place.engine._shards) and bool(place.engine._shards[0].waits_for))

@@ -154,7 +154,7 @@ def test_a_schema_that_the_registry_has_lost_is_waited_for_then_told(story: Stor
         trace, found = view.trace("tx"), view.unread()
     first = decisions(story.traffic)[0]
     assert trace.unread == (
-        f"{place_of(first)}: schema id {story.id} is unknown to the registry; let the registry have its schema again"
+        f"{place_of(first)}: schema id {story.id} is unknown to the registry; register its schema in the registry again"
     )
     assert trace.status == "not_looked_at"  # which is a lie; it says so
     assert {one.shard for one in found} == {SHARD, shard_of("other", SHARDS)}
@@ -223,7 +223,7 @@ def test_the_status_names_shard_place_and_remedy() -> None:
     found = Condition(
         "broker:9092", roles=[Role(name, True, {"a": 4}, 0) for name in ("intake", "engine", "view")]
     )
-    why = "schema id 7 is unknown to the registry; let the registry have its schema again"
+    why = "schema id 7 is unknown to the registry; register its schema in the registry again"
     found.unread_decisions = [UnreadDecisions(2, 3, "sys.kantor.history/2/17", "tx", why, 1_000)]
     (problem,) = diagnose(found)
     assert problem.what == (
@@ -232,7 +232,7 @@ def test_the_status_names_shard_place_and_remedy() -> None:
     )
     assert (
         problem.remedy
-        == "let the registry have its schema again; then `kantor view rebuild`, which reads them again"
+        == "register its schema in the registry again; then `kantor view rebuild`, which reads them again"
     )
     assert condition_as_json(found, [problem])["unread_decisions"] == [
         {

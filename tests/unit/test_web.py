@@ -312,7 +312,7 @@ def test_a_transaction_of_which_a_decision_could_not_be_read_says_so(
 ) -> None:
     """On its page, in the list and in the API: it looks as if it was well."""
     assert "may be wrong" not in browser.get("/transactions/tx-completed").text
-    why = "sys.kantor.history/1/7: schema id 7 is unknown to the registry; let the registry have its schema again"
+    why = "sys.kantor.history/1/7: schema id 7 is unknown to the registry; register its schema in the registry again"
     execute(
         places("pages"),
         f"UPDATE transactions SET unread = '{why}', last_error = 'see {why}' WHERE id = 'tx-completed'",

@@ -260,7 +260,7 @@ class _Check:
         topic = self._catalog[type_].get("kantor.topic", "")
         if not topic.startswith(_PLATFORM):
             return False
-        what = f"{type_} is sent to {topic}: what begins with {_PLATFORM} is for the platform alone"
+        what = f"{type_} is sent to {topic}: topics that begin with {_PLATFORM} are for the platform alone"
         self._found.add(
             what, 'write another "kantor.topic" in its .avsc file, such as "cmd.<service>.v1"', *paths
         )

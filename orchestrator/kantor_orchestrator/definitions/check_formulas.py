@@ -187,7 +187,7 @@ class FormulaCheck:
         if root in _ELSEWHERE:
             what = f"{root}{rest}: {_ELSEWHERE[root]}"
         elif root in visible or root in around:
-            what = f"{root}{rest}: {root} has not succeeded by the time {when}"
+            what = f"{root}{rest}: {root} has not succeeded yet {when}"
         elif inner is not None and inner.parent is not None:
             what = f"{root}{rest}: {root} is inside {inner.parent.path}"
             remedy = f"go through {inner.parent.name}.succeeded or {inner.parent.name}.failed"

@@ -97,7 +97,7 @@ def _taken(one: Written, there: Bundle | None, wanted: Bundle, highest: int) -> 
     if there is None:
         what = f"{name} is older than version {highest}, which is deployed"
     elif there.model != one.model:
-        what = f"{name} is deployed with another content, and a deployed version never changes"
+        what = f"{name} is deployed with different content, and a deployed version never changes"
     else:
         changed = [
             type_
@@ -107,7 +107,7 @@ def _taken(one: Written, there: Bundle | None, wanted: Bundle, highest: int) -> 
             )
         ]
         others = f"schemas ({', '.join(changed)})" if changed else f"children ({', '.join(wanted.children)})"
-        what = f"{name} is deployed with other {others}, and a deployed version never changes"
+        what = f"{name} is deployed with different {others}, and a deployed version never changes"
     return Problem(one.places.at(("version",)), what, f"make it version {highest + 1}")
 
 

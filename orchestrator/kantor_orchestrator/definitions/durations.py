@@ -23,7 +23,7 @@ def parse(written: object, *, shortest: int = 1) -> int:
         )
     milliseconds = int(found[1]) * _UNITS[found[2]]
     if not shortest <= milliseconds <= LONGEST:
-        raise ValueError(f"{written!r} is out of range; write something from {shortest}ms to 3650d")
+        raise ValueError(f"{written!r} is out of range; write a duration from {shortest}ms to 3650d")
     return milliseconds
 
 

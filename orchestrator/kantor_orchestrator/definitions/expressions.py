@@ -197,7 +197,7 @@ def _null(text: str, scope: Mapping[str, Any]) -> str:
     )
     if not nulls:
         return ""
-    return f"{' and '.join(nulls)} is null; ask for it first, as in {next(iter(nulls))} != null && ..."
+    return f"{' and '.join(nulls)} is null; check it first, as in {next(iter(nulls))} != null && ..."
 
 
 def _has_null(found: Any, path: tuple[str, ...]) -> bool:

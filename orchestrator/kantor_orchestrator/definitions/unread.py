@@ -69,7 +69,7 @@ class Unread:
             return "a newer Kantor deployed it: upgrade this one"
         if self.is_lost:
             return (
-                "let the registry have its schema again: what needs it goes on then; only if no Kantor wrote it, remove it "
+                "register its schema in the registry again, and what needs it goes on; only if no Kantor wrote it, remove it "
                 "(`kantor undeploy --unreadable`)"
             )
         return "deploy it again (`kantor deploy`), or, if no transaction is on it, remove it (`kantor undeploy --unreadable`)"

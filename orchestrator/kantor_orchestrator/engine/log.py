@@ -168,8 +168,8 @@ class DecisionLog:
 
     def _unreadable(self, record: Record, epoch: int, why: Exception) -> KantorError:
         return KantorError(
-            f"{self._where()}/{record.offset()} may be a decision of epoch {epoch}, and can't be read: {why}; let the registry "
-            "have its schema again, or run the version of Kantor that wrote it"
+            f"{self._where()}/{record.offset()} may be a decision of epoch {epoch}, and can't be read: {why}; register its "
+            "schema in the registry again, or run the version of Kantor that wrote it"
         )
 
     def close(self) -> None:

@@ -344,7 +344,7 @@ class _Restored:
             place = "/".join(map(str, (*self._place, record.offset())))
             why = str(error).partition(";")[0]
             self._lost[key] = (
-                f"{place} may say where the shard stands, and can't be read: {why}; let the registry have its schema again"
+                f"{place} may say where the shard stands, and can't be read: {why}; register its schema in the registry again"
             )
         except (CodecError, ValueError, LookupError, TypeError) as error:
             place = "/".join(map(str, (*self._place, record.offset())))

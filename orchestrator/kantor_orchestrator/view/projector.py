@@ -238,7 +238,7 @@ class Projector:
             if isinstance(error, UnknownSchemaError) and error.schema_id not in self._given_up and is_young:
                 raise
             if is_ours:
-                self._lack(record, shard, str(error), "let the registry have its schema again")
+                self._lack(record, shard, str(error), "register its schema in the registry again")
             else:
                 self._skip(record, str(error))
             return
