@@ -63,6 +63,14 @@ class Told:
     places: list[Place] = field(default_factory=list)
 
     @property
+    def is_one(self) -> bool:
+        """Whether there is a transaction: more than acts on what nobody knows."""
+        if self.places or any(_headers(entry)[journal.ENTRY] != journal.ACT for entry in self.entries):
+            return True
+        moves = [move for decided in self.decisions for move in decided.transitions]
+        return any(move.kind is not Kind.IGNORED or not move.actor for move in moves)
+
+    @property
     def times(self) -> list[int]:
         """Of everything but what may have been deleted unread."""
         at = [entry.timestamp()[1] for entry in self.entries] + [decided.at for decided in self.decisions]
@@ -104,7 +112,7 @@ def told(world: World) -> dict[str, Told]:
                     found[id_].places.append(
                         Place(entry.timestamp()[1], origin, message, type_, cause, is_deleted)
                     )
-    return found
+    return {id_: one for id_, one in found.items() if one.is_one}
 
 
 def _records(log: Log) -> list[Entry]:

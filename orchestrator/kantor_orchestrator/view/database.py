@@ -19,6 +19,7 @@ from kantor_orchestrator.view.rows import Changes, Shown, TransactionRow
 from kantor_orchestrator.view.shown import NOTHING_IS_OPEN, last_error, what_is_open
 from kantor_orchestrator.view.sql import Database, InUseError, ReplacedError, Row
 from kantor_orchestrator.view.sqlite import SqliteDatabase
+from kantor_orchestrator.view.status import NO_TRANSACTION
 
 __all__ = ["InUseError", "Row", "Writer", "beside", "for_reading", "is_shared", "path_of"]
 
@@ -263,12 +264,12 @@ class Writer:
             if found_by == stored:
                 changed.append(rest)
                 continue
-            tallies[found_by[:2]] += 1
+            tallies[found_by[:2]] += row.is_known
             if stored is None:
                 new.append((*found_by, *rest, row.id))
             else:
                 found_otherwise.append((*found_by, *rest))
-                tallies[stored[:2]] -= 1
+                tallies[stored[:2]] -= stored[1] != NO_TRANSACTION
         many(
             "INSERT INTO transactions (saga, status, started_at, reason, last_error, incidents,"
             " version, ended_at, waiting_for, open_steps, due, held, shard, updated_at, parts, entry, unread, no, id)"
@@ -364,7 +365,7 @@ def _row(
     unread: str,
 ) -> TransactionRow:
     row = TransactionRow(no, id_, shard, started_at)
-    row.stored = (saga, status)
+    row.stored, row.is_known = (saga, status), status != NO_TRANSACTION
     row.updated_at, row.parts, row.entry, row.unread = updated_at, parts, entry, unread
     return row
 
@@ -372,8 +373,9 @@ def _row(
 def _shown(row: TransactionRow) -> Shown:
     folded = row.folded
     unread = f"a decision could not be read, so this may be wrong: {row.unread}" if row.unread else ""
-    if folded is None:
-        return Shown(("", Status.OBSERVED.value, row.seen_at, "", unread, 0), (0, 0, *NOTHING_IS_OPEN, ""))
+    if folded is None or not row.is_known:
+        status = Status.OBSERVED.value if row.is_known else NO_TRANSACTION
+        return Shown(("", status, row.seen_at, "", unread, 0), (0, 0, *NOTHING_IS_OPEN, ""))
     txn = folded.txn
     return Shown(
         (

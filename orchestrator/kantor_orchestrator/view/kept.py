@@ -16,6 +16,7 @@ from kantor_orchestrator.view.facts import Command, Entry, frames, messages_from
 from kantor_orchestrator.view.rows import Changes
 from kantor_orchestrator.view.sagas import SagaFacts, Sagas
 from kantor_orchestrator.view.sql import Database
+from kantor_orchestrator.view.status import NO_TRANSACTION
 from kantor_schemas import Schema
 
 #: Transactions in one question.
@@ -24,7 +25,8 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What of one transaction only the older view still has. ``moves``: history offsets and records."""
+    """What of one transaction only the older view still has. ``moves``: history offsets and records. ``is_known``: see
+    ``TransactionRow``."""
 
     id: str
     shard: int
@@ -32,6 +34,7 @@ class Told:
     messages: list[Entry | Command]
     moves: list[tuple[int, bytes]]
     unread: str = ""
+    is_known: bool = True
 
 
 def told(old: Database, starts: Mapping[Partition, int]) -> Iterator[list[Told]]:
@@ -39,7 +42,7 @@ def told(old: Database, starts: Mapping[Partition, int]) -> Iterator[list[Told]]
     is gone, too."""
     last = 0
     while found := old.rows(
-        "SELECT no, id, shard, started_at, unread FROM transactions WHERE no > ? ORDER BY no LIMIT ?",
+        "SELECT no, id, shard, started_at, unread, status FROM transactions WHERE no > ? ORDER BY no LIMIT ?",
         last,
         _PAGE,
     ):
@@ -52,10 +55,10 @@ def told(old: Database, starts: Mapping[Partition, int]) -> Iterator[list[Told]]
         ):
             parts.setdefault(place // PARTS, []).append((messages, moves))
         page = []
-        for no, id_, shard, started_at, unread in found:
+        for no, id_, shard, started_at, unread, status in found:
             journal, history = starts.get((topics.JOURNAL, shard)), starts.get((topics.HISTORY, shard))
             is_lost = bool(unread) and _is_before(int(unread.partition(":")[0].rpartition("/")[2]), history)
-            one = Told(id_, shard, started_at, [], [], unread if is_lost else "")
+            one = Told(id_, shard, started_at, [], [], unread if is_lost else "", status != NO_TRANSACTION)
             for text, moves in parts.get(no, ()):
                 if text != "[]":
                     one.messages.extend(

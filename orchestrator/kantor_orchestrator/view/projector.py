@@ -129,7 +129,7 @@ class Projector:
         """What an older view knows and Kafka does not any more. It comes before everything else."""
         changes = self._changes = Changes()
         for one in told:
-            row = self._transaction(one.id, one.shard, one.started_at)
+            row = self._transaction(one.id, one.shard, one.started_at, one.is_known)
             row.unread = one.unread
             row.messages += one.messages
             row.entry = max((m.position for m in one.messages if isinstance(m, Entry)), default=-1)
@@ -168,7 +168,7 @@ class Projector:
         if kind not in _MESSAGES:
             detail = (record.value() or b"")[:DETAIL_LENGTH].decode("utf-8", "replace")
         sent, topic, again = map(headers.get, _NUMBERS)
-        row = self._transaction(id_, shard, at)
+        row = self._transaction(id_, shard, at, kind != journal.ACT)
         row.entry = max(row.entry, offset)
         row.messages.append(
             (
@@ -247,7 +247,8 @@ class Projector:
             return
         self._changes.epochs[shard] = epoch
         if said.transaction_id:
-            self._apply(self._transaction(said.transaction_id, shard, said.at), said, offset)
+            row = self._transaction(said.transaction_id, shard, said.at, said.has_transaction)
+            self._apply(row, said, offset)
         else:  # of a whole saga
             self._hold(shard, said)
 
@@ -292,8 +293,8 @@ class Projector:
 
     # -- looking things up
 
-    def _transaction(self, id_: str, shard: int, at: int) -> TransactionRow:
-        """The row, listed among the changes."""
+    def _transaction(self, id_: str, shard: int, at: int, is_known: bool = True) -> TransactionRow:
+        """The row, listed among the changes. ``is_known``: it is more than the name in a person's act."""
         row = self._young.get(id_)
         if row is None:
             row = self._old.get(id_) or self._load(id_)
@@ -313,6 +314,8 @@ class Projector:
             row.shown = None
         if row.shard < 0:
             row.shard = shard
+        if is_known and not row.is_known:
+            row.is_known, row.shown = True, None
         return row
 
     def _load(self, id_: str) -> TransactionRow | None:

@@ -12,6 +12,7 @@ from kantor_orchestrator.view.database import PARTS, Place, Row, for_reading
 from kantor_orchestrator.view.sagas import SagaFacts
 from kantor_orchestrator.view.search import BUDGET, FEW, OPEN, Criteria, Found, search
 from kantor_orchestrator.view.sql import NoViewError
+from kantor_orchestrator.view.status import NO_TRANSACTION
 from kantor_orchestrator.view.trace import Incident, Stored
 
 __all__ = ["NoViewError", "Reader"]
@@ -41,8 +42,9 @@ class Reader:
         with self._snapshot():
             found = self._rows(
                 "SELECT no, shard, saga, version, status, started_at, updated_at, ended_at, reason, last_error,"
-                " waiting_for, held, entry, unread FROM transactions WHERE id = ?",
+                " waiting_for, held, entry, unread FROM transactions WHERE id = ? AND status <> ?",
                 id_,
+                NO_TRANSACTION,
             )
             if not found:
                 return None
@@ -114,8 +116,9 @@ class Reader:
         """Something that is another after each change of a transaction."""
         found = self._rows(
             "SELECT parts, status, updated_at, entry > coalesce((SELECT max(p.entry) FROM positions p"
-            " WHERE p.partition = shard), -1) FROM transactions WHERE id = ?",
+            " WHERE p.partition = shard), -1) FROM transactions WHERE id = ? AND status <> ?",
             id_,
+            NO_TRANSACTION,
         )
         return found[0] if found else None
 
@@ -124,8 +127,8 @@ class Reader:
         return self._db.changes()
 
     def by_ids(self, columns: str, ids: Sequence[str]) -> list[Row]:
-        query = f"SELECT {columns} FROM transactions WHERE id = ?"  # noqa: S608 - our own text
-        return [row for id_ in ids for row in self._rows(query, id_)]
+        query = f"SELECT {columns} FROM transactions WHERE id = ? AND status <> ?"  # noqa: S608 - our own text
+        return [row for id_ in ids for row in self._rows(query, id_, NO_TRANSACTION)]
 
     def keys_of(self, transactions: Sequence[tuple[int, str, int]]) -> list[list[tuple[str, str]]]:
         """Of each, by number, saga and version: names and values, in the order in which its saga names them."""

@@ -53,6 +53,11 @@ class Said(Struct, gc=False):
     captured: list[dict[str, Any]]
     record: bytes
 
+    @property
+    def has_transaction(self) -> bool:
+        """Whether there is one that it is about: a person's act on none (a ``start``, say) was ignored."""
+        return bool(self.saga) or not all(move.kind is Kind.IGNORED and move.actor for move in self.moves)
+
 
 class _Schema(NamedTuple):
     """What is known of one. ``read``: of a record the fields of a decision that are needed here; None if the codec must.

@@ -128,7 +128,7 @@ class TransactionRow:
     if it is not there. ``shown``: None if it has to be made (again)."""
 
     __slots__ = (
-        "entry", "facts", "folded", "id", "keys", "messages", "moves", "no", "parts", "seen_at", "shard", "shown", "stored",
+        "entry", "facts", "folded", "id", "is_known", "keys", "messages", "moves", "no", "parts", "seen_at", "shard", "shown", "stored",
         "touched", "unread", "updated_at",
     )  # fmt: skip
 
@@ -139,6 +139,7 @@ class TransactionRow:
         self.seen_at = at  # first
         self.updated_at = at
         self.entry = -1  # its last one in the journal
+        self.is_known = False  # something else than people's acts has named it (view-19)
         self.folded: Folded | None = None  # once the history tells of it
         self.facts: SagaFacts | None = None  # of its saga, if its definition is known
         self.keys: dict[str, str] = {}  # those that were seen: the first value of each

@@ -21,7 +21,7 @@ from itertools import groupby, islice
 
 from kantor.errors import ConfigError
 from kantor_orchestrator.view.sql import Dialect, Row
-from kantor_orchestrator.view.status import ShownStatus
+from kantor_orchestrator.view.status import NO_TRANSACTION, ShownStatus
 
 #: Seconds that a page may search.
 BUDGET = 0.08
@@ -139,7 +139,7 @@ def search(
     while True:
         numbers = candidates(before, chunk)
         if numbers:
-            condition = f" AND {where}" if where else ""
+            condition = f" AND status <> '{NO_TRANSACTION}'" + (f" AND {where}" if where else "")
             found += rows(
                 f"SELECT no, {columns} FROM transactions"  # noqa: S608 - our own text
                 f" WHERE {dialect.among.format('no')}{condition} ORDER BY no DESC LIMIT ?",

@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from kantor_orchestrator.core.transaction import Status
 
+#: In the view's database, the status of what only people's acts name: it is no transaction, and is not shown (view-19).
+NO_TRANSACTION = ""
+
 
 class ShownStatus(StrEnum):
     """Of a transaction, as people are told: ``Status``, and that of one of which only the journal tells so far."""
