@@ -72,6 +72,17 @@ def test_a_decision_about_a_later_entry_tells_it_at_once(traffic: Traffic, path:
     assert shown(path)[0] == "observed"
 
 
+@pytest.mark.parametrize("batch", [1, 1_000])
+def test_who_takes_the_shard_makes_nothing_unlooked_at(traffic: Traffic, path: Place, batch: int) -> None:
+    """What the engine before it had looked at stays observed, though the new one has decided on nothing yet."""
+    (entry,) = traffic.records
+    for number in range(50):
+        traffic.order(f"other-{number}")
+    traffic.take(entry.partition())
+    project(traffic, path, looked_at=False, batch=batch)
+    assert shown(path)[0] == "observed"
+
+
 def test_positions_of_the_engine_never_go_back(traffic: Traffic, path: Place) -> None:
     """They are committed late, and may be those of an older look."""
     project(traffic, path, looked_at=False)

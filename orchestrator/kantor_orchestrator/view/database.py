@@ -228,13 +228,14 @@ class Writer:
         """Note the engine's positions in the journal, by shard, as its group says them. They come late: the history may tell
         more."""
         with self._writing():
-            self._db.many(
-                "UPDATE positions SET entry = ? WHERE topic = ? AND partition = ? AND entry < ?",
-                [
-                    (position - 1, topics.JOURNAL, shard, position - 1)
-                    for shard, position in positions.items()
-                ],
-            )
+            self._look({shard: position - 1 for shard, position in positions.items()})
+
+    def _look(self, entries: Mapping[int, int]) -> None:
+        """Never back."""
+        self._db.many(
+            "UPDATE positions SET entry = ? WHERE topic = ? AND partition = ? AND entry < ?",
+            [(entry, topics.JOURNAL, shard, entry) for shard, entry in entries.items()],
+        )
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -338,6 +339,7 @@ class Writer:
                 for shard, e in changes.epochs.items()
             ],
         )
+        self._look(changes.looked_at)
 
     def _store_positions(self, positions: Mapping[Partition, int], topic_ids: Mapping[str, str]) -> None:
         self._db.many(

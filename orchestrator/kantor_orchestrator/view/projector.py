@@ -217,6 +217,8 @@ class Projector:
         if epoch is None:
             epoch = self._epochs[shard] = Epoch()
         if is_epoch(record):
+            if epoch.entry >= 0:  # who takes the shard has not looked further yet; the one before had
+                self._changes.looked_at[shard] = max(epoch.entry, self._changes.looked_at.get(shard, -1))
             epoch.begin(offset, prefix_of(record))
             self._changes.epochs[shard] = epoch
             return

@@ -173,6 +173,9 @@ class Changes:
     schemas: list[tuple[int, Schema]] = field(default_factory=list)
     positions: dict[Partition, int] = field(default_factory=dict)
     epochs: dict[int, Epoch] = field(default_factory=dict)  # by shard
+    looked_at: dict[int, int] = field(
+        default_factory=dict
+    )  # by shard: the last entry decided on in an epoch that is over
     seen_intake: int = 0
     records: int = 0
     unreadable: int = 0
