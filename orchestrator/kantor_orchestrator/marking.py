@@ -8,6 +8,7 @@ what is not said now is said later.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
@@ -176,6 +177,9 @@ class Marker:
         id_ = fingerprint(about)
         if told.members[self.name].fingerprint != id_ if self.name in told.members else True:
             self._watermarks.say(f"about/{self.name}", about)
+        read = frozenset(sample.ids.values()) - topics.NO_IDS
+        if told.topics_read(self.name) != read:
+            self._watermarks.say(f"ids/{self.name}", json.dumps(sorted(read)).encode())
         closed = {p[0]: why for p, why in refused.items() if p in sample.ends}
         self._watermarks.say(f"mark/{self.name}", Mark(sample.at, id_, closed).dump())
         self._metrics.watermark(sample.at / 1000)
@@ -185,6 +189,7 @@ class Marker:
         told = self._watermarks.told
         for name, member in list(told.members.items()):
             if name != self.name and now - member.said_at > GONE and told.is_superseded(member):
+                self._watermarks.say(f"ids/{name}", None)
                 self._watermarks.say(f"about/{name}", None)
                 self._watermarks.say(f"mark/{name}", None)
         for (name, topic), found in list(told.uncorrelated.items()):

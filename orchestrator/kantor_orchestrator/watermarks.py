@@ -12,6 +12,7 @@ Topic ``sys.kantor.watermarks``: compacted, one partition, stamped by the broker
                                  but not read, and why
 ``about/<member>``               which partitions of which topic it covers, and how many there are of each topic;
                                  written when that changes
+``ids/<member>``                 the ids of the topics that it reads; written when that changes
 ``uncorrelated/<member>/<topic>``  by reason, what could not be journaled since the member began: count, a sample, when
 ``engine/<name>``                which shards that are its own an engine has taken, and since when and why it has others not
 ``ignored/<engine>/<kind>``      starts that started nothing, since the engine began: how many, and the latest
@@ -88,6 +89,7 @@ class Told:
         self.members: dict[str, Member] = {}
         self.uncorrelated: dict[tuple[str, str], dict[str, Uncorrelated]] = {}  # by member and topic
         self.ids: dict[str, str] = {}
+        self._topics_read: dict[str, frozenset[str]] = {}  # their ids, by member
         self.engines: dict[str, Shards] = {}
         self.ignored_starts: dict[tuple[str, str], IgnoredStarts] = {}  # by engine and kind
         self.shards = 0  # 0: nobody has said how many there are
@@ -127,6 +129,11 @@ class Told:
                 self.engines.pop(name, None)
             else:
                 self.engines[name] = Shards.load(value, at)
+        elif kind == "ids":
+            if value is None:
+                self._topics_read.pop(name, None)
+            else:
+                self._topics_read[name] = frozenset(map(str, json.loads(value)))
         elif kind == "ignored":
             who, _, code = name.partition("/")
             if value is None:
@@ -184,6 +191,14 @@ class Told:
         if self._low is None:
             self._low = min((self._lowest(*one) for one in self._existing.items()), default=self._latest)
         return self._low
+
+    def topics_read(self, member: str = "") -> frozenset[str] | None:
+        """The ids of all topics that this member reads, or anybody; None: not everybody has told."""
+        if member:
+            return self._topics_read.get(member)
+        if not self.members or self.members.keys() - self._topics_read.keys():
+            return None
+        return frozenset().union(*self._topics_read.values())
 
     def _lowest(self, topic: str, count: int) -> int:
         times = self._times.get(topic, [])

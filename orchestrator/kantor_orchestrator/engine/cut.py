@@ -43,7 +43,7 @@ class Cut:
     position: int  # next journal entry
     clock: int
     rows: dict[str, Row | None]
-    marks: Mapping[str, int]
+    marks: Mapping[str, int | None]  # None: it is forgotten
     holds: Mapping[str, str]
     journal_id: str = ""
     history_id: str = ""
@@ -100,8 +100,8 @@ class Cutter:
             else:
                 produce(topics.STATE, row[0], id_.encode(), _headers(row), number)
         for mark, offset in sorted(cut.marks.items()):
-            value = self._encode_mark({"offset": offset, "index": 0})
-            produce(topics.STATE, value, topics.MARK_PREFIX + mark.encode(), None, number)
+            mark_value = None if offset is None else self._encode_mark({"offset": offset, "index": 0})
+            produce(topics.STATE, mark_value, topics.MARK_PREFIX + mark.encode(), None, number)
         own = {
             "position": cut.position,
             "clock": cut.clock,

@@ -28,6 +28,7 @@ from kantor_orchestrator.engine.deciding import Decider
 from kantor_orchestrator.engine.firing import Firing
 from kantor_orchestrator.engine.gauges import LOOK, Untaken, look, tell
 from kantor_orchestrator.engine.memory import Budget
+from kantor_orchestrator.engine.pruning import Pruner
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, Taking, take
 from kantor_orchestrator.entries import BeingRead, NotYet, PayloadReader
@@ -101,16 +102,8 @@ class Engine:
         self._appender = Appender(clients, shards, clock)
         codec, admin = Codec(beside(schemas, self._jobs, clock)), clients.admin("kantor-engine-admin")
         self._means = Means(
-            clients,
-            admin,
-            Codec(schemas),
-            folder,
-            self._jobs,
-            Budget(MEMORY),
-            self._appender.refused,
-            clock,
-            self._time,
-        )
+            clients, admin, Codec(schemas), folder, self._jobs, Budget(MEMORY), self._appender.refused, clock, self._time
+        )  # fmt: skip
         payloads = PayloadReader(codec, definitions, waits=waits_for_schemas)
         self._codec = codec
         self._copies = Copies(clients, admin, self._appender, self._jobs, clock)
@@ -118,6 +111,7 @@ class Engine:
         self._watermarks = Watermarks(clients, "kantor-engine", clock, self._time.observe)
         self._untaken = Untaken(self._watermarks, self._wellness, metrics, self._decider.starts_ignored)
         self._firing = Firing(self._appender, admin, self._jobs, self._watermarks, metrics, self._time)
+        self._pruner = Pruner()
         self._shards: dict[int, Shard] = {}
         self._taking: dict[int, Taking] = {}
         self._paused: set[int] = set()
@@ -291,6 +285,8 @@ class Engine:
             self._metrics.unread.set(len(self._definitions.unread))
             self._untaken.tell(self._shards, self._taking, now, self._time.now())
             tell(self._shards.values(), self._wellness)
+            if self._watermarks.is_read:
+                self._pruner.look(self._shards.values(), self._watermarks.told, now, self._time.now())
         if now >= self._next_group:
             self._next_group = now + GROUP_INTERVAL
             positions = {

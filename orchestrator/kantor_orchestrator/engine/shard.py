@@ -184,6 +184,12 @@ class Shard:
             self.marks[source] = offset
             self._moved_marks.add(source)
 
+    def forget_marks(self, sources: Iterable[str]) -> None:
+        """Their topics are gone for good; the next cut takes them out of the state."""
+        for source in sources:
+            del self.marks[source]
+            self._moved_marks.add(source)
+
     def passed(self, offset: int) -> None:
         """The entry at this journal offset is dealt with."""
         self.position = offset + 1
@@ -291,7 +297,7 @@ class Shard:
         # Nobody brings a stub back: it is gone by the broker's clock and by this machine's.
         for id_ in self.transactions.expired(min(self.clock, self._clock.now()), _EXPIRED):
             rows[id_] = None
-        marks = {source: self.marks[source] for source in self._moved_marks}
+        marks = {source: self.marks.get(source) for source in self._moved_marks}
         self._cut = Cut(self.position, self.clock, rows, marks, self.holds.record(), *self.ids)
         self._moved_marks.clear()
         self._last_cut, self._cut_position, self._entries = now, self.position, 0

@@ -366,8 +366,12 @@ class _Restored:
                 found["position"], found["clock"], found["history"], found["epoch"], holds, facts.marks, ids
             )
             self._is_told = True
-        elif key.startswith(topics.MARK_PREFIX) and value is not None:
-            facts.marks[key[len(topics.MARK_PREFIX) :].decode()] = decode(value)["offset"]
+        elif key.startswith(topics.MARK_PREFIX):
+            source = key[len(topics.MARK_PREFIX) :].decode()
+            if value is None:
+                facts.marks.pop(source, None)
+            else:
+                facts.marks[source] = decode(value)["offset"]
 
     def _close_hanging(self, reached: int) -> None:
         """Abort what nobody will commit any more: an earlier Kafka transaction of ours whose marker the broker has lost in
