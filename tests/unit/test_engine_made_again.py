@@ -126,7 +126,7 @@ def test_a_history_that_was_made_again_is_read_from_its_beginning(
         if getattr(record, "action", "") == "history_made_again"
     ]
     assert said
-    assert f"{topics.HISTORY}/0 was deleted and made again" in said[0]
+    assert f"{topics.HISTORY}/0 was deleted and recreated" in said[0]
     place.engine.close()
     start_anew(place, tmp_path)
     place.turn_until(lambda: bool(place.engine._shards))
