@@ -31,6 +31,7 @@ from kantor_orchestrator.engine.log import LogRecord
 from kantor_orchestrator.engine.memory import InLog
 from kantor_orchestrator.engine.messages import Messages
 from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.engine.signals import complete
 from kantor_orchestrator.engine.writing import Turn
 from kantor_orchestrator.entries import (
     Headers,
@@ -272,6 +273,7 @@ class Decider:
         else:
             saga = self._definitions.starting_with(entry.type, entry.sent_at)
         hold = shard.holds.of(saga.name) if saga else ""
+        complete(saga, entry, self._definitions)
         plan = self._plan(shard, record, headers, saga, txn, entry, hold)
         if plan is None:
             return UNCHANGED
