@@ -99,7 +99,8 @@ class _Connection(sqlite3.Connection):
 
 
 class SqliteStore:
-    """Where a service keeps its data: one SQLite file, for one replica of the service.
+    """Where a service keeps its data: one SQLite file, for all of the service (kit-25). Several processes of one machine may use the
+    same file; a replica with a file of its own repeats what another one did, and does not reverse it.
 
     ``schema`` is SQL that creates the service's own tables (``CREATE TABLE IF NOT EXISTS ...``).
     """

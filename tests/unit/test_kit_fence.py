@@ -300,3 +300,24 @@ def test_a_confirmation_that_fails(tmp_path: Path) -> None:
     assert (failed.message.code, failed.message.retryable) == ("error", True)
     assert messages(desk.send(RESERVED)) == [CAPTURED]
     desk.close()
+
+
+def test_processes_that_share_a_store_reverse_what_another_one_did(payments: Desk, tmp_path: Path) -> None:
+    """kit-25: nobody knows whether it took effect, but the store does."""
+    other = Desk(payment(tmp_path))
+    payments.send(RESERVED)
+    assert messages(other.send(REFUND, id_="c1", key="r1", reverses=CHARGE)) == [REFUNDED]
+    assert effects(tmp_path) == ["charged o1", "refunded o1"]
+    other.close()
+
+
+def test_an_action_that_comes_to_another_process_after_its_compensation_is_refused(
+    payments: Desk, tmp_path: Path
+) -> None:
+    """kit-25: they share a store, so there is one fence."""
+    other = Desk(payment(tmp_path))
+    assert messages(other.send(REFUND, id_="c1", key="r1", reverses=CHARGE)) == [REFUNDED]
+    (refused,) = payments.send(RESERVED)
+    assert refused.message.code == "fenced"
+    assert effects(tmp_path) == []
+    other.close()
