@@ -37,6 +37,8 @@ _VIEWS, _ACTS = 16, 4
 _FRESH, _DEFINITIONS_FRESH = 2.0, 2.0
 #: Milliseconds: the view tells every two seconds how far it is, and may be two seconds behind.
 _LAG = 4_000
+#: Seconds that an act which came again waits for the view to show what became of the first one.
+_CATCHING_UP = 5.0
 #: Seconds that loading the definitions may take; until it is tried again.
 _LOADING, _AGAIN = 5.0, 10.0
 
@@ -206,17 +208,15 @@ class Backend:
         key: str,
     ) -> list[Move]:
         """As ``Acts.do``; ``key``: the act's id. One that is in the journal already is not written again: its moves are
-        told. Raises ``NotFoundError`` for a transaction that the engine does not know, ``KeyUsedError``."""
+        told. Raises ``NotFoundError`` for a transaction that the engine does not know, ``KeyUsedError``, ``NoAnswerError``."""
         done = self._done(transaction_id, key, act, step)
         if done:
             return done
         with self._acting() as acts:
             try:
                 moves = acts.do(act, transaction_id, actor=actor, why=why, step=step, fields=fields, id_=key)
-                if any(
-                    move["code"] == core.DONE_ALREADY for move in moves
-                ):  # the view had not seen the first one yet
-                    return self._done(transaction_id, key, act, step) or moves
+                if any(move["code"] == core.DONE_ALREADY for move in moves):
+                    return self._before(transaction_id, key, act, step)
                 return moves
             except NoAnswerError:
                 done = self._done(transaction_id, key, act, step)  # the same, sent twice at once
@@ -235,6 +235,19 @@ class Backend:
         """As ``Acts.do_to_all``."""
         with self._acting() as acts:
             return acts.do_to_all(act, saga, actor=actor, why=why, id_=key)
+
+    def _before(self, transaction_id: str, key: str, act: str, step: str) -> list[Move]:
+        """As :meth:`_done`, of an act that the engine has had before: it may have been refused then, or have been another one, and only the
+        view says so, which may be behind. Raises ``NoAnswerError`` if it does not in time."""
+        until = self._clock() + _CATCHING_UP
+        while not (done := self._done(transaction_id, key, act, step)):
+            if self._clock() >= until:
+                raise NoAnswerError(
+                    f"an act with the key {key} was there before, and the view does not show yet what became of it: ask again, or "
+                    f"see `kantor trace {transaction_id}`"
+                )
+            time.sleep(0.1)
+        return done
 
     def _done(self, transaction_id: str, key: str, act: str, step: str) -> list[Move]:
         """What the engine made of the act with this id; Empty: nothing yet, or there is none, or the view is not so far."""

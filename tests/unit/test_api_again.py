@@ -1,0 +1,61 @@
+"""An act that comes again with its key is answered as the first time, not with a success that was none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api_kit import StoredBackend, move
+from kantor_orchestrator.acts import Move, NoAnswerError
+from kantor_orchestrator.api.backend import Backend, KeyUsedError
+
+
+class Before:
+    """The engine: it has had this act before."""
+
+    def do(self, *_arguments: object, **_options: object) -> list[Move]:
+        return [move("ignored", reason="this retry was done before") | {"code": "done_already"}]
+
+
+class Behind(StoredBackend):
+    """Its view shows what became of the first one when it is asked the third time."""
+
+    def __init__(self, folder: Path, shown: Sequence[Move], *, other: bool = False) -> None:
+        super().__init__(folder)
+        self._acts = [Before()]  # type: ignore[list-item]
+        self._shown, self._other, self._asked = list(shown), other, 0
+
+    def _done(self, *_what: Any) -> list[Move]:
+        self._asked += 1
+        if self._asked < 3:
+            return []
+        if self._other:
+            raise KeyUsedError("the key k belongs to another act: signal; use a new one")
+        return self._shown
+
+    def again(self) -> list[Move]:
+        return Backend.act(self, "retry", "t", actor="ann", why="x", step="", fields={}, key="k")
+
+
+def test_one_that_was_refused_is_refused_again(tmp_path: Path) -> None:
+    """The engine only knows that it was there; whoever asks waits for the view, which knows the refusal."""
+    refused = move("ignored", reason="nothing waits for a person")
+    assert Behind(tmp_path, [refused]).again() == [refused]
+
+
+def test_a_key_of_another_act_is_refused_though_the_view_is_behind(tmp_path: Path) -> None:
+    """Nothing was done: the engine takes the second one for the first."""
+    with pytest.raises(KeyUsedError, match="belongs to another act"):
+        Behind(tmp_path, [], other=True).again()
+
+
+def test_what_the_view_does_not_show_is_not_known(tmp_path: Path) -> None:
+    """It may have been refused: no success is claimed."""
+    backend = Behind(tmp_path, [])
+    times = iter([0.0, 0.0, 1.0, 60.0])
+    backend._clock = lambda: next(times)
+    with pytest.raises(NoAnswerError, match="does not show yet what became of it"):
+        backend.again()
