@@ -17,7 +17,7 @@ from unit.acts_checks import (
     tell_place,
     to_an_end,
 )
-from unit.acts_page import MOST, Rows
+from unit.acts_page import MOST, OF_A_STEP, OF_ALL, Rows
 from unit.small_sagas import small_sagas
 from unit.walk import Walk
 
@@ -51,11 +51,10 @@ def outcomes(found: Walk) -> Outcomes:
     rows.add(found)
     known: Outcomes = {}
     for (status, waits), cells in rows.of_all.items():
-        known |= {(status, waits, act): cell for act, cell in cells.items()}
+        known |= {(status, waits, act): cell for act, cell in cells.items() if act in OF_ALL}
     for (status, step, incident), cells in rows.of_steps.items():
-        known |= {
-            (status, f"a step that is {step}", incident or "-", act): cell for act, cell in cells.items()
-        }
+        row = status, f"a step that is {step}", incident or "-"
+        known |= {(*row, act): cell for act, cell in cells.items() if act in OF_A_STEP}
     return known
 
 

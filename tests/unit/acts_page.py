@@ -21,8 +21,9 @@ MOST = 300
 #: In a cell: such a state was found, and the act was not tried in it.
 NOT_TRIED = "not tried"
 
-_OF_A_STEP = (acts.RETRY, acts.SKIP, acts.SIGNAL)
-_OF_ALL = (acts.RETRY, acts.SKIP, acts.CANCEL, acts.COMPENSATE, acts.CLOSE, acts.START)
+#: The columns of the page.
+OF_A_STEP = (acts.RETRY, acts.SKIP, acts.SIGNAL)
+OF_ALL = (acts.RETRY, acts.SKIP, acts.CANCEL, acts.COMPENSATE, acts.CLOSE, acts.START)
 _STATUSES = [*Status]
 #: What follows a step's name in a reason: some sagas' steps are named as an article is.
 _AFTER_A_STEP = r"(?= (?:is|holds|took|waits for)\b|:|,|\)|$)"
@@ -121,7 +122,7 @@ def page(walks: Iterable[Walk]) -> str:
             continue
         parts.append(f"## {status}\n\nOn the transaction (no `--step`):\n")
         parts.append(
-            _table(("what waits",), [((name,), whole[name]) for name in sorted(whole)], _OF_ALL, reasons)
+            _table(("what waits",), [((name,), whole[name]) for name in sorted(whole)], OF_ALL, reasons)
         )
         parts.append(
             _not_found("with nothing but this waiting", _WAITS, {one for one in whole if "," not in one})
@@ -130,7 +131,7 @@ def page(walks: Iterable[Walk]) -> str:
             keys = sorted(steps, key=lambda key: (_STEPS.index(key[0]), key[1]))
             parts.append("On one step (`--step`):\n")
             lines = [((str(step), incident or "-"), steps[step, incident]) for step, incident in keys]
-            parts.append(_table(("step", "its incident"), lines, _OF_A_STEP, reasons))
+            parts.append(_table(("step", "its incident"), lines, OF_A_STEP, reasons))
         parts.append(
             _not_found("with a step that is", [str(step) for step in _STEPS[1:]], {str(s) for s, _ in steps})
         )
