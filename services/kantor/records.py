@@ -89,15 +89,27 @@ class TransactionEnded:
         "doc": "A transaction ended: announced for every end.",
         "fields": [
             {"name": "transaction_id", "type": "string"},
-            {"name": "saga", "type": "string"},
+            {
+                "name": "saga",
+                "type": "string",
+                "doc": "Empty: it was closed before any saga began.",
+            },
             {"name": "version", "type": "int"},
             {
                 "name": "status",
                 "type": "string",
                 "doc": "completed, compensated or closed",
             },
-            {"name": "started_at", "type": "long"},
-            {"name": "ended_at", "type": "long"},
+            {
+                "name": "started_at",
+                "type": "long",
+                "doc": "ms since 1970; 0: no saga began.",
+            },
+            {
+                "name": "ended_at",
+                "type": "long",
+                "doc": "ms since 1970.",
+            },
             {
                 "name": "reason",
                 "type": ["null", "string"],
@@ -113,11 +125,14 @@ class TransactionEnded:
     }
 
     transaction_id: str
+    #: Empty: it was closed before any saga began.
     saga: str
     version: int
     #: completed, compensated or closed
     status: str
+    #: ms since 1970; 0: no saga began.
     started_at: int
+    #: ms since 1970.
     ended_at: int
     reason: str | None = None
     #: What the saga returns, JSON as core.values writes it.
