@@ -220,10 +220,12 @@ class Ledger:
         moves = self.history.get(id_)
         if not moves:
             return False
+        found = self.transaction(id_)
+        if found is not None and any(due < found.updated_at + _LONG for due, *_ in timers_of(found)):
+            return False  # of one that has ended: a copy is under way
         if moves[-1]["status"] in ENDED:
             return True
-        found = self.transaction(id_)
-        if found is None or any(due < found.updated_at + _LONG for due, *_ in timers_of(found)):
+        if found is None:
             return False
         children = {child.id for child in self._children() if child.parent == id_}
         # What a child can't read is not known to begin it: it waits all the same, and its parent by way of it.

@@ -34,7 +34,7 @@ from simulation.world import ROUNDS, World
 BY_HAND = "by_hand"
 #: What a person may have to care for after a transaction's end: its announcement may be refused, a message unreadable; and after a close.
 _ENDED = (REFUSED, POISON)
-LATE = (AFTER_CLOSE, SECOND_EFFECT, *_ENDED)
+LATE = (AFTER_CLOSE, SECOND_EFFECT, "compensation_failed", *_ENDED)
 #: Members that a composite is decided with.
 _COUNTED = (StepStatus.SUCCEEDED, StepStatus.SKIPPED)
 

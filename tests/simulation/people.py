@@ -17,8 +17,12 @@ from simulation.sagas import definitions
 from simulation.seen import seen_now
 from simulation.world import World
 
-#: Moves of a transaction that stands still: what comes for it is kept, and what can't be done is told.
-_STILL = (Kind.STARTED, Kind.KEPT, Kind.HELD, Kind.IGNORED, Kind.EXPIRED, Kind.PUT_OFF)
+#: Moves of a transaction that stands still: what comes for it is kept, and what can't be done is told; people care for what can't
+#: be read meanwhile.
+_STILL = (
+    Kind.STARTED, Kind.KEPT, Kind.HELD, Kind.IGNORED, Kind.EXPIRED, Kind.PUT_OFF, Kind.AGAIN_ASKED, Kind.TAKEN_BACK,
+    Kind.DROPPED,
+)  # fmt: skip
 _CODES = ("closed", POISON, REFUSED)
 
 
