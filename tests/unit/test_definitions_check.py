@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import kantor_schemas
 from kantor_orchestrator.definitions import yaml_source
 from kantor_orchestrator.definitions.check import check
@@ -281,3 +283,49 @@ def test_all_problems_at_once() -> None:
         "order.yaml:13:12",
         "order.yaml:16:15",
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("command: parcel.Book\n", "command: stock.Reserved\n", "13:14"),
+        ("command: parcel.Book\n", "command: {type: parcel.Book, topic: evt.parcel.parcel.v1}\n", "13:21"),
+        (
+            "compensate_with: parcel.Cancel",
+            "compensate_with: {command: parcel.Cancel, topic: evt.a.v1}",
+            "16:32",
+        ),
+        ("deadline: 15m", "deadline: 15m\ncommands: {parcel.Book: {topic: evt.parcel.parcel.v1}}", "14:14"),
+    ],
+)
+def test_a_command_on_a_topic_of_events(old: str, new: str, place: str) -> None:
+    """No service would take it for a command, and intake would report that somebody pretends to be Kantor."""
+    (found,) = problems(ORDER.replace(old, new))
+    assert found.startswith(f"{place}: ")
+    assert "is a command, but would be sent to evt." in found
+    assert found.endswith("; send it to a cmd.<service>.v1 topic, or name the command of that service")
+
+
+@pytest.mark.parametrize(("logical", "fits"), [("timestamp-millis", False), ("", True)])
+def test_a_time_is_no_key(logical: str, *, fits: bool) -> None:
+    """It is read as a time, which is no number any more: each transaction would stop there."""
+    at = {"type": "long", "logicalType": logical} if logical else "long"
+    started = record(
+        "shop.Ordered",
+        "evt.shop.order.v1",
+        order_id="string",
+        sku="string",
+        price="long",
+        note="string",
+        at=at,
+    )
+    found = problems(
+        ORDER.replace("command: parcel.Book\n", "command: parcel.Book\n    key: start.at\n"), started
+    )
+    assert [text.partition(": ")[2] for text in found] == (
+        []
+        if fits
+        else [
+            "start.at is long (timestamp-millis), which can't be a record's key; use a string or an integer that is always present"
+        ]
+    )

@@ -194,7 +194,8 @@ class _Check:
             self._found.add(
                 what, "set it in one place: beside the command or inside it", (*node.at, "fields", field)
             )
-        if self._type(step.command.type, (*at, "type"), (*at, "command"), at) and placed:
+        paths: tuple[Path, ...] = ((*at, "type"), (*at, "command"), at)
+        if self._command(step.command.type, step.command.topic, *paths) and placed:
             places = ((*node.at, "fields"), (*at, "fields"))
             written = step.command_fields()
             self._fields.check(Sent(step.command.type, written, known, node, when, places, at))
@@ -219,7 +220,7 @@ class _Check:
         if doubt is None or doubt.ask is None:
             return
         ask, at = doubt.ask, (*node.at, "in_doubt", "ask")
-        if self._type(ask.type, (*at, "type"), at) and placed:
+        if self._command(ask.type, ask.topic, (*at, "type"), at) and placed:
             when = f"when the service of {node.name} is asked for the outcome"
             known = self._scopes.known(node)
             self._fields.check(Sent(ask.type, ask.fields, known, node, when, ((*at, "fields"),), at))
@@ -241,7 +242,7 @@ class _Check:
             self._found.add(what, "name the event that confirms the compensation", at)
         else:
             self._event(step.compensated_on, (*node.at, "compensated_on"))
-        if self._type(reverse.command, (*at, "command"), at) and placed:
+        if self._command(reverse.command, reverse.topic, (*at, "command"), at) and placed:
             known = self._scopes.known(node, own=True)
             when = f"when {node.name}'s command is sent"
             places = ((*at, "fields"),)
@@ -265,6 +266,20 @@ class _Check:
             what, 'write another "kantor.topic" in its .avsc file, such as "cmd.<service>.v1"', *paths
         )
         return True
+
+    def _command(self, type_: str, topic: str | None, *paths: Path) -> bool:
+        """Whether the schema of a command is known, and it goes where commands go; a problem if not. ``topic``: as the step says."""
+        if not self._type(type_, *paths):
+            return False
+        route = self._model.commands.get(type_)
+        where = topic or (route.topic if route else None) or self._catalog[type_].get("kantor.topic", "")
+        if not where.startswith(_EVENTS):
+            return True
+        what = f"{type_} is a command, but would be sent to {where}: from there, services and intake take it for an event that somebody made up"
+        self._found.add(
+            what, "send it to a cmd.<service>.v1 topic, or name the command of that service", *paths
+        )
+        return False
 
     def _event(self, type_: str, *paths: Path) -> bool:
         """Whether the schema of an event is known, and intake reads its topic; a problem if not."""

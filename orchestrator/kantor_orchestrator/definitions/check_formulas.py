@@ -110,7 +110,7 @@ class FormulaCheck:
             return
         type_ = self.type_of(text, known)
         branches = type_ if isinstance(type_, list) else [type_]
-        if type_ is not ANY and any(b["type"] not in ("string", "int", "long", "enum") for b in branches):
+        if type_ is not ANY and not all(_is_key(branch) for branch in branches):
             self._found.add(
                 f"{text} is {avro.shown(type_)}, which can't be a record's key",
                 "use a string or an integer that is always present",
@@ -221,3 +221,8 @@ def _is_sealed(type_: Any) -> bool:
 
 def _shown(path: tuple[str, ...]) -> str:
     return ".".join(path).replace(f".{ELEMENT}", ELEMENT)
+
+
+def _is_key(type_: Any) -> bool:
+    """A date or a time is read as one: it is no number any more."""
+    return type_["type"] in ("string", "int", "long", "enum") and type_.get("logicalType", "uuid") == "uuid"

@@ -85,8 +85,11 @@ def _sleep(text: object) -> object:
     """A duration, or an expression that gives one."""
     if isinstance(text, int | float) and not isinstance(text, bool):
         durations.parse(text)
-    if isinstance(text, str) and not durations.is_written(text):
-        expressions.check(text)
+    if isinstance(text, str):
+        if durations.is_written(text):
+            durations.parse(text, shortest=0)
+        else:
+            expressions.check(text)
     return text
 
 
