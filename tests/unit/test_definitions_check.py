@@ -288,20 +288,20 @@ def test_all_problems_at_once() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "place"),
     [
-        ("command: parcel.Book\n", "command: stock.Reserved\n", "13:14"),
-        ("command: parcel.Book\n", "command: {type: parcel.Book, topic: evt.parcel.parcel.v1}\n", "13:21"),
+        ("command: parcel.Book\n", "command: stock.Reserved\n", "14:14"),
+        ("command: parcel.Book\n", "command: {type: parcel.Book, topic: evt.parcel.parcel.v1}\n", "14:21"),
         (
             "compensate_with: parcel.Cancel",
             "compensate_with: {command: parcel.Cancel, topic: evt.a.v1}",
-            "16:32",
+            "17:32",
         ),
-        ("deadline: 15m", "deadline: 15m\ncommands: {parcel.Book: {topic: evt.parcel.parcel.v1}}", "14:14"),
+        ("deadline: 15m", "deadline: 15m\ncommands: {parcel.Book: {topic: evt.parcel.parcel.v1}}", "15:14"),
     ],
 )
 def test_a_command_on_a_topic_of_events(old: str, new: str, place: str) -> None:
     """No service would take it for a command, and intake would report that somebody pretends to be Kantor."""
     (found,) = problems(ORDER.replace(old, new))
-    assert found.startswith(f"{place}: ")
+    assert found.startswith(f"order.yaml:{place}: ")
     assert "is a command, but would be sent to evt." in found
     assert found.endswith("; send it to a cmd.<service>.v1 topic, or name the command of that service")
 

@@ -45,7 +45,7 @@ def test_words_that_do_not_fit(step: str, problem: str) -> None:
     ("step", "problem"),
     [
         ("{sleep: 3}", "6:14: steps.x.sleep: 3 has no unit; write 3ms, 3s, 3m, 3h or 3d"),
-        ("{sleep: 4000d}", "6:14: steps.x.sleep: '4000d' is out of range; write something from 0ms to 3650d"),
+        ("{sleep: 4000d}", "6:14: steps.x.sleep: '4000d' is out of range; write a duration from 0ms to 3650d"),
         ("{task: {for: a}}", "6:7: steps.x.task.title is missing; add `title:`"),
         ("{task: {title: t, for: a, outcomes: {no: fails}}}", "6:7: steps.x.task: no outcome means success; mark one of `outcomes` as `succeeds`"),
         ("{task: {title: '{start.id', for: a}}", "6:21: steps.x.task.title: '{start.id' has a lone {; write {{ if the character is meant"),
