@@ -89,8 +89,10 @@ def _services_wait(_: Any) -> Any:
 
 
 def _of_the_last(load: Any) -> Any:
-    def mutated(self: Projector, id_: str, shard: int, at: int) -> TransactionRow:
-        row: TransactionRow = load(self, id_, shard, at)
+    def mutated(
+        self: Projector, id_: str, shard: int, at: int, *facts: bool, **named: bool
+    ) -> TransactionRow:
+        row: TransactionRow = load(self, id_, shard, at, *facts, **named)
         row.updated_at = at
         return row
 
