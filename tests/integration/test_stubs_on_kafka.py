@@ -15,7 +15,7 @@ from integration.platform_kit import SHARDS, Orders, Platform
 from integration.program import Program
 from integration.settling import settle
 from kantor.envelope import shard_of
-from kantor_orchestrator import topics
+from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.snapshots import Stub, state_from
 from waiting import PATIENCE
@@ -59,6 +59,13 @@ class Ended:
         value = self.platform.encode(MoneyTaken(order_id=id_, plan="no_money"))
         self.platform.send(MoneyTaken, id_, value)
 
+    def skip(self, id_: str, step: str) -> None:
+        """A person says that there is nothing to reverse."""
+        act = journal.Act(f"skip-{id_}", "skip", "ann", "it was never taken", step=step)
+        producer = self.platform.settings.producer("ann")
+        producer.produce(topics.JOURNAL, act.dump(), id_.encode(), journal.ACT_HEADERS, shard_of(id_, SHARDS))
+        producer.flush()
+
     def moves(self, id_: str, kind: str) -> int:
         return sum(move["kind"] == kind for move in self.platform.follower.moves[id_])
 
@@ -70,12 +77,16 @@ def ended(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ende
 
 
 def test_a_late_effect_is_reversed_from_a_stub(ended: Ended) -> None:
-    """An engine whose store is gone reads the snapshot from the log; the late effect is reversed, and the order ends again."""
+    """An engine whose store is gone reads the snapshot from the log, and has the late effect reversed. Its service never had it, so
+    that is a person's to know; then the order ends again."""
     orders = ended.orders(2, "no_money")
     late, other = orders
     assert pointed_to(ended.platform, ended.stub(late)).status is Status.COMPENSATED
     ended.restart()
     ended.late(late)
+    (incident,) = ended.platform.seen(late, lambda trace: bool(trace.incidents)).incidents
+    assert "this store knows nothing of it" in incident.reason
+    ended.skip(late, "money")
     ended.platform.until(lambda: ended.moves(late, "ended") == 2, "it has ended again")
     assert ended.moves(late, "reopened") == 1
     assert ended.moves(other, "ended") == 1
