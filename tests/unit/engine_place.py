@@ -73,9 +73,19 @@ class Place:
         value = Codec(self.others).encoder(schema, "t")(
             {f["name"]: ORDER[f["name"]] for f in schema["fields"]}
         )
+        self.journaled(transaction, type_, value, sent=sent)
+
+    def journaled(
+        self, transaction: str, type_: str, value: bytes, *, cause: str = "", sent: int | None = None
+    ) -> None:
+        """An event with this value, as intake would append it."""
         self._sent += 1
         envelope = Envelope(
-            id=f"m-{self._sent}", source=type_.split(".")[0], type=type_, correlation_id=transaction
+            id=f"m-{self._sent}",
+            source=type_.split(".")[0],
+            type=type_,
+            correlation_id=transaction,
+            causation_id=cause or None,
         )
         headers: list[tuple[str, bytes | None]] = [
             *envelope.headers(),

@@ -12,7 +12,6 @@ import pytest
 
 from kantor.clients import TopicSpec
 from kantor.codec import Codec
-from kantor.envelope import Envelope
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.core.limits import MOST_KEPT
@@ -65,20 +64,7 @@ class Bounded(Place):
         self.turn_until(lambda: "started" in self.kinds("t"))
 
     def say(self, type_: str, fields: dict[str, object], cause: str = "") -> None:
-        self._sent += 1
-        envelope = Envelope(
-            id=f"m-{self._sent}", source="a", type=type_, correlation_id="t", causation_id=cause or None
-        )
-        headers: list[tuple[str, bytes | None]] = [
-            *envelope.headers(),
-            (journal.ENTRY, journal.EVENT),
-            (journal.ORIGIN, f"evt.t.v1/0/{self._sent}".encode()),
-            (journal.TOPIC_ID, b"topic"),
-            (journal.TIMESTAMP, str(self.broker.clock.now()).encode()),
-        ]
-        value = Codec(self.others).encoder(SCHEMAS[type_], "t")(fields)
-        self._producer.produce(topics.JOURNAL, value, b"t", headers, 0)
-        self._producer.flush()
+        self.journaled("t", type_, Codec(self.others).encoder(SCHEMAS[type_], "t")(fields), cause=cause)
 
     def signal(self, number: int, note: str) -> None:
         fields = {"id": str(number), "note": note}
