@@ -54,6 +54,15 @@ def test_the_next_replica_writes_once_the_first_has_lost_its_session(url: str, p
         assert view.seen()["intake"] == 7
 
 
+def test_a_writer_that_can_not_begin_holds_nothing(url: str, postgresql: Postgres) -> None:
+    """The next one gets the lock at once."""
+    postgresql.execute("ALTER TABLE kantor_view.about RENAME TO elsewhere", "test_view")
+    with pytest.raises(ReplacedError):
+        Writer(url)
+    postgresql.execute("ALTER TABLE kantor_view.elsewhere RENAME TO about", "test_view")
+    Writer(url).close()
+
+
 def test_a_replica_waits_for_its_turn_and_is_well_meanwhile(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -59,9 +60,10 @@ def provider(lasting: OpenIdProvider) -> OpenIdProvider:
 
 
 @pytest.fixture
-def backend(tmp_path: Path) -> StoredBackend:
+def backend(tmp_path: Path) -> Iterator[StoredBackend]:
     checkouts(tmp_path / "view.db")
-    return StoredBackend(tmp_path, definitions())
+    with closing(StoredBackend(tmp_path, definitions())) as made:
+        yield made
 
 
 def settings(provider: OpenIdProvider, **more: object) -> OidcSettings:

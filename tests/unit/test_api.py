@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from api_kit import StoredBackend, checkouts, definitions, move
+from kantor.errors import KantorError
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.payloads import Payload
@@ -20,9 +22,8 @@ API = "/api/v1"
 @pytest.fixture
 def backend(tmp_path: Path, places: Places) -> Iterator[StoredBackend]:
     checkouts(places("api"), extra=5)
-    made = StoredBackend(tmp_path, definitions(), places("api"))
-    yield made
-    made.close()
+    with closing(StoredBackend(tmp_path, definitions(), places("api"))) as made:
+        yield made
 
 
 @pytest.fixture
@@ -294,11 +295,21 @@ def test_definitions_are_told_with_counts_and_diagrams(api: TestClient) -> None:
     assert api.get(f"{API}/definitions/checkout/99").status_code == 404
 
 
+def test_a_question_that_outlasts_the_backend_leaves_no_connection(backend: StoredBackend) -> None:
+    """It keeps none once it is closed: a replica that ends while somebody asks holds nothing on the server."""
+    with backend.view() as view:
+        backend.close()
+        assert view.find("tx-stuck") == ["tx-stuck"]
+    with pytest.raises(KantorError):
+        view.find("tx-stuck")
+
+
 def test_without_a_view_the_answer_says_what_to_start(tmp_path: Path, places: Places) -> None:
     """503, not 500."""
-    with TestClient(
-        create_app(StoredBackend(tmp_path, place=places("none")), ApiSettings()), base_url="http://localhost"
-    ) as api:
+    with (
+        closing(StoredBackend(tmp_path, place=places("none"))) as backend,
+        TestClient(create_app(backend, ApiSettings()), base_url="http://localhost") as api,
+    ):
         answer = api.get(f"{API}/transactions")
         assert answer.status_code == 503
         assert "kantor run" in answer.json()["detail"]

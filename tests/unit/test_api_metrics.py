@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,8 @@ def registry() -> CollectorRegistry:
 @pytest.fixture
 def backend(tmp_path: Path) -> Iterator[StoredBackend]:
     checkouts(tmp_path / "view.db")
-    made = StoredBackend(tmp_path, definitions())
-    yield made
-    made.close()
+    with closing(StoredBackend(tmp_path, definitions())) as made:
+        yield made
 
 
 def counted(registry: CollectorRegistry) -> dict[tuple[str, str, str], float]:

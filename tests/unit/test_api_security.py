@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,10 @@ SETTINGS, TOKENS = people()
 
 
 @pytest.fixture
-def backend(tmp_path: Path) -> StoredBackend:
+def backend(tmp_path: Path) -> Iterator[StoredBackend]:
     checkouts(tmp_path / "view.db")
-    return StoredBackend(tmp_path, definitions(personal=["customer_id"]))
+    with closing(StoredBackend(tmp_path, definitions(personal=["customer_id"]))) as made:
+        yield made
 
 
 @pytest.fixture
@@ -41,9 +43,10 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """One for all routes: nothing that the walk does changes anything."""
     folder = tmp_path_factory.mktemp("walked")
     checkouts(folder / "view.db")
-    with TestClient(
-        create_app(StoredBackend(folder, definitions()), SETTINGS), base_url="https://kantor.example"
-    ) as client:
+    with (
+        closing(StoredBackend(folder, definitions())) as backend,
+        TestClient(create_app(backend, SETTINGS), base_url="https://kantor.example") as client,
+    ):
         yield client
 
 

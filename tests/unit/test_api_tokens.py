@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -110,11 +111,13 @@ def test_sessions_end_with_their_token(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("kantor_orchestrator.api.tokens.LOOK", 0.0)
     file = File(tmp_path / "tokens")
     checkouts(tmp_path / "view.db")
-    app = create_app(
-        StoredBackend(tmp_path, definitions()),
-        ApiSettings(tokens=read_tokens(file.path), token_file=file.path),
-    )
-    with TestClient(app, base_url="https://kantor.example", follow_redirects=False) as browser:
+    settings = ApiSettings(tokens=read_tokens(file.path), token_file=file.path)
+    with (
+        closing(StoredBackend(tmp_path, definitions())) as backend,
+        TestClient(
+            create_app(backend, settings), base_url="https://kantor.example", follow_redirects=False
+        ) as browser,
+    ):
         assert browser.post("/login", data={"token": file.ann}).status_code == 303
         assert browser.get("/transactions").status_code == 200
         file.write("")

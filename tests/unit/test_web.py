@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -31,9 +32,8 @@ NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)> \u202etxt.exe ðŸŽ
 @pytest.fixture
 def backend(tmp_path: Path, places: Places) -> Iterator[StoredBackend]:
     checkouts(places("pages"), extra=2)
-    made = StoredBackend(tmp_path, definitions(), places("pages"))
-    yield made
-    made.close()
+    with closing(StoredBackend(tmp_path, definitions(), places("pages"))) as made:
+        yield made
 
 
 @pytest.fixture
@@ -116,10 +116,10 @@ def test_a_long_story_is_shown_in_parts(tmp_path: Path, places: Places) -> None:
     for number in range(5_000):
         cause = traffic.event("tx-long", f"inventory.Thing{number % 3}", cause=cause)
     project(traffic, places("long"))
-    with TestClient(
-        create_app(StoredBackend(tmp_path, definitions(), places("long")), ApiSettings()),
-        base_url="http://localhost",
-    ) as browser:
+    with (
+        closing(StoredBackend(tmp_path, definitions(), places("long"))) as backend,
+        TestClient(create_app(backend, ApiSettings()), base_url="http://localhost") as browser,
+    ):
         page = browser.get("/transactions/tx-long").text
         assert page.count('<details id="m-') == 200
         assert "Show 200 more of 5,001" in page
@@ -207,9 +207,10 @@ def test_nothing_on_a_page_is_inline_or_from_elsewhere(browser: TestClient) -> N
 
 def test_without_a_view_every_page_says_what_to_do(tmp_path: Path, places: Places) -> None:
     """Empty states, no errors."""
-    with TestClient(
-        create_app(StoredBackend(tmp_path, place=places("none")), ApiSettings()), base_url="http://localhost"
-    ) as browser:
+    with (
+        closing(StoredBackend(tmp_path, place=places("none"))) as backend,
+        TestClient(create_app(backend, ApiSettings()), base_url="http://localhost") as browser,
+    ):
         for url in ("/", "/transactions", "/incidents"):
             answer = browser.get(url)
             assert answer.status_code == 200, url

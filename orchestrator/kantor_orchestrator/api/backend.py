@@ -58,6 +58,7 @@ class Backend:
         self._views: list[tuple[tuple[int, int], View]] = []
         self._acts: list[Acts] = []
         self._lock = threading.Lock()
+        self._closed = False
         schemas = schema_store(settings.kafka, settings.registry_url)
         self.payloads = Payloads(settings.kafka, schemas)
         self._codec = Codec(schemas)
@@ -69,6 +70,7 @@ class Backend:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True  # whoever still asks closes what they have themselves
             for _, view in self._views:
                 view.close()
             self._views, self._acts = [], []
@@ -111,7 +113,7 @@ class Backend:
 
     def _keep(self, file: tuple[int, int], view: View) -> None:
         with self._lock:
-            if len(self._views) < _VIEWS:
+            if len(self._views) < _VIEWS and not self._closed:
                 self._views.append((file, view))
                 return
         view.close()
@@ -283,7 +285,7 @@ class Backend:
 
     def _keep_acts(self, acts: Acts) -> None:
         with self._lock:
-            if len(self._acts) < _ACTS:
+            if len(self._acts) < _ACTS and not self._closed:
                 self._acts.append(acts)
 
 

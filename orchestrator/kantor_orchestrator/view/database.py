@@ -102,7 +102,11 @@ class Writer:
         """Raises as :func:`for_writing`."""
         self._db: Database = for_writing(place) if isinstance(place, str | Path) else place
         self.is_remote = self._db.is_remote
-        self._build = self._about("build")
+        try:
+            self._build = self._about("build")
+        except BaseException:
+            self._db.close()
+            raise
         self._found: dict[str, tuple[TransactionRow, bytes] | None] = {}
 
     @property
