@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kantor import envelope
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, KantorError
 from kantor.messages import Message
 
 if typing.TYPE_CHECKING:
@@ -22,6 +22,14 @@ MessageType = type[Message]
 Answers = Message | Sequence[Message] | None
 
 _COMPOUND: tuple[Any, ...] = (types.UnionType, typing.Union, list, tuple, Sequence)
+
+
+class UndeclaredAnswerError(KantorError):
+    """A handler returned what its annotation does not name (kit-22). A bug: nothing was sent."""
+
+
+class ContradictoryAnswerError(KantorError):
+    """A handler returned a decline and an answer that is none (kit-22). A bug: nothing was sent."""
 
 
 class Context:
@@ -100,6 +108,24 @@ class Handler:
     @property
     def name(self) -> str:
         return self.function.__name__
+
+    def is_declined_by(self, messages: Sequence[Any]) -> bool:
+        """Whether these answers of its function say that nothing was done. Raises ``UndeclaredAnswerError`` or
+        ``ContradictoryAnswerError`` if they can't be its answers."""
+        for message in messages:
+            if type(message) not in self.answers:
+                declared = " | ".join(type_.TYPE for type_ in self.answers) or "None"
+                raise UndeclaredAnswerError(
+                    f"{self.name} returned {type(message).__name__}, but its annotation says {declared}; add it there"
+                )
+        declines = [message.TYPE for message in messages if type(message) in self.declines]
+        others = [message.TYPE for message in messages if type(message) not in self.declines]
+        if declines and others:
+            raise ContradictoryAnswerError(
+                f"{self.name} returned {declines[0]}, which says that nothing was done, together with {others[0]}; return "
+                f"one or the other, or name {others[0]} in declines= if it says the same"
+            )
+        return bool(declines)
 
 
 def read(

@@ -17,6 +17,7 @@ from kantor_examples.checkout.messages import (
     PaymentCaptured,
     PaymentDeclined,
     ShipmentBooked,
+    ShipmentUnavailable,
     StockReserved,
 )
 from unit.kit_harness import NOON, Desk
@@ -110,6 +111,57 @@ def test_an_undeclared_answer() -> None:
     (answer,) = answering(BOOKED).send(RESERVED)
     assert answer.message.code == "error"
     assert "charge returned ShipmentBooked, but its annotation says" in answer.message.message
+
+
+@pytest.mark.parametrize("answers", [[CAPTURED, DECLINED], [DECLINED, CAPTURED, DECLINED]])
+def test_a_success_and_a_decline(tmp_path: Path, answers: list[PaymentCaptured | PaymentDeclined]) -> None:
+    """A handler that says both has failed: neither is sent or kept, its effect is rolled back, and the failure says what to do."""
+    schema = "CREATE TABLE IF NOT EXISTS charges (order_id TEXT)"
+    service = Service("payment", store=SqliteStore(str(tmp_path / "p.db"), schema=schema))
+
+    @service.on(StockReserved, declines=[PaymentDeclined])
+    def charge(event: StockReserved, context: Context) -> list[PaymentCaptured | PaymentDeclined]:
+        context.db.execute("INSERT INTO charges VALUES (?)", (event.order_id,))
+        return answers
+
+    desk = Desk(service)
+    for _ in range(2):  # the second time it comes from the inbox
+        (answer,) = desk.send(RESERVED)
+        assert (answer.message.code, answer.message.retryable) == ("error", False)
+        assert answer.message.message == (
+            "ContradictoryAnswerError: charge returned payment.PaymentDeclined, which says that nothing was done, together with "
+            "payment.PaymentCaptured; return one or the other, or name payment.PaymentCaptured in declines= if it says the same"
+        )
+    assert desk.inbox is not None
+    assert desk.inbox.db.execute("SELECT * FROM charges").fetchall() == []
+    desk.close()
+
+
+def test_a_success_and_a_decline_to_a_command() -> None:
+    """The failure of a command's handler that says both is retryable, as any of its failures."""
+    service = Service("shipping")
+    unavailable = ShipmentUnavailable(order_id="o1", reason="too heavy")
+
+    @service.handles(BookShipment, declines=[ShipmentUnavailable])
+    def book(command: BookShipment) -> list[ShipmentBooked | ShipmentUnavailable]:
+        return [BOOKED, unavailable]
+
+    (answer,) = Desk(service).send(BOOK)
+    assert (answer.message.code, answer.message.retryable) == ("error", True)
+    assert "together with shipping.ShipmentBooked" in answer.message.message
+
+
+def test_several_declines() -> None:
+    """A handler may answer with several declines."""
+    service = Service("payment")
+
+    @service.on(StockReserved, declines=[PaymentDeclined])
+    def charge(event: StockReserved) -> list[PaymentDeclined]:
+        return [DECLINED, DECLINED]
+
+    desk = Desk(service)
+    assert [answer.message for answer in desk.send(RESERVED)] == [DECLINED, DECLINED]
+    assert desk.outcomes() == {"declined": 1.0}
 
 
 def test_an_answer_that_does_not_fit_its_schema() -> None:
