@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -115,6 +116,17 @@ def test_the_age_counts_from_the_last_flush(path: Path) -> None:
     store.flush({"a": (b"1", None, None)}, int(time.time()), 0)
     store.close()
     assert open_store(path, max_age=60.0).load("a") == b"1"
+
+
+@pytest.mark.parametrize("owner", ["4" * 32, "0" * 8 + "9" * 24, "7" * 20 + "e" + "1" * 11, "1" * 29 + "e12"])
+def test_an_owner_that_looks_like_a_number_is_itself(
+    path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    """One in a million is of digits alone, or of digits and an e: its shard was lost again at once."""
+    monkeypatch.setattr("kantor_orchestrator.store.sqlite.uuid4", lambda: UUID(owner))
+    store = open_store(path)
+    store.flush({"a": (b"1", None, None)}, 5, 0)
+    assert store.load("a") == b"1"
 
 
 def test_a_store_that_another_one_has_opened_is_lost(path: Path) -> None:

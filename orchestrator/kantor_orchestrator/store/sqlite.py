@@ -26,13 +26,14 @@ from kantor.errors import KantorError
 
 log = logging.getLogger("kantor.store")
 
+# STRICT: else an owner of digits alone (1e23, say) would be stored as a number, and be another one when it is read.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS snapshots (
     id TEXT PRIMARY KEY, snapshot BLOB NOT NULL, due INTEGER, expires INTEGER
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS snapshots_due ON snapshots (due) WHERE due IS NOT NULL;
 CREATE INDEX IF NOT EXISTS snapshots_expires ON snapshots (expires) WHERE expires IS NOT NULL;
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 """
 
 #: Milliseconds to wait for another process that writes: one that is frozen in the middle of it is not waited for.
