@@ -77,6 +77,7 @@ class PostgresDatabase:
         self._url = url
         self._writes = writes
         self._replaces_nul = False
+        self._is_given_up = False
         self._db = self._connect()
 
     @classmethod
@@ -186,6 +187,8 @@ class PostgresDatabase:
         other.close()
 
     def close(self) -> None:
+        """For good: a lost session is opened anew, this one is not."""
+        self._is_given_up = True
         self._db.close()
 
     def _connect(self) -> psycopg.Connection[Row]:
@@ -226,7 +229,7 @@ class PostgresDatabase:
         return db
 
     def _session(self) -> psycopg.Connection[Row]:
-        if self._db.closed and not self._writes:
+        if self._db.closed and not self._writes and not self._is_given_up:
             self._db = self._connect()
         return self._db
 
