@@ -32,6 +32,7 @@ from simulation.faults import (
 from simulation.hostile import STRANGERS, corpus
 from simulation.plan import TROUBLE, Plan, Started
 from simulation.processes import SCHEMAS
+from simulation.sagas import triggers
 from simulation.shapes import START
 
 if TYPE_CHECKING:
@@ -192,10 +193,15 @@ class Outside:
     # -- records
 
     def _make_again(self, what: MadeAgain, now: float) -> None:
-        """Once intake has read all of it: what Kafka has lost, nobody can make up for."""
-        world, offsets = self._world, self._world.broker.group(INTAKE_GROUP).offsets
+        """Once intake has read all of it, and so have the services that act on these events: what Kafka has lost, nobody can make
+        up for. (One that died between an effect and its answer never hears of the event again, and the engine only knows that
+        it acts on it if the event came in its turn.)"""
+        world, shape = self._world, self._world.plan.shape
+        acting = [name for name in {*shape.services} if what.topic in triggers(shape, name)]
+        readers = [INTAKE_GROUP, *(acting if what.topic.startswith("evt.") else ())]
+        offsets = [world.broker.group(name).offsets for name in readers]
         logs = world.broker.topics[what.topic].logs
-        if all(offsets.get(log.place, 0) >= log.end for log in logs):
+        if all(found.get(log.place, 0) >= log.end for log in logs for found in offsets):
             world.note(f"{what.topic} is deleted and made again")
             world.ledger.read()
             world.ledger.gone.append(world.broker.make_again(what.topic))

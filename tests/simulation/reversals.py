@@ -35,13 +35,16 @@ def once(world: World) -> Iterator[str]:
         offsets = [move["journal_offset"] for move in moves]
         if offsets != sorted(offsets):
             yield f"{id_}: its history is not in the journal's order: {offsets}"
-        # A release looks at everything that has waited: several messages at once.
+        # A release looks at everything that has waited: several messages at once. So does a start; two may tell of one effect.
         released = {move["journal_offset"] for move in moves if move["kind"] == Kind.RELEASED}
         seen = Counter(
-            (move["journal_offset"], move["kind"], move["step"], move["code"], move["at"], move["put_off"])
+            (
+                move["journal_offset"], move["kind"], move["step"], move["code"], move["at"], move["put_off"],
+                move["transition"].evidence,
+            )
             for move in moves
             if move["journal_offset"] not in released
-        )
+        )  # fmt: skip
         for move, count in seen.items():
             if count > 1 and move[1] not in _SEVERAL:
                 yield f"{id_}: {move} is in its history {count} times"

@@ -137,7 +137,7 @@ class Expected:
             shard=shard_of(id_, self._world.shards),
             keys=self.keys(id_),
             steps=self.steps(id_),
-            timeline=timeline(one, story, {message.id: message.origin for message in shown.timeline}),
+            timeline=timeline(one, story, {m.id: (m.origin, m.at) for m in shown.timeline}),
             incidents=story.incidents,
             parent=story.txn.parent,
             remedies=shown.remedies,  # compared with what is carried out

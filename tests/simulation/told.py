@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,6 +39,10 @@ _MESSAGES = (journal.EVENT, journal.COMMAND)
 _FAILED, _DOUBTFUL = StepStatus.FAILED, StepStatus.IN_DOUBT
 _TRIED_AGAIN = (Kind.RETRY_SCHEDULED, Kind.COMPENSATION_RETRY_SCHEDULED)
 _SENT = (Kind.COMMAND_SENT, Kind.COMPENSATION_SENT)
+
+
+#: Where a message lies, as it is shown, and since when (ms).
+Shown = tuple[str, int]
 
 
 class Place(NamedTuple):
@@ -242,9 +246,9 @@ class Story:
         return ": ".join([path, *words] if path else words)
 
 
-def timeline(of: Told, story: Story, chosen: dict[str, str]) -> list[view.Message]:
+def timeline(of: Told, story: Story, chosen: dict[str, Shown]) -> list[view.Message]:
     """Every message of the journal once, in its order, with the moves that it caused, and behind it the commands that left
-    because of it. ``chosen``: of what lies in several places, which one is shown."""
+    because of it. ``chosen``: of what lies in several places, which one is shown, by id."""
     found: list[view.Message] = []
     by_identity: dict[object, view.Message] = {}
     said: set[tuple[str, str]] = set()
@@ -273,11 +277,14 @@ def timeline(of: Told, story: Story, chosen: dict[str, str]) -> list[view.Messag
     ]
 
 
-def _chosen(places: Iterable[Place], chosen: dict[str, str]) -> dict[str, Place]:
-    """By id: where it lies first. What lay in a topic that was deleted, the view may have read or not."""
+def _chosen(places: list[Place], chosen: dict[str, Shown]) -> dict[str, Place]:
+    """By id: where it lies first. What lay in a topic that was deleted, the view may have read or not; sent again, it may lie
+    at the same place of the new one."""
+    living = {(place.id, (place.origin, place.at)) for place in places if not place.is_gone}
     found: dict[str, Place] = {}
     for place in places:
-        if not place.is_gone or place.origin == chosen.get(place.id):
+        shown = chosen.get(place.id, ("", 0))
+        if not place.is_gone or (place.origin == shown[0] and (place.id, shown) not in living):
             found.setdefault(place.id, place)
     return found
 
