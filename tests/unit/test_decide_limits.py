@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from kantor_orchestrator.core import limits
-from kantor_orchestrator.core.saga import Saga
+from kantor_orchestrator.core.saga import Compensation, Saga
 from kantor_orchestrator.core.transaction import Kind, Status
 from unit.core_kit import Story
-from unit.saga_kit import act, begun, build, command, composite, event, fields, reply, step
+from unit.saga_kit import (
+    act,
+    begun,
+    build,
+    command,
+    composite,
+    confirm,
+    event,
+    fields,
+    message,
+    reply,
+    step,
+)
 
 BIG = "x" * 60_000
 LIMIT = "more than 262,144 characters and values"
@@ -113,6 +126,76 @@ def test_many_large_commands_go_out_in_portions() -> None:
     for number in range(100):
         reply(story, "BookDone", f"parcels[{number}].book")
     assert (len(story.commands), reasons(story), story.status) == (100, [], Status.COMPLETED)
+
+
+def dear(value: Any) -> Callable[[Any], Any]:
+    """An expression that takes 600,000 steps."""
+
+    def evaluate(scope: Any) -> Any:
+        scope.cost.steps += 600_000
+        return value
+
+    return evaluate
+
+
+def test_members_whose_expressions_are_dear_begin_in_portions() -> None:
+    """The engine's other transactions have their turn in between: the next begin once the first are answered."""
+    book = command("parcels.book", sends={"total": dear(1)}, reversible=True)
+    story = begun(build(composite("parcels", book, each=lambda s: s["start"]["lines"])), lines=[*"abcdef"])
+    assert len(story.commands) == 2
+    for number in range(6):
+        reply(story, "BookDone", f"parcels[{number}].book")
+    assert (len(story.commands), reasons(story), story.status) == (6, [], Status.COMPLETED)
+
+
+def test_compensations_whose_expressions_are_dear_are_sent_in_portions() -> None:
+    """As commands are."""
+    back = Compensation(command=message("ReverseBook", total=dear(1)), confirmed_on="x.BookReversed")
+    book = command("parcels.book", compensation=back)
+    saga = build(
+        composite("parcels", book, each=lambda s: s["start"]["lines"]), event("z", after=["parcels"])
+    )
+    story = begun(saga, lines=[*"abcdef"])
+    for number in range(6):
+        reply(story, "BookDone", f"parcels[{number}].book")
+    story.when("ZFailed")
+    assert len(story.commands) == 6 + 2
+    for number in reversed(range(6)):
+        confirm(story, "BookReversed", f"parcels[{number}].book")
+    assert (len(story.commands), reasons(story), story.status) == (12, [], Status.COMPENSATED)
+
+
+def test_more_steps_than_one_entry_may_take_are_one_incident() -> None:
+    """Nothing is under way that could wake it: a person is told the step, the limit and what to do; ``retry`` goes on from there."""
+    item = event("parcels.sent", when=dear(False))
+    saga = build(composite("parcels", item, each=lambda s: s["start"]["lines"]))
+    story = begun(saga, lines=[*"abcdefghijklmnopqrst"])
+    ((where, reason),) = reasons(story)
+    assert where == "parcels[9].sent"
+    assert (
+        "guard of parcels[9].sent: the expressions that one message leads to took more than 5,000,000 steps"
+        in reason
+    )
+    assert "kantor retry" in reason
+    act(story, "retry")
+    ((where, _),) = reasons(story)
+    assert where == "parcels[18].sent"
+    act(story, "retry")
+    assert (reasons(story), story.status) == ([], Status.COMPLETED)
+
+
+def test_a_message_that_takes_too_many_steps_to_find_its_member_is_put_off() -> None:
+    """Whose it is can't be said: a person can do without it."""
+    sent = event("parcels.sent", match=dear(False))
+    story = begun(
+        build(composite("parcels", sent, each=lambda s: s["start"]["lines"])), lines=[*"abcdefghijkl"]
+    )
+    story.when("SentDone", payload={"line": "a"})
+    ((_, reason),) = reasons(story)
+    assert (
+        "match of parcels[9].sent: the expressions that one message leads to took more than 5,000,000 steps"
+        in reason
+    )
 
 
 def test_one_command_that_is_too_large_is_an_incident_of_its_step() -> None:

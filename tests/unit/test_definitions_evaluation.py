@@ -9,6 +9,7 @@ from typing import Any
 import cel
 import pytest
 
+from kantor_orchestrator.core.scope import Cost, Scope
 from kantor_orchestrator.core.values import dump
 from kantor_orchestrator.definitions.expressions import EvaluationError, Formula, check
 from kantor_orchestrator.definitions.metering import Meter
@@ -224,4 +225,17 @@ def test_a_meter_counts() -> None:
     """A text costs a step more for each 256 characters that are gone through."""
     meter = Meter()
     meter.read("x" * 1000)
-    assert meter._steps == 4
+    assert meter.steps == 4
+
+
+def test_what_an_evaluation_costs_is_added_to_that_of_its_decision() -> None:
+    """Also what it took before it failed: the next one of the same decision begins where this one ended."""
+    cost = Cost()
+    scope = Scope({"start": {"ns": list(range(100)), "big": list(range(2_000))}}, cost)
+    assert Formula("start.ns.all(x, x >= 0)")(scope)
+    once = cost.steps
+    assert Formula("start.ns.all(x, x >= 0)")(scope.copy())
+    assert (once > 100, cost.steps) == (True, 2 * once)
+    with pytest.raises(EvaluationError, match="takes more than 500,000 steps"):
+        Formula("start.big.all(x, start.big.all(y, y >= 0))")(scope)
+    assert cost.steps > 500_000

@@ -28,7 +28,7 @@ from kantor_orchestrator.core.saga import (
     beside,
     definition_path,
 )
-from kantor_orchestrator.core.scope import Scope
+from kantor_orchestrator.core.scope import Cost, Scope
 from kantor_orchestrator.core.transaction import (
     Early,
     Kind,
@@ -56,8 +56,11 @@ class Decision:
     """Folds its own transitions into a copy of the transaction, to see their consequences."""
 
     __slots__ = (
+        "_awaits",
+        "_is_spent",
         "_sent",
         "_touched",
+        "cost",
         "entry",
         "fingerprint",
         "hold",
@@ -82,6 +85,9 @@ class Decision:
         self.waiting: list[Early] = []  # messages whose step may have begun now
         self._touched: set[str] = set()
         self._sent = 0  # what the fields of the messages weigh that have been filled
+        self._awaits = False  # something goes out now, so an answer to it, or its timer, will come
+        self.cost = Cost()
+        self._is_spent = False  # an expression was not evaluated for what the others took
         #: Anything may follow anywhere: a person, a release, the pivot's answer, what threw and may not throw now.
         self.sweeps = entry.kind == "act" or entry.timer == RELEASE
         self.sweeps |= bool(transaction.incidents or transaction.failing or transaction.held)
@@ -97,6 +103,7 @@ class Decision:
             transition.code = transition.code[: limits.MOST_TEXT]
         evolve(self.txn, transition)
         self.out.append(transition)
+        self._awaits = self._awaits or (transition.command is not None and not transition.command.held)
         if "[" in transition.step:
             self._touch(transition.step)
 
@@ -175,8 +182,10 @@ class Decision:
 
     @property
     def is_full(self) -> bool:
-        """So much goes out already that what can wait for its turn waits."""
-        return self._sent > limits.MOST_SENT // 2
+        """So much goes out already, or was calculated, that what can wait for its turn waits."""
+        if self._sent > limits.MOST_SENT // 2 or self._is_spent:
+            return True
+        return self._awaits and self.cost.steps > limits.PORTION_STEPS
 
     def fill(self, rules: Iterable[FieldRule], path: str) -> dict[str, Any]:
         """The fields of a message that is about the instance ``path``. Raises ``ExpressionError``."""
@@ -209,17 +218,23 @@ class Decision:
 
     def evaluate(self, expression: Expression, scope: Mapping[str, Any], what: str, path: str) -> Any:
         """Raises ``ExpressionError`` with what it was for: an incident of this transaction."""
+        where = f" of {path}" if path else ""
+        if self.cost.steps > limits.MOST_STEPS:
+            self._is_spent = True
+            raise ExpressionError(
+                f"{what}{where}: the expressions that one message leads to took more than {limits.MOST_STEPS:,} steps: `kantor retry` goes "
+                "on from here; in the saga's next version let them go through less, or let a service calculate it"
+            )
         try:
             return expression(scope)
         except Exception as error:
-            where = f" of {path}" if path else ""
             raise ExpressionError(f"{what}{where}: {type(error).__name__}: {error}") from error
 
     def scope(self, path: str) -> Scope:
         """What an expression of the instance ``path`` sees: the steps around it, nearest last, and its items."""
         assert self.saga is not None
         txn = self.txn
-        found = Scope({START: txn.captured.get(START, {})})
+        found = Scope({START: txn.captured.get(START, {})}, self.cost)
         group = ROOT
         parts = path.split(".")
         for depth in range(len(parts)):
@@ -254,6 +269,7 @@ class Decision:
             for child in self.saga.children[composite.path]:
                 name = child.path.rpartition(".")[2]
                 members.append((f"{path}.{name}", {"name": name, **captured.get(f"{path}.{name}", {})}))
+        self.cost.steps += len(members)
         for member, facts in members:
             status = self.status(member)
             if composite.each is not None:

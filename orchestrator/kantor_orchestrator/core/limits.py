@@ -18,6 +18,11 @@ MOST_KEPT = 256 * 1024
 #: In the fields of the commands of one entry: a record of the log, of 8 MiB at most, takes them with what is around them. Above
 #: half of it no member begins and none is reversed any more: in its turn, later.
 MOST_SENT = 3 * 1024 * 1024
+#: Steps of all expressions that one entry leads to: two or three seconds, in which the other transactions of its engine wait. One
+#: expression has a bound of its own, but a thousand members may evaluate several each.
+MOST_STEPS = 5_000_000
+#: Above these, no member begins and none is reversed, if an answer to what goes out is awaited: in its turn, when that comes.
+PORTION_STEPS = 1_000_000
 #: Messages that count for a transaction; of answers to its own commands, without which it could not end, twice as many.
 MOST_ENTRIES = 10_000
 #: Characters of an id, a source or a cause: they are kept in the history and, with early messages, in the state.

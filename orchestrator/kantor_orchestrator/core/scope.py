@@ -7,15 +7,25 @@ from types import MappingProxyType
 from typing import Any
 
 
+class Cost:
+    """The steps that one decision's expressions have taken so far."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+
 class Scope(dict[str, Any]):
     """What an expression sees, by name. What is dear to tell (the results of a composite with a thousand members, for each of
-    them) is told when it is asked for."""
+    them) is told when it is asked for. Who evaluates adds what it took to ``cost``."""
 
-    __slots__ = ("_later",)
+    __slots__ = ("_later", "cost")
 
-    def __init__(self, known: Mapping[str, Any] = MappingProxyType({})) -> None:
+    def __init__(self, known: Mapping[str, Any] = MappingProxyType({}), cost: Cost | None = None) -> None:
         super().__init__(known)
         self._later: dict[str, Callable[[], Any]] = {}
+        self.cost = Cost() if cost is None else cost
 
     def later(self, name: str, tell: Callable[[], Any]) -> None:
         """``tell`` is asked once, if anybody asks."""
@@ -34,6 +44,6 @@ class Scope(dict[str, Any]):
         return super().__contains__(name) or name in self._later
 
     def copy(self) -> Scope:
-        found = Scope(self)
+        found = Scope(self, self.cost)
         found._later = self._later
         return found

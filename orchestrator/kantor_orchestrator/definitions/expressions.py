@@ -22,6 +22,7 @@ from uuid import UUID
 
 from kantor_orchestrator.core.limits import weight
 from kantor_orchestrator.core.saga import Expression
+from kantor_orchestrator.core.scope import Scope
 from kantor_orchestrator.definitions import evaluation, references
 from kantor_orchestrator.definitions.metering import Meter
 from kantor_orchestrator.definitions.operations import CelError
@@ -93,6 +94,9 @@ class Formula:
             raise EvaluationError(f"{self.text!r}: {_null(self.text, scope) or error}") from error
         except Exception as error:  # a budget, or a value that nothing is prepared for
             raise EvaluationError(f"{self.text!r}: {error}") from error
+        finally:
+            if isinstance(scope, Scope):
+                scope.cost.steps += meter.steps
         return value
 
 

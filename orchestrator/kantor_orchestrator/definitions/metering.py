@@ -22,16 +22,16 @@ class BudgetError(Exception):
 class Meter:
     """What one evaluation has cost so far."""
 
-    __slots__ = ("_size", "_steps")
+    __slots__ = ("_size", "steps")
 
     def __init__(self) -> None:
-        self._steps = 0
+        self.steps = 0
         self._size = 0
 
     def spend(self, steps: int) -> None:
         """Raises ``BudgetError`` if these steps are too many."""
-        self._steps += steps
-        if self._steps > STEPS:
+        self.steps += steps
+        if self.steps > STEPS:
             raise BudgetError(f"it takes more than {STEPS:,} steps; let it go through less")
 
     def read(self, text: str | bytes) -> None:
