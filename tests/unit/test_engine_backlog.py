@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from kantor.envelope import Envelope
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.loop import HELD
-from unit.engine_place import Place, UnderWay
+from unit.engine_place import Place, UnderWay, start_anew
 
 SIZE = 900 << 10
 
@@ -51,3 +53,19 @@ def test_a_shard_that_waits_is_not_read_further_than_it_may_hold(tmp_path: Path)
 def headers_of(pending: object) -> int:
     assert hasattr(pending, "__iter__")
     return sum(len(text or b"") for record in pending for _, text in record.headers() or ())
+
+
+def test_an_engine_tells_its_group_what_the_killed_one_did_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one was killed between a cut and the next commit of the group's offsets. Nothing comes after it; `kantor status` would call
+    the shard stuck until something does."""
+    place = Place(tmp_path)
+    monkeypatch.setattr(place.engine._consumer, "commit", lambda _positions: None)
+    place.event("t", "shop.OrderPlaced")
+    place.turn_until(lambda: bool(place.engine._shards) and place.engine._shards[0].committed_position == 1)
+    place.engine.close()
+    start_anew(place, tmp_path)
+    group = place.engine._consumer
+    place.turn_until(lambda: group.committed([(topics.JOURNAL, 0)]) == {(topics.JOURNAL, 0): 1})
+    place.engine.close()

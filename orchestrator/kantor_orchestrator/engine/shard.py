@@ -142,7 +142,8 @@ class Shard:
         self._no_flush_before = 0.0
         self._cut_position = facts.position
         self._entries = 0  # since the last cut
-        self.committed_position = self.told_position = facts.position
+        self.committed_position = facts.position
+        self.told_position = 0  # to the group: who had the shard before may have been killed before it told
         #: Entries that the journal had lost when the shard was taken (journal-19).
         self.lost_entries = 0
         #: Its topics that are others than they were when it was taken before.
