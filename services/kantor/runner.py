@@ -5,6 +5,7 @@ docs/decisions/0004-kit-delivery.md.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 import uuid
@@ -56,16 +57,18 @@ _PAUSE = 1.0
 _DEADLINE = 25.0
 
 
-def run(service: Service, clients: Clients) -> None:
-    """See ``Service.run``."""
-    logs.configure(service.name)
-    runner = Runner(service, clients)
-    if threading.current_thread() is threading.main_thread():
-        end_within(_DEADLINE, runner.stop)
+def run(service: Service, settings: Callable[[], Clients]) -> None:
+    """See ``Service.run``. ``settings`` may raise ``ConfigError``."""
     try:
+        logs.configure(service.name)
+        runner = Runner(service, settings())
+        if threading.current_thread() is threading.main_thread():
+            end_within(_DEADLINE, runner.stop)
         runner.run()
     except (ConfigError, CodecError, StoreError) as error:
-        raise SystemExit(f"{service.name}: {error}") from error
+        # Whoever starts it reads a line, not where in the kit it was raised.
+        sys.stderr.write(f"{service.name}: {error}\n")
+        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from error
 
 
 class Runner:

@@ -220,9 +220,12 @@ class Service:
         """Run until SIGTERM or SIGINT; then finish the current message and return. Settings come from the environment
         (``KANTOR_BOOTSTRAP_SERVERS``, ``KANTOR_HTTP_PORT``, ``KANTOR_LOG``, ...) unless given.
 
-        Exits with a message if the service can't start as declared; waits while the broker is down.
+        Exits with a message if the service can't start as declared (code 1) or set (code 2); waits while the broker is down.
         """
         from kantor.runner import run
 
-        self._settings = settings or KafkaSettings.from_env()
-        run(self, self._settings)
+        def found() -> KafkaSettings:
+            self._settings = settings or KafkaSettings.from_env()
+            return self._settings
+
+        run(self, found)
