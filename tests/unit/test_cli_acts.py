@@ -73,4 +73,4 @@ def test_a_line_names_the_command_that_was_sent(monkeypatch: pytest.MonkeyPatch)
     command = SentCommand("c-1", "a.B", "cmd.a.v1", "action", "k-1", "m-1", {})
     engine = Engine(Transition(Kind.COMMAND_SENT, 7, "pay", command=command))
     result = run(engine, monkeypatch, "retry", "order-1", "--why", "again")
-    assert "command_sent pay a.B (c-1)" in result.output
+    assert "command sent for pay: a.B (c-1)" in result.output

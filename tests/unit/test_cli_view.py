@@ -93,8 +93,8 @@ def test_a_trace_tells_the_story(view: Path) -> None:
         "payment.RefundPayment",
         "reverses payment",
         "cmd.payment.v1/0/0",
-        "payment is compensated",
-        "ends: compensated",
+        "payment compensated",
+        "transaction compensated",
     ):
         assert part in story
 

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.concurrency import run_in_threadpool
 
-from kantor_orchestrator import holds
+from kantor_orchestrator import holds, voice
 from kantor_orchestrator.acts import Move, refusal
 from kantor_orchestrator.api import shapes
 from kantor_orchestrator.api.access import API, person_of
@@ -243,7 +243,9 @@ def _told(
         "act": act,
         "transaction_id": transaction_id or None,
         "saga": saga or None,
-        "moves": [{part: move[part] or (None if part != "kind" else "") for part in parts} for move in moves],
+        "moves": [
+            {part: move[part] or None for part in parts} | {"text": voice.answer(move)} for move in moves
+        ],
     }
 
 

@@ -79,6 +79,8 @@ class Step(Shape):
 
 
 class Move(Shape):
+    """``text``: what happened, in a sentence."""
+
     kind: str
     at: Time
     step: Text
@@ -91,6 +93,7 @@ class Move(Shape):
     code: Text
     reason: Text
     history: str
+    text: str
 
 
 class Message(Shape):
@@ -229,11 +232,14 @@ class Act(Shape):
 
 
 class ActMove(Shape):
+    """``text``: what happened, in a sentence."""
+
     kind: str
     step: Text
     status: Text
     code: Text
     reason: Text
+    text: str
 
 
 class BulkCount(Shape):

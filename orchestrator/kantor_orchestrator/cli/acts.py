@@ -12,12 +12,11 @@ from kantor.codec import Codec
 from kantor.envelope import TRANSACTION_ID
 from kantor.errors import KantorError, NotFoundError
 from kantor.schemas import schema_store
-from kantor_orchestrator import holds
+from kantor_orchestrator import holds, voice
 from kantor_orchestrator.acts import Acts, Move, refusal
 from kantor_orchestrator.cli.output import as_json_option, open_view, print_json, say
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core import acts as core
-from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.definitions.deploy import read
 from kantor_orchestrator.view.reader import NoViewError
 
@@ -106,29 +105,12 @@ def _actor() -> click.Option:
     return click.Option(["--actor"], default=getpass.getuser, help="Who does it (default: your user name).")
 
 
-def told(move: Move) -> str:
-    """A move in a line: what was done, not what the person said."""
-    kind, step, reason = move["kind"], move["step"], move["reason"]
-    if command := move["command"]:
-        sent = f"{command['type']} ({command['id']})"
-        return " ".join(part for part in (kind, step, sent) if part)
-    if kind == Kind.RESUMED:
-        return (
-            f"the incident of {move['code'] or 'the transaction'} is closed: what it held up is tried again"
-        )
-    if kind == Kind.AGAIN_ASKED:
-        return f"the message at journal offset {move['put_off']} is read again; `kantor trace` shows what becomes of it"
-    if kind in (Kind.DROPPED, Kind.TAKEN_BACK):
-        return f"{kind}: the message at journal offset {move['put_off']} ({reason})"
-    return " ".join(str(part) for part in (kind, step, reason) if part)
-
-
 def _tell(name: str, moves: list[Move], as_json: bool) -> None:
     if as_json:
         print_json({"moves": moves})
     for move in moves:
         if move["transaction_id"]:
-            say(told(move))
+            say(voice.answer(move))
         else:
             say(f"{move['saga'] or 'every saga'}: {move['reason']}")
     if refusal(moves):

@@ -12,10 +12,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from kantor_orchestrator import voice
 from kantor_orchestrator.cli.output import printable
 from kantor_orchestrator.cli.words import MESSAGE_STYLES, STATUS_STYLES, STEP_STYLES
 from kantor_orchestrator.core.acts import CLOSE, SKIP
-from kantor_orchestrator.core.transaction import StepStatus
+from kantor_orchestrator.core.transaction import Kind, StepStatus
 from kantor_orchestrator.holds import RELEASE
 from kantor_orchestrator.view.shown import Step
 from kantor_orchestrator.view.status import ShownStatus, in_words
@@ -128,7 +129,7 @@ def _note(step: Step) -> str:
     if step.kind == "command" and step.attempts > 1:
         parts.append(f"{step.attempts} attempts")
     if step.code or step.reason:
-        parts.append(_why(step.code, step.reason))
+        parts.append(voice.why(step.code, step.reason))
     if step.compensation_attempts:
         parts.append(_compensation(step))
     if step.timer:
@@ -211,7 +212,7 @@ def _timeline(trace: Trace, narrow: bool) -> Table:
         gap = _gap(message.at - last if last else 0)
         last = message.at
         sign, style = MESSAGE_STYLES.get(message.kind, ("■", "magenta"))
-        lines = list(_lines(message, trace, style))
+        lines = list(_lines(message, style))
         if narrow:
             table.add_row(Group(clock(message.at), gap), Text(sign, style=style), Group(*lines))
         else:
@@ -226,7 +227,7 @@ def _gap(milliseconds: int) -> Text:
     return Text(f"+{duration(milliseconds)}", style=style)
 
 
-def _lines(message: Message, trace: Trace, style: str) -> Iterator[Text]:
+def _lines(message: Message, style: str) -> Iterator[Text]:
     yield _headline(message, style)
     places = [message.origin]
     if message.journal:
@@ -234,9 +235,9 @@ def _lines(message: Message, trace: Trace, style: str) -> Iterator[Text]:
     elif not message.origin:
         places.append("not yet seen on its topic")
     yield Text("  ".join(place for place in places if place), style=_DIM, overflow="fold")
-    said = [sentence for sentence in (_sentence(move, trace) for move in message.moves) if sentence]
-    for text, colour in said:
-        yield Text(f"└ {text}", style=colour)
+    for move in message.moves:
+        if move.kind not in (Kind.COMMAND_SENT, Kind.COMPENSATION_SENT):  # a line of its own says it
+            yield _told(move)
 
 
 def _headline(message: Message, style: str) -> Text:
@@ -279,48 +280,23 @@ def _deed(message: Message) -> list[str]:
     return [f"{act} {step}".strip(), *([f"by {who}"] if who else []), *([why] if why else [])]
 
 
-def _why(code: str, reason: str) -> str:
-    code = code.replace("_", " ") if "." not in code else code
-    return f"{code} ({reason})" if code and reason and reason != code else code or reason
+#: By kind, where it is not dim.
+_TONES = {
+    Kind.STARTED: "cyan",
+    Kind.ACTIVATED: "cyan",
+    Kind.SUCCEEDED: "green",
+    Kind.FAILED: "red",
+    Kind.DOUBTED: "magenta",
+    Kind.RETRY_SCHEDULED: "yellow",
+    Kind.COMPENSATION_STARTED: "yellow",
+    Kind.COMPENSATION_RETRY_SCHEDULED: "yellow",
+    Kind.COMPENSATION_CONFIRMED: "blue",
+    Kind.COMPENSATION_FAILED: "bold red",
+    Kind.INCIDENT_OPENED: "bold red",
+    Kind.REOPENED: "yellow",
+}
 
 
-def _sentence(move: Move, trace: Trace) -> tuple[str, str] | None:
-    """A transition in words, with its colour; None if a line of its own says it."""
-    why = _why(move.code, move.reason)
-    wait = f", again in {duration(move.due - move.at)}" if move.due else ""
-    match move.kind:
-        case "started":
-            return f"{trace.saga} v{trace.version} starts", "cyan"
-        case "activated":
-            until = f" until {clock(move.due)}" if move.due else ""
-            return f"waiting for {move.step}{until}", "cyan"
-        case "succeeded":
-            return f"{move.step} succeeded{' late' if move.reason == 'late' else ''}", "green"
-        case "failed":
-            return f"{move.step} failed: {why}", "red"
-        case "doubted":
-            return f"{move.step} is in doubt: {why}", "magenta"
-        case "retry_scheduled":
-            return f"{move.step}, attempt {move.attempt}: {why}{wait}", "yellow"
-        case "compensation_started":
-            return f"compensation begins: {move.reason}", "yellow"
-        case "compensation_retry_scheduled":
-            return f"compensation of {move.step}, attempt {move.attempt}: {why}{wait}", "yellow"
-        case "compensation_confirmed":
-            return f"{move.step} is compensated", "blue"
-        case "compensation_failed":
-            return f"compensation of {move.step} is given up: {why}; a person is needed", "bold red"
-        case "incident_opened":
-            return f"incident: {why}; a person is needed", "bold red"
-        case "ended":
-            return f"ends: {move.status}", f"bold {STATUS_STYLES.get(move.status, 'white')}"
-        case "reopened":
-            return f"reopened: {move.reason}", "yellow"
-        case "kept":
-            return "kept until its saga starts", _DIM
-        case "ignored":
-            return f"changes nothing: {why}", _DIM
-        case "command_sent" | "compensation_sent":
-            return None
-        case _:
-            return f"{move.kind.replace('_', ' ')}{': ' + why if why else ''}", _DIM
+def _told(move: Move) -> Text:
+    style = f"bold {STATUS_STYLES.get(move.status, 'white')}" if move.kind == Kind.ENDED else ""
+    return Text(f"└ {voice.sentence(move)}", style=style or _TONES.get(Kind(move.kind), _DIM))

@@ -15,7 +15,7 @@ from kantor.clients import Record
 from kantor.codec import Codec
 from kantor.envelope import shard_of
 from kantor.errors import CodecError, EncodingError, RegistryUnavailableError, TooLargeError
-from kantor_orchestrator import journal, topics
+from kantor_orchestrator import journal, topics, voice
 from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.core.acts import NO_TRANSACTION, START
 from kantor_orchestrator.core.decide import IGNORED_STARTS, consider
@@ -379,7 +379,7 @@ class Decider:
                     "saga": txn.saga,
                     "step": t.step,
                 }
-                log.error("incident: %s", t.reason or t.code, extra=facts)
+                log.error("%s", voice.sentence(t), extra=facts)
 
 
 def _bound(shard: Shard, before: Transaction, after: Transaction, turn: Turn) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from kantor.envelope import rfc3339
+from kantor_orchestrator import voice
 from kantor_orchestrator.view.queries import (
     Hold,
     OpenIncident,
@@ -186,6 +187,7 @@ def _move(move: Move) -> Json:
         "code": move.code or None,
         "reason": move.reason or None,
         "history": move.position,
+        "text": voice.sentence(move),
     }
 
 

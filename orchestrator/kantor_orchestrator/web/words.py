@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from kantor.envelope import rfc3339
+from kantor_orchestrator import voice
 from kantor_orchestrator.view.trace import Move
 from kantor_orchestrator.words import count, duration
 
@@ -85,44 +86,7 @@ def _coarse(milliseconds: int) -> int:
 
 def said(move: Move) -> Markup:
     """A transition in words."""
-    code = move.code.replace("_", " ") if "." not in move.code else move.code
-    why = f"{code} ({move.reason})" if code and move.reason and move.reason != code else code or move.reason
-    again = f", again in {duration(move.due - move.at)}" if move.due else ""
-    match move.kind:
-        case "started":
-            text = "the saga starts"
-        case "activated":
-            text = f"waiting for {move.step}" + (f" for {duration(move.due - move.at)}" if move.due else "")
-        case "succeeded":
-            text = f"{move.step} succeeded{' late' if move.reason == 'late' else ''}"
-        case "failed":
-            text = f"{move.step} failed: {why}"
-        case "doubted":
-            text = f"{move.step} is in doubt: {why}"
-        case "retry_scheduled":
-            text = f"{move.step}, attempt {move.attempt}: {why}{again}"
-        case "compensation_started":
-            text = f"compensation begins: {move.reason}"
-        case "compensation_retry_scheduled":
-            text = f"compensation of {move.step}, attempt {move.attempt}: {why}{again}"
-        case "compensation_confirmed":
-            text = f"{move.step} is compensated"
-        case "compensation_failed":
-            text = f"compensation of {move.step} is given up: {why}; a person is needed"
-        case "incident_opened":
-            text = f"incident: {why}; a person is needed"
-        case "ended":
-            text = f"ends: {move.status}"
-        case "reopened":
-            text = f"reopened: {move.reason}"
-        case "kept":
-            text = "kept until its saga starts"
-        case "ignored":
-            text = f"changes nothing: {why}"
-        case _:
-            text = " ".join(part for part in (move.step, move.kind.replace("_", " ")) if part)
-            text += f": {why}" if why else ""
-    return bidi(text)
+    return bidi(voice.sentence(move))
 
 
 def hex_dump(data: bytes) -> str:
