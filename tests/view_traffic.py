@@ -146,11 +146,10 @@ class Traffic:
     def hold(self, act: str, saga: str = ALL) -> None:
         """A person holds or releases a saga: each shard carries it out; those that stood still go on."""
         self.now += 10
-        entry = Entry(
-            "act", self.now, act, "act", actor="ann", payload={"why": "payments are down", "saga": saga}
-        )
+        payload = {"why": "payments are down", "saga": saga}
+        entry = Entry("act", self.now, act, f"act-{self.now}", actor="ann", payload=payload)
         done = self.holds.decide(entry)
-        self.holds.fold(done)
+        self.holds.fold(done, entry.type, entry.id)
         for shard in range(SHARDS):
             offset = self._write(topics.JOURNAL, shard, None, b"{}", list(journal.ACT_HEADERS))
             self.decision(

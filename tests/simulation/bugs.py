@@ -120,7 +120,7 @@ def _guessed(original: Any) -> Any:
 
 
 def _without_holds(_: Any) -> Any:
-    return lambda self: {}
+    return lambda self: {"holds": {}, "acts": []}
 
 
 # -- what comes from outside, and when

@@ -76,7 +76,7 @@ def _position_apart(commit: Any) -> Any:
             "clock": cut.clock,
             "epoch": cut.epoch,
             "history": cut.history,
-            "holds": dict(cut.holds),
+            **cut.holds,
         }
         assert isinstance(self.producer, MemoryProducer)
         plain = self.producer._clients.producer("apart")

@@ -44,7 +44,7 @@ class Cut:
     clock: int
     rows: dict[str, Row | None]
     marks: Mapping[str, int | None]  # None: it is forgotten
-    holds: Mapping[str, str]
+    holds: Mapping[str, Any]  # of the shard record
     journal_id: str = ""
     history_id: str = ""
     epoch: int = -1
@@ -107,7 +107,7 @@ class Cutter:
             "clock": cut.clock,
             "epoch": cut.epoch,
             "history": cut.history,
-            "holds": dict(cut.holds),
+            **cut.holds,
             "journal_id": cut.journal_id,
             "history_id": cut.history_id,
         }

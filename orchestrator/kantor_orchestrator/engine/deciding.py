@@ -232,7 +232,7 @@ class Decider:
         entry = act_entry(record)
         done = shard.holds.decide(entry)
         turn = self._turn(shard, record, _NOWHERE, entry, [done], [])
-        shard.holds.fold(done)
+        shard.holds.fold(done, entry.type, entry.id)
         shard.writer.put(turn)
         self._transitions.append(done.kind)
         if done.kind is not Kind.IGNORED:

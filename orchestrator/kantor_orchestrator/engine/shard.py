@@ -217,7 +217,7 @@ class Shard:
         id_ = decision.transaction_id
         if not id_:
             for transition in decision.transitions:
-                self.holds.fold(transition)
+                self.holds.fold(transition, decision.message_type, decision.message_id)
         else:
             txn = self._folded(decision)
             size = len(decision.snapshot)

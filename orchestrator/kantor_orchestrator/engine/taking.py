@@ -360,7 +360,7 @@ class _Restored:
             self._lost = {}
         elif key == topics.SHARD_KEY:
             found = decode(value)
-            holds = Holds(found["holds"])
+            holds = Holds(found["holds"], found.get("acts", ()))
             ids = TopicIds(found.get("journal_id", ""), found.get("history_id", ""))
             self.facts = Facts(
                 found["position"], found["clock"], found["history"], found["epoch"], holds, facts.marks, ids

@@ -1,0 +1,82 @@
+"""Holds and releases of whole sagas: each request is carried out once, whatever comes between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kantor_orchestrator import journal, topics
+from kantor_orchestrator.core.entry import Entry
+from kantor_orchestrator.holds import MOST_ACTS, Holds
+from unit.engine_place import Place, start_anew
+
+
+def told(holds: Holds, id_: str, act: str, saga: str = "order") -> tuple[str, str]:
+    """The kind and the code of what it comes to."""
+    entry = Entry("act", 1, type=act, id=id_, actor="ann", payload={"saga": saga, "why": "because"})
+    done = holds.decide(entry)
+    holds.fold(done, act, id_)
+    return str(done.kind), done.code
+
+
+def reason(holds: Holds, id_: str, act: str) -> str:
+    return holds.decide(Entry("act", 1, type=act, id=id_, actor="ann", payload={"saga": "order"})).reason
+
+
+def test_a_hold_that_comes_again_after_the_release_holds_nothing() -> None:
+    """Whoever repeats a request for which the answer was lost must not stop what somebody else has released."""
+    holds = Holds()
+    assert told(holds, "k1", "hold") == ("held", "")
+    assert told(holds, "k2", "release") == ("released", "")
+    assert told(holds, "k1", "hold") == ("ignored", "done_already")
+    assert holds.of("order") == ""
+
+
+def test_a_refused_release_that_comes_again_is_refused_again() -> None:
+    """Although there is something to release by now."""
+    holds = Holds()
+    assert told(holds, "k1", "release") == ("ignored", "act_impossible")
+    told(holds, "k2", "hold")
+    assert told(holds, "k1", "release") == ("ignored", "act_impossible")
+    assert "nothing to release" in reason(holds, "k1", "release")
+    assert holds.of("order")
+
+
+def test_a_key_of_another_act_is_refused() -> None:
+    """It says which act it belongs to."""
+    holds = Holds()
+    told(holds, "k1", "hold")
+    assert told(holds, "k1", "release") == ("ignored", "act_impossible")
+    assert reason(holds, "k1", "release") == "the key k1 belongs to another act: hold of order; use a new one"
+    assert told(holds, "k1", "hold", saga="") == ("ignored", "act_impossible")
+
+
+def test_it_is_known_from_the_shard_record_and_for_so_many_acts() -> None:
+    """What is kept does not grow for ever."""
+    holds = Holds()
+    for number in range(MOST_ACTS + 1):
+        told(holds, f"k{number}", "hold")
+    again = Holds(**{"found" if name == "holds" else name: value for name, value in holds.record().items()})
+    assert again.record() == holds.record()
+    assert told(again, f"k{MOST_ACTS}", "hold") == ("ignored", "done_already")
+    assert told(again, "k0", "hold") == ("held", "")
+
+
+def test_another_engine_knows_it(tmp_path: Path) -> None:
+    """From the shard record, and from the log."""
+    place = Place(tmp_path)
+    producer = place.broker.clients().producer("people")
+
+    def act(id_: str, what: str) -> None:
+        value = journal.Act(id_, what, "ann", "because", saga="checkout").dump()
+        producer.produce(topics.JOURNAL, value, None, journal.ACT_HEADERS, 0)
+        producer.flush()
+
+    act("k1", "hold")
+    act("k2", "release")
+    place.turn_until(lambda: place.kinds("") == ["held", "released"])
+    place.engine.close()
+    start_anew(place, tmp_path)
+    act("k1", "hold")
+    place.turn_until(lambda: len(place.kinds("")) == 3)
+    assert place.told("")[-1]["code"] == "done_already"
+    place.engine.close()
