@@ -80,7 +80,7 @@ class StoredBackend(Backend):
         fields: Mapping[str, Any],
         key: str,
     ) -> list[Move]:
-        done = self._done(transaction_id, key, act, step)
+        done = self._done(transaction_id, key, act, step, fields)
         if done:
             return done
         if transaction_id in self.unknown:

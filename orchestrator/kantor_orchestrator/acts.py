@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 
 from kantor.clients import Clients, Record
 from kantor.codec import Codec
-from kantor.envelope import shard_of
+from kantor.envelope import TRANSACTION_ID, shard_of
 from kantor.errors import CodecError, KantorError, NotFoundError
 from kantor.schemas import schema_store
 from kantor_orchestrator import journal, topics
@@ -70,6 +70,10 @@ class Acts:
 
         ``id_``: give the same again, and it is done once (``ignored``, code ``done_already``). Raises ``NotFoundError`` if the
         engine does not know the transaction, ``NoAnswerError``, and ``KafkaUnavailableError`` (give the same id again)."""
+        if not TRANSACTION_ID.fullmatch(transaction_id):
+            raise NotFoundError(
+                f"there is no transaction {transaction_id[:200]!r}: an id has up to 128 of A-Z, a-z, 0-9 and ._:-; nothing was done"
+            )
         entry = journal.Act(id_ or str(uuid4()), act, actor, why, step, dict(fields or {}))
         shard = shard_of(transaction_id, self._shards)
         moves = self._answers({entry.id}, {shard}, lambda: self._write(entry, transaction_id.encode(), shard))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api_kit import StoredBackend, move
-from kantor_orchestrator.acts import Move, NoAnswerError
+from kantor_orchestrator.acts import Move, NoAnswerError, refusal
 from kantor_orchestrator.api.backend import Backend, KeyUsedError
+from view_traffic import Traffic, project
 
 
 class Before:
-    """The engine: it has had this act before."""
+    """The engine: it has had these acts before."""
 
     def do(self, *_arguments: object, **_options: object) -> list[Move]:
         return [move("ignored", reason="this retry was done before") | {"code": "done_already"}]
+
+    def do_many(self, _act: str, ids: Mapping[str, str], **_options: object) -> dict[str, list[Move]]:
+        return {id_: self.do() for id_ in ids}
 
 
 class Behind(StoredBackend):
@@ -59,3 +63,41 @@ def test_what_the_view_does_not_show_is_not_known(tmp_path: Path) -> None:
     backend._clock = lambda: next(times)
     with pytest.raises(NoAnswerError, match="does not show yet what became of it"):
         backend.again()
+
+
+def test_of_many_each_is_answered_as_the_first_time(tmp_path: Path) -> None:
+    """A bulk act that comes again with its key claims no success for those that were refused."""
+    refused = move("ignored", reason="nothing waits for a person")
+    backend = Behind(tmp_path, [refused])
+    assert Backend.act_on_many(backend, "retry", ["t"], actor="ann", why="x", key="k") == {"t": [refused]}
+
+
+def test_of_many_those_are_refused_whose_key_belongs_to_another_act(tmp_path: Path) -> None:
+    """Nothing was done to them, and it says so."""
+    found = Backend.act_on_many(
+        Behind(tmp_path, [], other=True), "cancel", ["t"], actor="ann", why="x", key="k"
+    )
+    assert "belongs to another act" in refusal(found["t"])
+
+
+def test_of_many_those_are_unanswered_that_the_view_does_not_show(tmp_path: Path) -> None:
+    """It is not known what became of them."""
+    backend = Behind(tmp_path, [])
+    times = iter([0.0, 60.0, 60.0])
+    backend._clock = lambda: next(times)
+    backend._asked = -10
+    assert Backend.act_on_many(backend, "cancel", ["t"], actor="ann", why="x", key="k") == {}
+
+
+def test_a_signal_with_other_fields_is_another_act(tmp_path: Path) -> None:
+    """Who sends other fields with a key that was used is not told that they were heard."""
+    place = tmp_path / "view.db"
+    traffic = Traffic()
+    traffic.order("tx", 1)
+    traffic.act("tx", "retry")
+    key = f"act-{traffic.now}"
+    project(traffic, place)
+    backend = StoredBackend(tmp_path)
+    assert Backend._done(backend, "tx", key, "retry", "", {})
+    with pytest.raises(KeyUsedError, match="with other fields"):
+        Backend._done(backend, "tx", key, "retry", "", {"n": 1})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kantor.envelope import shard_of
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, NotFoundError
 from kantor.testing import MemoryBroker
 from kantor.testing.log import Log
 from kantor_orchestrator import acts, topics
@@ -183,3 +183,12 @@ def test_an_act_finds_its_shard_where_nobody_has_said_how_many_there_are(broker:
     del broker.topics[topics.WATERMARKS]
     add(broker, topics.JOURNAL)
     assert in_force(broker.clients(), broker.clients().admin(), broker.clock) == 7
+
+
+@pytest.mark.parametrize("id_", ["", "a/b", "' OR 1=1--", "x" * 129, "\n"])
+def test_an_act_on_what_can_be_no_transaction_is_not_written(broker: MemoryBroker, id_: str) -> None:
+    """Nobody could read it as an act; whoever asks is told what an id looks like."""
+    begin(broker)
+    with pytest.raises(NotFoundError, match=r"an id has up to 128 of A-Z"):
+        acts.Acts(broker.clients()).do("cancel", id_, actor="ann", why="a test")
+    assert [list(log.entries) for log in broker.topics[topics.JOURNAL].logs] == [[]] * 4

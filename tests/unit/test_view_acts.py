@@ -13,6 +13,7 @@ from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
 from kantor_orchestrator.snapshots import decision_record
 from kantor_orchestrator.view.database import Place
+from kantor_orchestrator.view.facts import detail_of
 from kantor_orchestrator.view.queries import Criteria, View
 from kantor_orchestrator.view.search import SHORTEST_PREFIX
 from view_places import Places
@@ -119,3 +120,22 @@ def test_what_begins_after_an_act_on_it_is_a_transaction(traffic: Traffic, path:
     with View(path) as view:
         assert [one.kind for one in view.trace(ID).timeline] == ["act", "event"]
         assert sum(view.counts().values()) == 1
+
+
+@pytest.mark.parametrize("length", [2_000, 70_000])
+def test_who_said_what_is_known_of_a_long_act(traffic: Traffic, path: Place, length: int) -> None:
+    """Its page says who, what and why, and a repeated request finds it: what is kept is JSON, however much somebody has said."""
+    traffic.order(ID, 1)
+    traffic.act(ID, acts.CANCEL, why="x" * length)
+    project(traffic, path)
+    with View(path) as view:
+        (told,) = [message for message in view.trace(ID).timeline if message.kind == "act"]
+    facts = json.loads(told.detail)
+    assert (facts["act"], facts["actor"], facts["id"]) == (acts.CANCEL, "ann", f"act-{traffic.now}")
+    assert facts["why"] == "x" * min(length, 2_000)
+
+
+def test_what_is_kept_of_a_large_value_that_is_no_act() -> None:
+    """Its beginning."""
+    assert detail_of(b"[" * 70_000) == "[" * 2_000
+    assert detail_of(b"\xff") == "\ufffd"

@@ -211,17 +211,17 @@ class Backend:
     ) -> list[Move]:
         """As ``Acts.do``; ``key``: the act's id. One that is in the journal already is not written again: its moves are
         told. Raises ``NotFoundError`` for a transaction that the engine does not know, ``KeyUsedError``, ``NoAnswerError``."""
-        done = self._done(transaction_id, key, act, step)
+        done = self._done(transaction_id, key, act, step, fields)
         if done:
             return done
         with self._acting() as acts:
             try:
                 moves = acts.do(act, transaction_id, actor=actor, why=why, step=step, fields=fields, id_=key)
-                if any(move["code"] == core.DONE_ALREADY for move in moves):
-                    return self._before(transaction_id, key, act, step)
+                if _was_before(moves):
+                    return self._before(transaction_id, key, act, step, fields, self._clock() + _CATCHING_UP)
                 return moves
             except NoAnswerError:
-                done = self._done(transaction_id, key, act, step)  # the same, sent twice at once
+                done = self._done(transaction_id, key, act, step, fields)  # the same, sent twice at once
                 if not done:
                     raise
                 return done
@@ -229,20 +229,32 @@ class Backend:
     def act_on_many(
         self, act: str, ids: Iterable[str], *, actor: str, why: str, key: str
     ) -> dict[str, list[Move]]:
-        """As ``Acts.do_many``. Each act's id is derived from ``key`` and the transaction: sent again, each is done once."""
+        """As ``Acts.do_many``. Each act's id is derived from ``key`` and the transaction: sent again, each is done once, and what
+        came of it then is told."""
+        keys = {id_: derived_id(key, id_) for id_ in ids}
         with self._acting() as acts:
-            return acts.do_many(act, {id_: derived_id(key, id_) for id_ in ids}, actor=actor, why=why)
+            found = acts.do_many(act, keys, actor=actor, why=why)
+        until = self._clock() + _CATCHING_UP
+        for id_ in [one for one, moves in found.items() if _was_before(moves)]:
+            try:
+                found[id_] = self._before(id_, keys[id_], act, "", {}, until)
+            except NoAnswerError:
+                del found[id_]
+            except KeyUsedError as error:
+                found[id_] = [move | {"code": core.IMPOSSIBLE, "reason": str(error)} for move in found[id_]]
+        return found
 
     def act_on_saga(self, act: str, saga: str, *, actor: str, why: str, key: str) -> list[Move]:
         """As ``Acts.do_to_all``."""
         with self._acting() as acts:
             return acts.do_to_all(act, saga, actor=actor, why=why, id_=key)
 
-    def _before(self, transaction_id: str, key: str, act: str, step: str) -> list[Move]:
+    def _before(
+        self, transaction_id: str, key: str, act: str, step: str, fields: Mapping[str, Any], until: float
+    ) -> list[Move]:
         """As :meth:`_done`, of an act that the engine has had before: it may have been refused then, or have been another one, and only the
-        view says so, which may be behind. Raises ``NoAnswerError`` if it does not in time."""
-        until = self._clock() + _CATCHING_UP
-        while not (done := self._done(transaction_id, key, act, step)):
+        view says so, which may be behind. Raises ``NoAnswerError`` if it does not by ``until``."""
+        while not (done := self._done(transaction_id, key, act, step, fields)):
             if self._clock() >= until:
                 raise NoAnswerError(
                     f"an act with the key {key} was there before, and the view does not show yet what became of it: ask again, or "
@@ -251,7 +263,9 @@ class Backend:
             time.sleep(0.1)
         return done
 
-    def _done(self, transaction_id: str, key: str, act: str, step: str) -> list[Move]:
+    def _done(
+        self, transaction_id: str, key: str, act: str, step: str, fields: Mapping[str, Any]
+    ) -> list[Move]:
         """What the engine made of the act with this id; Empty: nothing yet, or there is none, or the view is not so far."""
         try:
             with self.view() as view:
@@ -264,6 +278,10 @@ class Backend:
                 if (found.get("act"), found.get("step", "")) != (act, step):
                     raise KeyUsedError(
                         f"the key {key} belongs to another act: {found.get('act')}; use a new one"
+                    )
+                if found.get("fields", {}) != fields and not found.get("is_cut"):
+                    raise KeyUsedError(
+                        f"the key {key} belongs to a {act} with other fields, which was heard: use a new one"
                     )
                 return [
                     {name: getattr(move, name) for name in ("kind", "at", "step", "status", "code", "reason")}
@@ -287,6 +305,10 @@ class Backend:
         with self._lock:
             if len(self._acts) < _ACTS and not self._closed:
                 self._acts.append(acts)
+
+
+def _was_before(moves: Iterable[Move]) -> bool:
+    return any(move["code"] == core.DONE_ALREADY for move in moves)
 
 
 def said(message: Message) -> dict[str, Any]:

@@ -55,6 +55,25 @@ def messages_from_json(text: str) -> Iterator[Entry | Command]:
         yield Command(*facts) if len(facts) == len(Command._fields) else Entry(*facts)
 
 
+#: Bytes of a timer's or an act's value that are kept as they are; characters of each text of an act that is larger.
+DETAIL_LENGTH, _TEXT_LENGTH = 65_536, 2_000
+
+
+def detail_of(value: bytes) -> str:
+    """The value of a timer or an act. What is kept of one that is too large is JSON, too: who, what and why is known of
+    each, whatever else a person has said."""
+    if len(value) <= DETAIL_LENGTH:
+        return value.decode("utf-8", "replace")
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        return value[:_TEXT_LENGTH].decode("utf-8", "replace")
+    kept = {name: text[:_TEXT_LENGTH] for name, text in found.items() if isinstance(text, str)}
+    return json.dumps(kept | {"is_cut": True})
+
+
 #: Before each decision: its offset in the history, its length.
 _FRAME = struct.Struct(">QI")
 frame = _FRAME.pack

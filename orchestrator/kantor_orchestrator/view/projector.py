@@ -24,7 +24,7 @@ from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.history import Epoch, is_epoch, may_be_ours, prefix_of
 from kantor_orchestrator.marks import MALFORMED, Mark, load_uncorrelated
-from kantor_orchestrator.view.facts import Entry, frame, frames
+from kantor_orchestrator.view.facts import Entry, detail_of, frame, frames
 from kantor_orchestrator.view.kept import Told
 from kantor_orchestrator.view.reading import HistoryReader, Said, UnfoldableError
 from kantor_orchestrator.view.rows import Changes, Folded, TransactionRow
@@ -35,8 +35,6 @@ log = logging.getLogger("kantor.view")
 #: Transactions in each of two generations kept in memory (view-10): most records are about one that was just seen. As many as a
 #: batch can touch, so that no batch loads a transaction twice.
 GENERATION = 10_000
-#: Bytes of an act's value that are shown.
-DETAIL_LENGTH = 2_000
 
 _MESSAGES = (journal.EVENT, journal.COMMAND)
 _OURS = KANTOR_SOURCE.encode()
@@ -166,7 +164,7 @@ class Projector:
             return
         detail = ""
         if kind not in _MESSAGES:
-            detail = (record.value() or b"")[:DETAIL_LENGTH].decode("utf-8", "replace")
+            detail = detail_of(record.value() or b"")
         sent, topic, again = map(headers.get, _NUMBERS)
         row = self._transaction(id_, shard, at, kind != journal.ACT)
         row.entry = max(row.entry, offset)
