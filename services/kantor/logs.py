@@ -26,9 +26,13 @@ def configure(service: str) -> None:
     """
     format_, level = os.environ.get(ENV_FORMAT, "text"), os.environ.get(ENV_LEVEL, "INFO").upper()
     if format_ not in ("text", "json"):
-        raise ConfigError(f"{ENV_FORMAT}={format_!r}: text or json")
+        raise ConfigError(
+            f"{ENV_FORMAT}={format_!r} is not a log format; set it to text or json, or unset it"
+        )
     if level not in logging.getLevelNamesMapping():
-        raise ConfigError(f"{ENV_LEVEL}={level!r}: DEBUG, INFO, WARNING or ERROR")
+        raise ConfigError(
+            f"{ENV_LEVEL}={level!r} is not a log level; set it to DEBUG, INFO, WARNING or ERROR, or unset it"
+        )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service) if format_ == "json" else TextFormatter(service))
     handler.addFilter(Repeats())

@@ -16,7 +16,7 @@ import pytest
 
 from integration import kit_service
 from integration.kit_space import MODES, Space, orders, stop
-from kantor import Service, StepFailed
+from kantor import ConfigError, KafkaSettings, Service, StepFailed
 from kantor.clients import TopicSpec
 from kantor.codec import Codec
 from kantor.envelope import event_id, header_map, read
@@ -254,6 +254,25 @@ def test_metrics_of_a_running_service(space: Space) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
         text = answer.read().decode()
     assert 'kantor_kit_messages_total{outcome="answered",type="inventory.StockReserved"} 7.0' in text
+
+
+def test_a_session_that_the_broker_refuses(space: Space) -> None:
+    """A setting with which no service ever joins its group ends it, with its name and the remedy."""
+    service = Service(space.name)
+
+    @service.on(OrderPlaced)
+    def noticed(event: OrderPlaced) -> None: ...
+
+    runner = Runner(service, KafkaSettings(space.settings.bootstrap_servers, {"session.timeout.ms": "1"}))
+    late = threading.Timer(PATIENCE, runner.stop)
+    late.start()
+    try:
+        with pytest.raises(
+            ConfigError, match=r"KANTOR_KAFKA_SESSION_TIMEOUT_MS: .* session of 1 ms; set it within"
+        ):
+            runner.run()
+    finally:
+        late.cancel()
 
 
 # -- publishing

@@ -40,8 +40,11 @@ def run(store: Path, **settings: str) -> tuple[int, str]:
     ("settings", "said"),
     [
         ({}, "no Kafka address: set KANTOR_BOOTSTRAP_SERVERS"),
-        ({"KANTOR_LOG": "xml"}, "KANTOR_LOG='xml': text or json"),
-        ({"KANTOR_LOG_LEVEL": "LOUD"}, "KANTOR_LOG_LEVEL='LOUD': DEBUG, INFO, WARNING or ERROR"),
+        ({"KANTOR_LOG": "xml"}, "KANTOR_LOG='xml' is not a log format; set it to text or json"),
+        (
+            {"KANTOR_LOG_LEVEL": "LOUD"},
+            "KANTOR_LOG_LEVEL='LOUD' is not a log level; set it to DEBUG, INFO, WARNING or ERROR",
+        ),
         (
             {"KANTOR_BOOTSTRAP_SERVERS": "127.0.0.1:1", "KANTOR_KAFKA_ENABLE_AUTO_COMMIT": "true"},
             "KANTOR_KAFKA_ENABLE_AUTO_COMMIT: enable.auto.commit is set by Kantor",

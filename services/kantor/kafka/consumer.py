@@ -11,7 +11,7 @@ import confluent_kafka as ck
 
 from kantor.clients import Batch, Listener, Partition
 from kantor.envelope import unreadable
-from kantor.errors import FencedError, KafkaUnavailableError
+from kantor.errors import ConfigError, FencedError, KafkaUnavailableError
 from kantor.kafka import edge
 from kantor.positions import Positions
 from kantor.watchdog import Guard
@@ -45,7 +45,7 @@ class Consumer:
         self._positions = Positions()
         self._guard = Guard(f"the consumer {client_id}")
         self._consumer = edge.made(ck.Consumer, config | {"on_commit": self._committed})
-        self._on_error = _raise_if_fatal
+        self._session = config.get("session.timeout.ms")
         #: By partition: what it can't unpack, as it was said.
         self._packed: dict[Partition, str] = {}
         #: A callback of this client runs.
@@ -103,7 +103,7 @@ class Consumer:
     def poll(self, timeout: float, limit: int = 1000) -> Batch:
         """Wait up to ``timeout`` seconds for a first record, then take what is there, at most ``limit``.
 
-        Raises ``FencedError`` or ``KafkaUnavailableError`` for errors that don't pass; passing ones are logged. The headers of
+        Raises ``FencedError``, ``KafkaUnavailableError`` or ``ConfigError`` for errors that don't pass; passing ones are logged. The headers of
         a record that librdkafka can't give are ``envelope.unreadable``: no record's ``headers()`` raises.
         """
         if again := self._positions.due():
@@ -143,6 +143,19 @@ class Consumer:
             else:
                 self._on_error(error)
         return Batch(records, ends, refused)  # type: ignore[arg-type]
+
+    def _on_error(self, error: Any) -> None:
+        """Raises what does not pass; the rest is logged."""
+        if error.code() in (ck.KafkaError._FENCED, ck.KafkaError.FENCED_INSTANCE_ID):
+            raise FencedError(str(error))
+        if error.code() == ck.KafkaError.INVALID_SESSION_TIMEOUT:  # librdkafka would ask for ever
+            raise ConfigError(
+                f"KANTOR_KAFKA_SESSION_TIMEOUT_MS: the broker refuses a group session of {self._session} ms; set it within the broker's "
+                "group.min.session.timeout.ms and group.max.session.timeout.ms (if these are Kafka's own: 6000 to 1800000)"
+            )
+        if error.fatal():
+            raise KafkaUnavailableError(str(error))
+        log.info("temporary problem: %s", error, extra={"action": "consumer_error"})
 
     def _say_packed(self, place: Partition, what: str) -> str:
         """Nothing behind it is read: said by name, once, and why."""
@@ -242,11 +255,3 @@ def _unreadable(error: SystemError | UnicodeDecodeError) -> list[tuple[str, byte
     if isinstance(cause, UnicodeDecodeError):
         return unreadable(f"a header's name is not UTF-8: {bytes(cause.object)[:100]!r}")
     return unreadable(error)
-
-
-def _raise_if_fatal(error: Any) -> None:
-    if error.code() in (ck.KafkaError._FENCED, ck.KafkaError.FENCED_INSTANCE_ID):
-        raise FencedError(str(error))
-    if error.fatal():
-        raise KafkaUnavailableError(str(error))
-    log.info("temporary problem: %s", error, extra={"action": "consumer_error"})

@@ -62,7 +62,10 @@ class KafkaSettings:
         Raises ``ConfigError`` if no address is known, or for such a setting."""
         servers = bootstrap_servers or os.environ.get(ENV_BOOTSTRAP)
         if not servers:
-            raise ConfigError(f"no Kafka address: set {ENV_BOOTSTRAP}, or start one with `kantor dev start`")
+            raise ConfigError(
+                f"no Kafka address: set {ENV_BOOTSTRAP} (host:port); export {ENV_BOOTSTRAP}=$(kantor dev start) "
+                "starts a broker on this machine"
+            )
         extra: dict[str, str] = {}
         for name, value in os.environ.items():
             if not name.startswith(ENV_PREFIX):
