@@ -12,11 +12,11 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from kantor_orchestrator.core.act_kinds import HOLD, RELEASE
 from kantor_orchestrator.core.acts import DONE_ALREADY, IMPOSSIBLE
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Kind, Transition
 
-HOLD, RELEASE = "hold", "release"
 #: Every saga, those included that are deployed later.
 ALL = ""
 #: Acts that are remembered, the latest: one that comes again is not carried out again.

@@ -33,7 +33,7 @@ from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.config import Settings
-from kantor_orchestrator.holds import HOLD
+from kantor_orchestrator.core.act_kinds import HOLD
 from kantor_orchestrator.marks import Uncorrelated
 from kantor_orchestrator.view.database import InUseError, beside, for_reading
 from kantor_orchestrator.view.queries import View

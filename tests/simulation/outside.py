@@ -13,7 +13,7 @@ from kantor.writing import Writer
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core import acts
-from kantor_orchestrator.holds import HOLD, RELEASE
+from kantor_orchestrator.core.act_kinds import HOLD, RELEASE
 from simulation import services as acting
 from simulation.faults import (
     Act,

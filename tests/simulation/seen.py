@@ -11,11 +11,12 @@ from kantor.envelope import shard_of
 from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP
 from kantor_orchestrator.core import acts
+from kantor_orchestrator.core.act_kinds import RELEASE
 from kantor_orchestrator.core.decide import consider
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, StepState, StepStatus, Transaction
-from kantor_orchestrator.holds import ALL, RELEASE
+from kantor_orchestrator.holds import ALL
 from kantor_orchestrator.view.queries import Criteria, OpenIncident, Summary, View
 from kantor_orchestrator.view.shown import Step
 from kantor_orchestrator.view.status import ShownStatus

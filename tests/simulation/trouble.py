@@ -8,6 +8,7 @@ from random import Random
 from kantor.envelope import child_id
 from kantor_orchestrator import topics
 from kantor_orchestrator.core import acts
+from kantor_orchestrator.core.act_kinds import KINDS
 from simulation.faults import Act, Ahead, Fault, Hostile, MadeAgain, Refuse, Retold
 from simulation.plan import Started, instances
 from simulation.sagas import topics as topics_of
@@ -64,7 +65,7 @@ def _acts(random: Random, shape: Shape, transactions: tuple[Started, ...]) -> It
             child_id(one.id, path, 1) for path, _, step in instances(shape.steps, one.lines) if step.child
         ]
         transaction = random.choice([one.id, one.id, one.id, *children, "nobody"])
-        act = random.choice([*acts.ACTS, acts.START])
+        act = random.choice([*KINDS, acts.START])
         step = random.choice(["", *paths, "nowhere"])
         entry = random.choice(["own", "another", "none"]) if act == acts.START else ""
         yield Act(random.uniform(0, random.choice([1, 5, 20])), act, transaction, step, entry)

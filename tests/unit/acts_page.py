@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from kantor_orchestrator.core import acts
+from kantor_orchestrator.core.act_kinds import KINDS
 from kantor_orchestrator.core.transaction import Kind, Status, StepStatus, Transaction
 from unit.acts_checks import by_people_alone, to_an_end
 from unit.small_sagas import small_sagas
@@ -170,7 +171,7 @@ class Rows:
                 _ = self.of_steps[txn.status, txn.steps[path].status, _of_step(txn, path)]
 
     def _add_edge(self, edge: Edge) -> None:
-        if edge.act not in acts.ACTS or edge.entry.step == NOWHERE:
+        if edge.act not in KINDS or edge.entry.step == NOWHERE:
             return
         if edge.act == acts.SKIP and not (edge.entry.payload or {}).get("why"):
             return  # refused everywhere

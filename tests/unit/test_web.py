@@ -353,7 +353,7 @@ def test_an_incident_that_outlived_its_transaction_can_be_dealt_with(backend: St
         ended = view.trace("tx-completed")
     assert story.possible_acts(ended) == []
     ended.remedies.extend([Remedy("retry", "", "it is read again"), Remedy("skip", "", "it is dropped")])
-    shown = [(act.name, act.means) for act in story.possible_acts(ended)]
+    shown = [(act.kind.name, act.means) for act in story.possible_acts(ended)]
     assert shown == [("retry", "It is read again."), ("skip", "It is dropped.")]
 
 

@@ -24,6 +24,7 @@ from kantor.envelope import (
     idempotency_key,
 )
 from kantor_orchestrator.core import acts, sending
+from kantor_orchestrator.core.act_kinds import KINDS
 from kantor_orchestrator.core.decide import consider
 from kantor_orchestrator.core.decision import ACTION, QUESTION, Decision
 from kantor_orchestrator.core.entry import Entry, timers_of
@@ -242,7 +243,7 @@ class Walk:
     def _acts(self, txn: Transaction) -> Iterator[Entry]:
         paths = ["", NOWHERE, *(path for path, _ in instances(self.saga, txn))]
         paths += [path for path in txn.steps if path.endswith("]")]
-        for what in acts.ACTS:
+        for what in KINDS:
             for path in paths if what in (acts.RETRY, acts.SKIP, acts.SIGNAL) else [""]:
                 for why in ("so", "") if what == acts.SKIP and path != NOWHERE else ("so",):
                     yield self._act(txn, what, path, why, {})

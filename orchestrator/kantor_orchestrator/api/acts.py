@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core.core_schema import CoreSchema, literal_schema
 from starlette.concurrency import run_in_threadpool
 
 from kantor_orchestrator import holds, voice
@@ -23,16 +24,26 @@ from kantor_orchestrator.api.filters import Filters, JsonFilters
 from kantor_orchestrator.api.people import Person
 from kantor_orchestrator.api.problems import ProblemError, documented
 from kantor_orchestrator.api.transactions import TransactionId
-from kantor_orchestrator.core import acts as core
+from kantor_orchestrator.core.act_kinds import FIELDS, FOR_MANY, KINDS, NEEDED, ON_SAGAS, ActKind
 from kantor_orchestrator.view import as_json
 from kantor_orchestrator.view.queries import Summary
 
 T = TypeVar("T")
 
-ActName = Literal["retry", "skip", "cancel", "compensate", "close", "signal"]
-#: What makes sense for many at once: the others are about one step.
-BulkName = Literal["retry", "cancel", "compensate", "close"]
-SagaAct = Literal["hold", "release"]
+
+class _OneOf:
+    """Of the names of these acts, for pydantic and OpenAPI: as ``Literal`` would have them."""
+
+    def __init__(self, kinds: Iterable[ActKind]) -> None:
+        self._names = [kind.name for kind in kinds]
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
+        return literal_schema(self._names)
+
+
+ActName = Annotated[str, _OneOf(kind for kind in KINDS.values() if kind.is_for_programs)]
+BulkName = Annotated[str, _OneOf(FOR_MANY.values())]
+SagaAct = Annotated[str, _OneOf(ON_SAGAS.values())]
 Why = Annotated[str, Field(min_length=1, max_length=2_000, pattern=r"\S")]
 Key = Annotated[
     str | None,
@@ -57,10 +68,16 @@ class Body(BaseModel):
 
 def _by_act(schema: dict[str, Any]) -> None:
     """What :meth:`Doing.one` wants beside the shape, for programs: a signal is about a step, and has fields."""
-    signal = {"properties": {"act": {"const": core.SIGNAL}}, "required": ["act"]}
     named = {"properties": {"step": {"minLength": 1}}, "required": ["step"]}
     bare = {"properties": {"fields": {"maxProperties": 0}}}
-    schema["allOf"] = [{"if": signal, "then": named, "else": bare}]
+    schema["allOf"] = [
+        {"if": _is_among(kind for kind in KINDS.values() if kind.step == NEEDED), "then": named},
+        {"if": _is_among(kind for kind in KINDS.values() if kind.takes == FIELDS), "else": bare},
+    ]
+
+
+def _is_among(kinds: Iterable[ActKind]) -> dict[str, Any]:
+    return {"properties": {"act": {"enum": [kind.name for kind in kinds]}}, "required": ["act"]}
 
 
 class ActBody(Body):
@@ -141,9 +158,10 @@ class Doing:
         self.counts = Counts()
 
     def one(self, transaction_id: str, body: ActBody, person: Person, key: str | None) -> dict[str, Any]:
-        if body.act == core.SIGNAL and not body.step:
+        kind = KINDS[body.act]
+        if kind.step == NEEDED and not body.step:
             raise ProblemError(422, f"step: {body.act} needs a step: name one")
-        if body.fields and body.act != core.SIGNAL:
+        if body.fields and kind.takes != FIELDS:
             raise ProblemError(422, f"fields: only a signal has fields, not {body.act}")
         id_ = key or new_key()
         moves = self._backend.act(

@@ -12,7 +12,7 @@ from kantor.errors import KantorError
 from kantor_orchestrator.api import story
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.filters import Filters, Search
-from kantor_orchestrator.core import acts as core
+from kantor_orchestrator.core.act_kinds import FOR_MANY
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions.diagram_svg import Mark, svg_element
 from kantor_orchestrator.diagnosis import diagnose
@@ -23,15 +23,6 @@ from kantor_orchestrator.view.status import ShownStatus
 #: Of the stuck ones, so many are counted.
 _STUCK = 100
 STUCK_CHOICES = ("1m", "5m", "15m", "1h", "6h", "1d", "7d")
-BULK = {
-    core.RETRY: ("Retry", "Whatever waits for a person in each of them is tried again."),
-    core.CANCEL: ("Cancel", "Each of them is compensated, unless it is past its pivot."),
-    core.COMPENSATE: (
-        "Compensate",
-        "The effects of each of them are compensated, unless it is past its pivot.",
-    ),
-    core.CLOSE: ("Close", "Each of them ends as it is, whatever its state: nothing is compensated."),
-}
 
 
 def home(backend: Backend) -> dict[str, Any]:
@@ -70,7 +61,7 @@ def listing(backend: Backend, given: list[tuple[str, str]]) -> dict[str, Any]:
     values: dict[str, Any] = {
         "view_error": "", "problem": "", "found": [], "partial": False, "next_url": "", "sagas": [], "complete_from": 0,
         "statuses": [one.value for one in ShownStatus], "stuck_choices": list(STUCK_CHOICES),
-        "bulk_acts": [(name, said) for name, (said, _) in BULK.items()],
+        "bulk_acts": [(kind.name, kind.title) for kind in FOR_MANY.values()],
     }  # fmt: skip
     chosen = [(name, value) for name, value in given if name != "page_token"]
     try:

@@ -28,6 +28,7 @@ from kantor_orchestrator.api.transactions import (
     payload_as_json,
     story_and_start,
 )
+from kantor_orchestrator.core.act_kinds import FOR_MANY
 from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.definitions.diagram_svg import Mark, svg_element
 from kantor_orchestrator.view.reader import NoViewError
@@ -131,7 +132,7 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
         form = dict(given)
         access.check_form(request, form.get("form", ""))
         name = form.get("act", "")
-        if name not in contents.BULK:
+        if name not in FOR_MANY:
             raise ProblemError(422, f"act: {name[:50]} can't be done to many")
         chosen = [(key, value) for key, value in given if key not in ("form", "act")]
         counted, sample = await acts.in_thread(doing.count, name, _filters(chosen), person_of(request))
@@ -139,7 +140,7 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
             request,
             "bulk.html",
             act=name,
-            said=contents.BULK[name][1],
+            said=FOR_MANY[name].of_each,
             back="/transactions?" + urlencode(chosen),
             found=sample,
             **{part: counted[part] for part in ("count", "more", "token")},

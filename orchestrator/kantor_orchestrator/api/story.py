@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from kantor_orchestrator.api.backend import new_key, said
-from kantor_orchestrator.core import acts as core
+from kantor_orchestrator.core.act_kinds import CANCEL, CLOSE, KINDS, RETRY, SIGNAL, SKIP, ActKind
 from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.transaction import ENDED, Status
 from kantor_orchestrator.view.shown import Step
@@ -14,8 +15,6 @@ from kantor_orchestrator.view.trace import Message, Trace
 from kantor_orchestrator.web.words import STEP_SIGNS
 from kantor_orchestrator.words import duration
 
-#: What the buttons say.
-_SAID = {core.RETRY: "Retry", core.SKIP: "Skip", core.COMPENSATE: "Compensate"}
 _OVER = frozenset(status.value for status in ENDED)
 #: Of several items of one composite, the one that matters most gives the colour.
 _WORST = (
@@ -27,8 +26,7 @@ _WORST = (
 class PossibleAct:
     """``key``: of this form; pressed twice, it is done once."""
 
-    name: str
-    said: str
+    kind: ActKind
     means: str
     step: str
     key: str
@@ -38,30 +36,25 @@ def possible_acts(story: Trace) -> list[PossibleAct]:
     """What the engine may do if asked; it has the last word."""
     waiting = {remedy.step for remedy in story.remedies}
     found = [
-        (one.act, _SAID[one.act], f"{one.means[:1].upper()}{one.means[1:]}.", one.step)
+        (KINDS[one.act], f"{one.means[:1].upper()}{one.means[1:]}.", one.step)
         for one in story.remedies
-        if one.act in _SAID
+        if one.act in KINDS and one.act != CLOSE
     ]
-    if story.status in _OVER:
-        return [PossibleAct(*one, new_key()) for one in found]
+    if story.status not in _OVER:
+        found += [(KINDS[name], KINDS[name].means, step) for name, step in _always(story, waiting)]
+    return [PossibleAct(kind, means, step, new_key()) for kind, means, step in found]
+
+
+def _always(story: Trace, waiting: AbstractSet[str]) -> Iterator[tuple[str, str]]:
+    """Acts that make sense though nothing waits for a person, with their steps."""
     for step in story.steps:
         if step.status == "failed" and story.status == Status.RUNNING and step.name not in waiting:
-            found.append((core.RETRY, "Retry", "Try the step again.", step.name))
-            found.append(
-                (core.SKIP, "Skip", "Record that the step was done by hand; the evidence is kept.", step.name)
-            )
+            yield from ((RETRY, step.name), (SKIP, step.name))
         elif step.kind == "signal" and step.status == "active":
-            found.append(
-                (core.SIGNAL, "Give the signal", "Give the step the signal that it waits for.", step.name)
-            )
+            yield SIGNAL, step.name
     if story.status == Status.RUNNING and story.saga:
-        found.append(
-            (core.CANCEL, "Cancel", "Reverse what has happened, as long as there is a way back.", "")
-        )
-    found.append(
-        (core.CLOSE, "Close", "End the transaction as it is, whatever its state. Nothing is reversed.", "")
-    )
-    return [PossibleAct(name, words, means, step, new_key()) for name, words, means, step in found]
+        yield CANCEL, ""
+    yield CLOSE, ""
 
 
 def marks(steps: Sequence[Step]) -> dict[str, tuple[str, str]]:

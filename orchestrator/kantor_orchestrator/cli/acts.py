@@ -1,5 +1,4 @@
-"""``kantor retry | skip | cancel | compensate | close | signal | start``: what people do to a transaction; ``hold | release``: to a
-saga, or to all of them."""
+"""``kantor retry``, ``kantor hold``, ...: a command for each act, as ``core.act_kinds`` describes it."""
 
 from __future__ import annotations
 
@@ -16,16 +15,12 @@ from kantor_orchestrator import holds, voice
 from kantor_orchestrator.acts import Acts, Move, refusal
 from kantor_orchestrator.cli.output import as_json_option, open_view, print_json, say
 from kantor_orchestrator.config import Settings
-from kantor_orchestrator.core import acts as core
+from kantor_orchestrator.core.act_kinds import FIELDS, KINDS, NEEDED, OFFSET, ON_SAGAS, ActKind
 from kantor_orchestrator.definitions.deploy import read
 from kantor_orchestrator.view.reader import NoViewError
 
 
-def _command(
-    name: str, summary: str, *, step: str = "", fields: bool = False, offset: bool = False
-) -> click.Command:
-    """``step``: "needed" or "possible", where the act is about one; ``offset``: it is about an entry of the journal."""
-
+def _command(kind: ActKind) -> click.Command:
     def run(
         what: str,
         why: str,
@@ -42,22 +37,24 @@ def _command(
                 raise click.UsageError(f"--field {one}: write NAME=VALUE")
             said[key] = value
         acts = Acts(Settings.from_env().kafka)
-        _tell(name, acts.do(name, found(what), step=path, why=why, actor=actor, fields=said), as_json)
+        moves = acts.do(kind.name, found(what), step=path, why=why, actor=actor, fields=said)
+        _tell(kind.name, moves, as_json)
 
-    command = click.command(name, help=summary)(run)
+    command = click.command(kind.name, help=kind.help)(run)
     options = [
         click.Argument(["what"], metavar="ID|KEY=VALUE"),
-        _why(required=name != core.SIGNAL),
+        _why(required=kind.needs_why),
         _actor(),
     ]
-    if step:
-        options.append(click.Option(["--step", "path"], **_needed(step == "needed"), help="The step's path."))
-    if offset:
+    if kind.step:
+        required = _needed(kind.step == NEEDED)
+        options.append(click.Option(["--step", "path"], **required, help="The step's path."))
+    if kind.takes == OFFSET:
         said = "The journal offset of the message that starts it; `kantor trace` shows it."
         options.append(
             click.Option(["--offset"], type=click.IntRange(0, (1 << 63) - 1), required=True, help=said)
         )
-    if fields:
+    if kind.takes == FIELDS:
         options.append(
             click.Option(["--field"], multiple=True, metavar="NAME=VALUE", help="A field of the signal.")
         )
@@ -65,7 +62,7 @@ def _command(
     return as_json_option(command)
 
 
-def _command_on_sagas(name: str, summary: str) -> click.Command:
+def _command_on_sagas(kind: ActKind) -> click.Command:
     def run(saga: str, why: str, actor: str, as_json: bool) -> None:
         settings = Settings.from_env()
         acts = Acts(settings.kafka)
@@ -76,10 +73,10 @@ def _command_on_sagas(name: str, summary: str) -> click.Command:
             if saga not in names:
                 known = ", ".join(sorted(names)) or "none"
                 raise NotFoundError(f"no saga {saga} is deployed; there are: {known}")
-        moves = acts.do_to_all(name, saga, why=why, actor=actor)
-        _tell(name, moves if as_json else moves[:1], as_json)
+        moves = acts.do_to_all(kind.name, saga, why=why, actor=actor)
+        _tell(kind.name, moves if as_json else moves[:1], as_json)
 
-    command = click.command(name, help=summary)(run)
+    command = click.command(kind.name, help=kind.help)(run)
     saga = click.Option(["--saga"], default=holds.ALL, help="Only this saga (default: all sagas).")
     command.params = [saga, _why(required=True), _actor(), *command.params]
     return as_json_option(command)
@@ -117,44 +114,9 @@ def _tell(name: str, moves: list[Move], as_json: bool) -> None:
         raise KantorError(f"{name} was not possible")
 
 
-retry = _command(
-    core.RETRY,
-    "Retry what waits for a person: a step, its compensation, or the whole transaction.",
-    step="possible",
-)
-skip = _command(
-    core.SKIP,
-    "Record that a step, or its compensation, was done by hand. Without --step, go on without what waits for a person. Give the "
-    "evidence with --why.",
-    step="possible",
-)
-cancel = _command(
-    core.CANCEL,
-    "Reverse what a running transaction has done, as long as there is a way back. Usually this is the command you want. It is "
-    "refused while nobody knows whether the pivot happened: then see `kantor compensate`.",
-)
-compensate = _command(
-    core.COMPENSATE,
-    "Do what `kantor cancel` does; if the pivot's outcome is unknown, also record that it did NOT happen, so that the rest is "
-    "reversed. Make sure of that first.",
-)
-close = _command(
-    core.CLOSE,
-    "End a transaction as it is, whatever its state. Nothing is reversed. Give the evidence with --why.",
-)
-hold = _command_on_sagas(
-    holds.HOLD,
-    "Stop a saga's transactions until `kantor release`: what arrives for them waits, nothing is sent, no timer fires.",
-)
-release = _command_on_sagas(
-    holds.RELEASE, "Let held transactions go on: what has waited is processed in its order."
-)
-start = _command(
-    core.START,
-    "Start a transaction whose start event came too late to start it.",
-    offset=True,
-)
-signal = _command(core.SIGNAL, "Give a step the signal that it waits for.", step="needed", fields=True)
+COMMANDS = {kind.name: _command(kind) for kind in KINDS.values()} | {
+    kind.name: _command_on_sagas(kind) for kind in ON_SAGAS.values()
+}
 
 
 def found(what: str) -> str:

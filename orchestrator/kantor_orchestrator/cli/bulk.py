@@ -1,4 +1,4 @@
-"""``kantor bulk retry | cancel | compensate | close``: the same act on all transactions that the options choose."""
+"""``kantor bulk retry``, ...: the same act on all transactions that the options choose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kantor_orchestrator.cli.filters import criteria, filters
 from kantor_orchestrator.cli.listing import print_list
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, say
 from kantor_orchestrator.config import Settings
-from kantor_orchestrator.core import acts as core
+from kantor_orchestrator.core.act_kinds import FOR_MANY
 from kantor_orchestrator.view.queries import Criteria, Summary
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.words import count
@@ -26,7 +26,7 @@ MOST, SAMPLE, CHUNK = 10_000, 5, 200
 
 
 @click.command()
-@click.argument("act", type=click.Choice([core.RETRY, core.CANCEL, core.COMPENSATE, core.CLOSE]))
+@click.argument("act", type=click.Choice(list(FOR_MANY)))
 @filters
 @click.option("--why", required=True, help="The reason or evidence; kept in the history of each.")
 @click.option("--actor", default=getpass.getuser, help="Who does it (default: your user name).")

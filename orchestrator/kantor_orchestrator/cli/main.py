@@ -15,8 +15,9 @@ from typing import Any
 import click
 
 from kantor.errors import ConfigError, KantorError, NotFoundError
+from kantor_orchestrator.core.act_kinds import KINDS, ON_SAGAS
 
-#: By name, where each command is: the module of this package, and its name there.
+#: By name, where each command is: the module of this package, and its name there, or that of commands by name.
 _PLACES = {
     "dev": ("dev", "dev"),
     "run": ("run", "run"),
@@ -25,15 +26,7 @@ _PLACES = {
     "list": ("listing", "list_"),
     "incidents": ("incidents", "incidents"),
     "status": ("status", "status"),
-    "retry": ("acts", "retry"),
-    "skip": ("acts", "skip"),
-    "cancel": ("acts", "cancel"),
-    "compensate": ("acts", "compensate"),
-    "close": ("acts", "close"),
-    "signal": ("acts", "signal"),
-    "start": ("acts", "start"),
-    "hold": ("acts", "hold"),
-    "release": ("acts", "release"),
+    **dict.fromkeys((*KINDS, *ON_SAGAS), ("acts", "COMMANDS")),
     "bulk": ("bulk", "bulk"),
     "lint": ("definitions", "lint"),
     "deploy": ("definitions", "deploy"),
@@ -55,7 +48,8 @@ class _Commands(MutableMapping[str, click.Command]):
         found = self._found[name]
         if found is None:
             module, attribute = _PLACES[name]
-            found = self._found[name] = getattr(import_module(f"kantor_orchestrator.cli.{module}"), attribute)
+            there = getattr(import_module(f"kantor_orchestrator.cli.{module}"), attribute)
+            found = self._found[name] = there if isinstance(there, click.Command) else there[name]
         return found
 
     def __setitem__(self, name: str, command: click.Command) -> None:

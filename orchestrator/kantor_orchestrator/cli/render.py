@@ -15,9 +15,8 @@ from rich.text import Text
 from kantor_orchestrator import voice
 from kantor_orchestrator.cli.output import printable
 from kantor_orchestrator.cli.words import MESSAGE_STYLES, STATUS_STYLES, STEP_STYLES
-from kantor_orchestrator.core.acts import CLOSE, SKIP
+from kantor_orchestrator.core.act_kinds import KINDS, RELEASE
 from kantor_orchestrator.core.transaction import Kind, StepStatus
-from kantor_orchestrator.holds import RELEASE
 from kantor_orchestrator.view.shown import Step
 from kantor_orchestrator.view.status import ShownStatus, in_words
 from kantor_orchestrator.view.trace import Message, Move, Trace
@@ -181,7 +180,7 @@ def _remedies(trace: Trace) -> Text:
     for remedy in trace.remedies:
         step = f" --step {remedy.step}" if remedy.step else ""
         whom = f"--saga {trace.saga}" if remedy.act == RELEASE else f"{trace.transaction_id}{step}"
-        why = "EVIDENCE" if remedy.act in (SKIP, CLOSE) else "..."
+        why = "EVIDENCE" if remedy.act in KINDS and KINDS[remedy.act].is_by_evidence else "..."
         said.append(f"kantor {remedy.act} {whom} --why {why}\n").append(f"  {remedy.means}\n", style=_DIM)
     said.rstrip()
     return said

@@ -6,8 +6,11 @@ and ``skip``, the ways forward from an incident.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from kantor.envelope import command_id, idempotency_key
 from kantor_orchestrator.core import mending, parents, progress, quarantine, reversal, sending, ways
+from kantor_orchestrator.core.act_kinds import CANCEL, CLOSE, COMPENSATE, RETRY, SIGNAL, SKIP, START
 from kantor_orchestrator.core.decision import REFUSAL, Decision, ExpressionError
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import ROOT, Cancellation
@@ -22,19 +25,12 @@ from kantor_orchestrator.core.transaction import (
 )
 from kantor_orchestrator.core.ways import IMPOSSIBLE
 
-__all__ = ["ACTS", "DONE_ALREADY", "IMPOSSIBLE", "NO_TRANSACTION", "act"]
+__all__ = [
+    "CANCEL", "CLOSE", "COMPENSATE", "DONE_ALREADY", "IMPOSSIBLE", "NO_TRANSACTION", "RETRY", "SIGNAL", "SKIP", "START", "act",
+]  # fmt: skip
 
 S = StepStatus
 
-RETRY, SKIP, CANCEL, COMPENSATE, CLOSE, SIGNAL, START = ACTS = (
-    "retry",
-    "skip",
-    "cancel",
-    "compensate",
-    "close",
-    "signal",
-    "start",
-)
 #: The code of an act that came again under the same id (journal-18).
 DONE_ALREADY = "done_already"
 #: The code of an act on a transaction that the engine does not know.
@@ -47,12 +43,10 @@ def act(d: Decision) -> None:
     entry, txn = d.entry, d.txn
     why = str((entry.payload or {}).get("why", ""))
     is_about_step = bool(entry.step)
-    if entry.type == CLOSE:
-        _close(d, why)
-    elif entry.type not in ACTS:
+    if entry.type in IN_ANY_STATE:
+        IN_ANY_STATE[entry.type](d, why)
+    elif entry.type not in OF_A_SAGA:
         d.ignore("act_unknown", f"there is no act {entry.type!r}")
-    elif entry.type == START:
-        _start(d, why)
     elif txn.put_off and not is_about_step and entry.type in (RETRY, SKIP):
         _of_quarantine(d, why)
     elif not txn.saga:
@@ -61,14 +55,8 @@ def act(d: Decision) -> None:
         d.ignore(IMPOSSIBLE, f"it is held ({d.hold or txn.held}): release it first")
     elif txn.put_off:
         d.ignore(IMPOSSIBLE, "a message waits that can't be read: retry or skip that first, without a step")
-    elif entry.type in (CANCEL, COMPENSATE):
-        _cancel(d, f"{entry.type} by {entry.actor}: {why}")
-    elif entry.type == RETRY:
-        mending.retry(d, why)
-    elif entry.type == SKIP:
-        mending.skip(d, why)
     else:
-        _signal(d)
+        OF_A_SAGA[entry.type](d, why)
 
 
 def as_before(d: Decision) -> str:
@@ -143,8 +131,8 @@ def _of_quarantine(d: Decision, why: str) -> None:
         quarantine.drop(d, f"done without by {d.entry.actor}: {why}")
 
 
-def _cancel(d: Decision, reason: str) -> None:
-    txn = d.txn
+def _cancel(d: Decision, why: str) -> None:
+    txn, reason = d.txn, f"{d.entry.type} by {d.entry.actor}: {why}"
     pivot = _pivot_that_nobody_knows(d)
     if txn.status is not Status.RUNNING:
         d.ignore(IMPOSSIBLE, ways.of_transaction(d))
@@ -212,7 +200,7 @@ def cancelled_by_event(d: Decision, cancellation: Cancellation, request: Entry |
     d.emit(Kind.REFUSED, code="too_late", reason=reason, command=command)
 
 
-def _signal(d: Decision) -> None:
+def _signal(d: Decision, _why: str) -> None:
     path = d.entry.step
     step = d.step(path)
     if not path:
@@ -230,3 +218,15 @@ def _signal(d: Decision) -> None:
             return
         d.emit(Kind.SUCCEEDED, step=path, scope=path, captured=fields)
         progress.settle(d)
+
+
+#: How each act is carried out, by name (``act_kinds.KINDS``): whatever the transaction's state; and once its saga has started, while
+#: nobody holds it and nothing waits that can't be read.
+IN_ANY_STATE: Mapping[str, Callable[[Decision, str], None]] = {CLOSE: _close, START: _start}
+OF_A_SAGA: Mapping[str, Callable[[Decision, str], None]] = {
+    CANCEL: _cancel,
+    COMPENSATE: _cancel,
+    RETRY: mending.retry,
+    SIGNAL: _signal,
+    SKIP: mending.skip,
+}

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kantor_orchestrator.core import acts
+from kantor_orchestrator.core.act_kinds import RELEASE
 from kantor_orchestrator.core.refusals import REFUSED
 from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.transaction import ENDED, Status, StepState, StepStatus, Transaction
-from kantor_orchestrator.holds import RELEASE
 from kantor_orchestrator.view.sagas import NO_STEP, StepFacts
 
 S = StepStatus

@@ -1,0 +1,121 @@
+"""What people may do: one registry. The command line, the API, the pages and what can be done to many are derived from it.
+
+How an act on a transaction is carried out is in ``acts.py``, by name; one on sagas in ``holds.py``. A new act is an entry here and its
+function there; a test fails with its name until both are there (docs/contributing/acts.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RETRY, SKIP, CANCEL, COMPENSATE, CLOSE = "retry", "skip", "cancel", "compensate", "close"
+SIGNAL, START = "signal", "start"
+HOLD, RELEASE = "hold", "release"
+
+#: Whether an act is about one step.
+POSSIBLE, NEEDED = "possible", "needed"
+#: What it takes besides.
+FIELDS, OFFSET = "fields", "offset"
+
+
+@dataclass(frozen=True, slots=True)
+class ActKind:
+    """An act. ``title``: what its button says. ``help``: of its command. ``means``: what it does to one transaction, where a page
+    offers it whatever waits. ``of_each``: what it does to each of many; empty: nobody does it to many."""
+
+    name: str
+    title: str
+    help: str
+    means: str = ""
+    of_each: str = ""
+    step: str = ""  # POSSIBLE | NEEDED; empty: it is about the whole transaction
+    takes: str = ""  # FIELDS | OFFSET; empty: nothing
+    needs_why: bool = True  # on the command line; the API always wants it
+    is_by_evidence: bool = False  # a person vouches for something: why is what it is known by
+    is_danger: bool = False  # its effects can't be undone
+    is_for_programs: bool = True  # the API has it
+
+
+#: On a transaction.
+KINDS = {
+    one.name: one
+    for one in (
+        ActKind(
+            RETRY,
+            "Retry",
+            "Retry what waits for a person: a step, its compensation, or the whole transaction.",
+            means="Try the step again.",
+            of_each="Whatever waits for a person in each of them is tried again.",
+            step=POSSIBLE,
+        ),
+        ActKind(
+            SKIP,
+            "Skip",
+            "Record that a step, or its compensation, was done by hand. Without --step, go on without what waits for a person. Give "
+            "the evidence with --why.",
+            means="Record that the step was done by hand; the evidence is kept.",
+            step=POSSIBLE,
+            is_by_evidence=True,
+        ),
+        ActKind(
+            CANCEL,
+            "Cancel",
+            "Reverse what a running transaction has done, as long as there is a way back. Usually this is the command you want. It "
+            "is refused while nobody knows whether the pivot happened: then see `kantor compensate`.",
+            means="Reverse what has happened, as long as there is a way back.",
+            of_each="Each of them is compensated, unless it is past its pivot.",
+            is_danger=True,
+        ),
+        ActKind(
+            COMPENSATE,
+            "Compensate",
+            "Do what `kantor cancel` does; if the pivot's outcome is unknown, also record that it did NOT happen, so that the rest "
+            "is reversed. Make sure of that first.",
+            of_each="The effects of each of them are compensated, unless it is past its pivot.",
+            is_danger=True,
+        ),
+        ActKind(
+            CLOSE,
+            "Close",
+            "End a transaction as it is, whatever its state. Nothing is reversed. Give the evidence with --why.",
+            means="End the transaction as it is, whatever its state. Nothing is reversed.",
+            of_each="Each of them ends as it is, whatever its state: nothing is compensated.",
+            is_by_evidence=True,
+            is_danger=True,
+        ),
+        ActKind(
+            SIGNAL,
+            "Give the signal",
+            "Give a step the signal that it waits for.",
+            means="Give the step the signal that it waits for.",
+            step=NEEDED,
+            takes=FIELDS,
+            needs_why=False,
+        ),
+        ActKind(
+            START,
+            "Start",
+            "Start a transaction whose start event came too late to start it.",
+            takes=OFFSET,
+            is_for_programs=False,
+        ),
+    )
+}
+
+#: On a saga, or on all of them.
+ON_SAGAS = {
+    one.name: one
+    for one in (
+        ActKind(
+            HOLD,
+            "Hold",
+            "Stop a saga's transactions until `kantor release`: what arrives for them waits, nothing is sent, no timer fires.",
+        ),
+        ActKind(
+            RELEASE, "Release", "Let held transactions go on: what has waited is processed in its order."
+        ),
+    )
+}
+
+#: What can be done to many transactions at once.
+FOR_MANY = {name: one for name, one in KINDS.items() if one.of_each}
