@@ -18,8 +18,6 @@ if typing.TYPE_CHECKING:
     import sqlite3
 
 MessageType = type[Message]
-#: What a handler may return.
-Answers = Message | Sequence[Message] | None
 
 _COMPOUND: tuple[Any, ...] = (types.UnionType, typing.Union, list, tuple, Sequence)
 
