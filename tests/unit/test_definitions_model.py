@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kantor_orchestrator.definitions import durations
-from unit.definitions_kit import model, order, problems
+from unit.definitions_kit import model, order, problems, record
 
 
 def test_good_saga_has_no_problems() -> None:
@@ -164,14 +164,33 @@ def test_type_without_namespace() -> None:
     ]
 
 
-def test_topic_name() -> None:
+@pytest.mark.parametrize("topic", ["cmd/parcel", ".", "..", "a" * 250])
+def test_topic_name(topic: str) -> None:
     """A topic that Kafka would refuse is refused here."""
-    assert problems(order(line_14="    command: {type: parcel.Book, topic: cmd/parcel}")) == [
+    assert problems(order(line_14=f"    command: {{type: parcel.Book, topic: {topic}}}")) == [
         (
-            "order.yaml:14:41: steps.parcel.command.topic: 'cmd/parcel' is not a topic name; "
-            "use letters, digits, '.', '_' and '-', at most 249"
+            f"order.yaml:14:41: steps.parcel.command.topic: {topic!r} is not a topic name; "
+            "use letters, digits, '.', '_' and '-', at most 249, and more than '.' or '..'"
         )
     ]
+
+
+@pytest.mark.parametrize("topic", ["cmd/parcel", ".", "..", "a" * 250])
+def test_topic_name_of_a_schema(topic: str) -> None:
+    """So is one that a command's schema names."""
+    book = record("parcel.Book", topic, order_id="string", sku="string", shelf="string")
+    assert problems(order(), book) == [
+        (
+            f"order.yaml:14:14: parcel.Book is sent to {topic!r}, which is not a topic name; use letters, digits, '.', '_' and '-', "
+            "at most 249, and more than '.' or '..': write another \"kantor.topic\" in its .avsc file"
+        )
+    ]
+
+
+def test_the_longest_topic_name() -> None:
+    """Kafka takes it, and names that begin with dots."""
+    for topic in ("...", "a" * 249):
+        assert problems(order(line_14=f"    command: {{type: parcel.Book, topic: {topic}}}")) == []
 
 
 def test_kantors_own_topic() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kantor.envelope import STEP_FAILED
-from kantor_orchestrator.definitions import meaning
+from kantor_orchestrator.definitions import meaning, words
 from kantor_orchestrator.definitions.check_fields import FieldCheck, Sent
 from kantor_orchestrator.definitions.check_formulas import FormulaCheck
 from kantor_orchestrator.definitions.check_replies import check_replies
@@ -18,13 +18,14 @@ from kantor_orchestrator.definitions.check_shape import check_shape
 from kantor_orchestrator.definitions.check_step import StepCheck
 from kantor_orchestrator.definitions.children import children_of, recursion, started_by
 from kantor_orchestrator.definitions.compile import key_scopes
+from kantor_orchestrator.definitions.expressions import Plain
 from kantor_orchestrator.definitions.meaning import Children, heard
-from kantor_orchestrator.definitions.model import SagaModel
+from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel
 from kantor_orchestrator.definitions.problem import Findings, Path, Problem, Ways, nearest
 from kantor_orchestrator.definitions.reading import Written
 from kantor_orchestrator.definitions.scopes import Scopes
 from kantor_orchestrator.definitions.tree import Node
-from kantor_schemas import Schema
+from kantor_schemas import Schema, topic_of
 
 #: How the names of topics of events begin: intake reads those, and a service never takes them for commands.
 _EVENTS = "evt."
@@ -237,6 +238,14 @@ class _Check:
                 what = f"step {node.name}: the outcome of a {'call' if reverse.call else 'task'} is its confirmation"
                 self._found.add(what, "drop `compensated_on`", (*node.at, "compensated_on"))
             return
+        if step.command is not None and _is_same(step.command, step.command_fields(), reverse):
+            what = f"step {node.name} is reversed by its own command {reverse.command}: its service would do the same once more"
+            self._found.add(
+                what,
+                "name the command that reverses it, or fill its `fields` in another way",
+                (*at, "command"),
+                at,
+            )
         if step.compensated_on is None:
             what = f"step {node.name} has `compensate_with` but no `compensated_on`"
             self._found.add(what, "name the event that confirms the compensation", at)
@@ -251,7 +260,7 @@ class _Check:
     def _type(self, type_: str, *paths: Path) -> bool:
         """Whether the schema of a message type is known, and its topic is not the platform's own; a problem if not."""
         if type_ in self._catalog:
-            return not self._is_for_platform(type_, *paths)
+            return not (self._is_for_platform(type_, *paths) or self._is_nowhere(type_, *paths))
         near = nearest(type_, [name for name in self._catalog if name not in meaning.own()])
         remedy = f"did you mean {near}?" if near else "add its .avsc file to a folder that --schemas names"
         self._found.add(f"no schema for {type_}", remedy, *paths)
@@ -265,6 +274,14 @@ class _Check:
         self._found.add(
             what, 'write another "kantor.topic" in its .avsc file, such as "cmd.<service>.v1"', *paths
         )
+        return True
+
+    def _is_nowhere(self, type_: str, *paths: Path) -> bool:
+        topic = topic_of(self._catalog[type_])
+        if words.is_topic(topic):
+            return False
+        what = f"{type_} is sent to {topic!r}, which is not a topic name"
+        self._found.add(what, f'{words.TOPICS}: write another "kantor.topic" in its .avsc file', *paths)
         return True
 
     def _command(self, type_: str, topic: str | None, *paths: Path) -> bool:
@@ -284,6 +301,13 @@ class _Check:
     def _event(self, type_: str, *paths: Path) -> bool:
         """Whether the schema of an event is known, and intake reads its topic; a problem if not."""
         if not self._type(type_, *paths):
+            return False
+        if type_ in meaning.UNHEARD:
+            self._found.add(
+                f"{type_} is what Kantor itself sends, and nothing waits for that",
+                "name an event that a service sends; a step of kind `saga` waits for the end of its child by itself",
+                *paths,
+            )
             return False
         topic = self._catalog[type_].get("kantor.topic", "")
         if type_ in meaning.own() or topic.startswith(_EVENTS):
@@ -315,3 +339,8 @@ class _Check:
                     ("keys", index),
                     ("keys",),
                 )
+
+
+def _is_same(command: Command, fields: Mapping[str, Plain], reverse: Compensation) -> bool:
+    """Whether a compensation asks for what its step's command asks for."""
+    return (command.type, command.topic, fields) == (reverse.command, reverse.topic, reverse.fields)

@@ -49,6 +49,8 @@ class FormulaCheck:
             return False
         if not uses:
             return self._constant(text, at)
+        if not self._sums(text, known, at):
+            return False
         nulls = dict.fromkeys(
             null for use in uses if (null := self._null(use, known, references.compared(uses)))
         )
@@ -61,6 +63,23 @@ class FormulaCheck:
                 *at,
             )
         return not nulls
+
+    def _sums(self, text: str, known: Mapping[str, Scope], at: tuple[Path, ...]) -> bool:
+        """Whether everything that is summed can be."""
+        asks = any(ELEMENT in path for path in references.compared(references.uses(text)))
+        wrong = False
+        for type_ in self._scopes.summed(text, known):
+            why = kinds.unsummable(type_)
+            if not why or (why == kinds.NULL_INSIDE and asks):  # it asks first, as far as can be told
+                continue
+            wrong = True
+            remedy = "give it a list of numbers"
+            self._found.add(
+                f"sum() can't add up what it gets in {text!r}: {avro.shown(type_)}, which {why}",
+                f"{remedy}, without null: LIST.filter(x, x != null)" if why == kinds.NULL_INSIDE else remedy,
+                *at,
+            )
+        return not wrong
 
     def _constant(self, text: str, at: tuple[Path, ...]) -> bool:
         """Whether an expression that refers to nothing has a value."""
@@ -150,6 +169,13 @@ class FormulaCheck:
                 *at,
             )
             return False
+        if use.strict and _is_sealed(type_, whole=True):
+            self._found.add(
+                f"{_shown(use.path)} is {avro.shown(type_)}, which expressions can only pass on and compare for equality",
+                "let the service that publishes it add a number or a text",
+                *at,
+            )
+            return False
         scope = known[root]
         may_lack = scope.is_event and not scope.certain and use.path[1:2] != ("status",)
         if may_lack and not any(use.path[: len(path)] == path for path in guarded):
@@ -214,9 +240,12 @@ class FormulaCheck:
         self._found.add(f"{_shown(path)}: {owner} has no field {name}", remedy, *at)
 
 
-def _is_sealed(type_: Any) -> bool:
+def _is_sealed(type_: Any, *, whole: bool = False) -> bool:
+    """Whether CEL has no type for some of it; ``whole``: for all of it but null."""
     branches = type_ if isinstance(type_, list) else [type_]
-    return any(branch is not ANY and branch.get("logicalType") in _SEALED for branch in branches)
+    sealed = [branch is not ANY and branch.get("logicalType") in _SEALED for branch in branches]
+    nulls = [branch == {"type": "null"} for branch in branches]
+    return any(sealed) and (not whole or sum(sealed) + sum(nulls) == len(branches))
 
 
 def _shown(path: tuple[str, ...]) -> str:

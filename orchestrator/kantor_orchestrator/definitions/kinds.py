@@ -8,6 +8,7 @@ written as: whether a sum fits an ``int`` shows only when it is there, and nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from kantor_orchestrator.definitions.references import Token, tokens
@@ -52,6 +53,14 @@ def type_of(text: str, known: Mapping[str, Any], typed: Typed) -> Any:
         return ANY
 
 
+def summed(text: str, known: Mapping[str, Any], typed: Typed) -> list[Any]:
+    """The types of what an expression gives to ``sum``, in the order of writing, as far as they can be told."""
+    reader = _Reader(text, known, typed)
+    with suppress(_Unknown, LookupError, RecursionError):
+        reader.whole()
+    return reader.summed
+
+
 def branch(type_: Any, kind: str) -> dict[str, Any]:
     """The part of a type that is of a kind: itself, or the only one beside null; empty if there is none."""
     branches = type_ if isinstance(type_, list) else [type_]
@@ -73,6 +82,7 @@ class _Reader:
         self._known = known
         self._typed = typed
         self._bound: dict[str, Any] = {}  # variables of the macros around
+        self.summed: list[Any] = []
 
     def whole(self) -> Any:
         found = self._choice()
@@ -177,10 +187,11 @@ class _Reader:
     def _function(self, name: str) -> Any:
         self._take("(")
         if name == "sum":
-            items = branch(self._choice(), "array").get("items", ANY)
+            given = self._choice()
             self._take(")")
-            return _number(items)
-        self._skip()
+            self.summed.append(given)
+            return _number(branch(given, "array").get("items", ANY))
+        self._argument()
         return _GIVES.get(name, ANY)
 
     def _method(self, of: Any, name: str) -> Any:
@@ -213,6 +224,16 @@ class _Reader:
             return array["items"]
         named = token is not None and token.kind == "text" and index is not ANY and index.get("text")
         return _member(of, index["symbols"][0]) if named else ANY
+
+    def _argument(self) -> None:
+        """The only argument of a function, for what is in it; to behind the bracket that closes."""
+        before = self._at
+        try:
+            self._choice()
+            self._take(")")
+        except (_Unknown, LookupError):
+            self._at = before
+            self._skip()
 
     def _skip(self) -> None:
         """To behind the bracket that closes what is open."""
@@ -270,6 +291,43 @@ def _number(type_: Any) -> Any:
 
 def _is_time(type_: Any) -> bool:
     return isinstance(type_, dict) and str(type_.get("logicalType")).startswith("timestamp")
+
+
+#: What is wrong with a list that may hold null.
+NULL_INSIDE = "may hold null"
+#: What is read as something else than the number that it is written as.
+_NO_NUMBERS = {"date", "time-millis", "time-micros"} | {
+    f"{local}timestamp-{unit}" for local in ("", "local-") for unit in ("millis", "micros", "nanos")
+}
+
+
+def unsummable(type_: Any) -> str:
+    """What is wrong with summing what is of this type; empty: nothing, as far as can be told. That the list itself may be null
+    is another matter."""
+    lists = [one for one in (type_ if isinstance(type_, list) else [type_]) if one != _NULL]
+    if ANY in lists:
+        return ""
+    if any(one["type"] != "array" for one in lists):
+        return "is no list"
+    found = set()
+    for one in lists:
+        items = one["items"] if isinstance(one["items"], list) else [one["items"]]
+        found |= {_summed(item) for item in items}
+    if "null" in found:
+        return NULL_INSIDE
+    if "" in found:
+        return "may hold what is no number"
+    return "may hold decimals and other numbers" if {"decimal", "number"} <= found else ""
+
+
+def _summed(item: Any) -> str:
+    """As what ``sum`` takes it; empty: as nothing."""
+    if item is ANY:
+        return "any"
+    if item == _NULL or item.get("logicalType") == "decimal":
+        return "null" if item == _NULL else "decimal"
+    is_number = item["type"] in ("int", "long", "float", "double")
+    return "number" if is_number and item.get("logicalType") not in _NO_NUMBERS else ""
 
 
 def holds_duration(type_: Any) -> bool:

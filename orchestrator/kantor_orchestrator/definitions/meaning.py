@@ -15,6 +15,9 @@ from kantor_schemas import Schema, full_name, system
 REQUEST_TASK, TASK_SUCCEEDED, TASK_FAILED = "kantor.RequestTask", "kantor.TaskSucceeded", "kantor.TaskFailed"
 REQUEST_CALL, CALL_SUCCEEDED, CALL_FAILED = "kantor.RequestCall", "kantor.CallSucceeded", "kantor.CallFailed"
 
+#: What only Kantor sends. Intake does not journal what Kantor sends, so that no step hears it.
+UNHEARD = frozenset({TRANSACTION_ENDED, REQUEST_TASK, REQUEST_CALL})
+
 #: Children are started where the platform's own commands go: intake copies them to the right shard.
 CHILD_TOPIC = topics.OWN_COMMANDS
 

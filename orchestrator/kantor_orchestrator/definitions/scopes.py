@@ -154,6 +154,11 @@ class Scopes:
         types = {name: scope.type for name, scope in known.items()}
         return kinds.type_of(text, types, lambda path: self.typed(path, known))
 
+    def summed(self, text: str, known: Mapping[str, Scope]) -> list[Any]:
+        """The types of what an expression gives to ``sum``."""
+        types = {name: scope.type for name, scope in known.items()}
+        return kinds.summed(text, types, lambda path: self.typed(path, known))
+
     def captured(
         self, path: tuple[str, ...], node: Node | None, *, listed: bool
     ) -> Iterator[tuple[str, str | None]]:

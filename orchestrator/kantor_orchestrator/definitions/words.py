@@ -15,6 +15,7 @@ from kantor_orchestrator.definitions import durations, expressions, templates
 
 __all__ = [
     "RESERVED",
+    "TOPICS",
     "Delays",
     "Duration",
     "Fields",
@@ -29,6 +30,7 @@ __all__ = [
     "Topic",
     "Types",
     "Word",
+    "is_topic",
     "listed",
 ]
 
@@ -38,6 +40,8 @@ RESERVED = frozenset({START, "event", "item", "index", "env", "true", "false", "
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _TYPE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+#: What Kafka takes for a topic's name.
+TOPICS = "use letters, digits, '.', '_' and '-', at most 249, and more than '.' or '..'"
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,2})?)\s?%")
 
 
@@ -61,9 +65,14 @@ def _type(text: str) -> str:
     return text
 
 
+def is_topic(text: str) -> bool:
+    """Whether Kafka takes it for a topic's name."""
+    return _TOPIC.fullmatch(text) is not None and text not in (".", "..")
+
+
 def _topic(text: str) -> str:
-    if _TOPIC.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is not a topic name; use letters, digits, '.', '_' and '-', at most 249")
+    if not is_topic(text):
+        raise ValueError(f"{text!r} is not a topic name; {TOPICS}")
     if text.startswith(("sys.", "evt.kantor.")):
         raise ValueError(f"{text!r} is Kantor's own topic; send commands to a cmd.<service>.v1 topic")
     return text
