@@ -189,6 +189,26 @@ def test_lists_show_what_people_call_a_transaction(traffic: Traffic, home: Path,
     assert incident["keys"][0] == {"name": "order_id", "value": "1044"}
 
 
+@pytest.mark.parametrize(("width", "lines"), [(80, 3), (110, 2)])
+def test_a_list_shows_the_beginning_of_a_long_reason(
+    traffic: Traffic, home: Path, width: int, lines: int
+) -> None:
+    """A transaction takes a few lines, however long its reason is; `--json` and the trace have it whole."""
+    reason = " ".join(f"because{number}" for number in range(100))
+    cause = traffic.order("tx-long", 1045)
+    traffic.event("tx-long", "inventory.StockRejected", {"reason": reason}, cause=cause)
+    project(traffic, home / "view.db")
+    shown = kantor("list", "order_id=1045", COLUMNS=str(width)).stdout.rstrip()
+    told = [line for line in shown.splitlines() if "because" in line or "StockRejected" in line]
+    assert 0 < len(told) <= lines
+    assert "because0 because1" in shown
+    assert told[-1].rstrip().endswith("…")
+    assert all(len(line.rstrip()) <= width for line in shown.splitlines())
+    (found,) = json.loads(kantor("list", "--json", "order_id=1045").stdout)["transactions"]
+    assert reason in found["reason"]
+    assert "because99" in kantor("trace", "tx-long").stdout
+
+
 def test_keys_that_are_personal_data_are_not_in_lists(traffic: Traffic, home: Path) -> None:
     """Lists are for everybody who may look; which keys they hide is asked once for a saga and its version."""
     given_up(traffic, "tx-stuck", home)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -90,7 +91,7 @@ def print_list(console: Console, found: Sequence[Summary]) -> None:
             note = _note(one)
             known = [keys_line(one.keys)] if one.keys else []
             facts = [*known, one.saga or "no saga", _started(one), *([note] if note else [])]
-            console.print(Padding(Text("; ".join(facts), style="bright_black"), (0, 0, 0, 2)))
+            console.print(Padding(_Short(Text("; ".join(facts), style="bright_black"), 3), (0, 0, 0, 2)))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("transaction", overflow="fold")
@@ -107,9 +108,30 @@ def print_list(console: Console, found: Sequence[Summary]) -> None:
             _status(one),
             _started(one),
             took,
-            Text(_note(one)),
+            _Short(Text(_note(one)), 2),
         )
     console.print(table)
+
+
+class _Short:
+    """A text in at most so many lines of the place that it gets; `--json` and `kantor trace` have all of it."""
+
+    def __init__(self, text: Text, lines: int) -> None:
+        self._text = text
+        self._lines = lines
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._text)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = self._text.wrap(console, options.max_width, overflow="fold")
+        shown = lines[: self._lines]
+        if len(lines) > len(shown):
+            last = shown[-1]
+            last.rstrip()
+            last.truncate(options.max_width - 1)
+            last.append("…")
+        yield from shown
 
 
 def known_as(transaction_id: str, keys: Sequence[tuple[str, str]]) -> Text:
