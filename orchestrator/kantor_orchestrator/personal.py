@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kantor_orchestrator.core.saga import MASK
 from kantor_schemas import Schema
+
+__all__ = ["MASK", "has_personal_data", "masked", "personal_names"]
 
 #: The property of a field, or of a type, that lists its tags; and the tag.
 TAGS, PERSONAL = "confluent:tags", "PII"
-#: What is shown instead.
-MASK = "•••"
 
 
 def masked(value: Any, schema: Schema) -> tuple[Any, bool]:

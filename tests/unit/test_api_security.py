@@ -221,3 +221,55 @@ def test_a_viewer_sees_no_personal_fields(api: TestClient, backend: StoredBacken
         assert api.get(f"{place}/raw", headers=bearer("operator")).status_code == 200
     shown = api.get(f"{url}/messages/{first['origin']}", headers=bearer("operator")).json()
     assert shown["decoded"] == secret
+
+
+def test_a_viewer_sees_no_record_key_but_the_transaction(api: TestClient, backend: StoredBackend) -> None:
+    """A saga may have filled it with personal data that is in none of the message's own fields."""
+    schema = {"type": "record", "name": "Ship", "fields": [{"name": "id", "type": "string"}]}
+    url = f"{API}/transactions/tx-completed"
+    place = api.get(url, headers=bearer("viewer")).json()["timeline"][0]["origin"]
+
+    def key(role: str) -> str:
+        return str(api.get(f"{url}/messages/{place}", headers=bearer(role)).json()["key"])
+
+    backend.stored[place] = Payload(place, 1, b"ann@example", [], b"x", {"id": "1"}, schema)
+    assert (key("viewer"), key("operator")) == (MASK, "ann@example")
+    assert (
+        "ann@example"
+        not in api.get(f"/transactions/tx-completed/messages/{place}", headers=bearer("viewer")).text
+    )
+    backend.stored[place] = Payload(place, 1, b"tx-completed", [], b"x", {"id": "1"}, schema)
+    assert key("viewer") == "tx-completed"
+
+
+@pytest.mark.parametrize("text", ["c-71", "customer_id=c-71"])
+def test_a_viewer_finds_nothing_by_personal_data(api: TestClient, text: str) -> None:
+    """Who may not see whose transaction it is can't try, either; other keys and ids are found."""
+
+    def found(role: str, wanted: str) -> list[str]:
+        answer = api.get(f"{API}/transactions", params={"q": wanted}, headers=bearer(role)).json()
+        page = api.get("/transactions", params={"q": wanted, "saga": "checkout"}, headers=bearer(role)).text
+        ids = [one["transaction_id"] for one in answer["transactions"]]
+        assert [id_ in page for id_ in ids] == [True] * len(ids)
+        assert ids or "tx-" not in page
+        return ids
+
+    assert "tx-completed" in found("operator", text)
+    assert found("viewer", text) == []
+    assert found("viewer", "order_id=1041") == ["tx-completed"] == found("viewer", "tx-completed")
+
+
+def test_a_form_with_too_many_fields_is_refused(api: TestClient) -> None:
+    """With what is wrong, not as a failure of the server."""
+    form = "&".join(f"f{number}=1" for number in range(101))
+    for path in (
+        "/transactions/tx-stuck/acts",
+        "/bulk/count",
+        "/bulk/acts",
+        "/sagas/acts",
+        "/login",
+        "/logout",
+    ):
+        headers = bearer("admin") | {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = api.post(path, content=form, headers=headers)
+        assert (answer.status_code, "at most 100 fields" in answer.text) == (413, True)

@@ -116,7 +116,7 @@ def test_errors_name_the_expression(text: str) -> None:
 
 def test_guard_that_gives_no_boolean() -> None:
     """A guard gives true or false, else it raises, naming the expression."""
-    with pytest.raises(EvaluationError, match=r"'a\.n' gave 1, which is neither true nor false"):
+    with pytest.raises(EvaluationError, match=r"'a\.n' gave int, which is neither true nor false"):
         Guard(formula("a.n"), "a.n")({"a": {"n": 1}})
 
 

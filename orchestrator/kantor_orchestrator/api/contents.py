@@ -12,6 +12,8 @@ from kantor.errors import KantorError
 from kantor_orchestrator.api import story
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.filters import Filters, Search
+from kantor_orchestrator.api.people import Person
+from kantor_orchestrator.api.transactions import without_guesses
 from kantor_orchestrator.core.act_kinds import FOR_MANY
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions.diagram_svg import Mark, svg_element
@@ -57,7 +59,7 @@ def home(backend: Backend) -> dict[str, Any]:
     }
 
 
-def listing(backend: Backend, given: list[tuple[str, str]]) -> dict[str, Any]:
+def listing(backend: Backend, given: list[tuple[str, str]], person: Person) -> dict[str, Any]:
     values: dict[str, Any] = {
         "view_error": "", "problem": "", "found": [], "partial": False, "next_url": "", "sagas": [], "complete_from": 0,
         "statuses": [one.value for one in ShownStatus], "stuck_choices": list(STUCK_CHOICES),
@@ -80,6 +82,7 @@ def listing(backend: Backend, given: list[tuple[str, str]]) -> dict[str, Any]:
             page = view.search(wanted.criteria(), limit=wanted.limit, page=wanted.page_token)
             values["complete_from"] = view.complete_from()
             values["sagas"] = sorted({saga for saga, _ in view.counts() if saga})
+        page = without_guesses(page, wanted.q, person)
         more = [*chosen, ("page_token", page.next_page)]
         next_url = "/transactions?" + urlencode(more) if page.next_page else ""
         values |= {"found": page.transactions, "partial": page.is_partial, "next_url": next_url}

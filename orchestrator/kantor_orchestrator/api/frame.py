@@ -12,11 +12,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from kantor.errors import KantorError
 from kantor_orchestrator.api.access import Access
 from kantor_orchestrator.api.backend import Backend
-from kantor_orchestrator.api.problems import TITLES
+from kantor_orchestrator.api.problems import TITLES, ProblemError
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.web.render import Pages
 
 log = logging.getLogger("kantor.api")
+
+#: Fields that a form may have.
+MOST_FIELDS = 100
 
 
 class Frame:
@@ -60,14 +63,21 @@ class Frame:
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form; how large it may be is guarded before."""
-    body = await request.body()
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100))
+    """The fields of a form; how large it may be is guarded before. Raises ``ProblemError`` for too many."""
+    return dict(await _fields_of(request, keep_blank=True))
 
 
 async def filters_in(request: Request) -> list[tuple[str, str]]:
-    body = await request.body()
-    return parse_qsl(body.decode("utf-8", "replace"), max_num_fields=100)
+    """Raises as :func:`form_of`."""
+    return await _fields_of(request, keep_blank=False)
+
+
+async def _fields_of(request: Request, *, keep_blank: bool) -> list[tuple[str, str]]:
+    text = (await request.body()).decode("utf-8", "replace")
+    try:
+        return parse_qsl(text, keep_blank_values=keep_blank, max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise ProblemError(413, f"a form may have at most {MOST_FIELDS} fields") from error
 
 
 def local(target: str) -> str:

@@ -52,7 +52,7 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
     @routes.get("/transactions")
     def transactions(request: Request) -> Response:
         given = [(name, value) for name, value in request.query_params.multi_items() if value]
-        values = contents.listing(backend, given)
+        values = contents.listing(backend, given, person_of(request))
         if [name for name, _ in given] == ["q"] and len(values["found"]) == 1 and not values["next_url"]:
             return RedirectResponse(f"/transactions/{quote(values['found'][0].transaction_id, safe='')}", 303)
         return frame.page(request, "list.html", **values)
@@ -91,7 +91,7 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
         with backend.view() as view:
             found = view.trace(transaction_id)
         _, payload = backend.message(found, f"{topic}/{partition}/{offset}")
-        shown = payload_as_json(payload, person_of(request))
+        shown = payload_as_json(payload, person_of(request), transaction_id)
         trace_id = shown["trace_id"]
         return frame.page(
             request,

@@ -22,6 +22,7 @@ from kantor_orchestrator.definitions import durations
 from kantor_orchestrator.payloads import Payload, without_personal_data
 from kantor_orchestrator.personal import MASK
 from kantor_orchestrator.view import as_json
+from kantor_orchestrator.view.queries import Page
 from kantor_orchestrator.view.trace import Trace
 from kantor_orchestrator.words import incomplete
 
@@ -40,10 +41,12 @@ def router(backend: Backend, live: Live) -> APIRouter:
     routes = APIRouter(prefix=f"{API}/transactions", tags=["transactions"])
 
     @routes.get("", responses=documented() | {200: {"model": shapes.TransactionPage}})
-    def search(wanted: Annotated[Search, Query()]) -> JSONResponse:
+    def search(request: Request, wanted: Annotated[Search, Query()]) -> JSONResponse:
         """Search transactions; the newest first."""
         with backend.view() as view:
             found = view.search(wanted.criteria(), limit=wanted.limit, page=wanted.page_token)
+        found = without_guesses(found, wanted.q, person_of(request))
+        with backend.view() as view:
             complete_from = view.complete_from()
         return JSONResponse(as_json.page(found, complete_from))
 
@@ -96,7 +99,7 @@ def router(backend: Backend, live: Live) -> APIRouter:
     ) -> JSONResponse:
         """A message of this transaction, read from Kafka: headers, decoded, hex."""
         found = _payload(backend, transaction_id, f"{topic}/{partition}/{offset}")
-        return JSONResponse(payload_as_json(found, person_of(request)))
+        return JSONResponse(payload_as_json(found, person_of(request), transaction_id))
 
     @routes.get(
         "/{transaction_id}/messages/{topic}/{partition}/{offset}/raw",
@@ -148,6 +151,19 @@ def story_and_start(backend: Backend, transaction_id: str, person: Person) -> tu
     return story, complete_from if story.started_at < complete_from else 0
 
 
+def without_guesses(found: Page, text: str, person: Person) -> Page:
+    """For who may not see personal data: not what was found by a key that is not shown. Else people could try whose it is."""
+    if not text or person.may(OPERATOR):
+        return found
+    kept = [
+        one
+        for one in found.transactions
+        if one.transaction_id.startswith(text)
+        or any(text in (value, f"{name}={value}") for name, value in one.keys)
+    ]
+    return found if len(kept) == len(found.transactions) else Page(kept, "")
+
+
 def without_personal_keys(backend: Backend, story: Trace) -> Trace:
     """Keys that are personal data, and what people have said with acts, are masked."""
     hidden = backend.personal_keys(story.saga, story.version, [name for name, _ in story.keys])
@@ -173,13 +189,16 @@ def _payload(backend: Backend, transaction_id: str, place: str) -> Payload:
         raise
 
 
-def payload_as_json(found: Payload, person: Person) -> dict[str, Any]:
-    """What this person may see of a message."""
+def payload_as_json(found: Payload, person: Person, transaction_id: str) -> dict[str, Any]:
+    """What this person may see of a message of this transaction."""
     decoded, value = found.decoded, found.value or b""
+    key = None if found.key is None else found.key.decode("utf-8", "replace")
     hidden = False
     if not person.may(OPERATOR):
         decoded, shown = without_personal_data(found)
         hidden = not shown
+        # Any field may have been made the key, also one that is personal data and not in this message.
+        key = key if key in (None, transaction_id) else MASK
     name = ""
     if found.schema is not None:
         space = found.schema.get("namespace", "")
@@ -192,7 +211,7 @@ def payload_as_json(found: Payload, person: Person) -> dict[str, Any]:
     return {
         "place": found.place,
         "at": as_json.time(found.at),
-        "key": None if found.key is None else found.key.decode("utf-8", "replace"),
+        "key": key,
         "headers": [_header(key, data) for key, data in found.headers],
         "size": len(value),
         "schema": name or None,

@@ -20,7 +20,7 @@ from kantor_orchestrator.core.addressing import AmbiguousError
 from kantor_orchestrator.core.decision import Decision, ExpressionError
 from kantor_orchestrator.core.entry import TIMEOUT, Entry
 from kantor_orchestrator.core.evidence import Evidence
-from kantor_orchestrator.core.saga import ASK, WAIT, Step
+from kantor_orchestrator.core.saga import ASK, MASK, WAIT, Step
 from kantor_orchestrator.core.transaction import (
     AFTER_CLOSE,
     AFTER_PIVOT,
@@ -278,6 +278,8 @@ def _failure(d: Decision, message: Entry | Early) -> None:
     payload = message.payload or {}
     cause = message.causation_id
     code, reason, retryable, unsure = message.type, str(payload.get("reason", "")), False, False
+    if reason and message.type in saga.personal_reasons:
+        reason = MASK  # it would be told in lists, alerts and logs: who may, reads it in the message
     if message.type == STEP_FAILED:
         for path in d.txn.steps:
             if d.is_compensation_of(path, cause):

@@ -38,6 +38,10 @@ OBSERVE, ENFORCE = "observe", "enforce"
 _INDEX = re.compile(r"\[\d+\]")
 
 
+#: What is shown instead of personal data.
+MASK = "•••"
+
+
 @lru_cache(10_000)
 def definition_path(instance: str) -> str:
     """The definition's path of an instance's: without the items' indices."""
@@ -162,6 +166,7 @@ class Saga:
     starts_on: str
     steps: Mapping[str, Step]
     captures: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    personal_reasons: frozenset[str] = frozenset()  # types whose field `reason` is personal data
     deadline: int = 0
     deployed_at: int = 0
     keys: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from kantor_orchestrator.definitions.outcomes import Guard, Items, Sleep, Text
 from kantor_orchestrator.definitions.requests import call_rules, task_rules
 from kantor_orchestrator.definitions.scopes import Scope, Scopes
 from kantor_orchestrator.definitions.tree import Node
+from kantor_orchestrator.personal import personal_names
 from kantor_schemas import Schema, system, topic_of
 
 #: What a parent reads of its child's end, besides what the child returns (whoever decodes the end puts that beside them).
@@ -67,6 +68,7 @@ class _Compiler:
             captures=self._captured(steps),
             deadline=model.deadline or 0,
             deployed_at=deployed_at,
+            personal_reasons=self._personal_reasons(steps),
             keys=model.keys,
             cancel_on=cancel_on,
             ends_with=ends,
@@ -267,6 +269,10 @@ class _Compiler:
                 self._captures[TRANSACTION_ENDED] |= _OF_AN_END
         self._captures[STEP_FAILED] |= fields_of(system("StepFailed")).keys()
         return {type_: frozenset(names) for type_, names in self._captures.items() if names}
+
+    def _personal_reasons(self, steps: Mapping[str, core.Step]) -> frozenset[str]:
+        types = {type_ for step in steps.values() for type_ in step.fails_on}
+        return frozenset(t for t in types if "reason" in personal_names([self._scopes.schemas[t]]))
 
     def _keys(self) -> None:
         for key in self._model.keys:

@@ -25,7 +25,7 @@ from kantor_orchestrator.core.saga import Expression
 from kantor_orchestrator.core.scope import Scope
 from kantor_orchestrator.definitions import evaluation, references
 from kantor_orchestrator.definitions.metering import Meter
-from kantor_orchestrator.definitions.operations import CelError
+from kantor_orchestrator.definitions.operations import CelError, kind
 from kantor_orchestrator.definitions.outcomes import Choice, EvaluationError
 from kantor_orchestrator.definitions.references import Use
 
@@ -182,14 +182,16 @@ def _refuse_odd(value: Any, meter: Meter) -> None:
         one = waiting.pop()
         if isinstance(one, Mapping):
             if odd := [key for key in one if not isinstance(key, str)]:
-                raise CelError(f"it gives a map with the key {odd[0]!r:.100}, and only texts can be keys")
+                raise CelError(
+                    f"it gives a map with a key of type {kind(odd[0])}, and only texts can be keys"
+                )
             waiting += one.values()
         elif isinstance(one, list | tuple):
             waiting += one
         elif isinstance(one, timedelta):
             raise CelError("it gives a duration, which only `sleep` takes; string(...) makes a text of it")
         elif one is not None and not isinstance(one, _KEPT):
-            raise CelError(f"it gives a {type(one).__name__}, which can't be kept: {one!r:.100}")
+            raise CelError(f"it gives a {type(one).__name__}, which can't be kept")
 
 
 def _null(text: str, scope: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from kantor_orchestrator.definitions.metering import Meter
-from kantor_orchestrator.definitions.operations import CelError, kind
+from kantor_orchestrator.definitions.operations import CelError, kind, told
 
 
 def duration(value: Any, meter: Meter) -> timedelta:
@@ -20,7 +20,7 @@ def duration(value: Any, meter: Meter) -> timedelta:
         raise CelError(f"there is no duration({kind(value)})")
     meter.read(value)
     if _DURATION.fullmatch(value) is None or len(value) > 64:
-        raise CelError(f"{value!r:.100} is not a duration, such as 1h30m")
+        raise CelError(f"the {told(value)} is not a duration, such as 1h30m")
     sign = -1 if value.startswith("-") else 1
     micros = sum(Decimal(number) * _UNITS[unit] for number, unit in _PART.findall(value))
     try:
@@ -50,10 +50,10 @@ def timestamp(value: Any, _meter: Meter) -> datetime:
         raise CelError(f"there is no timestamp({kind(value)})")
     try:
         found = datetime.fromisoformat(value[:64])
-    except ValueError as error:
-        raise CelError(str(error)) from error
-    if found.tzinfo is None or len(value) > 64:
-        raise CelError(f"{value!r:.100} is not an RFC 3339 time, such as 2026-01-31T12:00:00Z")
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or len(value) > 64:
+        raise CelError(f"the {told(value)} is not an RFC 3339 time, such as 2026-01-31T12:00:00Z")
     return found.astimezone(UTC)
 
 

@@ -44,6 +44,16 @@ def kind(value: Any) -> str:
     return next((name for type_, name in _KINDS.items() if isinstance(value, type_)), type(value).__name__)
 
 
+def told(value: Any) -> str:
+    """A value in an error's text: what kind it is, not what it is. It may be personal data, and everybody reads incidents."""
+    found = kind(value)
+    return (
+        f"{found} of length {len(value)}"
+        if isinstance(value, str | bytes | list | tuple | Mapping)
+        else found
+    )
+
+
 _KINDS: Mapping[type, str] = {
     bool: "bool",
     int: "int",
@@ -68,7 +78,7 @@ def whole(value: int) -> int:
     """Raises ``CelError`` for more than 64 bits."""
     if _LEAST <= value <= _MOST:
         return value
-    raise CelError(f"{value} has more than 64 bits")
+    raise CelError("a whole number has more than 64 bits")
 
 
 # -- operators
@@ -227,7 +237,7 @@ def to_int(value: Any, meter: Meter) -> int:
             meter.read(value)
             digits = value.removeprefix("-").removeprefix("+")
             if not (digits.isascii() and digits.isdecimal()) or len(value) > 20:
-                raise CelError(f"{value!r:.100} is not a whole number")
+                raise CelError(f"the {told(value)} is not a whole number")
             return whole(int(value))
         if kind(value) == "timestamp":
             return int(value.timestamp())
@@ -241,7 +251,7 @@ def to_int(value: Any, meter: Meter) -> int:
 def to_uint(value: Any, meter: Meter) -> int:
     found = to_int(value, meter)
     if found < 0:
-        raise CelError(f"{found} is below 0")
+        raise CelError("a uint is below 0")
     return found
 
 
@@ -252,8 +262,8 @@ def to_double(value: Any, meter: Meter) -> float:
         if kind(value) == "string":
             meter.read(value)
             return float(value)
-    except (ValueError, OverflowError) as error:
-        raise CelError(str(error)) from error
+    except (ValueError, OverflowError):
+        raise CelError(f"the {told(value)} is not a number") from None
     raise CelError(f"there is no double({kind(value)})")
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from kantor_orchestrator.core.saga import Expression
 from kantor_orchestrator.definitions import durations
+from kantor_orchestrator.definitions.operations import told
 
 
 class EvaluationError(ValueError):
@@ -28,7 +29,7 @@ class Guard:
     def __call__(self, scope: Mapping[str, Any]) -> bool:
         found = self.value(scope)
         if not isinstance(found, bool):
-            raise EvaluationError(f"{self.text!r} gave {found!r:.100}, which is neither true nor false")
+            raise EvaluationError(f"{self.text!r} gave {told(found)}, which is neither true nor false")
         return found
 
 
@@ -46,7 +47,8 @@ class Sleep:
         try:
             return durations.parse(found, shortest=0)
         except ValueError as error:
-            raise EvaluationError(f"{self.text!r}: {error}") from error
+            why = f"gave {told(found)}, which is no duration from 0ms to 3650d: 200ms, 30s, 15m, 2h or 21d"
+            raise EvaluationError(f"{self.text!r} {why}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Text:
     def __call__(self, scope: Mapping[str, Any]) -> str:
         found = self.value(scope)
         if isinstance(found, bool) or not isinstance(found, str | int | UUID) or found == "":
-            raise EvaluationError(f"{self.text!r} gave {found!r:.100}, which can't be a record's key")
+            raise EvaluationError(f"{self.text!r} gave {told(found)}, which can't be a record's key")
         return str(found)
 
 
@@ -91,7 +93,7 @@ class Items:
     def __call__(self, scope: Mapping[str, Any]) -> list[Any]:
         found = self.value(scope)
         if not isinstance(found, list | tuple):
-            raise EvaluationError(f"{self.text!r} gave {found!r:.100}, which is not a list")
+            raise EvaluationError(f"{self.text!r} gave {told(found)}, which is not a list")
         return list(found)
 
 
