@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 
 from api_kit import StoredBackend, move
+from kantor_orchestrator import journal
 from kantor_orchestrator.acts import Move, NoAnswerError, refusal
 from kantor_orchestrator.api.backend import Backend, KeyUsedError
+from kantor_orchestrator.core.entry import Entry
 from view_traffic import Traffic, project
 
 
@@ -101,3 +104,20 @@ def test_a_signal_with_other_fields_is_another_act(tmp_path: Path) -> None:
     assert Backend._done(backend, "tx", key, "retry", "", {})
     with pytest.raises(KeyUsedError, match="with other fields"):
         Backend._done(backend, "tx", key, "retry", "", {"n": 1})
+
+
+def test_one_that_came_before_there_was_a_transaction_is_not_the_first_one(tmp_path: Path) -> None:
+    """It led to nothing, as whoever sent it was told. The next one with its key did something, and it is what the third one is told of."""
+    place = tmp_path / "view.db"
+    traffic = Traffic()
+    for number in range(2):
+        said = {"act": "retry", "id": "k", "actor": "ann", "step": "", "why": "because", "fields": {}}
+        offset = traffic._journal("tx", json.dumps(said).encode(), list(journal.ACT_HEADERS))
+        if number:
+            entry = Entry("act", traffic.now, "retry", "k", payload={"why": "because"}, actor="ann")
+            traffic._decide("tx", offset, entry)
+        else:
+            traffic.order("tx", 1)
+    project(traffic, place)
+    (told,) = Backend._done(StoredBackend(tmp_path), "tx", "k", "retry", "", {})
+    assert "nothing waits for a person" in told["reason"]

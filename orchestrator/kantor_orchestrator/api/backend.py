@@ -266,7 +266,8 @@ class Backend:
     def _done(
         self, transaction_id: str, key: str, act: str, step: str, fields: Mapping[str, Any]
     ) -> list[Move]:
-        """What the engine made of the act with this id; Empty: nothing yet, or there is none, or the view is not so far."""
+        """What the engine made of the act with this id; Empty: nothing yet, or there is none, or the view is not so far. One that
+        came before there was such a transaction led to nothing, and one that came again says nothing of the first."""
         try:
             with self.view() as view:
                 story = view.trace(transaction_id)
@@ -274,7 +275,8 @@ class Backend:
             return []
         for message in story.timeline:
             found = said(message) if message.kind == "act" else {}
-            if found.get("id") == key:
+            is_it = any(move.code != core.DONE_ALREADY for move in message.moves)
+            if found.get("id") == key and is_it:
                 if (found.get("act"), found.get("step", "")) != (act, step):
                     raise KeyUsedError(
                         f"the key {key} belongs to another act: {found.get('act')}; use a new one"
