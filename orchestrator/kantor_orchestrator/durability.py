@@ -1,10 +1,10 @@
 """What the decision log takes for granted of the broker: that a record which was acknowledged stays
-(docs/design/log.md#a1).
+(docs/design/log.md#a1), for as long as it is wanted, and that what must be written is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from kantor_orchestrator import topics
@@ -14,6 +14,9 @@ from kantor_orchestrator.core.progress import STUB_TTL
 _KEPT = (topics.HISTORY, topics.JOURNAL, topics.STATE)
 #: For how long the history must be kept (ms): the stubs of transactions that have ended point into it.
 _STUBS = max(STUB_TTL.values())
+#: For how long the journal must be kept (ms): an engine may be down for a night, and a start event may be a day late.
+_DAY = 86_400_000
+_DOWN = _DAY
 
 
 class Asked(Protocol):
@@ -24,19 +27,56 @@ class Asked(Protocol):
 
 
 def weaknesses(admin: Asked, timeout: float = 5.0) -> list[tuple[str, str]]:
-    """What lets a broker's end take back what it has acknowledged, with the remedy each; and what lets it forget decisions too
-    soon. One broker alone, without replicas, loses what it loses: that is a choice, and not told. Raises ``KafkaUnavailableError`` if the broker does not tell."""
+    """What lets a broker's end take back what it has acknowledged, with the remedy each; and what lets it forget too soon, take
+    away what is wanted, or refuse what must be written: topics that somebody made by hand keep their settings. One broker alone,
+    without replicas, loses what it loses: that is a choice, and not told. Raises ``KafkaUnavailableError`` if the broker does
+    not tell."""
     replicas = admin.replicas(timeout)
     found = []
-    for topic in _KEPT:
-        if topic not in replicas or (replicas[topic] < 2 and topic != topics.HISTORY):
+    specs = topics.specs(1, topics.SMALLEST_JOURNAL)
+    for spec in sorted(specs, key=lambda one: one.name != topics.HISTORY):  # the decision log above all
+        topic = spec.name
+        if topic not in replicas or not spec.config:
             continue
         config = admin.config(topic, timeout)
-        if replicas[topic] > 1:
+        if topic in _KEPT and replicas[topic] > 1:
             found += _of(topic, replicas[topic], config)
+        found += _differs(topic, spec.config, config)
         if topic == topics.HISTORY:
             found += _forgets(config)
+        if topic == topics.JOURNAL and 0 <= int(config.get("retention.ms", "-1")) < _DOWN:
+            what = f"{topic} is kept too briefly (retention.ms is {config['retention.ms']}, less than a day)"
+            found.append(
+                (
+                    f"{what}: events are lost if no engine runs for so long",
+                    f"set retention.ms={30 * _DAY} on {topic}",
+                )
+            )
     return found
+
+
+def _differs(topic: str, wanted: Mapping[str, str], config: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Settings without which the platform does not work, whoever made the topic."""
+    policy, asked = config.get("cleanup.policy"), wanted["cleanup.policy"]
+    if policy is not None and policy != asked:
+        harm = (
+            "Kafka deletes what is old in it, also what is still in use"
+            if asked == "compact"
+            else "Kafka takes out of it all but the last record of each transaction"
+        )
+        yield f"{topic} has cleanup.policy={policy}: {harm}", f"set cleanup.policy={asked} on {topic}"
+    stamp, asked = config.get("message.timestamp.type"), wanted.get("message.timestamp.type", "")
+    if stamp is not None and asked and stamp != asked:
+        yield (
+            f"{topic} has message.timestamp.type={stamp}: timers follow the clocks of the machines that write, not the broker's",
+            f"set message.timestamp.type={asked} on {topic}",
+        )
+    largest, asked = config.get("max.message.bytes"), wanted.get("max.message.bytes", "")
+    if largest is not None and asked and int(largest) < int(asked):
+        yield (
+            f"{topic} takes records of {int(largest):,} bytes at most: what is larger stops whoever must write it",
+            f"set max.message.bytes={asked} on {topic}, or more",
+        )
 
 
 def _forgets(history: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -37,6 +37,8 @@ LARGEST = 8 * _MIB
 #: Bytes that the journal is made to take at most, for one record with its headers, uncompressed: intake, engine and view
 #: each hold it in memory, and a broker takes requests of up to 100 MiB.
 LARGEST_ENTRY = 32 * _MIB
+#: Bytes that the journal takes at least: twice what a source topic takes unless somebody has set it.
+SMALLEST_JOURNAL = 2 * _MIB
 
 
 def specs(shards: int, journal_limit: int) -> list[TopicSpec]:
@@ -162,4 +164,4 @@ def journal_limit(admin: Admin, topics: list[str]) -> int:
             len(silent), name, why, extra={"action": "config_unknown"},
         )  # fmt: skip
     largest = max((int(c.get("max.message.bytes", 0)) for c in found.values()), default=0)
-    return min(max(2 * largest, 2 * _MIB), LARGEST_ENTRY)
+    return min(max(2 * largest, SMALLEST_JOURNAL), LARGEST_ENTRY)

@@ -126,3 +126,54 @@ def test_a_history_that_forgets_what_stubs_point_to_is_told(
 ) -> None:
     """Also of one broker alone: the stub of a transaction may live for 30 days."""
     assert [remedy for _, remedy in weaknesses(Asked(1, **config))] == remedies
+
+
+class Made:
+    """One topic of the platform, as somebody made it by hand."""
+
+    def __init__(self, topic: str, **config: str) -> None:
+        self._topic = topic
+        self._config = {name.replace("_", "."): value for name, value in config.items()}
+
+    def replicas(self, timeout: float = 10.0) -> dict[str, int]:
+        return {self._topic: 1}
+
+    def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]:
+        assert topic == self._topic
+        return self._config
+
+
+@pytest.mark.parametrize(
+    ("made", "remedies"),
+    [
+        (Made(topics.STATE, cleanup_policy="delete"), ["set cleanup.policy=compact on sys.kantor.state"]),
+        (
+            Made(topics.DEFINITIONS, cleanup_policy="compact,delete"),
+            ["set cleanup.policy=compact on sys.kantor.definitions"],
+        ),
+        (Made(topics.SCHEMAS, cleanup_policy="compact"), []),
+        (Made(topics.JOURNAL, cleanup_policy="compact"), ["set cleanup.policy=delete on sys.kantor.journal"]),
+        (Made(topics.HISTORY, cleanup_policy="delete", message_timestamp_type="LogAppendTime"), []),
+        (
+            Made(topics.HISTORY, message_timestamp_type="CreateTime"),
+            ["set message.timestamp.type=LogAppendTime on sys.kantor.history"],
+        ),
+        (
+            Made(topics.STATE, max_message_bytes="1048588"),
+            ["set max.message.bytes=8388608 on sys.kantor.state, or more"],
+        ),
+        (
+            Made(topics.JOURNAL, max_message_bytes="1048588"),
+            ["set max.message.bytes=2097152 on sys.kantor.journal, or more"],
+        ),
+        (Made(topics.JOURNAL, max_message_bytes=str(32 << 20), retention_ms="-1"), []),
+        (Made(topics.JOURNAL, retention_ms="3600000"), ["set retention.ms=2592000000 on sys.kantor.journal"]),
+        (Made(topics.ENDED, cleanup_policy="compact"), []),
+    ],
+)
+def test_a_topic_that_somebody_made_with_settings_that_lose_records_is_told(
+    made: Made, remedies: list[str]
+) -> None:
+    """Topics that exist keep their settings: one made by hand has the broker's, which delete the state of a waiting transaction
+    after a week."""
+    assert [remedy for _, remedy in weaknesses(made)] == remedies
