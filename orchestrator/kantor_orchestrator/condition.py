@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from kantor.clients import Clients, Partition
@@ -64,7 +65,7 @@ class Shard:
 
 @dataclass(slots=True)
 class Condition:
-    """What was found. ``broker_error`` empty: it answers. ``view_error`` empty: there is a view."""
+    """What was found. ``broker_error`` empty: it answers. ``view_error`` empty: the view could be read."""
 
     servers: str
     broker_error: str = ""
@@ -91,20 +92,15 @@ class Condition:
     unanswered: str = ""  # Kafka answers, but not all that it was asked: why
 
 
-def inspect(settings: Settings, view: View | None, view_error: str, now: int) -> Condition:
-    """Ask everybody. Never raises because somebody does not answer: that is part of the answer."""
-    found = Condition(settings.kafka.bootstrap_servers, view_error=view_error)
+def inspect(settings: Settings, open_view: Callable[[], AbstractContextManager[View]], now: int) -> Condition:
+    """Ask everybody. Never raises because somebody does not answer, the view included: that is part of the answer."""
+    found = Condition(settings.kafka.bootstrap_servers)
     seen = 0
-    if view is not None:
-        found.counts = view.counts()
-        found.complete_from = view.complete_from()
-        found.refused = view.refused()
-        found.unread_decisions = view.unread()
-        found.uncorrelated = view.uncorrelated()
-        found.incident_count, found.incidents = view.incident_count(), view.incidents(5)
-        found.overdue = view.overdue(now - OVERDUE, MOST)
-        found.holds = view.holds()
-        seen = view.seen().get("view", 0)
+    try:
+        with open_view() as view:
+            seen = _ask_view(found, view, now)
+    except KantorError as error:
+        found.view_error = str(error)
     try:
         admin = settings.kafka.admin("kantor-status")
         existing = admin.topics(_TIMEOUT)
@@ -114,7 +110,7 @@ def inspect(settings: Settings, view: View | None, view_error: str, now: int) ->
     found.is_set_up = topics.JOURNAL in existing
     if found.is_set_up:
         try:
-            _ask_kafka(found, admin, existing, settings.kafka, view, now - seen < VIEW_SILENT)
+            _ask_kafka(found, admin, existing, settings.kafka, now - seen < VIEW_SILENT)
             if topics.DEFINITIONS in existing and (topics.DEFINITIONS, 0) not in found.leaderless:
                 codec = Codec(schema_store(settings.kafka, settings.registry_url))
                 deployed = deploying.read(settings.kafka, codec, _TIMEOUT)
@@ -124,12 +120,24 @@ def inspect(settings: Settings, view: View | None, view_error: str, now: int) ->
     return found
 
 
+def _ask_view(found: Condition, view: View, now: int) -> int:
+    """When (ms) the view's process gave its last sign of life; 0: never."""
+    found.counts = view.counts()
+    found.complete_from = view.complete_from()
+    found.refused = view.refused()
+    found.unread_decisions = view.unread()
+    found.uncorrelated = view.uncorrelated()
+    found.incident_count, found.incidents = view.incident_count(), view.incidents(5)
+    found.overdue = view.overdue(now - OVERDUE, MOST)
+    found.holds = view.holds()
+    return view.seen().get("view", 0)
+
+
 def _ask_kafka(
     found: Condition,
     admin: Admin,
     existing: dict[str, int],
     clients: Clients,
-    view: View | None,
     view_lives: bool,
 ) -> None:
     """Whatever a partition without a leader is needed for is left out: the others answer."""
@@ -160,7 +168,7 @@ def _ask_kafka(
     read_by_view = {
         p: end for p, end in ends.items() if not p[0].startswith("evt.") and p[0] != topics.OWN_COMMANDS
     }
-    lag = _lag(read_by_view, positions[VIEW_GROUP]) if view else -1
+    lag = _lag(read_by_view, positions[VIEW_GROUP]) if not found.view_error else -1
     found.roles.append(Role("view", view_lives, {}, lag))
     told = None
     time = BrokerTime(SYSTEM_CLOCK)

@@ -74,13 +74,16 @@ def _of_standing(found: Condition) -> Iterator[Problem]:
 
 def _of_roles(found: Condition) -> Iterator[Problem]:
     for role in found.roles:
-        if not role.is_running:
+        if role.name == "view" and found.view_error:
+            yield Problem(
+                f"nothing can be told here of transactions, incidents and holds: {found.view_error}",
+                "see the view's log (`kantor run --role view` starts it, if it does not run)",
+            )
+        elif not role.is_running:
             yield Problem(
                 f"{role.name} is not running: {_MEANING[role.name]}",
                 f"start it: `kantor run --role {role.name}`",
             )
-        elif role.name == "view" and found.view_error:
-            yield Problem(found.view_error, "look at the view's log")
     for role in found.roles:
         if role.is_running and role.lag > LAG_PER_SHARD * len(found.shards):
             replica = "" if role.name == "view" else f"add a replica (`kantor run --role {role.name}`) or "

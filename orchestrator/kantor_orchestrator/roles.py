@@ -105,9 +105,11 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry, wellnes
 
 
 def view(settings: Settings, _shards: int, registry: CollectorRegistry, wellness: Wellness) -> Life:
+    from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
     from kantor_orchestrator.view.role import run_view
 
-    return lambda stop, ready: run_view(settings, stop, ready, registry, wellness)
+    metrics, census = ViewMetrics(registry), CensusMetrics(registry)
+    return lambda stop, ready: run_view(settings, stop, ready, metrics, census, wellness)
 
 
 def api(settings: Settings, _shards: int, registry: CollectorRegistry, wellness: Wellness) -> Life:

@@ -100,6 +100,8 @@ class Child:
         self._answer: Future[Readiness] | None = None
         self._ask_at = 0.0
         self._kill_at = 0.0  # it was told to end
+        #: One of its processes has been ready: its settings were right, whatever they say now of the disk, say.
+        self.was_ready = False
 
     def tend(self) -> int | None:
         """Start the process if it is due, replace it if it stands still. The exit code, if it has just ended."""
@@ -152,6 +154,7 @@ class Child:
                 self._kill_at = now + GRACE
             return
         answer = self._hear(now)
+        self.was_ready = self.was_ready or (answer is not None and not answer.reasons)
         if answer is not None and self._patience.hear(answer, now):
             log.error(
                 "role %s (process %d) has not been ready for %.0f s and is replaced: %s",
@@ -204,7 +207,8 @@ def supervise(
     command: Callable[[str], Sequence[str]] | None = None,
     http_port: int = 0,
 ) -> int:
-    """Run ``roles`` until ``stop``; the exit code. A role that says the settings are wrong (exit code 2) ends all.
+    """Run ``roles`` until ``stop``; the exit code. A role that says the settings are wrong (exit code 2) ends all, unless it
+    has been ready with them: then what is wrong came later, and the other roles have nothing to do with it.
 
     ``http_port``: of the first role; the next has the next one, for a port is one process's. 0: each takes a free one.
     """
@@ -221,7 +225,7 @@ def supervise(
         while not stop.is_set() and not wrong:
             for child in children:
                 code = child.tend()
-                if code == 2:
+                if code == 2 and not child.was_ready:
                     wrong = True
                 elif code is not None:
                     facts = {"action": "role_died", "role": child.role, "code": code}

@@ -85,6 +85,50 @@ def test_wrong_settings_end_the_platform(tmp_path: Path) -> None:
     assert running.code == 2
 
 
+READY_THEN_WRONG = """
+import http.server, os, sys, threading
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"ready": true, "reasons": [], "waits": true}')
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+with os.fdopen(int(os.environ["KANTOR_TELL_FD"]), "w") as tell:
+    tell.write(f"http://127.0.0.1:{server.server_port}\\n")
+open(sys.argv[1], "a").write(f"{os.getpid()}\\n")
+while not os.path.exists(sys.argv[1] + ".wrong"):
+    threading.Event().wait(0.02)
+sys.exit(2)
+"""
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_goes_wrong_after_a_role_was_ready_ends_no_other_role(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its settings were right. The view's disk becomes read-only, say: intake and engines have nothing to do with that."""
+    answers, tell = list[Readiness](), supervisor.ask
+
+    def told(url: str) -> Readiness:
+        answers.append(tell(url))
+        return answers[-1]
+
+    monkeypatch.setattr(supervisor, "ask", told)
+    running = Running(tmp_path, READY_THEN_WRONG, ["view"])
+    started(tmp_path / "view", 1)
+    until(
+        lambda: len([answer for answer in answers if not answer.reasons]) > 1, "the first answer was taken in"
+    )
+    (tmp_path / "view.wrong").touch()
+    until(
+        lambda: running.code is not None or len((tmp_path / "view").read_text().splitlines()) == 3,
+        "it is begun again",
+    )
+    assert running.code is None
+    assert running.end() == 0
+
+
 WELL, WAITS = Readiness([]), Readiness(["Kafka does not answer"])
 HANGS = Readiness(["shard 3 stands"], waits=False)
 

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Self, cast
 
 import pytest
 from click.testing import CliRunner
 
 from kantor.envelope import unreadable
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, KafkaUnavailableError, KantorError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.cli import status
 from kantor_orchestrator.cli.main import main
-from kantor_orchestrator.condition import Condition, Role
+from kantor_orchestrator.condition import Condition, Role, inspect
 from kantor_orchestrator.view.database import Writer
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.queries import View
-from kantor_orchestrator.view.sql import ViewUnopenableError
+from kantor_orchestrator.view.sql import NoViewError, ViewUnavailableError, ViewUnopenableError
 from view_records import Written
 from view_saga import CHECKOUT
 from view_traffic import T0, KnownSagas, Traffic, project
+
+if TYPE_CHECKING:
+    from kantor_orchestrator.config import Settings
 
 _EVENT: list[tuple[str, bytes | None]] = [(journal.ENTRY, journal.EVENT), ("ce_type", b"a.B")]
 _OURS: list[tuple[str, bytes | None]] = [("ce_source", b"kantor"), ("ce_correlationid", b"no transaction!")]
@@ -127,19 +133,68 @@ def test_commands_say_that_the_view_can_not_be_opened(
     assert str(tmp_path.parent) in found.output
 
 
-def test_the_status_is_told_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broker and roles have nothing to do with it; the view's trouble is one of those that it lists."""
+class Silent:
+    """A cluster of which nothing but its address is known."""
+
+    bootstrap_servers = "broker:9092"
+
+    def admin(self, _client_id: str) -> object:
+        raise KafkaUnavailableError("nobody answers")
+
+
+class Trouble:
+    """A view that can be opened, and can't be read."""
+
+    def __init__(self, error: KantorError) -> None:
+        self._error = error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error", [ViewUnavailableError, ViewUnopenableError, NoViewError, KantorError, ConfigError]
+)
+@pytest.mark.parametrize("opens", [True, False])
+def test_the_status_is_told_whatever_is_wrong_with_the_view(error: type[KantorError], opens: bool) -> None:
+    """Broker and roles have nothing to do with it: a server that is away, a damaged file, another version, a lock."""
+
+    def view() -> View:
+        if opens:
+            return cast("View", Trouble(error("the view is ill")))
+        raise error("the view is ill")
+
+    found = inspect(cast("Settings", SimpleNamespace(kafka=Silent())), view, 0)
+    assert (found.view_error, found.broker_error) == ("the view is ill", "nobody answers")
+
+
+def test_what_is_wrong_with_the_view_is_among_the_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kantor status` asks the view first, and everybody else all the same."""
     monkeypatch.setenv("KANTOR_VIEW_URL", f"sqlite:///{tmp_path}")
     monkeypatch.setenv("KANTOR_BOOTSTRAP_SERVERS", "broker:9092")
-    asked: list[str] = []
 
-    def inspected(_: object, view: View | None, view_error: str, now: int) -> Condition:
-        asked.append(view_error)
-        assert view is None
-        return Condition("broker:9092", roles=[Role("view", True, {}, 0)], view_error=view_error)
+    def inspected(_: object, open_view: Callable[[], View], now: int) -> Condition:
+        with pytest.raises(ViewUnopenableError) as raised:
+            open_view()
+        return Condition("broker:9092", roles=[Role("view", True, {}, 0)], view_error=str(raised.value))
 
     monkeypatch.setattr(status, "inspect", inspected)
     found = CliRunner().invoke(main, ["status"])
     assert found.exit_code == 0, found.output
-    assert "can't be opened" in asked[0]
     assert "can't be opened" in " ".join(found.output.split())
+
+
+def test_a_url_that_is_none_is_a_wrong_setting_for_the_status_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not the view's trouble; nobody is asked."""
+    monkeypatch.setenv("KANTOR_VIEW_URL", "mysql://there")
+    monkeypatch.setenv("KANTOR_BOOTSTRAP_SERVERS", "broker:9092")
+    found = CliRunner().invoke(main, ["status"])
+    assert (found.exit_code, "KANTOR_VIEW_URL" in found.output) == (2, True)

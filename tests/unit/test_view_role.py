@@ -14,9 +14,11 @@ from prometheus_client import CollectorRegistry
 from kantor.errors import KantorError, RegistryUnavailableError
 from kantor.testing import MemoryBroker
 from kantor_orchestrator import topics
+from kantor_orchestrator.roles import view as view_role
 from kantor_orchestrator.view import role
 from kantor_orchestrator.view.database import InUseError, Writer
 from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
+from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.wellness import Wellness
 from waiting import PATIENCE
 
@@ -152,6 +154,46 @@ def test_a_registry_that_refuses_is_waited_for_and_told(monkeypatch: pytest.Monk
     monkeypatch.setattr(role, "_take", lambda *_: SimpleNamespace(close=lambda: None))
     monkeypatch.setattr(role, "_Projection", Projection)
     settings = cast("Settings", SimpleNamespace(view_url=""))
-    role.run_view(settings, Stop(), lambda: None, CollectorRegistry(), wellness)
+    registry = CollectorRegistry()
+    role.run_view(settings, Stop(), lambda: None, ViewMetrics(registry), CensusMetrics(registry), wellness)
     assert (len(lives), told[0]) == (8, [])
     assert told[-1] == ["the view begins anew: 403 at GET /schemas/ids/7, for 15 s"]
+
+
+def test_a_view_that_begins_again_and_again_keeps_its_metrics(tmp_path: Path) -> None:
+    """A role has one registry: what a damaged file, or a full disk, ends is begun anew by the same process."""
+    (tmp_path / "view.db").write_bytes(b"no database" * 1_000)
+    settings = cast("Settings", SimpleNamespace(view_url=f"sqlite:///{tmp_path}/view.db"))
+    live = view_role(settings, 1, CollectorRegistry(), Wellness())
+    for _ in range(2):
+        with pytest.raises(KantorError, match="delete it"):
+            live(threading.Event(), lambda: None)
+
+
+def test_a_file_that_is_deleted_while_it_is_in_use_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the view would write, for good, into a file that nobody can open; and say that it is well."""
+    path, stop, files = tmp_path / "home" / "view.db", threading.Event(), list[int]()
+
+    class Projection:
+        def __init__(self, _: object, database: Writer, *__: object) -> None:
+            self._database = database
+
+        def run(self, *_: object) -> None:
+            self._database.alive(1, 1)
+            files.append(path.stat().st_ino)
+            if len(files) == 2:
+                stop.set()
+                return
+            path.rename(tmp_path / "deleted")
+            self._database.alive(1, 1)
+
+    monkeypatch.setattr(role, "_Projection", Projection)
+    monkeypatch.setattr(role, "AGAIN", 0)
+    settings = cast("Settings", SimpleNamespace(view_url=f"sqlite:///{path}"))
+    registry = CollectorRegistry()
+    role.run_view(settings, stop, lambda: None, ViewMetrics(registry), CensusMetrics(registry))
+    assert len(set(files)) == 2
+    with View(path) as view:
+        assert view.seen()["view"]

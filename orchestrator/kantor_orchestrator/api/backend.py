@@ -25,8 +25,6 @@ from kantor_orchestrator.payloads import Payload, Payloads
 from kantor_orchestrator.personal import personal_names
 from kantor_orchestrator.view.database import Place, is_shared, path_of
 from kantor_orchestrator.view.queries import View
-from kantor_orchestrator.view.reader import NoViewError
-from kantor_orchestrator.view.sql import ViewUnopenableError
 from kantor_orchestrator.view.trace import Message, Trace
 
 log = logging.getLogger("kantor.api")
@@ -130,12 +128,7 @@ class Backend:
         with self._inspecting:
             known = self._condition
             if known is None or self._clock() - known[0] > _FRESH:
-                now = int(time.time() * 1000)
-                try:
-                    with self.view() as view:
-                        found = inspect(self.settings, view, "", now)
-                except (NoViewError, ViewUnopenableError) as error:
-                    found = inspect(self.settings, None, str(error), now)
+                found = inspect(self.settings, self.view, int(time.time() * 1000))
                 known = self._condition = (self._clock(), found)
             return known[1]
 

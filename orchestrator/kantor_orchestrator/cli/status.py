@@ -17,8 +17,7 @@ from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.diagnosis import Problem, condition_as_json, diagnose
 from kantor_orchestrator.standing import Member
-from kantor_orchestrator.view.reader import NoViewError
-from kantor_orchestrator.view.sql import ViewUnopenableError
+from kantor_orchestrator.view.database import is_shared
 from kantor_orchestrator.words import date_and_clock, duration, incomplete, now
 
 
@@ -28,11 +27,10 @@ def status(as_json: bool) -> None:
     """Show the health of the platform and what is wrong. Exit code 1 if Kafka does not answer."""
     logging.getLogger("kantor.kafka").setLevel(logging.CRITICAL)  # what it would log is the answer
     settings = Settings.from_env()
-    try:
-        with open_view() as view:
-            found = inspect(settings, view, "", now())
-    except (NoViewError, ViewUnopenableError) as error:
-        found = inspect(settings, None, str(error), now())
+    is_shared(
+        settings.view_url
+    )  # a URL that is none is a wrong setting; whatever else is wrong with the view is told
+    found = inspect(settings, open_view, now())
     problems = diagnose(found)
     if as_json:
         print_json(condition_as_json(found, problems))

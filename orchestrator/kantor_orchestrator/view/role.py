@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event
 
-from prometheus_client import CollectorRegistry
-
 from kantor.clients import BEGINNING, Batch, Partition, Record
 from kantor.codec import Codec
 from kantor.errors import ConfigError, KafkaUnavailableError, KantorError, UnknownSchemaError
@@ -64,13 +62,13 @@ def run_view(
     settings: Settings,
     stop: Event,
     ready: Callable[[], None],
-    registry: CollectorRegistry,
+    metrics: ViewMetrics,
+    census: CensusMetrics,
     wellness: Wellness | None = None,
 ) -> None:
     """Project until ``stop``. Kafka or the registry not answering is waited for. Raises ``ConfigError`` for what no
     retry can mend (another process writes to the database, for example)."""
     wellness = wellness or Wellness()
-    metrics, census = ViewMetrics(registry), CensusMetrics(registry)
     unknown: dict[int, float] = {}  # schema ids, since when
     database: Writer | None = None
     since = 0.0  # in trouble (monotonic)

@@ -5,7 +5,7 @@ Queries are written once, with ``?`` for values, in words that both understand; 
 
     KantorError
     ├── NoViewError             nothing has been projected yet
-    ├── ViewUnavailableError    the server did not answer: wait and try again
+    ├── ViewUnavailableError    the server did not answer, the file was deleted: try again
     ├── ReplacedError           a rebuild has put another view in its place: start from its positions
     └── ConfigError
         ├── InUseError          another process writes to it
@@ -40,7 +40,7 @@ class ViewUnopenableError(ConfigError):
 
 
 class ViewUnavailableError(KantorError):
-    """The database's server did not answer, or the session is lost. Whoever wrote opens it anew: another process may write
+    """The database's server did not answer, or the session is lost, or the file was deleted. Whoever wrote opens it anew: another process may write
     by now."""
 
 

@@ -2,7 +2,7 @@
 
 A projection that can be rebuilt, whose positions are in the same file: ``synchronous=NORMAL`` in WAL mode may lose the
 last SQL transactions in a power cut, positions included, and they are projected again; it can't tear the file. One
-process writes (a lock file says which); any number reads.
+process writes (a lock file says which); any number reads. A file that is deleted while it is in use is made anew.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from kantor_orchestrator.view.sql import (
     InUseError,
     NoViewError,
     Row,
+    ViewUnavailableError,
     ViewUnopenableError,
     migrations,
 )
@@ -62,6 +63,7 @@ class SqliteDatabase:
         self.place = str(path)
         self._db = db
         self._lock = lock
+        self._file = _file_at(path)
 
     @classmethod
     def for_writing(cls, path: Path) -> SqliteDatabase:
@@ -126,6 +128,10 @@ class SqliteDatabase:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
+        if self._lock is not None and _file_at(self.path) != self._file:
+            raise ViewUnavailableError(
+                f"{self.path} was deleted or replaced while it was in use: it is built anew"
+            )
         with translated(self.path), self._db:
             yield
 
@@ -178,6 +184,15 @@ def _unopenable(path: Path, why: str) -> ViewUnopenableError:
         f"the view {path} can't be opened ({why}): its folder {path.parent} must be one that this user can write to;"
         " fix that, or set KANTOR_VIEW_URL to sqlite:///another/folder/view.db"
     )
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    """Which file is there; (0, 0): none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def _lock(path: Path) -> int:
