@@ -32,6 +32,11 @@ IMPERSONATED = (
     " and let nobody but the platform write as `kantor`"
 )
 UNREADABLE = "its headers can't be read (a name that is not UTF-8, for example); let the producer fix them"
+GONE = (
+    "Kafka deleted it before intake read it, because the topic's retention is shorter than the time for which intake was down or"
+    " behind (or somebody deleted its records); keep the topic's records for longer (retention.ms, retention.bytes), and look for"
+    " transactions that wait (`kantor list --open --stuck 10m`)"
+)
 FAILED_ON = (
     "intake failed on this record, as its log says; look at the record, and let the producer send valid ones"
 )

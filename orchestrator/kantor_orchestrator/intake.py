@@ -22,6 +22,7 @@ from kantor.errors import KantorError
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.addressing import (
     FAILED_ON,
+    GONE,
     IMPERSONATED,
     SPEC_VERSION,
     is_impersonated,
@@ -32,6 +33,7 @@ from kantor_orchestrator.aside import Aside
 from kantor_orchestrator.config import INTAKE_GROUP, NEVER_LONG
 from kantor_orchestrator.marking import Marker
 from kantor_orchestrator.metrics import IntakeMetrics
+from kantor_orchestrator.overtaken import Overtaken
 from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.intake")
@@ -80,6 +82,7 @@ class Intake:
         self._refused: dict[Partition, str] = {}  # may not be read, and why
         self._sampler = sampler or Aside("watermark")
         self._marker = Marker(clients, self._admin, self._sampler, metrics, clock)
+        self._overtaken = Overtaken(self._admin, self._sampler, self._say_gone, clock)
         self._next_commit = 0.0
 
     def run(self, stop: Event, ready: Callable[[], None]) -> None:
@@ -96,11 +99,14 @@ class Intake:
     def start(self, ready: Callable[[], None]) -> None:
         """Join the group."""
 
-        def assigned(partitions: list[Partition]) -> None:
+        def assigned(partitions: list[Partition]) -> dict[Partition, int]:
             self._learn_topics([topic for topic, _ in partitions])
             self._marker.drop()
             log.info("reading %d more partitions", len(partitions), extra={"action": "assigned"})
             ready()
+            begin = self._overtaken.begin(self._consumer.committed(partitions))
+            self._positions.update(begin)  # committed, so that it is not said again
+            return begin
 
         self._consumer.subscribe([PATTERN], on_assign=assigned, on_revoke=self._revoked, on_lost=self._forget)
         ready()
@@ -115,6 +121,7 @@ class Intake:
             self._advance(batch.ends)
         if batch.refused or self._refused:
             self._note_refused(batch)
+        self._overtaken.turn()
         self._marker.turn(self._consumer.assignment, self._reached, self._refused, self._made_again)
         now = self._clock.monotonic()
         if now >= self._next_commit:
@@ -140,8 +147,11 @@ class Intake:
         for record in records:
             topic, partition, offset = record.topic(), record.partition(), record.offset()
             place = topic, partition
-            if offset < self._read.get(place, 0) or topic not in topic_ids:
-                self._identify(place, offset, positions)
+            if offset != (expected := self._read.get(place, 0)) or topic not in topic_ids:
+                if offset > expected > 0:
+                    self._overtaken.jumped(place, expected, offset)
+                if offset < expected or topic not in topic_ids:
+                    self._identify(place, offset, positions)
             if topic in self._begun_anew:
                 continue  # it comes again, from the topic's beginning
             self._read[place] = positions[place] = offset + 1
@@ -207,6 +217,16 @@ class Intake:
         if self._marker.refusals.add(topic, reason, sample):
             text = f"{reason} ({detail})" if detail else reason
             log.warning("can't correlate %s: %s", sample, text, extra={"action": "uncorrelated"})
+
+    def _say_gone(self, place: Partition, expected: int, start: int) -> None:
+        """They are lost for every saga, and what they answered is unknown: told as what could not be journaled is."""
+        topic, partition = place
+        self._metrics.uncorrelated(topic, start - expected)
+        self._marker.refusals.add(topic, GONE, f"{topic}/{partition}/{start - 1}", start - expected)
+        log.error(
+            "%s/%d begins at %d, although it was read up to %d only: Kafka has deleted what lay between, no saga receives it",
+            *place, start, expected, extra={"action": "source_lost"},
+        )  # fmt: skip
 
     # -- topics
 
@@ -275,6 +295,7 @@ class Intake:
         for partition in [p for p in self._consumer.assignment() if p[0] == topic]:
             self._read.pop(partition, None)
             self._reached.pop(partition, None)
+            self._overtaken.forget(partition)
             self._positions[partition] = 0
             self._consumer.seek(partition, BEGINNING)
         # At once: the next life would go on where the old topic was left, should this one end before it commits.
@@ -319,6 +340,7 @@ class Intake:
             self._positions.pop(partition, None)
             self._read.pop(partition, None)
             self._reached.pop(partition, None)
+            self._overtaken.forget(partition)
 
 
 def _without_own(topic: str, headers: list[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:

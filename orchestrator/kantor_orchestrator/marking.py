@@ -49,15 +49,15 @@ class Refusals:
         self.by_topic: dict[str, dict[str, Uncorrelated]] = {}
         self.changed: set[str] = set()
 
-    def add(self, topic: str, reason: str, sample: str) -> bool:
-        """Whether it is the first of its topic and reason."""
+    def add(self, topic: str, reason: str, sample: str, count: int = 1) -> bool:
+        """Whether they are the first of their topic and reason."""
         if topic not in self.by_topic and len(self.by_topic) >= MOST_TOPICS:
             topic = "(other topics)"
         found = self.by_topic.setdefault(topic, {})
         if reason not in found and len(found) >= MOST_REASONS:
             reason = OTHERS
         before = found.get(reason)
-        found[reason] = Uncorrelated(before.count + 1 if before else 1, sample)
+        found[reason] = Uncorrelated(before.count + count if before else count, sample)
         self.changed.add(topic)
         return before is None
 

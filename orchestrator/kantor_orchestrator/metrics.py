@@ -22,7 +22,8 @@ class IntakeMetrics:
         )
         self._uncorrelated = Counter(
             "kantor_intake_uncorrelated",
-            "Records that were not journaled because they name no valid transaction or can't be accepted",
+            "Records that were not journaled because they name no valid transaction, can't be accepted, or were deleted by Kafka before "
+            "intake read them",
             ["topic"],
             registry=registry,
         )
@@ -51,8 +52,8 @@ class IntakeMetrics:
         self._read.inc(read)
         self._journaled.inc(journaled)
 
-    def uncorrelated(self, topic: str) -> None:
-        self._uncorrelated.labels(topic).inc()
+    def uncorrelated(self, topic: str, count: int = 1) -> None:
+        self._uncorrelated.labels(topic).inc(count)
 
     def refused(self, topics: Collection[str]) -> None:
         """All that are; those of before are no more."""

@@ -8,13 +8,14 @@ import logging
 import pytest
 
 from kantor_orchestrator import marking, watermarks
+from kantor_orchestrator.addressing import GONE
 from kantor_orchestrator.marking import MOST_REASONS, OTHERS, Refusals
 from kantor_orchestrator.marks import (
     Uncorrelated,
     dump_uncorrelated,
     load_uncorrelated,
 )
-from unit.intake_kit import EVENT, OTHER, Running
+from unit.intake_kit import EVENT, GOOD, OTHER, Running
 
 
 def test_reasons_are_kept_apart_and_told_with_a_sample() -> None:
@@ -55,3 +56,59 @@ def test_what_could_not_be_journaled_comes_back_as_it_was(caplog: pytest.LogCapt
     value = dump_uncorrelated(found)
     assert load_uncorrelated(value, 5) == {"no id; set it": Uncorrelated(3, "evt.x/0/7", 5)}
     assert json.loads(value) == {"no id; set it": [3, "evt.x/0/7"]}
+
+
+def test_records_that_retention_took_before_intake_read_them_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Intake was down for longer than its source keeps records: they are counted and said, once, and it goes on behind them."""
+    running = Running()
+    running.send()
+    running.turn()
+    running.intake.close()
+    for _ in range(5):
+        running.send()
+    running.broker.topics[EVENT].logs[0].trim(4)
+    for _ in range(2):
+        running.start()
+        running.turn()
+        assert running.value("uncorrelated_total", topic=EVENT) in (3, None)
+        running.intake.close()
+    assert [r.getMessage() for r in caplog.records if getattr(r, "action", "") == "source_lost"] == [
+        f"{EVENT}/0 begins at 4, although it was read up to 1 only: Kafka has deleted what lay between, no saga receives it"
+    ]
+    assert running.journaled() == [f"{EVENT}/0/{n}" for n in (0, 4, 5)]
+    told = watermarks.read(running.broker.clients(), "test", running.broker.clock).uncorrelated
+    (found,) = [one for (_, topic), one in told.items() if topic == EVENT]
+    assert found == {GONE: Uncorrelated(3, f"{EVENT}/0/3", found[GONE].at)}
+
+
+def test_records_that_retention_takes_while_intake_reads_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """It is behind, and the client goes on where the partition begins."""
+    running = Running()
+    running.send()
+    running.turn()
+    for _ in range(5):
+        running.send()
+    log = running.broker.topics[EVENT].logs[0]
+    log.trim(4)
+    running.turn()
+    assert running.value("uncorrelated_total", topic=EVENT) == 3
+    log.trim(5)  # what was read
+    running.send()
+    running.turn()
+    assert running.value("uncorrelated_total", topic=EVENT) == 3
+
+
+def test_what_is_no_record_is_not_told_as_lost() -> None:
+    """Kafka transactions end with marks, and compaction takes records: nothing before them was deleted."""
+    running = Running()
+    producer = running.broker.clients().producer("services", transactional_id="services")
+    producer.init_transactions()
+    for _ in range(3):
+        producer.begin()
+        producer.produce(EVENT, b"x", b"key", list(GOOD.items()), 0)
+        producer.commit()
+        running.turn()
+    assert len(running.journaled()) == 3
+    assert running.value("uncorrelated_total", topic=EVENT) is None
