@@ -123,3 +123,33 @@ def test_nothing_is_so(engine: type[Engine]) -> None:
     assert result.exit_code == 0
     assert "nothing to do" in result.stderr
     assert engine.asked == []
+
+
+def test_what_is_asked_is_not_mixed_into_json(engine: type[Engine]) -> None:
+    """A program reads stdout; the few that are shown before the question go to the person."""
+    result = bulk(*OPEN, "--json", answer="y\n")
+    assert json.loads(result.stdout)["chosen"] == 7
+    assert "tx-6" in result.stderr
+    assert len(engine.asked) == 7
+
+
+@pytest.mark.parametrize("option", ["--why", "--actor"])
+def test_nobody_acts_for_no_reason(engine: type[Engine], option: str) -> None:
+    """Blank is no reason, and no name, either."""
+    result = bulk(*OPEN, "--yes", option, " ")
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': say " in result.stderr
+    assert engine.asked == []
+
+
+def test_a_user_without_a_name_must_say_one(engine: type[Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, whose user is a number that nobody knows: no traceback."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    for command in (("bulk", "cancel", "--open", "--yes"), ("cancel", "tx-1"), ("hold",)):
+        result = CliRunner().invoke(main, [*command, "--why", "a test"])
+        assert (result.exit_code, engine.asked) == (2, [])
+        assert "has no name here: say who you are with --actor" in result.stderr

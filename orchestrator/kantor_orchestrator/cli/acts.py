@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ from kantor.errors import KantorError, NotFoundError
 from kantor.schemas import schema_store
 from kantor_orchestrator import holds, voice
 from kantor_orchestrator.acts import Acts, Move, refusal
+from kantor_orchestrator.cli import who
 from kantor_orchestrator.cli.output import as_json_option, open_view, print_json, say
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.act_kinds import FIELDS, KINDS, NEEDED, OFFSET, ON_SAGAS, ActKind
@@ -43,11 +43,11 @@ def _command(kind: ActKind) -> click.Command:
     command = click.command(kind.name, help=kind.help)(run)
     options = [
         click.Argument(["what"], metavar="ID|KEY=VALUE"),
-        _why(required=kind.needs_why),
-        _actor(),
+        click.Option(["--why"], **who.why(required=kind.needs_why)),
+        click.Option(["--actor"], **who.ACTOR),
     ]
     if kind.step:
-        required = _needed(kind.step == NEEDED)
+        required = who.needed(kind.step == NEEDED)
         options.append(click.Option(["--step", "path"], **required, help="The step's path."))
     if kind.takes == OFFSET:
         said = "The journal offset of the message that starts it; `kantor trace` shows it."
@@ -78,28 +78,13 @@ def _command_on_sagas(kind: ActKind) -> click.Command:
 
     command = click.command(kind.name, help=kind.help)(run)
     saga = click.Option(["--saga"], default=holds.ALL, help="Only this saga (default: all sagas).")
-    command.params = [saga, _why(required=True), _actor(), *command.params]
+    command.params = [
+        saga,
+        click.Option(["--why"], **who.why(required=True)),
+        click.Option(["--actor"], **who.ACTOR),
+        *command.params,
+    ]
     return as_json_option(command)
-
-
-def _why(*, required: bool) -> click.Option:
-    said = "The reason or evidence; kept in the history."
-    return click.Option(["--why"], **_needed(required), callback=_not_blank if required else None, help=said)
-
-
-def _needed(required: bool) -> dict[str, Any]:
-    """A default, whichever, would be an answer to click: it would not ask for the option any more."""
-    return {"required": True} if required else {"default": ""}
-
-
-def _not_blank(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if not value.strip():
-        raise click.BadParameter("say why: it is kept in the history, with your name")
-    return value
-
-
-def _actor() -> click.Option:
-    return click.Option(["--actor"], default=getpass.getuser, help="Who does it (default: your user name).")
 
 
 def _tell(name: str, moves: list[Move], as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from typing import Any
 from uuid import uuid4
@@ -12,6 +11,7 @@ import click
 from kantor.envelope import derived_id
 from kantor.errors import KantorError, NotFoundError
 from kantor_orchestrator.acts import Acts, refusal
+from kantor_orchestrator.cli import who
 from kantor_orchestrator.cli.filters import criteria, filters
 from kantor_orchestrator.cli.listing import print_list
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, say
@@ -28,8 +28,8 @@ MOST, SAMPLE, CHUNK = 10_000, 5, 200
 @click.command()
 @click.argument("act", type=click.Choice(list(FOR_MANY)))
 @filters
-@click.option("--why", required=True, help="The reason or evidence; kept in the history of each.")
-@click.option("--actor", default=getpass.getuser, help="Who does it (default: your user name).")
+@click.option("--why", **who.why(required=True))
+@click.option("--actor", **who.ACTOR)
 @click.option(
     "--yes", is_flag=True, help="Do not ask. Required where there is no terminal: otherwise nothing is done."
 )
@@ -48,7 +48,7 @@ def bulk(act: str, why: str, actor: str, yes: bool, as_json: bool, **options: An
     if not found:
         say("No transaction matches: nothing to do.")
     elif not yes:
-        print_list(console(), found[:SAMPLE])
+        print_list(console(sys.stderr if as_json else sys.stdout), found[:SAMPLE])
         if len(found) > SAMPLE:
             say(f"... and {len(found) - SAMPLE:,} more")
         click.confirm(f"{act} {count(len(found), 'transaction')}?", abort=True, err=True)

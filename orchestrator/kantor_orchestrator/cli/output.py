@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 from rich.console import Console
@@ -39,11 +39,12 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
-def console() -> Console:
-    """Stdout, with colours where they are wanted (NO_COLOR, a pipe: none). Text is text: no markup, no emoji codes."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without our signs shows others
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+def console(stream: TextIO | None = None) -> Console:
+    """Stdout unless it is said, with colours where they are wanted (NO_COLOR, a pipe: none). Text is text: no markup, no emoji codes."""
+    stream = stream or sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")  # a terminal without our signs shows others
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
 #: Control characters, which a message from outside could steer the terminal with.
