@@ -8,17 +8,17 @@ from typing import Any, Protocol
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.words import duration
 
-#: By kind. ``{why}``: `: code (reason)`, if there is any; ``{of}``: ` of STEP`, ``{of_code}`` the same of the step that the code
+#: By kind. ``{why}``: `: code (reason)`, if there is any; ``{because}``: `: reason`, where that says what the code does; ``{of}``: ` of STEP`, ``{of_code}`` the same of the step that the code
 #: names; ``{limit}``: `, for at most 5 s`; ``{wait}``: `, again in 5 s`; ``{offset}``: ` at journal offset 7`, where it is known.
 _SENTENCES = {
     Kind.KEPT: "kept until it can be used{why}",
     Kind.STARTED: "the saga starts",
-    Kind.COMPENSATION_STARTED: "compensation starts{why}",
+    Kind.COMPENSATION_STARTED: "compensation starts{because}",
     Kind.ENDED: "transaction {status}",
-    Kind.REOPENED: "transaction reopened{why}",
+    Kind.REOPENED: "transaction reopened{because}",
     Kind.INCIDENT_OPENED: "incident{of}{why}; a person is needed",
-    Kind.RESUMED: "incident{of_code} closed, and what it held up goes on{why}",
-    Kind.COMPENSATION_REQUESTED: "compensation requested; it waits for the pivot's outcome{why}",
+    Kind.RESUMED: "incident{of_code} closed, and what it held up goes on{because}",
+    Kind.COMPENSATION_REQUESTED: "compensation requested; it waits for the pivot's outcome{because}",
     Kind.REFUSED: "cancellation refused{why}",
     Kind.PARENT_ASKED: "the parent requests compensation{why}",
     Kind.ANSWERED: "the parent's request answered{why}",
@@ -97,14 +97,14 @@ def _sentence(
     kind: str, step: str, status: str, attempt: int, code: str, reason: str, wait: int, offset: int = -1
 ) -> str:
     is_late = kind == Kind.SUCCEEDED and reason == "late"
-    is_of_code = kind == Kind.RESUMED
-    reasons = why("" if is_of_code else code, reason)
+    reasons = why(code, reason)
     return _SENTENCES[Kind(kind)].format(
         step=step,
         status=status,
         attempt=attempt,
         offset=f" at journal offset {offset}" if offset >= 0 else "",
         why=f": {reasons}" if reasons else "",
+        because=f": {reason}" if reason else "",
         of=f" of {step}" if step else "",
         of_code=f" of {code}" if code else "",
         limit=f", for at most {duration(wait)}" if wait else "",

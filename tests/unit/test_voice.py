@@ -48,6 +48,7 @@ def test_every_transition_has_a_sentence_of_its_own(kind: Kind) -> None:
         (move("incident_opened", step=""), "incident: timed out (no answer in time); a person is needed"),
         (move("resumed", step="", code="payment", reason="paid by hand"),
          "incident of payment closed, and what it held up goes on: paid by hand"),
+        (move("compensation_started", step="", reason="payment: timed out"), "compensation starts: payment: timed out"),
         (move("kept", code="", reason=""), "kept until it can be used"),
         (move("failed", code="", reason="{step} %s"), "payment failed: {step} %s"),
     ],
