@@ -142,8 +142,8 @@ def problems(found: Standing) -> Iterator[tuple[str, str]]:
         )
     if recent := {place: age for place, age in sorted(found.anew.items()) if age < RECENT}:
         yield (
-            f"{', '.join(recent)} turned out to be a different topic, or truncated, {duration(round(min(recent.values()), -3))} ago",
-            "its former records may be missing: look for transactions that wait (`kantor list`), see docs/logs.md, journal_made_again",
+            f"{', '.join(recent)} turned out to be a different topic, or to lack records that no engine had read, {duration(round(min(recent.values()), -3))} ago",
+            "its former records may be missing: look for transactions that wait (`kantor list`), see docs/logs.md: journal_made_again, journal_lost",
         )
     for ignored in found.ignored_starts:
         is_one, latest = ignored.count == 1, ignored.latest

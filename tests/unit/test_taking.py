@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from kantor.clients import Partition, TopicSpec
 from kantor.codec import Codec, MemorySchemas
@@ -13,9 +15,13 @@ from kantor.errors import FencedError
 from kantor.testing import MemoryBroker
 from kantor_orchestrator import topics
 from kantor_orchestrator.brokertime import BrokerTime
+from kantor_orchestrator.engine.gauges import Untaken
 from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, Taking, take
+from kantor_orchestrator.marks import Shards
+from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.wellness import Wellness
 
 SCHEMAS = MemorySchemas()
 
@@ -112,3 +118,31 @@ def test_entries_that_retention_took_before_an_engine_looked_at_them(
     assert (shard.position, shard.lost_entries) == (3, 3)
     assert f"{topics.JOURNAL}/0 has lost the entries from 0 to 3" in caplog.text
     shard.close()
+
+
+def test_decisions_that_are_gone_before_a_cut_contains_them_are_told(
+    broker: MemoryBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody has deleted the history's records: what they were about is decided again, and who looks is told."""
+    first = take(0, means(broker, tmp_path), Taking(0.0))
+    first.close()
+    assert first.made_again == []
+    log = broker.topics[topics.HISTORY].logs[0]
+    log.trim(log.end)
+    shard = take(0, means(broker, tmp_path), Taking(0.0))
+    assert shard.made_again == [topics.HISTORY]
+    assert f"{topics.HISTORY}/0 has lost the decisions from 0 to 1" in caplog.text
+    shard.close()
+
+
+def test_a_shard_that_has_lost_what_nobody_had_read_is_named_by_the_status() -> None:
+    """Its log and its metric say so, too; who asks looks here first."""
+    said: dict[str, bytes | None] = {}
+    watermarks = SimpleNamespace(say=lambda key, value: said.__setitem__(key, value))
+    starts = SimpleNamespace(tell=lambda *_: None)
+    gauges = Untaken(watermarks, Wellness(), EngineMetrics(CollectorRegistry()), starts)  # type: ignore[arg-type]
+    shard = SimpleNamespace(number=3, made_again=[], lost_entries=7, store_trouble="", waits_since=0.0)
+    gauges.taken(shard, 5_000)  # type: ignore[arg-type]
+    gauges.tell({3: shard}, {}, 0.0, 5_000)  # type: ignore[dict-item]
+    (value,) = said.values()
+    assert Shards.load(value or b"", 5_000).anew == {f"{topics.JOURNAL}/3": 5_000}

@@ -105,10 +105,13 @@ class Untaken:
         self._anew: dict[str, int] = {}
 
     def taken(self, shard: Shard, time: int) -> None:
-        """A shard is taken; ``time``: the broker's (ms). What is another topic than it was is told for as long as the engine lives."""
+        """A shard is taken; ``time``: the broker's (ms). What is another topic than it was, or has lost what
+        nobody had read, is told for as long as the engine lives."""
         for topic in shard.made_again:
             self._metrics.made_again.labels(topic).inc()
             self._anew[f"{topic}/{shard.number}"] = time
+        if shard.lost_entries:
+            self._anew[f"{topics.JOURNAL}/{shard.number}"] = time
 
     def tell(self, shards: Mapping[int, Shard], taking: Mapping[int, Taking], now: float, time: int) -> None:
         """``now``: monotonic (s); ``time``: the broker's (ms)."""

@@ -27,6 +27,7 @@ from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.cut import DUE, EXPIRES, Cutter
 from kantor_orchestrator.engine.ended import Ended
 from kantor_orchestrator.engine.log import DecisionLog
+from kantor_orchestrator.engine.lost import pass_lost_entries, tell_lost_decisions
 from kantor_orchestrator.engine.memory import Budget, Transactions
 from kantor_orchestrator.engine.sending import Refuse, Sender
 from kantor_orchestrator.engine.shard import Facts, Shard, TopicIds
@@ -113,7 +114,8 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     taking.does = f"its Kafka transaction into {topics.STATE}/{number} is being confirmed"
     cutter.confirm()
     taking.does = f"{topics.HISTORY}/{number} is being read"
-    found = decisions.read_valid(facts.history, facts.epoch, epoch)
+    behind = facts.history
+    found = decisions.read_valid(behind, facts.epoch, epoch)
     for offset, decision in found:
         decision.offset = offset
     since = _since(decisions.journals, facts, ids, epoch)
@@ -126,7 +128,8 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     place: Partition = (topics.JOURNAL, number)
     taking.does = f"the end of {topics.JOURNAL}/{number} is asked for"
     end = means.admin.ends([place])[place]
-    start = means.admin.starts([place]).get(place, 0)
+    starts = means.admin.starts([place, (topics.HISTORY, number)])
+    start = starts.get(place, 0)
     if _ids_of(means.admin) != ids:
         raise KantorError(f"{topics.JOURNAL} or {topics.HISTORY} was made again just now")
     is_another = since > facts.history or _is_another(facts.ids.journal, ids.journal)
@@ -156,7 +159,8 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
         decided = deque(decision for _, decision in found if decision.journal_offset < facts.position)
         _begin_anew(shard, start, decided)
     else:
-        _pass_lost_entries(shard, start)
+        pass_lost_entries(shard, start)
+    tell_lost_decisions(shard, behind, starts.get((topics.HISTORY, number), 0))
     log.info(
         "shard %d taken in %.2f s: %d records of the state, %d decisions behind them; journal position %d, epoch %d",
         number,
@@ -233,24 +237,6 @@ def _begin_anew(shard: Shard, start: int, decided: deque[Decided]) -> None:
     while shard.recorded:
         shard.fold(shard.recorded.popleft())
     shard.begin_anew(start, decided)
-
-
-def _pass_lost_entries(shard: Shard, start: int) -> None:
-    """The journal has lost entries that nobody has looked at: its retention overtook the engine."""
-    if start <= shard.position:
-        return
-    shard.fold_up_to(start - 1)
-    log.error(
-        "%s/%d has lost the entries from %d to %d, which no engine had read: its retention is shorter than the time "
-        "that engines were down; transactions wait in vain for events that were among them, until a timeout",
-        topics.JOURNAL,
-        shard.number,
-        shard.position,
-        start,
-        extra={"action": "journal_lost", "shard": shard.number},
-    )
-    shard.lost_entries = start - shard.position
-    shard.position = start
 
 
 class _Restored:
