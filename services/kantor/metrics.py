@@ -73,6 +73,11 @@ class Metrics:
             buckets=_COMMIT_BUCKETS,
             registry=registry,
         )
+        self.clock_ahead = Gauge(
+            "kantor_kit_clock_ahead_seconds",
+            "Age of the youngest record of a minute by this machine's clock: beyond moments, the clock is ahead.",
+            registry=registry,
+        )
         self.resets = Counter("kantor_kit_resets", "Batches aborted and read again.", registry=registry)
 
     def count(self, outcomes: Mapping[tuple[str, str], int]) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kantor import logs, topics
+from kantor.ages import Ages
 from kantor.backlog import BATCH_SECONDS, Backlog, Keeper, done_of
 from kantor.clients import Clients, Partition, Record
 from kantor.clock import SYSTEM_CLOCK, Clock
@@ -203,6 +204,7 @@ class Session:
         self._consumer = clients.consumer(client_id, group=service.name)
         self._backlog = Backlog(self._consumer)
         self._clock = clock
+        self._ages = Ages(clock, metrics)
         self._delivery: Delivery
         if service.transactional:
             id_ = f"{client_id}-{instance}"
@@ -241,6 +243,7 @@ class Session:
         else:
             self._backlog.go_on()
             records = self._delivery.poll(_POLL, _BATCH)
+            self._ages.polled(records)
         if not records:
             self._delivery.idle()
             self._service.serve()

@@ -140,6 +140,7 @@ def test_metric_names() -> None:
         "kantor_kit_skipped",
         "kantor_kit_in_flight",
         "kantor_kit_commit_seconds",
+        "kantor_kit_clock_ahead_seconds",
         "kantor_kit_resets",
     }
 
