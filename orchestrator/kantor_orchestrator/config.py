@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kantor.errors import ConfigError
-from kantor.health import ENV_HOST, ENV_PORT, LOOPBACK, of_kubernetes
+from kantor.health import ENV_HOST, ENV_PORT, LOOPBACK, MOST_PORT, of_kubernetes
 from kantor.kafka import ENV_BOOTSTRAP, KafkaSettings
+from kantor.numbers import whole_number
 
 INTAKE_GROUP = "kantor-intake"
 ENGINE_GROUP = "kantor-engine"
@@ -22,6 +23,8 @@ ADDRESS_FILE = "api.url"
 
 #: Partitions of the journal when it is made: the most engines that can share the work. Fewer on a local broker.
 SHARDS, LOCAL_SHARDS = 24, 4
+#: More than any cluster wants: each shard is a partition of five topics.
+MOST_SHARDS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +54,24 @@ class Settings:
             kafka=KafkaSettings.from_env(servers),
             home=home,
             view_url=os.environ.get("KANTOR_VIEW_URL") or f"sqlite:///{home / 'view.db'}",
-            shards=_number("KANTOR_SHARDS", 0),
+            shards=_number("KANTOR_SHARDS", 0, MOST_SHARDS),
             default_shards=LOCAL_SHARDS if servers == local else SHARDS,
             registry_url=os.environ.get("KANTOR_SCHEMA_REGISTRY_URL", ""),
-            http_port=_number(ENV_PORT, 0),
+            http_port=_number(ENV_PORT, 0, MOST_PORT),
             http_host=os.environ.get(ENV_HOST) or LOOPBACK,
         )
 
 
 def home_folder() -> Path:
-    """``KANTOR_HOME``, or ``.kantor`` in the current folder."""
-    return Path(os.environ.get("KANTOR_HOME") or ".kantor").absolute()
+    """``KANTOR_HOME``, or ``.kantor`` in the current folder. Raises ``ConfigError`` for what can't be a folder's name."""
+    found = Path(os.environ.get("KANTOR_HOME") or ".kantor").absolute()
+    try:
+        found.exists()  # also if it is not there, or may not be seen
+    except OSError as error:
+        raise ConfigError(
+            f"KANTOR_HOME={str(found)!r:.100} can't be a folder: {error.strerror}; name another one"
+        ) from error
+    return found
 
 
 def _local_broker(home: Path) -> str | None:
@@ -73,11 +83,12 @@ def _local_broker(home: Path) -> str | None:
     return running_address(home)
 
 
-def _number(name: str, default: int) -> int:
+def _number(name: str, default: int, most: int) -> int:
     text = os.environ.get(name)
     if not text:
         return default
-    if not text.isdecimal():
-        remedy = of_kubernetes(text, name) or "; give it a whole number"
-        raise ConfigError(f"{name} is {text!r}{remedy}")
-    return int(text)
+    number = whole_number(text, most)
+    if number is None:
+        remedy = of_kubernetes(text, name) or f"; give it a whole number from 0 to {most}"
+        raise ConfigError(f"{name} is {text!r:.100}{remedy}")
+    return number

@@ -10,9 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Protocol
 
 from kantor.errors import ConfigError
+from kantor.numbers import whole_number
 
 ENV_PORT, ENV_HOST = "KANTOR_HTTP_PORT", "KANTOR_HTTP_HOST"
 LOOPBACK = "127.0.0.1"
+MOST_PORT = 65_535
 #: Addresses that mean every one of this machine: here they are asked at loopback.
 _EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "[::1]"}  # noqa: S104
 
@@ -55,8 +57,12 @@ class HealthServer:
         ``ConfigError`` if it can't be had."""
         host = host or os.environ.get(ENV_HOST) or LOOPBACK
         text = os.environ.get(ENV_PORT, "0") if port is None else str(port)
-        if not text.isdecimal():
-            raise ConfigError(f"{ENV_PORT}={text!r} is not a port{of_kubernetes(text, ENV_PORT)}")
+        number = whole_number(text, MOST_PORT)
+        if number is None:
+            remedy = (
+                of_kubernetes(text, ENV_PORT) or f"; give it a number from 0 (a free port) to {MOST_PORT}"
+            )
+            raise ConfigError(f"{ENV_PORT}={text!r:.100} is not a port{remedy}")
 
         def readiness(as_json: bool) -> tuple[int, str, bytes]:
             found = ready()
@@ -92,10 +98,10 @@ class HealthServer:
                 pass
 
         try:
-            self._server = ThreadingHTTPServer((host, int(text)), Handler)
-        except (OSError, OverflowError) as error:
+            self._server = ThreadingHTTPServer((host, number), Handler)
+        except (OSError, UnicodeError, TypeError) as error:  # the last two: a name that can be no host's
             raise ConfigError(
-                f"{ENV_PORT}={text}, {ENV_HOST}={host}: {error}; name another port, or 0 for a free one"
+                f"{ENV_PORT}={text}, {ENV_HOST}={host:.100}: {error}; name another port, or 0 for a free one, and an address of this machine"
             ) from error
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])

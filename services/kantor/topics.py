@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from kantor.clients import Admin, TopicSpec
 from kantor.errors import ConfigError
+from kantor.numbers import whole_number
 
 ENV_PARTITIONS = "KANTOR_TOPIC_PARTITIONS"
+MOST_PARTITIONS = 10_000
 #: Bytes: a dead letter may be as large as the largest record that some topic takes.
 MAX_RECORD = 10_485_760
 #: Bytes of an answer's payload (wire-11): with its headers it must stay below what brokers and clients take unless told otherwise
@@ -26,9 +28,12 @@ def dead_letters(group: str) -> str:
 def partitions() -> int:
     """How many partitions a new topic gets. Raises ``ConfigError``."""
     text = os.environ.get(ENV_PARTITIONS, "4")
-    if not text.isdecimal() or not int(text):
-        raise ConfigError(f"{ENV_PARTITIONS}={text!r} is not a number of partitions")
-    return int(text)
+    number = whole_number(text, MOST_PARTITIONS)
+    if not number:
+        raise ConfigError(
+            f"{ENV_PARTITIONS}={text!r:.100} is not a number of partitions; give it a whole number from 1 to {MOST_PARTITIONS}"
+        )
+    return number
 
 
 def ensure(admin: Admin, names: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.api.guards import MOST_BODY
 from kantor_orchestrator.api.people import ROLES
+from kantor_orchestrator.api.server import _listen
 from kantor_orchestrator.api.tokens import new_token, read_tokens
 from kantor_orchestrator.payloads import Payload
 from kantor_orchestrator.personal import MASK
@@ -119,7 +120,39 @@ def test_a_file_of_tokens_that_is_wrong_says_where(tmp_path: Path, text: str) ->
         read_tokens(file)
 
 
-@pytest.mark.parametrize("address", ["8770", "localhost", "127.0.0.1:x", "127.0.0.1:99999", ":80"])
+@pytest.mark.parametrize("text", [None, "", "no PEM"])
+def test_a_certificate_that_is_none_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    """At the start: else each attempt to serve would end, and nobody but the log would know why."""
+    for name in ("CERT", "KEY"):
+        monkeypatch.setenv(f"KANTOR_API_TLS_{name}", str(tmp_path / name))
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=f"KANTOR_API_TLS_CERT={tmp_path}.*two PEM files"):
+        ApiSettings.from_env()
+
+
+@pytest.mark.parametrize("name", ["SESSION", "ROLES", "ROLES_CLAIM", "AUDIENCE", "SCOPE", "CLIENT_SECRET"])
+def test_a_setting_of_a_provider_that_is_not_there_is_told(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whoever sets it believes that people log in."""
+    monkeypatch.setenv(f"KANTOR_OIDC_{name}", "x")
+    with pytest.raises(ConfigError, match=f"KANTOR_OIDC_{name} say nothing.*KANTOR_OIDC_ISSUER"):
+        ApiSettings.from_env()
+
+
+def test_a_host_that_can_be_none_is_told() -> None:
+    """Whatever the system's resolver raises for it."""
+    with pytest.raises(ConfigError, match=r"KANTOR_API_ADDRESS: .* can't be used"):
+        _listen(ApiSettings(host="\u00fc" * 100, port=0, is_port_fixed=True))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8770", "localhost", "127.0.0.1:x", "127.0.0.1:99999", ":80", " :80", "127.0.0.1:" + "9" * 5_000],
+)
 def test_an_address_that_is_none_is_told(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With how to write one."""
     monkeypatch.setenv("KANTOR_API_ADDRESS", address)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from kantor.errors import ConfigError
+from kantor.health import HealthServer
 from kantor.kafka import KafkaSettings
 from kantor.registry import RegistrySchemas
+from kantor.topics import partitions
 from kantor_orchestrator.config import NEVER_LONG, Settings
 
 
@@ -119,3 +122,50 @@ def test_passwords_are_not_shown() -> None:
         with pytest.raises(ConfigError) as raised:
             RegistrySchemas(url)
         assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["-1", " ", "4.0", "x", "\u0663", "\u00b2", "9" * 5_000, "100000000000"])
+@pytest.mark.parametrize("name", ["KANTOR_SHARDS", "KANTOR_HTTP_PORT"])
+def test_a_number_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    """By the variable's name, with what it may be: also one whose digits are another script's, or too many to be read."""
+    monkeypatch.setenv(name, text)
+    with pytest.raises(ConfigError, match=f"{name} is .*give it a whole number from 0 to "):
+        Settings.from_env(bootstrap_servers="broker:9092")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "\u0663", "9" * 5_000])
+def test_a_number_of_partitions_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """The kit's own number is read as the platform's are."""
+    monkeypatch.setenv("KANTOR_TOPIC_PARTITIONS", text)
+    with pytest.raises(ConfigError, match=r"KANTOR_TOPIC_PARTITIONS=.*whole number from 1 to "):
+        partitions()
+
+
+@pytest.mark.parametrize("text", ["99999", "\u0663", "9" * 5_000])
+def test_a_port_of_a_service_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """By the variable's name."""
+    monkeypatch.setenv("KANTOR_HTTP_PORT", text)
+    with pytest.raises(ConfigError, match=r"KANTOR_HTTP_PORT=.* is not a port; give it a number"):
+        HealthServer(SimpleNamespace(content_type="", text=bytes), lambda: True)
+
+
+@pytest.mark.parametrize("host", ["\u00fc" * 100, "a" * 300, " "])
+def test_a_host_that_can_be_none_is_told(host: str) -> None:
+    """Whatever the system's resolver raises for it."""
+    with pytest.raises(ConfigError, match=r"KANTOR_HTTP_HOST=.*an address of this machine"):
+        HealthServer(SimpleNamespace(content_type="", text=bytes), lambda: True, 0, host)
+
+
+@pytest.mark.parametrize("servers", ["", " ", ",", " , "])
+def test_an_address_of_nothing_is_none(monkeypatch: pytest.MonkeyPatch, servers: str) -> None:
+    """An empty variable is the commonest mistake of a deployment."""
+    monkeypatch.setenv("KANTOR_BOOTSTRAP_SERVERS", servers)
+    with pytest.raises(ConfigError, match="set KANTOR_BOOTSTRAP_SERVERS"):
+        KafkaSettings.from_env()
+
+
+def test_a_home_that_can_be_no_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is looked for in it."""
+    monkeypatch.setenv("KANTOR_HOME", "x" * 5_000)
+    with pytest.raises(ConfigError, match=r"KANTOR_HOME=.*name another one"):
+        Settings.from_env(bootstrap_servers="broker:9092")

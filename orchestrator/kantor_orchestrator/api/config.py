@@ -6,12 +6,15 @@ import hashlib
 import ipaddress
 import os
 import secrets
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from kantor.errors import ConfigError
+from kantor.health import MOST_PORT
+from kantor.numbers import whole_number
 from kantor_orchestrator.api.people import ROLES, Person
 from kantor_orchestrator.api.tokens import ENV_TOKENS, read_tokens
 from kantor_orchestrator.definitions import durations
@@ -26,6 +29,7 @@ ENV_ISSUER, ENV_CLIENT, ENV_CLIENT_SECRET = (
 )
 ENV_CLAIM, ENV_ROLES, ENV_AUDIENCE = "KANTOR_OIDC_ROLES_CLAIM", "KANTOR_OIDC_ROLES", "KANTOR_OIDC_AUDIENCE"
 ENV_SCOPE, ENV_SESSION = "KANTOR_OIDC_SCOPE", "KANTOR_OIDC_SESSION"
+_OF_A_PROVIDER = (ENV_CLIENT_SECRET, ENV_CLAIM, ENV_ROLES, ENV_AUDIENCE, ENV_SCOPE, ENV_SESSION)
 
 HOST, PORT = "127.0.0.1", 8770
 #: Characters of the secret that replicas share: fewer can be guessed.
@@ -52,6 +56,10 @@ class OidcSettings:
         env = os.environ
         issuer, client_id = env.get(ENV_ISSUER, ""), env.get(ENV_CLIENT, "")
         if not issuer and not client_id:
+            if alone := [name for name in _OF_A_PROVIDER if env.get(name)]:
+                raise ConfigError(
+                    f"{', '.join(alone)} say nothing without a provider: set {ENV_ISSUER} and {ENV_CLIENT}, or unset them"
+                )
             return None
         if not issuer or not client_id:
             raise ConfigError(f"{ENV_ISSUER} and {ENV_CLIENT} belong together: set both or none")
@@ -153,6 +161,8 @@ class ApiSettings:
         certificate, key = os.environ.get(ENV_CERTIFICATE, ""), os.environ.get(ENV_KEY, "")
         if bool(certificate) != bool(key):
             raise ConfigError(f"{ENV_CERTIFICATE} and {ENV_KEY} belong together: set both or none")
+        if certificate:
+            _try_certificate(certificate, key)
         traces = os.environ.get(ENV_TRACES, "")
         if traces and (not traces.startswith(("https://", "http://")) or "{trace_id}" not in traces):
             raise ConfigError(f"{ENV_TRACES}={traces!r}: write an http(s) address with {{trace_id}} in it")
@@ -172,6 +182,18 @@ class ApiSettings:
             traces,
             _secret(),
         )
+
+
+def _try_certificate(certificate: str, key: str) -> None:
+    """Raises ``ConfigError`` if no server can use them."""
+    try:
+        # A key with a password would make the server ask for it at a terminal, and wait.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{ENV_CERTIFICATE}={certificate}, {ENV_KEY}={key} can't be used: {error}; name two PEM files that this user can read, a "
+            "certificate (with its chain) and its key, which has no password"
+        ) from error
 
 
 def _secret() -> bytes:
@@ -198,6 +220,9 @@ def is_loopback(host: str) -> bool:
 def _address(text: str) -> tuple[str, int]:
     """``host:port``; IPv6 in brackets."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65_535 or not host:
-        raise ConfigError(f"{ENV_ADDRESS}={text!r} is not an address: write host:port, such as {HOST}:{PORT}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    number = whole_number(port, MOST_PORT)
+    if not colon or number is None or not host.strip():
+        raise ConfigError(
+            f"{ENV_ADDRESS}={text!r:.200} is not an address: write host:port, such as {HOST}:{PORT}"
+        )
+    return host.removeprefix("[").removesuffix("]"), number

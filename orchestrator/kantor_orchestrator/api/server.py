@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
 import uvicorn
 
-from kantor.errors import ConfigError
+from kantor.errors import ConfigError, KantorError
 from kantor_orchestrator.api.app import create_app, provider_of
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.config import ENV_ADDRESS, ApiSettings
@@ -63,17 +64,23 @@ def run_api(settings: Settings, stop: Event, ready: Callable[[], None], metrics:
                 break
         if server.started:
             url = _url(api, listening)
-            _write(address, url)
+            try:
+                _write(address, url)
+            except OSError as error:  # people have the log
+                log.warning("%s can't be written: %s", address, error, extra={"action": "address_untold"})
             log.info("pages and API at %s", url, extra={"action": "api_started", "url": url})
             ready()
         while thread.is_alive() and not stop.wait(0.5):
             pass
+        if not stop.is_set():
+            raise KantorError("the server of pages and API has ended by itself; its log says why")
     finally:
         live.end()
         server.should_exit = True
         thread.join(_GRACE * 2)
         listening.close()
-        address.unlink(missing_ok=True)
+        with suppress(OSError):  # it could not be written, either
+            address.unlink(missing_ok=True)
         backend.close()
 
 
@@ -82,11 +89,11 @@ def _listen(api: ApiSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in api.host else socket.AF_INET
     try:
         return _bound(family, api.host, api.port)
-    except OSError as error:
+    except (OSError, UnicodeError, TypeError) as error:  # the last two: a name that can be no host's
         if not api.is_port_fixed:
             return _bound(family, api.host, 0)
         raise ConfigError(
-            f"{ENV_ADDRESS}: {api.host}:{api.port} can't be used: {error}; choose another port"
+            f"{ENV_ADDRESS}: {api.host}:{api.port} can't be used: {error}; choose another port, and an address of this machine"
         ) from error
 
 
@@ -95,7 +102,7 @@ def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
-    except OSError:
+    except BaseException:
         found.close()
         raise
     return found

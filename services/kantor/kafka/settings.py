@@ -61,7 +61,7 @@ class KafkaSettings:
 
         Raises ``ConfigError`` if no address is known, or for such a setting."""
         servers = bootstrap_servers or os.environ.get(ENV_BOOTSTRAP)
-        if not servers:
+        if not servers or not servers.strip(" ,\t\n"):
             raise ConfigError(
                 f"no Kafka address: set {ENV_BOOTSTRAP} (host:port); export {ENV_BOOTSTRAP}=$(kantor dev start) "
                 "starts a broker on this machine"
