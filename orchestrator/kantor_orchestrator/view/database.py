@@ -14,6 +14,8 @@ from kantor.errors import ConfigError
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.history import Epoch
+from kantor_orchestrator.view import columns
+from kantor_orchestrator.view.columns import Beside, FoundBy, Kept, Known
 from kantor_orchestrator.view.facts import to_json
 from kantor_orchestrator.view.rows import Changes, Shown, TransactionRow
 from kantor_orchestrator.view.shown import NOTHING_IS_OPEN, last_error, what_is_open
@@ -162,15 +164,16 @@ class Writer:
         self._found = dict.fromkeys(asked)
         moves: dict[str, list[bytes]] = {}
         dialect = self._db.dialect
+        wanted = ", ".join(f"t.{column}" for column in Known._fields)
         for id_, *facts, part in self._db.rows(
-            "SELECT t.id, t.no, t.shard, t.saga, t.status, t.started_at, t.updated_at, t.parts, t.entry, t.unread, l.moves FROM transactions t"  # noqa: S608
+            f"SELECT t.id, {wanted}, l.moves FROM transactions t"  # noqa: S608 - our own names
             f" LEFT JOIN timeline l ON l.place >= t.no * {PARTS} AND l.place < (t.no + 1) * {PARTS}"
             f" WHERE {dialect.among.format('t.id')} ORDER BY l.place",
             dialect.many(asked),
         ):
             of_one = moves.setdefault(id_, [])
             of_one += [part] if part else []
-            self._found[id_] = _row(id_, *facts), b""
+            self._found[id_] = _row(id_, Known(*facts)), b""
         for id_, of_one in moves.items():
             found = self._found[id_]
             assert found is not None
@@ -180,13 +183,11 @@ class Writer:
         """A transaction: its row, still without what its moves tell, and its moves."""
         if id_ in self._found:
             return self._found[id_]
-        found = self._db.rows(
-            "SELECT no, shard, saga, status, started_at, updated_at, parts, entry, unread FROM transactions WHERE id = ?",
-            id_,
-        )
+        wanted = ", ".join(Known._fields)
+        found = self._db.rows(f"SELECT {wanted} FROM transactions WHERE id = ?", id_)  # noqa: S608 - our own names
         if not found:
             return None
-        row = _row(id_, *found[0])
+        row = _row(id_, Known(*found[0]))
         parts = self._db.rows(
             "SELECT moves FROM timeline WHERE place >= ? AND place < ? ORDER BY place",
             row.no * PARTS,
@@ -263,9 +264,16 @@ class Writer:
             if row.moves or row.shown is None:
                 row.shown = _shown(row)
             row.touched, row.messages, row.moves = False, [], []
-            found_by, others = row.shown
+            found_by, beside = row.shown
             stored, row.stored = row.stored, found_by
-            rest = (*others, row.shard, row.updated_at, row.parts, row.entry, row.unread, row.no)
+            kept = Kept(
+                shard=row.shard,
+                updated_at=row.updated_at,
+                parts=row.parts,
+                entry=row.entry,
+                unread=row.unread,
+            )
+            rest = (*beside, *kept, row.no)
             if found_by == stored:
                 changed.append(rest)
                 continue
@@ -275,26 +283,9 @@ class Writer:
             else:
                 found_otherwise.append((*found_by, *rest))
                 tallies[stored[:2]] -= stored[1] != NO_TRANSACTION
-        many(
-            "INSERT INTO transactions (saga, status, started_at, reason, last_error, incidents,"
-            " version, ended_at, waiting_for, open_steps, due, held, shard, updated_at, parts, entry, unread, no, id)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            new,
-        )
-        many(
-            "UPDATE transactions SET saga = ?, status = ?, started_at = ?, reason = ?, last_error = ?, incidents = ?,"
-            " version = ?, ended_at = ?, waiting_for = ?, open_steps = ?, due = ?, held = ?, shard = ?, updated_at = ?,"
-            " parts = ?, entry = ?, unread = ?"
-            " WHERE no = ?",
-            found_otherwise,
-        )
-        # SQLite writes an index anew for whatever column is named, also if it has not changed.
-        many(
-            "UPDATE transactions SET version = ?, ended_at = ?, waiting_for = ?, open_steps = ?, due = ?, held = ?,"
-            " shard = ?, updated_at = ?, parts = ?, entry = ?, unread = ?"
-            " WHERE no = ?",
-            changed,
-        )
+        many(columns.INSERT, new)
+        many(columns.UPDATE, found_otherwise)
+        many(columns.UPDATE_REST, changed)
         many("INSERT INTO timeline VALUES (?, ?, ?)", timeline)
         many(
             "INSERT INTO schemas VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET schema = excluded.schema",
@@ -358,21 +349,12 @@ class Writer:
         )
 
 
-def _row(
-    id_: str,
-    no: int,
-    shard: int,
-    saga: str,
-    status: str,
-    started_at: int,
-    updated_at: int,
-    parts: int,
-    entry: int,
-    unread: str,
-) -> TransactionRow:
-    row = TransactionRow(no, id_, shard, started_at)
-    row.stored, row.is_known = (saga, status), status != NO_TRANSACTION
-    row.updated_at, row.parts, row.entry, row.unread = updated_at, parts, entry, unread
+def _row(id_: str, known: Known) -> TransactionRow:
+    row = TransactionRow(known.no, id_, known.shard, known.started_at)
+    row.stored, row.is_known = (known.saga, known.status), known.status != NO_TRANSACTION
+    row.updated_at, row.parts, row.entry, row.unread = (
+        known.updated_at, known.parts, known.entry, known.unread,
+    )  # fmt: skip
     return row
 
 
@@ -381,13 +363,19 @@ def _shown(row: TransactionRow) -> Shown:
     unread = f"a decision could not be read, so this may be wrong: {row.unread}" if row.unread else ""
     if folded is None or not row.is_known:
         status = Status.OBSERVED.value if row.is_known else NO_TRANSACTION
-        return Shown(("", status, row.seen_at, "", unread, 0), (0, 0, *NOTHING_IS_OPEN, ""))
+        return Shown(
+            FoundBy("", status, row.seen_at, reason="", last_error=unread, incidents=0),
+            Beside(0, 0, *NOTHING_IS_OPEN, held=""),
+        )
     txn = folded.txn
     return Shown(
-        (
-            txn.saga, txn.status.value, txn.started_at or row.seen_at, txn.reason,
-            unread or last_error(txn, folded.troubles),
-            len(txn.incidents),
+        FoundBy(
+            saga=txn.saga,
+            status=txn.status.value,
+            started_at=txn.started_at or row.seen_at,
+            reason=txn.reason,
+            last_error=unread or last_error(txn, folded.troubles),
+            incidents=len(txn.incidents),
         ),
-        (txn.version, txn.ended_at, *what_is_open(txn, row.facts), txn.held),
-    )  # fmt: skip
+        Beside(txn.version, txn.ended_at, *what_is_open(txn, row.facts), held=txn.held),
+    )

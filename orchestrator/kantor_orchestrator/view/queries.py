@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from kantor.clients import Partition
 from kantor.errors import NotFoundError
+from kantor_orchestrator.view.columns import Listed
 from kantor_orchestrator.view.database import INTAKE, Place
 from kantor_orchestrator.view.reader import Reader
 from kantor_orchestrator.view.search import Criteria, PageTokenError
@@ -117,10 +118,7 @@ class IncidentPage:
     next_page: str
 
 
-_SUMMARY = (
-    "id, saga, version, status, started_at, updated_at, ended_at, waiting_for, open_steps, due, reason, last_error,"
-    " incidents, held, shard, entry"
-)
+_LISTED = ", ".join(Listed._fields)
 
 
 class View:
@@ -144,7 +142,7 @@ class View:
 
     def find(self, text: str, limit: int = 50) -> list[str]:
         """Transactions by id, by ``key=value``, by a key's value or by the beginning of an id; the newest first."""
-        found = self._db.search("id", Criteria(text=text), limit, "") if text else None
+        found = self._db.search("no, id", Criteria(text=text), limit, "") if text else None
         return [str(id_) for _, id_ in found.rows] if found else []
 
     def trace(self, transaction_id: str) -> Trace:
@@ -177,7 +175,7 @@ class View:
 
         Raises ``PageTokenError``."""
         options = {} if budget is None else {"budget": budget}
-        found = self._db.search(_SUMMARY, wanted, limit, page, **options)
+        found = self._db.search(_LISTED, wanted, limit, page, **options)
         return Page(self._summaries(found.rows), found.next_page, found.is_partial)
 
     def transactions(
@@ -194,11 +192,11 @@ class View:
         return self.search(wanted, limit=limit, page=page)
 
     def summaries(self, ids: Sequence[str]) -> list[Summary]:
-        return self._summaries(self._db.by_ids(f"no, {_SUMMARY}", ids))
+        return self._summaries(self._db.by_ids(_LISTED, ids))
 
     def overdue(self, before: int, limit: int = 50) -> list[Summary]:
         """Open transactions whose next timer should have gone off before ``before``, the longest overdue first."""
-        return self._summaries(self._db.overdue(f"no, {_SUMMARY}", before, limit))
+        return self._summaries(self._db.overdue(_LISTED, before, limit))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Transactions by saga and status."""
@@ -239,10 +237,10 @@ class View:
         rows = self._db.incidents_by_saga()
         return {saga: count for saga, count, _ in rows}, min((oldest for _, _, oldest in rows), default=0)
 
-    def _summaries(self, rows: Sequence[Sequence[object]]) -> list[Summary]:
-        """Of rows that begin with the transaction's number."""
+    def _summaries(self, rows: Sequence[Sequence[Any]]) -> list[Summary]:
+        """Of rows with the columns of ``Listed``."""
         looked_at = self._db.looked_at() if rows else {}
-        found = [_summary(row[1:], looked_at) for row in rows]
+        found = [_summary(Listed(*row), looked_at) for row in rows]
         keys = self._keys([row[0] for row in rows], found)
         return [replace(one, keys=its) for one, its in zip(found, keys, strict=True)]
 
@@ -281,12 +279,26 @@ class View:
         return dict(self._db.seen())
 
 
-def _summary(row: Sequence[Any], looked_at: Mapping[int, int]) -> Summary:
-    *facts, shard, entry = row
-    facts[7], facts[8] = json.loads(str(facts[7])), json.loads(str(facts[8]))
-    if is_not_looked_at(facts[3], facts[1], entry, looked_at.get(shard, -1)):
-        facts[3], facts[7] = ShownStatus.NOT_LOOKED_AT.value, [KANTOR]
-    return Summary(*facts)
+def _summary(row: Listed, looked_at: Mapping[int, int]) -> Summary:
+    status, waiting_for = row.status, json.loads(row.waiting_for)
+    if is_not_looked_at(status, row.saga, row.entry, looked_at.get(row.shard, -1)):
+        status, waiting_for = ShownStatus.NOT_LOOKED_AT.value, [KANTOR]
+    return Summary(
+        transaction_id=row.id,
+        saga=row.saga,
+        version=row.version,
+        status=status,
+        started_at=row.started_at,
+        updated_at=row.updated_at,
+        ended_at=row.ended_at,
+        waiting_for=waiting_for,
+        open_steps=json.loads(row.open_steps),
+        due=row.due,
+        reason=row.reason,
+        last_error=row.last_error,
+        incidents=row.incidents,
+        held=row.held,
+    )
 
 
 def _incident_token(row: Sequence[object]) -> str:

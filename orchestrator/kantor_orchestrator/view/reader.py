@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kantor_orchestrator.holds import ALL
+from kantor_orchestrator.view.columns import Told
 from kantor_orchestrator.view.database import PARTS, Place, Row, for_reading
 from kantor_orchestrator.view.sagas import SagaFacts
 from kantor_orchestrator.view.search import BUDGET, FEW, OPEN, Criteria, Found, search
@@ -16,6 +17,9 @@ from kantor_orchestrator.view.status import NO_TRANSACTION
 from kantor_orchestrator.view.trace import Incident, Stored
 
 __all__ = ["NoViewError", "Reader"]
+
+
+_TOLD = ", ".join(Told._fields)
 
 
 class Reader:
@@ -29,7 +33,7 @@ class Reader:
         self._db.close()
 
     def search(self, columns: str, wanted: Criteria, limit: int, page: str, budget: float = BUDGET) -> Found:
-        """``no`` and ``columns`` of transactions: see ``view.search``."""
+        """``columns`` of transactions, ``no`` first: see ``view.search``."""
         with self._snapshot():
             return search(self._rows, self._db.dialect, self._key_names, columns, wanted, limit, page, budget)
 
@@ -41,65 +45,51 @@ class Reader:
     def transaction(self, id_: str) -> Stored | None:
         with self._snapshot():
             found = self._rows(
-                "SELECT no, shard, saga, version, status, started_at, updated_at, ended_at, reason, last_error,"
-                " waiting_for, held, entry, unread FROM transactions WHERE id = ? AND status <> ?",
+                f"SELECT {_TOLD} FROM transactions WHERE id = ? AND status <> ?",  # noqa: S608 - our own names
                 id_,
                 NO_TRANSACTION,
             )
             if not found:
                 return None
-            (
-                no,
-                shard,
-                saga,
-                version,
-                status,
-                started_at,
-                updated_at,
-                ended_at,
-                reason,
-                last_error,
-                waiting_for,
-                held,
-                entry,
-                unread,
-            ) = found[0]
-            is_held = held or (
-                saga
+            row = Told(*found[0])
+            is_held = row.held or (
+                row.saga
                 and self._rows(
                     "SELECT 1 FROM holds WHERE shard = ? AND saga IN (?, ?) AND reason <> '' LIMIT 1",
-                    shard,
+                    row.shard,
                     ALL,
-                    saga,
+                    row.saga,
                 )
             )
-            definition = self._rows("SELECT facts FROM sagas WHERE saga = ? AND version = ?", saga, version)
+            definition = self._rows(
+                "SELECT facts FROM sagas WHERE saga = ? AND version = ?", row.saga, row.version
+            )
             return Stored(
                 transaction_id=id_,
-                shard=shard,
-                saga=saga,
-                version=version,
-                status=status,
-                started_at=started_at,
-                updated_at=updated_at,
-                ended_at=ended_at,
-                reason=reason,
-                last_error=last_error,
-                waiting_for=json.loads(waiting_for),
-                held=held,
+                shard=row.shard,
+                saga=row.saga,
+                version=row.version,
+                status=row.status,
+                started_at=row.started_at,
+                updated_at=row.updated_at,
+                ended_at=row.ended_at,
+                reason=row.reason,
+                last_error=row.last_error,
+                waiting_for=json.loads(row.waiting_for),
+                held=row.held,
                 is_held=bool(is_held),
-                entry=entry,
-                unread=unread,
+                entry=row.entry,
+                unread=row.unread,
                 parts=self._rows(
                     "SELECT messages, moves FROM timeline WHERE place >= ? AND place < ? ORDER BY place",
-                    no * PARTS,
-                    (no + 1) * PARTS,
+                    row.no * PARTS,
+                    (row.no + 1) * PARTS,
                 ),
                 incidents=[
-                    Incident(*row)
-                    for row in self._rows(
+                    Incident(*incident)
+                    for incident in self._rows(
                         "SELECT kind, step, reason, opened_at, closed_at FROM incidents WHERE no = ? ORDER BY position",
-                        no,
+                        row.no,
                     )
                 ],
                 definition=SagaFacts.load(definition[0][0]) if definition else None,

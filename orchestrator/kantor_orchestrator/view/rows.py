@@ -19,6 +19,7 @@ from kantor_orchestrator.core.transaction import (
     evolve,
 )
 from kantor_orchestrator.history import Epoch
+from kantor_orchestrator.view.columns import Beside, FoundBy
 from kantor_orchestrator.view.reading import Said
 from kantor_orchestrator.view.sagas import SagaFacts
 from kantor_orchestrator.view.shown import Trouble
@@ -117,10 +118,10 @@ class Folded:
 
 
 class Shown(NamedTuple):
-    """What lists show of a transaction. ``found_by``: saga, status, and what else is in an index."""
+    """What lists show of a transaction."""
 
-    found_by: tuple[Any, ...]
-    others: tuple[Any, ...]
+    found_by: FoundBy
+    beside: Beside
 
 
 class TransactionRow:

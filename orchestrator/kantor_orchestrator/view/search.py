@@ -130,7 +130,7 @@ def search(
     page: str = "",
     budget: float = BUDGET,
 ) -> Found:
-    """One page. Raises ``PageTokenError`` for a ``page`` that is not from this search."""
+    """One page. ``columns``: ``no`` first. Raises ``PageTokenError`` for a ``page`` that is not from this search."""
     before = _number_in(page, wanted)
     candidates, (where, values) = _plan(rows, dialect, key_names, wanted)
     deadline = time.monotonic() + budget
@@ -141,7 +141,7 @@ def search(
         if numbers:
             condition = f" AND status <> '{NO_TRANSACTION}'" + (f" AND {where}" if where else "")
             found += rows(
-                f"SELECT no, {columns} FROM transactions"  # noqa: S608 - our own text
+                f"SELECT {columns} FROM transactions"  # noqa: S608 - our own text
                 f" WHERE {dialect.among.format('no')}{condition} ORDER BY no DESC LIMIT ?",
                 dialect.many(numbers),
                 *values,
