@@ -47,7 +47,7 @@ bench: setup ## Measure; prints a table, writes .bench/latest.json
 
 lock: ## Resolve the newest allowed versions into requirements.lock (needs uv); KEEP=1 changes only what pyproject.toml demands
 	@cp requirements.lock requirements.lock.new
-	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	@uv pip compile pyproject.toml --extra dev --group contribute --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header $(if $(KEEP),,--upgrade) --quiet --output-file requirements.lock.new \
 		|| { rm -f requirements.lock.new; exit 1; }
 	@{ head -n 1 requirements.lock; cat requirements.lock.new; } > requirements.lock.tmp

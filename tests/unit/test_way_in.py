@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 #: Where programs of the environment are that runs the tests; ``.venv/bin`` in a checkout.
 BIN = Path(sys.executable).parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = frozenset(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
 PAGES = [
@@ -147,14 +148,26 @@ def test_the_lock_names_versions_and_hashes_and_no_place() -> None:
     assert "://" not in lock
 
 
+def names(wanted: Iterable[str]) -> set[str]:
+    """Of the packages that are wanted."""
+    return {re.split(r"[\[<>=~! ]", one)[0].lower().replace("_", "-") for one in wanted}
+
+
+def extras() -> list[str]:
+    """What users may install."""
+    return [one for some in PROJECT["optional-dependencies"].values() for one in some]
+
+
 def test_the_lock_has_what_the_project_needs() -> None:
     """Whoever adds a dependency locks it: ``make setup`` installs nothing else."""
     lock = set(
         re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
     )
-    wanted = [
-        *PROJECT["dependencies"],
-        *(one for some in PROJECT["optional-dependencies"].values() for one in some),
-    ]
-    names = {re.split(r"[\[<>=~! ]", one)[0].lower().replace("_", "-") for one in wanted} - {PROJECT["name"]}
-    assert names - lock == set()
+    wanted = [*PROJECT["dependencies"], *extras(), *PYPROJECT["dependency-groups"]["contribute"]]
+    assert names(wanted) - {PROJECT["name"]} - lock == set()
+
+
+def test_users_install_nothing_that_is_for_contributors() -> None:
+    """Who develops sagas with ``kantor[dev]`` gets no test runner, type checker or browser."""
+    assert names(extras()) & names(PYPROJECT["dependency-groups"]["contribute"]) == set()
+    assert {"pytest", "mypy", "twine", "playwright"} <= names(PYPROJECT["dependency-groups"]["contribute"])
