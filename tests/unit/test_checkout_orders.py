@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from kantor import Message
+from kantor_examples.checkout import shop
 from kantor_examples.checkout.orders import Fault, plan
 
 
@@ -50,3 +53,19 @@ def test_a_fault_is_chosen_by_what_is_ordered(fault: Fault, customer: set[str], 
 def test_a_mix_is_cut_to_the_number_asked_for() -> None:
     """Fewer orders than there are faults is no error."""
     assert len(plan(3)) == 3
+
+
+def test_an_order_may_come_before_the_shop_has_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is written down, and has the same transaction when it is placed again."""
+    monkeypatch.setenv("CHECKOUT_DATA", str(tmp_path))
+    published: list[str | None] = []
+
+    class Recorder:
+        def __call__(self, message: Message, *, transaction_id: str | None = None) -> str:
+            published.append(transaction_id)
+            return transaction_id or ""
+
+    order = plan(1)[0].order
+    first, again = (shop.place(order, Recorder()) for _ in range(2))  # type: ignore[arg-type]
+    assert first == again
+    assert published == [first, first]

@@ -25,6 +25,7 @@ def place(order: OrderPlaced, publish: Publisher) -> str:
     db = sqlite3.connect(database("shop"), timeout=30)
     try:
         with db:
+            db.execute(SCHEMA)  # the shop's service, which does this too, may not have run yet
             db.execute(
                 "INSERT OR IGNORE INTO orders (order_id, transaction_id, sku, quantity, amount_cents) "
                 "VALUES (?, ?, ?, ?, ?)",
