@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from kantor_orchestrator.core import limits
 from kantor_orchestrator.core.saga import Compensation, Saga
 from kantor_orchestrator.core.transaction import Kind, Status
@@ -196,6 +198,25 @@ def test_a_message_that_takes_too_many_steps_to_find_its_member_is_put_off() -> 
         "match of parcels[9].sent: the expressions that one message leads to took more than 5,000,000 steps"
         in reason
     )
+
+
+@pytest.mark.parametrize("how_many", [0, 100])
+def test_what_only_observes_does_not_wait_for_answers_to_commands_that_are_not_sent(how_many: int) -> None:
+    """Whether so many are known to have happened, or may have. Nobody answers them: it goes on as far as one record of the log takes them, and then a person lets it go on."""
+    back = Compensation(
+        command=message("ReverseBook", text=lambda _: "x" * 50_000), confirmed_on="x.BookReversed"
+    )
+    book = command("parcels.book", compensation=back)
+    parcels = composite("parcels", book, each=lambda s: s["start"]["lines"])
+    saga = build(parcels, event("z", after=["parcels"]), mode="observe")
+    story = begun(saga, lines=[f"L{number}" for number in range(100)])
+    for number in range(how_many):
+        reply(story, "BookDone", f"parcels[{number}].book")
+    story.when("ZFailed")
+    ((_, reason),) = reasons(story)
+    assert "has, with what goes out beside it, more than 3,145,728 characters and values" in reason
+    act(story, "retry")
+    assert (reasons(story), story.status) == ([], Status.COMPENSATED)
 
 
 def test_one_command_that_is_too_large_is_an_incident_of_its_step() -> None:

@@ -87,7 +87,7 @@ class Decision:
         self._sent = 0  # what the fields of the messages weigh that have been filled
         self._awaits = False  # something goes out now, so an answer to it, or its timer, will come
         self.cost = Cost()
-        self._is_spent = False  # an expression was not evaluated for what the others took
+        self._is_spent = False  # something had no room beside the others: an incident says so
         #: Anything may follow anywhere: a person, a release, the pivot's answer, what threw and may not throw now.
         self.sweeps = entry.kind == "act" or entry.timer == RELEASE
         self.sweeps |= bool(transaction.incidents or transaction.failing or transaction.held)
@@ -182,10 +182,10 @@ class Decision:
 
     @property
     def is_full(self) -> bool:
-        """So much goes out already, or was calculated, that what can wait for its turn waits."""
-        if self._sent > limits.MOST_SENT // 2 or self._is_spent:
-            return True
-        return self._awaits and self.cost.steps > limits.PORTION_STEPS
+        """So much goes out already, or was calculated, that what can wait for its turn waits: for an answer to what goes out, or
+        for the person whom the incident is for. Where nothing goes out, as in a saga that observes, nobody would wake it."""
+        many = self._sent > limits.MOST_SENT // 2 or self.cost.steps > limits.PORTION_STEPS
+        return self._is_spent or (many and self._awaits)
 
     def fill(self, rules: Iterable[FieldRule], path: str) -> dict[str, Any]:
         """The fields of a message that is about the instance ``path``. Raises ``ExpressionError``."""
@@ -203,8 +203,10 @@ class Decision:
                     if values is not None and name in values:
                         fields[rule.name] = values[name]
                         break
-        self._sent += limits.weight(fields, limits.MOST_SENT)
+        size = limits.weight(fields, limits.MOST_SENT)
+        self._sent += size
         if self._sent > limits.MOST_SENT:
+            self._is_spent = size <= limits.MOST_SENT  # in the next entry there is room for it
             raise ExpressionError(
                 f"what it sends{f' for {path}' if path else ''} has, with what goes out beside it, more than "
                 f"{limits.MOST_SENT:,} characters and values: send fewer fields, or a reference to them"

@@ -111,6 +111,8 @@ def _retry_step(d: Decision, step: Step, path: str, state: StepState, why: str) 
         _resume(d, path, why)
     elif status is S.IN_DOUBT and step.ask is not None:
         sending.ask(d, step, path, by_person=True)
+    elif status is S.IN_DOUBT and _has_incident(d, path, sending.EXPRESSION) and not _is_wanted(d, path):
+        _resume(d, path, why)  # what reverses it could not be filled in
     elif status is S.ACTIVE and waits and step.command is None:
         _wait_again(d, step, path, state, why)
     elif status in (S.ACTIVE, S.FAILED, S.IN_DOUBT, S.COMPENSATED):
@@ -126,6 +128,11 @@ def _compensate_again(d: Decision, step: Step, path: str, state: StepState) -> N
         reversal.send_compensation(d, step, path, state.compensation_round + 1, 1)
     else:
         reversal.send_compensation(d, step, path, state.compensation_round, state.compensation_attempt + 1)
+
+
+def _is_wanted(d: Decision, path: str) -> bool:
+    """Whether it is not to be reversed."""
+    return d.txn.status is Status.RUNNING and sending.is_wanted(d, path)
 
 
 def _act_again(d: Decision, step: Step, path: str, state: StepState) -> None:

@@ -85,7 +85,7 @@ def _of_step(txn: Transaction, path: str, kind: str, step: StepFacts) -> list[Re
     state = txn.steps.get(path)
     again, by_hand = _MEANS.get(kind, _OTHER)
     found = []
-    if state is None or _can_be_retried(txn, state, step):
+    if state is None or _can_be_retried(txn, state, kind, step):
         found.append(Remedy(acts.RETRY, path, again))
     elif step.pivot and state.status is S.IN_DOUBT and txn.status is Status.RUNNING and "." not in path:
         found.append(Remedy(acts.COMPENSATE, "", "it did not happen"))
@@ -93,14 +93,14 @@ def _of_step(txn: Transaction, path: str, kind: str, step: StepFacts) -> list[Re
     return found
 
 
-def _can_be_retried(txn: Transaction, state: StepState, step: StepFacts) -> bool:
+def _can_be_retried(txn: Transaction, state: StepState, kind: str, step: StepFacts) -> bool:
     """As ``core.mending`` has it, of a step that has an incident."""
     status, is_asked_for = state.status, step.kind not in _UNASKED
     if status in (S.COMPENSATING, S.INCIDENT):
         return bool(step.compensator)
     if status is S.SUCCEEDED:
         return True
-    if status is S.IN_DOUBT and step.asks:
+    if status is S.IN_DOUBT and (step.asks or kind == "expression"):  # a question, or what reverses it
         return True
     if status is S.ACTIVE and not is_asked_for:
         return True
