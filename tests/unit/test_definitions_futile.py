@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from kantor_orchestrator.definitions.expressions import EvaluationError, Formula
+from kantor_orchestrator.definitions.outcomes import Text
 from unit.definitions_kit import ORDER, problems, record
 
 MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
@@ -132,6 +133,24 @@ def test_what_works(when: str) -> None:
     """What has a value at run time is accepted."""
     assert Formula(when)({"start": START}) in (True, False)
     assert linted(when) == []
+
+
+@pytest.mark.parametrize("key", ["''", "'' + ''"])
+def test_a_key_that_is_always_empty(key: str) -> None:
+    """It would be an incident of each transaction."""
+    with pytest.raises(EvaluationError, match="can't be a record's key"):
+        Text(Formula(key), key)({})
+    assert problems(ORDER.replace("command: parcel.Book\n", f'command: parcel.Book\n    key: "{key}"\n')) == [
+        (
+            f"order.yaml:15:10: {key} is empty, which can't be a record's key; use a string that is never empty, or remove `key`: "
+            "without it, the key is the transaction's id"
+        )
+    ]
+
+
+def test_a_key_that_is_always_the_same() -> None:
+    """All of the saga's commands go to one partition then, in their order."""
+    assert problems(ORDER.replace("command: parcel.Book\n", "command: parcel.Book\n    key: \"'x'\"\n")) == []
 
 
 @pytest.mark.parametrize("type_", ["kantor.TransactionEnded", "kantor.RequestTask", "kantor.RequestCall"])

@@ -127,6 +127,13 @@ class FormulaCheck:
         """The same, and what it gives can be a record's key, as far as can be told."""
         if not self.check(text, known, node, when, *at):
             return
+        if expressions.literal(text) == ("",):
+            self._found.add(
+                f"{text} is empty, which can't be a record's key",
+                "use a string that is never empty, or remove `key`: without it, the key is the transaction's id",
+                *at,
+            )
+            return
         type_ = self.type_of(text, known)
         branches = type_ if isinstance(type_, list) else [type_]
         if type_ is not ANY and not all(_is_key(branch) for branch in branches):
