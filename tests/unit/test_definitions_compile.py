@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import kantor_schemas
+from kantor.codec import Codec, MemorySchemas
 from kantor_orchestrator.core.saga import Command, FieldRule, Retry, Saga
 from kantor_orchestrator.definitions import graph
 from kantor_orchestrator.definitions.compile import compile_saga
 from kantor_orchestrator.definitions.dsl import Saga as WrittenSaga
-from unit.definitions_kit import ORDER, SCHEMAS, model, order
+from kantor_schemas import Catalog
+from unit.definitions_kit import ORDER, SCHEMAS, model, order, record
+
+MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
 
 CHECKOUT = Path(__file__).parents[2] / "services" / "kantor_examples" / "checkout" / "checkout.yaml"
 
@@ -157,3 +165,34 @@ def test_cycle_is_named() -> None:
 def test_no_cycle() -> None:
     """A graph in order has none."""
     assert graph.cycle({"a": [], "b": ["a"]}) == []
+
+
+@pytest.mark.parametrize("type_", [MONEY, ["null", MONEY]])
+@pytest.mark.parametrize(
+    ("money", "expression", "value"),
+    [
+        ([], "sum(start.parts)", Decimal(0)),
+        ([Decimal("1.50"), Decimal("0.25")], "sum(start.parts)", Decimal("1.75")),
+        ([], "size(start.parts) > 0 ? sum(start.parts) : 3", Decimal(3)),
+    ],
+)
+def test_a_decimal_field_that_an_expression_fills(
+    type_: Any, money: list[Decimal], expression: str, value: Decimal
+) -> None:
+    """The sum of no decimals is a whole number, which can be written as any decimal."""
+    parts = {"type": "array", "items": MONEY}
+    schemas = Catalog(
+        [
+            *(schema for name, schema in SCHEMAS.items() if name not in ("shop.Ordered", "parcel.Book")),
+            record("shop.Ordered", "evt.shop.order.v1", order_id="string", sku="string", parts=parts),
+            record("parcel.Book", order_id="string", total=type_),
+        ]
+    )
+    text = order(line_14=f'    command: {{type: parcel.Book, fields: {{total: "{expression}"}}}}')
+    saga = compile_saga(model(text), schemas, 1_000)
+    (rule,) = (rule for rule in command(saga, "parcel").fields if rule.name == "total")
+    assert rule.expression is not None
+    found = rule.expression({"start": {"parts": money}})
+    assert (found, type(found)) == (value, Decimal)
+    encode = Codec(MemorySchemas()).encoder(schemas["parcel.Book"], "cmd.parcel.v1")
+    assert encode({"order_id": "o", "total": found})

@@ -51,6 +51,12 @@ def field_type(schema: dict[str, Any], field: str) -> Any:
     return next(f["type"] for f in expand(schema)["fields"] if f["name"] == field)
 
 
+def is_decimal(type_: Any) -> bool:
+    """Whether a field of this type takes decimals, or null, and nothing else."""
+    branches = [one for one in (type_ if isinstance(type_, list) else [type_]) if one["type"] != "null"]
+    return bool(branches) and all(one.get("logicalType") == "decimal" for one in branches)
+
+
 def fits(source: Any, target: Any, _seen: frozenset[tuple[int, int]] = frozenset()) -> bool:
     """Whether every value of ``source`` can be written as ``target``; both expanded."""
     if source is None or (id(source), id(target)) in _seen:  # None: not known before a transaction runs

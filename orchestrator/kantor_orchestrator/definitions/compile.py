@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from kantor.envelope import COMPENSATE_TRANSACTION, STEP_FAILED, TRANSACTION_ENDED
 from kantor_orchestrator.core import saga as core
 from kantor_orchestrator.core.saga import Expression, FieldRule
-from kantor_orchestrator.definitions import durations, expressions, meaning, outcomes, references
+from kantor_orchestrator.definitions import avro, durations, expressions, meaning, outcomes, references
 from kantor_orchestrator.definitions.expressions import Formula, Literal, Plain, Ref
 from kantor_orchestrator.definitions.filling import Filling, fields_of, fillings
 from kantor_orchestrator.definitions.meaning import Child, Children
@@ -179,12 +179,17 @@ class _Compiler:
     def _rules(
         self, type_: str, written: Mapping[str, Plain], known: Mapping[str, Scope], node: Node | None
     ) -> tuple[FieldRule, ...]:
-        found = fillings(self._scopes.schemas[type_], written, known)
-        rules = (self._rule(filling, known, node) for filling in found)
+        schema = self._scopes.schemas[type_]
+        rules = (self._rule(filling, schema, known, node) for filling in fillings(schema, written, known))
         return tuple(rule for rule in rules if rule is not None)
 
-    def _rule(self, filling: Filling, known: Mapping[str, Scope], node: Node | None) -> FieldRule | None:
+    def _rule(
+        self, filling: Filling, schema: Schema, known: Mapping[str, Scope], node: Node | None
+    ) -> FieldRule | None:
         """None: nothing fills it, the writer takes its Avro default."""
+        if isinstance(filling.explicit, Formula) and avro.is_decimal(avro.field_type(schema, filling.name)):
+            value = self._formula(filling.explicit.text, node)
+            return FieldRule(filling.name, expression=outcomes.AsDecimal(value))
         if isinstance(filling.explicit, Literal | Formula):
             return self._filled(filling.name, filling.explicit, node)
         return self._sourced(filling.name, filling.sources, known, node) if filling.sources else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -81,6 +82,17 @@ class Choice:
             else:
                 return found
         raise EvaluationError(f"{' and '.join('.'.join(path) for path in self.paths)} are unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class AsDecimal:
+    """What fills a decimal field: a whole number, such as the sum of no decimals, as a decimal."""
+
+    value: Expression
+
+    def __call__(self, scope: Mapping[str, Any]) -> Any:
+        found = self.value(scope)
+        return Decimal(found) if isinstance(found, int) and not isinstance(found, bool) else found
 
 
 @dataclass(frozen=True, slots=True)
