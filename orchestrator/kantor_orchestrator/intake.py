@@ -104,7 +104,7 @@ class Intake:
             self._marker.drop()
             log.info("reading %d more partitions", len(partitions), extra={"action": "assigned"})
             ready()
-            begin = self._overtaken.begin(self._consumer.committed(partitions))
+            begin = self._overtaken.begin(self._consumer.whose(partitions))
             self._positions.update(begin)  # committed, so that it is not said again
             return begin
 

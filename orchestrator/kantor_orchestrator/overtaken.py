@@ -1,4 +1,5 @@
-"""Retention that overtakes intake (journal-12): Kafka deletes records of a source before intake has read them.
+"""Where intake begins, and what was gone before it came (journal-12): Kafka deletes records of a source before they are read, and
+an operator sets the group's positions.
 
 The client goes on where the partition begins now, and says nothing. So where intake is given a partition, its committed position
 is compared with the partition's beginning; and while it reads, what was passed over is asked for: mostly it is a mark that ends
@@ -38,13 +39,23 @@ class Overtaken:
         self._answer: Future[dict[Partition, int]] | None = None
         self._not_before = 0.0
 
-    def begin(self, committed: Mapping[Partition, int]) -> dict[Partition, int]:
-        """Of these positions those that lie before their partition's beginning, and where that is. Raises
-        ``KafkaUnavailableError``."""
+    def begin(self, committed: Mapping[Partition, tuple[int, bool]]) -> dict[Partition, int]:
+        """Where to begin instead of these positions: at the partition's beginning, if that is behind the position, or if no
+        member has committed that. Raises ``KafkaUnavailableError``."""
         starts = self._admin.starts(list(committed)) if committed else {}
-        found = {place: start for place, start in starts.items() if start > committed[place]}
-        for place, start in found.items():
-            self._say(place, committed[place], start)
+        found = {}
+        for place, start in starts.items():
+            position, is_ours = committed[place]
+            if not is_ours:
+                log.warning(
+                    "the position %d of %s/%d in the group of intake was set by somebody else: it is read from its beginning, lest "
+                    "records be skipped; what was journaled before is recognised",
+                    position, *place, extra={"action": "position_foreign"},
+                )  # fmt: skip
+                found[place] = start
+            elif start > position:
+                self._say(place, position, start)
+                found[place] = start
         return found
 
     def jumped(self, place: Partition, expected: int, offset: int) -> None:

@@ -41,6 +41,17 @@ def test_the_next_member_goes_on_after_the_committed_position(cluster: Cluster) 
     assert cluster.admin.group_offsets(cluster.name("g")) == {(topic, 0): 2}
 
 
+def test_a_position_tells_that_a_member_has_committed_it(cluster: Cluster) -> None:
+    """Tools that set positions from outside leave no mark."""
+    topic = cluster.topic(partitions=2)
+    cluster.write(topic, "a", "b", "c", partition=0)
+    first = cluster.member("g", topic)
+    first.more(3)
+    first.consumer.commit({(topic, 0): 2}, wait=True)
+    assert first.consumer.whose([(topic, 0), (topic, 1)]) == {(topic, 0): (2, True)}
+    assert first.consumer.committed([(topic, 0), (topic, 1)]) == {(topic, 0): 2}
+
+
 def test_leaving_tells_what_is_revoked_and_can_still_commit(cluster: Cluster) -> None:
     """on_revoke runs inside close."""
     topic = cluster.topic()

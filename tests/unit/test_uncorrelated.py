@@ -112,3 +112,26 @@ def test_what_is_no_record_is_not_told_as_lost() -> None:
         running.turn()
     assert len(running.journaled()) == 3
     assert running.value("uncorrelated_total", topic=EVENT) is None
+
+
+@pytest.mark.parametrize("position", [0, 3, 5])
+def test_a_position_that_an_operator_has_set_skips_nothing(
+    position: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a tool, while intake was down: to the end, say. Everything is read, what came before too, which the engine knows."""
+    running = Running()
+    running.send()
+    running.send()
+    running.turn()
+    running.intake.close()
+    for _ in range(3):
+        running.send()
+    running.broker.group("kantor-intake").offsets[EVENT, 0] = position
+    for _ in range(2):
+        running.start()
+        running.turn()
+        running.intake.close()
+    assert running.journaled() == [f"{EVENT}/0/{n}" for n in (0, 1, 0, 1, 2, 3, 4)]
+    said = [r.getMessage() for r in caplog.records if getattr(r, "action", "") == "position_foreign"]
+    assert len(said) == 1
+    assert f"the position {position} of {EVENT}/0" in said[0]

@@ -20,6 +20,9 @@ log = logging.getLogger("kantor.kafka")
 
 T = TypeVar("T")
 
+#: Goes with each position that a member commits: tools that set positions from outside write none.
+_OURS = "kantor"
+
 _EOF = ck.KafkaError._PARTITION_EOF
 #: The client can't unpack a batch, and asks for it again and again: its bytes are damaged, or unpacked it is larger than the
 #: client takes (one of 6 KB may have 100 MB).
@@ -168,7 +171,7 @@ class Consumer:
     def commit(self, positions: Mapping[Partition, int], *, wait: bool = False) -> None:
         """Commit these positions (next offset to read). Without ``wait``, what fails is tried again by :meth:`poll`, as long as
         the partition is ours. With it, raises ``KafkaUnavailableError``."""
-        offsets = [ck.TopicPartition(t, p, offset) for (t, p), offset in positions.items()]
+        offsets = [ck.TopicPartition(t, p, offset, _OURS) for (t, p), offset in positions.items()]
         if not offsets:
             return
         try:
@@ -204,13 +207,19 @@ class Consumer:
 
     def committed(self, partitions: Sequence[Partition], timeout: float = 10.0) -> dict[Partition, int]:
         """The group's committed positions; partitions without one are left out."""
+        return {place: position for place, (position, _) in self.whose(partitions, timeout).items()}
+
+    def whose(
+        self, partitions: Sequence[Partition], timeout: float = 10.0
+    ) -> dict[Partition, tuple[int, bool]]:
+        """As :meth:`committed`, each with whether a member has committed it: else somebody has set it from outside."""
         places = [ck.TopicPartition(t, p) for t, p in partitions]
 
         def ask() -> Any:
             return self._consumer.committed(places, timeout)
 
         found = edge.led(lambda: self._limited(ask, timeout + edge.GRACE, "committed"), timeout)
-        return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
+        return {(p.topic, p.partition): (p.offset, p.metadata == _OURS) for p in found if p.offset >= 0}
 
     def assignment(self) -> list[Partition]:
         return [(p.topic, p.partition) for p in self._consumer.assignment()]

@@ -291,6 +291,7 @@ class MemoryBroker:
             raise KafkaUnavailableError("UNKNOWN_MEMBER_ID: the group has members, and this is none of them")
         group.check(metadata.member, metadata.generation)
         group.offsets.update(positions)
+        group.by_members.update(positions)
 
     # -- Kafka transactions
 

@@ -259,6 +259,15 @@ class MemoryConsumer:
         found = self._group.offsets
         return {partition: found[partition] for partition in partitions if partition in found}
 
+    def whose(
+        self, partitions: Sequence[Partition], timeout: float = 10.0
+    ) -> dict[Partition, tuple[int, bool]]:
+        found = self.committed(partitions, timeout)
+        ours = {} if self._group is None else self._group.by_members
+        return {
+            partition: (position, ours.get(partition) == position) for partition, position in found.items()
+        }
+
     def group_metadata(self) -> Metadata:
         """The member's heartbeats keep its generation up to date between polls; once it knows that it lost the group, it
         is nobody, and nobody is checked."""

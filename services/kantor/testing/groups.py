@@ -48,6 +48,8 @@ class Group:
         self.generation = 0
         self.members: dict[str, Member] = {}
         self.offsets: dict[Partition, int] = {}
+        #: What members have committed: a position that differs was set from outside.
+        self.by_members: dict[Partition, int] = {}
         #: Positions in Kafka transactions that have not ended yet.
         self.unstable: list[Offsets] = []
         self._joined = 0
