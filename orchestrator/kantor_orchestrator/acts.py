@@ -206,8 +206,8 @@ def refusal(moves: Sequence[Move]) -> str:
         return (
             ""  # what was ignored besides is of what followed, or of a step that the act could do nothing for
         )
-    ignored = (move for move in moves if move["code"] != DONE_ALREADY)
-    return "; ".join(str(move["reason"]) for move in ignored)
+    reasons = [str(move["reason"]) for move in moves if move["code"] != DONE_ALREADY]
+    return "; ".join(dict.fromkeys(reasons))  # each shard says the same of an act on a saga
 
 
 def _all_there(moves: Mapping[str, Mapping[int, list[Move]]], ids: AbstractSet[str], of_each: int) -> bool:

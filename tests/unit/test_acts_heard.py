@@ -6,7 +6,7 @@ import pytest
 
 from kantor.clients import Record
 from kantor.codec import Codec, MemorySchemas
-from kantor_orchestrator.acts import Heard
+from kantor_orchestrator.acts import Heard, refusal
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
 from kantor_orchestrator.history import Epoch
@@ -119,3 +119,10 @@ def test_no_decision_counts_that_names_an_epoch_nobody_has_begun() -> None:
     epoch = Epoch()
     epoch.begin(5)
     assert [epoch.takes(6, 1), epoch.takes(4, 2), epoch.takes(5, 3)] == [False, False, True]
+
+
+def test_what_every_shard_refuses_alike_is_told_once() -> None:
+    """Of a release of what is not held, 24 shards would say the same."""
+    one = {"kind": "ignored", "code": "act_impossible", "reason": "order is not held"}
+    other = one | {"reason": "only all sagas together are held"}
+    assert refusal([one, one, other, one]) == "order is not held; only all sagas together are held"
