@@ -81,7 +81,8 @@ def test_a_late_effect_is_reversed_from_a_stub(ended: Ended) -> None:
     that is a person's to know; then the order ends again."""
     orders = ended.orders(2, "no_money")
     late, other = orders
-    assert pointed_to(ended.platform, ended.stub(late)).status is Status.COMPENSATED
+    before = ended.stub(late)
+    assert pointed_to(ended.platform, before).status is Status.COMPENSATED
     ended.restart()
     ended.late(late)
     (incident,) = ended.platform.seen(late, lambda trace: bool(trace.incidents)).incidents
@@ -92,7 +93,7 @@ def test_a_late_effect_is_reversed_from_a_stub(ended: Ended) -> None:
     assert ended.moves(other, "ended") == 1
     settle(ended.platform, orders)
     assert wrong_snapshots(ended.platform, orders) == []
-    assert ended.stub(late).history > ended.stub(other).history
+    assert ended.stub(late).history > before.history
 
 
 def test_a_duplicate_after_the_end_changes_nothing(ended: Ended) -> None:

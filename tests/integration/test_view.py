@@ -28,9 +28,9 @@ from kantor_orchestrator.definitions.deploy import deploy
 from kantor_orchestrator.dev.broker import DevBroker
 from kantor_orchestrator.diagnosis import diagnose
 from kantor_orchestrator.view import role
+from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.reader import NoViewError
-from kantor_orchestrator.wellness import Wellness
 from kantor_schemas import example, system
 from view_records import Written
 from view_traffic import SHARDS, Traffic
@@ -95,10 +95,9 @@ def produce(settings: Settings, records: list[Written]) -> None:
 @contextmanager
 def viewing(settings: Settings) -> Iterator[None]:
     """The view, in a thread."""
-    stop, ready = threading.Event(), threading.Event()
-    thread = threading.Thread(
-        target=role.run_view, args=(settings, stop, ready.set, CollectorRegistry(), Wellness())
-    )
+    stop, ready, registry = threading.Event(), threading.Event(), CollectorRegistry()
+    metrics, census = ViewMetrics(registry), CensusMetrics(registry)
+    thread = threading.Thread(target=role.run_view, args=(settings, stop, ready.set, metrics, census))
     thread.start()
     try:
         assert ready.wait(PATIENCE)
