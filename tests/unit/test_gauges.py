@@ -217,5 +217,5 @@ def test_metrics_are_served_where_prometheus_can_ask(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("KANTOR_HTTP_HOST", "192.0.2.1")
     with pytest.raises(ConfigError, match=r"KANTOR_HTTP_HOST=192\.0\.2\.1: .*; name another port"):
         HealthServer(Metrics(), lambda: True, 0)
-    with pytest.raises(ConfigError, match="KANTOR_HTTP_PORT=99999"):
+    with pytest.raises(ConfigError, match="KANTOR_HTTP_PORT='99999' is not a port"):
         HealthServer(Metrics(), lambda: True, 99_999, "127.0.0.1")
