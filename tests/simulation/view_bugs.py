@@ -77,7 +77,7 @@ def _without_values(keys_in: Any) -> Any:
 
 
 def _retry_of_all(_: Any) -> Any:
-    return lambda txn, state, step: True
+    return lambda txn, state, kind, step: True
 
 
 def _skip_alone(_: Any) -> Any:
