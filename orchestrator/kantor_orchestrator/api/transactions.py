@@ -45,10 +45,8 @@ def router(backend: Backend, live: Live) -> APIRouter:
         """Search transactions; the newest first."""
         with backend.view() as view:
             found = view.search(wanted.criteria(), limit=wanted.limit, page=wanted.page_token)
-        found = without_guesses(found, wanted.q, person_of(request))
-        with backend.view() as view:
             complete_from = view.complete_from()
-        return JSONResponse(as_json.page(found, complete_from))
+        return JSONResponse(as_json.page(without_guesses(found, wanted.q, person_of(request)), complete_from))
 
     @routes.get("/{transaction_id}", responses=documented(404) | {200: {"model": shapes.Transaction}})
     async def one(
