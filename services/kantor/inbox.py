@@ -25,11 +25,11 @@ import base64
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple
 
-from kantor.errors import ConfigError, KantorError
+from kantor.connection import OURS, SAVEPOINT, Connection, is_the_stores
+from kantor.errors import KantorError
 from kantor.writing import Payload
 
 #: How long final answers are kept, in days in which the service runs: as long as the orchestrator can still ask (a compensated
@@ -64,38 +64,16 @@ class StoreError(KantorError):
     """The store did not take the batch (locked, disk full). Nothing of it happened; the caller tries it again."""
 
 
+class EndedError(StoreError):
+    """A handler ended the SQL transaction of the batch, and the other messages' effects with it."""
+
+
 class Action(NamedTuple):
     """What is known about an action."""
 
     effects: int = 0
     reversals: int = 0
     confirmation: list[Payload] | None = None
-
-
-class _Connection(sqlite3.Connection):
-    """Keeps handlers from ending the SQL transaction, which belongs to the batch.
-
-    ``with context.db:`` does nothing; an error that leaves the handler rolls back to the message's savepoint.
-    """
-
-    def commit(self) -> None:
-        raise ConfigError("the kit commits: effects and answer together; remove commit() from the handler")
-
-    def rollback(self) -> None:
-        raise ConfigError("the kit rolls back when the handler raises; raise instead of rollback()")
-
-    def executescript(self, sql_script: str, /) -> sqlite3.Cursor:  # noqa: ARG002
-        raise ConfigError(
-            "executescript() would commit; use execute(), or SqliteStore(schema=...) for tables"
-        )
-
-    def __enter__(self) -> _Connection:  # noqa: PYI034 - as in the base class
-        return self
-
-    def __exit__(
-        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> Literal[False]:
-        return False
 
 
 class SqliteStore:
@@ -126,36 +104,37 @@ class Inbox:
     def __init__(self, store: SqliteStore) -> None:
         # No implicit transactions: the batch's are explicit, and DDL in a handler is part of them.
         self.db = sqlite3.connect(
-            store.path, timeout=_BUSY_MS / 1000, isolation_level=None, factory=_Connection
+            store.path, timeout=_BUSY_MS / 1000, isolation_level=None, factory=Connection
         )
         # The rollback journal, not WAL: Python may link an SQLite whose WAL can corrupt (before 3.51.3).
         self.db.execute("PRAGMA journal_mode=DELETE")
         self.db.execute(f"PRAGMA synchronous={'FULL' if store.durable else 'OFF'}")
         sqlite3.Connection.executescript(self.db, _TABLES + store.schema)
         # One of our own: handlers may set the connection's row_factory. Read it out before the next use.
-        self._cursor = self.db.cursor()
+        self._cursor = self.db.cursor(sqlite3.Cursor)
         self._execute = self._cursor.execute
         row = self._execute("SELECT ran FROM kantor_clock").fetchone()
         self._ran_before = self._noted = self._now = row[0] if row else 0
         self._began: float | None = None
+        self.db.guard()
 
     @contextmanager
     def transaction(self, monotonic: float) -> Iterator[None]:
         """The SQL transaction of a batch, begun at this time (see :meth:`begin_time`, which comes first). Raises ``StoreError``:
         then nothing of it happened."""
         try:
-            self._execute("BEGIN IMMEDIATE")
+            self._execute("BEGIN IMMEDIATE" + OURS)
         except sqlite3.Error as error:
             raise StoreError(f"can't begin: {error}") from error
         try:
             self._pass_time(monotonic)
             yield
-            self._execute("COMMIT")
+            self._execute("COMMIT" + OURS)
         except sqlite3.Error as error:
             raise StoreError(f"can't commit: {error}") from error
         finally:
             if self.db.in_transaction:
-                self._execute("ROLLBACK")
+                self._execute("ROLLBACK" + OURS)
 
     def begin_time(self, monotonic: float) -> None:
         """From now on what is kept grows older. ``monotonic``: seconds since some moment, by a clock that nobody sets. Again: nothing."""
@@ -174,22 +153,33 @@ class Inbox:
             self._noted = self._now
 
     def savepoint(self) -> None:
-        self._execute("SAVEPOINT kantor")
+        self._execute(f"SAVEPOINT {SAVEPOINT}{OURS}")
+
+    def given(self) -> AbstractContextManager[None]:
+        """While a handler has :attr:`db`."""
+        return self.db.given()
 
     def keep(self) -> None:
-        """The message's effects stay. Raises ``StoreError`` if the handler ended the SQL transaction."""
-        try:
-            self._execute("RELEASE kantor")
-        except sqlite3.Error as error:
-            raise StoreError(f"the handler ended the SQL transaction: {error}") from error
+        """The message's effects stay. Raises ``EndedError`` if the handler ended the SQL transaction."""
+        if not self.db.in_transaction:
+            raise EndedError(self.db.loss)
+        self._execute(f"RELEASE {SAVEPOINT}{OURS}")
 
-    def undo(self) -> None:
-        """The message's effects go. Raises ``StoreError`` if the whole batch is gone (disk full, a COMMIT)."""
+    def undo(self, error: BaseException) -> BaseException:
+        """The message's effects go, because its handler raised this. What to say of it.
+
+        Raises ``StoreError`` if the whole batch is gone: ``EndedError`` if that is the handler's doing, and not the store's (disk
+        full)."""
+        if not self.db.in_transaction:
+            if is_the_stores(error):
+                raise StoreError(f"the SQL transaction is gone: {error}") from error
+            raise EndedError(self.db.loss) from error
         try:
-            self._execute("ROLLBACK TO kantor")
-            self._execute("RELEASE kantor")
-        except sqlite3.Error as error:
-            raise StoreError(f"the SQL transaction is gone: {error}") from error
+            self._execute(f"ROLLBACK TO {SAVEPOINT}{OURS}")
+            self._execute(f"RELEASE {SAVEPOINT}{OURS}")
+        except sqlite3.Error as trouble:
+            raise StoreError(f"the SQL transaction is gone: {trouble}") from trouble
+        return self.db.explained(error)
 
     def answers(self, key: str) -> list[Payload] | None:
         """The final answers stored under this key; None if it was never finally answered."""
@@ -232,8 +222,8 @@ class Inbox:
             cursor = self._execute("INSERT OR IGNORE INTO kantor_inbox VALUES (?, ?, NULL)", (key, self._now))
             if cursor.rowcount:
                 self.count_effect(actions, 1)
-                self._execute("COMMIT")
-                self._execute("BEGIN IMMEDIATE")
+                self._execute("COMMIT" + OURS)
+                self._execute("BEGIN IMMEDIATE" + OURS)
         except sqlite3.Error as error:
             raise StoreError(f"can't note an attempt: {error}") from error
 
@@ -256,7 +246,7 @@ class Inbox:
         return count
 
     def close(self) -> None:
-        self.db.close()
+        sqlite3.Connection.close(self.db)
 
 
 def _dump(payloads: Iterable[Payload]) -> str:

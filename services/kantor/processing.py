@@ -26,6 +26,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from kantor import letters
+from kantor.calling import call, is_a_persons
 from kantor.clients import Record
 from kantor.codec import Codec
 from kantor.envelope import attributes
@@ -38,7 +39,7 @@ from kantor.errors import (
     UnreadableHeadersError,
 )
 from kantor.handlers import Context, Handler, MessageType
-from kantor.inbox import Action, Inbox
+from kantor.inbox import Action, EndedError, Inbox
 from kantor.incoming import Incoming
 from kantor.metrics import Metrics
 from kantor.reasons import printable, text_of
@@ -99,6 +100,9 @@ class Processor:
         self._writer = Writer(service.name, codec, types, limits)
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._observe = {h: metrics.seconds.labels(h.message.TYPE).observe for h in service.handlers}
+        #: Attempts of this batch whose handler ended its SQL transaction. When the batch comes again they have failed, so that
+        #: the others go on.
+        self._ended: dict[str, EndedError] = {}
         #: Of the last batch: what was not handled, in the order of reading.
         self.left: list[Record] = []
 
@@ -143,6 +147,7 @@ class Processor:
         finally:
             self._metrics.count(self._outcomes)
             self._outcomes.clear()
+        self._ended.clear()
         return [record for some in answers for record in some]
 
     def _transaction(self) -> AbstractContextManager[None]:
@@ -265,13 +270,19 @@ class Processor:
             inbox.begin_outside(key, actions)
         inbox.savepoint()
         try:
+            if attempt in self._ended:
+                raise self._ended[attempt]
             outcome, payloads = self._call(incoming)
+            inbox.keep()
         except BaseException as error:  # noqa: BLE001 - as above
-            inbox.undo()
-            outcome, payloads = self._failed(incoming, error, final, unsure=handler.outside)
+            try:
+                reason = inbox.undo(error)
+            except EndedError as ended:
+                self._ended[attempt] = ended
+                raise
+            outcome, payloads = self._failed(incoming, reason, final, unsure=handler.outside)
             inbox.store(key if outcome == "failed" else attempt, payloads)
             return outcome, payloads
-        inbox.keep()
         if asked and not payloads:
             return outcome, payloads  # it can't say: the action is as it was
         inbox.store(key, payloads)
@@ -317,10 +328,9 @@ class Processor:
         """Run the handler: ``answered`` or ``declined``, and its answers. Raises whatever the handler raises."""
         handler = incoming.handler
         started = time.perf_counter()
-        if handler.wants_context:
-            answer = handler.function(incoming.message, self._context(incoming))
-        else:
-            answer = handler.function(incoming.message)
+        context = [self._context(incoming)] if handler.wants_context else []
+        with nullcontext() if self._inbox is None else self._inbox.given():
+            answer = call(handler.function, incoming.message, *context)
         self._observe[handler](time.perf_counter() - started)
         if answer is None:
             return "answered", []
@@ -339,9 +349,9 @@ class Processor:
     def _failed(
         self, incoming: Incoming, error: BaseException, final: bool, *, unsure: bool = False
     ) -> tuple[str, list[Payload]]:
-        """``retryable`` or ``failed``, and what to answer. ``unsure``: no rollback reaches what it did. Raises ``_Again`` for an event that has time left; ``KeyboardInterrupt``
-        is a person's."""
-        if isinstance(error, KeyboardInterrupt):
+        """``retryable`` or ``failed``, and what to answer. ``unsure``: no rollback reaches what it did. Raises ``_Again`` for an event that has time left, and a
+        person's Ctrl-C."""
+        if is_a_persons(error):
             raise error
         is_command = incoming.handler.is_command
         code, text = "error", f"{type(error).__name__}: {text_of(error)}"

@@ -142,31 +142,6 @@ def test_a_batch_is_one_sql_transaction(desk: Desk, tmp_path: Path) -> None:
     assert effects(tmp_path) == ["charged o1", "charged o1"]
 
 
-@pytest.mark.parametrize(
-    "forbidden",
-    [
-        lambda db: db.commit(),
-        lambda db: db.rollback(),
-        lambda db: db.executescript("SELECT 1"),
-    ],
-)
-def test_a_handler_cannot_end_the_sql_transaction(tmp_path: Path, forbidden: object) -> None:
-    """commit(), rollback() and executescript() are refused: they would part effect and answer."""
-    service = Service("payment", store=SqliteStore(str(tmp_path / "service.db")))
-
-    @service.on(StockReserved)
-    def charge(event: StockReserved, context: Context) -> PaymentCaptured:
-        assert callable(forbidden)
-        forbidden(context.db)
-        return PaymentCaptured(order_id=event.order_id, amount_cents=1)
-
-    desk = Desk(service)
-    (answer,) = desk.send(RESERVED)
-    assert answer.message.code == "error"
-    assert "ConfigError" in answer.message.message
-    desk.close()
-
-
 def test_with_db_is_harmless(tmp_path: Path) -> None:
     """``with context.db:``, sqlite3's idiom, neither commits nor rolls back the batch."""
     service = Service("payment", store=SqliteStore(str(tmp_path / "service.db")))
@@ -195,20 +170,6 @@ def test_a_handlers_row_factory(tmp_path: Path) -> None:
     desk = Desk(service)
     first = desk.send(RESERVED)
     assert desk.send(RESERVED) == first
-    desk.close()
-
-
-def test_a_handler_that_commits_by_sql(tmp_path: Path) -> None:
-    """A COMMIT smuggled past the connection is noticed: the batch is refused."""
-    service = Service("payment", store=SqliteStore(str(tmp_path / "service.db")))
-
-    @service.on(StockReserved)
-    def charge(event: StockReserved, context: Context) -> None:
-        context.db.execute("COMMIT")
-
-    desk = Desk(service)
-    with pytest.raises(StoreError, match="ended the SQL transaction"):
-        desk.send(RESERVED)
     desk.close()
 
 
