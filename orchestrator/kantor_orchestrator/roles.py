@@ -26,6 +26,7 @@ from kantor.health import HealthServer, Readiness
 from kantor.kafka import Admin
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.durability import weaknesses
+from kantor_orchestrator.handover import when_free
 from kantor_orchestrator.metrics import RoleMetrics
 from kantor_orchestrator.pulse import Pulse
 from kantor_orchestrator.sharding import agree
@@ -173,7 +174,10 @@ def run_role(
 
     metrics.ready_is(lambda: not readiness().reasons)
     metrics.standing_still_is(wellness.longest)
-    server = HealthServer(_Exposition(registry), readiness, settings.http_port, settings.http_host)
+    exposition = _Exposition(registry)
+    server = when_free(
+        lambda: HealthServer(exposition, readiness, settings.http_port, settings.http_host), stop
+    )
     tell(server.url)
     pulse.start()
     thrift = Thrift()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
-from threading import Event
+from threading import Event, Thread
 from urllib.parse import urlsplit
 
 from kantor.errors import ConfigError
@@ -38,6 +38,8 @@ START = 60.0
 _ASK, _ANSWER = 2.0, 5.0
 #: The pipe into which a role tells where its ``/readyz`` is: a file descriptor.
 ENV_TELL = "KANTOR_TELL_FD"
+#: The pipe at whose end a role hears that its supervisor is gone, however that ended: a file descriptor.
+ENV_LEASH = "KANTOR_LEASH_FD"
 
 
 def tell_supervisor(url: str) -> None:
@@ -52,6 +54,31 @@ def tell_supervisor(url: str) -> None:
         raise ConfigError(
             f"{ENV_TELL}={told!r} is not an open file: it is `kantor run`'s own, unset it"
         ) from error
+
+
+def end_with_supervisor() -> None:
+    """SIGTERM to this process when its supervisor is gone, kill -9 included: nobody would replace it any more, and it would
+    stand in the way of the next one. Nothing if there is none. Raises ``ConfigError``."""
+    told = os.environ.pop(ENV_LEASH, "")
+    if not told:
+        return
+    try:
+        leash = os.fdopen(int(told), "rb", buffering=0)
+    except (ValueError, OSError) as error:
+        raise ConfigError(
+            f"{ENV_LEASH}={told!r} is not an open file: it is `kantor run`'s own, unset it"
+        ) from error
+
+    def wait() -> None:
+        with leash:
+            leash.read()
+        log.warning(
+            "`kantor run` has ended without stopping its roles (was it killed?): this one stops",
+            extra={"action": "supervisor_gone"},
+        )
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=wait, name="kantor-leash", daemon=True).start()
 
 
 class Patience:
@@ -82,13 +109,15 @@ class Child:
         command: Sequence[str],
         environment: Mapping[str, str],
         asking: Executor,
+        leash: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``asking`` asks ``/readyz``: whoever hangs may not answer."""
+        """``asking`` asks ``/readyz``: whoever hangs may not answer. ``leash``: the end of the pipe to hear of our end at."""
         self.role = role
         self._command = command
         self._environment = dict(environment)
         self._asking = asking
+        self._leash = leash
         self._clock = clock
         self._pause = _BACKOFF
         self._start_at = 0.0
@@ -128,8 +157,8 @@ class Child:
             self.process = subprocess.Popen(
                 self._command,
                 start_new_session=True,
-                env=os.environ | self._environment | {ENV_TELL: str(tells)},
-                pass_fds=[tells],
+                env=os.environ | self._environment | {ENV_TELL: str(tells), ENV_LEASH: str(self._leash)},
+                pass_fds=[tells, self._leash],
             )
         finally:
             os.close(tells)
@@ -216,8 +245,9 @@ def supervise(
         lambda role: [sys.executable, "-m", "kantor_orchestrator.cli.main", "run", "--role", role]
     )
     asking = Aside("kantor-asking")
+    heard, held = os.pipe()  # the system closes what we hold, whatever ends us
     children = [
-        Child(role, command(role), {ENV_PORT: str(http_port + number if http_port else 0)}, asking)
+        Child(role, command(role), {ENV_PORT: str(http_port + number if http_port else 0)}, asking, heard)
         for number, role in enumerate(roles)
     ]
     wrong = False
@@ -235,6 +265,8 @@ def supervise(
         end([child.process for child in children if child.process is not None])
         for child in children:
             child.close()
+        os.close(held)
+        os.close(heard)
         asking.shutdown()
     return 2 if wrong else 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -15,7 +16,15 @@ import pytest
 from kantor.errors import ConfigError
 from kantor.health import Readiness
 from kantor_orchestrator import supervisor
-from kantor_orchestrator.supervisor import NOT_READY, START, Patience, ask, supervise, tell_supervisor
+from kantor_orchestrator.supervisor import (
+    NOT_READY,
+    START,
+    Patience,
+    ask,
+    end_with_supervisor,
+    supervise,
+    tell_supervisor,
+)
 from waiting import PATIENCE, until
 
 ENDLESS = "import sys, time, os\nopen(sys.argv[1], 'a').write(f'{os.getpid()}\\n')\ntime.sleep(600)"
@@ -238,3 +247,40 @@ def test_a_role_without_a_supervisor_tells_nobody(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(supervisor.ENV_TELL, "x")
     with pytest.raises(ConfigError, match="KANTOR_TELL_FD='x'"):
         tell_supervisor("http://127.0.0.1:1")
+
+
+#: ``kantor run`` with one role, whose main thread hangs.
+KILLED = """
+import sys, threading
+from kantor_orchestrator.supervisor import supervise
+role = '''
+import os, sys, threading
+from kantor.watchdog import end_within
+from kantor_orchestrator.supervisor import end_with_supervisor
+stop = threading.Event()
+end_within(5.0, stop.set)
+end_with_supervisor()
+print(os.getpid(), file=open(sys.argv[1], "a"), flush=True)
+stop.wait()
+open(sys.argv[1] + ".ended", "w").close()
+'''
+supervise(["engine"], threading.Event(), lambda name: [sys.executable, "-c", role, sys.argv[1]])
+"""
+
+
+def test_roles_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    """Nobody would replace them any more, and the next `kantor run` would find the view and the ports in use."""
+    path = tmp_path / "engine"
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(path)]) as killed:
+        started(path, 1)
+        killed.kill()
+    until(Path(f"{path}.ended").exists, "the role stops in order")
+
+
+def test_a_role_without_a_supervisor_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not an open file is refused by name."""
+    monkeypatch.delenv(supervisor.ENV_LEASH, raising=False)
+    end_with_supervisor()
+    monkeypatch.setenv(supervisor.ENV_LEASH, "x")
+    with pytest.raises(ConfigError, match="KANTOR_LEASH_FD='x'"):
+        end_with_supervisor()

@@ -19,6 +19,7 @@ from kantor_orchestrator.api.identity import ProviderDownError
 from kantor_orchestrator.api.live import Live
 from kantor_orchestrator.api.metrics import ApiMetrics
 from kantor_orchestrator.config import ADDRESS_FILE, Settings
+from kantor_orchestrator.handover import when_free
 
 log = logging.getLogger("kantor.api")
 
@@ -37,7 +38,7 @@ def run_api(settings: Settings, stop: Event, ready: Callable[[], None], metrics:
             ProviderDownError
         ) as error:  # sessions and tokens are good without it; it is asked again by who logs in
             log.warning("nobody can log in yet: %s", error, extra={"action": "oidc_unavailable"})
-    listening = _listen(api)
+    listening = when_free(lambda: _listen(api), stop)
     backend = Backend(settings)
     live = Live(backend, metrics)
     server = uvicorn.Server(
@@ -56,6 +57,7 @@ def run_api(settings: Settings, stop: Event, ready: Callable[[], None], metrics:
         )
     )
     address = settings.home / ADDRESS_FILE
+    url = _url(api, listening)
     thread = Thread(target=server.run, kwargs={"sockets": [listening]}, name="kantor-api")
     try:
         thread.start()
@@ -63,7 +65,6 @@ def run_api(settings: Settings, stop: Event, ready: Callable[[], None], metrics:
             if stop.wait(0.05):
                 break
         if server.started:
-            url = _url(api, listening)
             try:
                 _write(address, url)
             except OSError as error:  # people have the log
@@ -79,8 +80,9 @@ def run_api(settings: Settings, stop: Event, ready: Callable[[], None], metrics:
         server.should_exit = True
         thread.join(_GRACE * 2)
         listening.close()
-        with suppress(OSError):  # it could not be written, either
-            address.unlink(missing_ok=True)
+        with suppress(OSError):  # it could not be written, either; or it is another process's by now
+            if address.read_text(encoding="utf-8").strip() == url:
+                address.unlink(missing_ok=True)
         backend.close()
 
 

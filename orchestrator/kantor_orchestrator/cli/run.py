@@ -13,7 +13,7 @@ from kantor.watchdog import end_within
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.roles import ROLES, run_role
 from kantor_orchestrator.sharding import agree
-from kantor_orchestrator.supervisor import GRACE, supervise, tell_supervisor
+from kantor_orchestrator.supervisor import GRACE, end_with_supervisor, supervise, tell_supervisor
 
 #: Seconds from the signal until a role that hangs is ended hard. Kubernetes waits for 30, the supervisor for 20.
 DEADLINE = 15.0
@@ -61,6 +61,7 @@ def run(roles: tuple[str, ...], engines: int | None) -> None:
     stop = Event()
     if len(names) == 1:
         end_within(DEADLINE, stop.set)
+        end_with_supervisor()
         run_role(names[0], settings, stop, tell_supervisor)
         return
     end_within(GRACE + DEADLINE, stop.set)  # the roles end first
