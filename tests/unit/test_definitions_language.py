@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from kantor_orchestrator.definitions import avro
 from unit.language_kit import DO, THEN, lint
 
 
@@ -284,3 +287,22 @@ def test_escalation_before_the_task_is_due() -> None:
     assert lint("  x: {task: {title: t, for: a, due: 3d, escalate: {after: 1d, to: b}}}") == [
         "6:59: step x is escalated before it is due; escalate later, or set an earlier `due`"
     ]
+
+
+def test_a_long_saga_is_checked_in_reasonable_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A type is expanded once per field that it is compared with, not once per step, expression and step before it."""
+    calls = 0
+    real = avro.expand
+
+    def counted(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return real(*args)
+
+    monkeypatch.setattr(avro, "expand", counted)
+    steps = [f"  s0: {DO}"]
+    for number in range(1, 60):
+        guard = "when: start.yes, command: b.Do, succeeds_on: b.Done, fails_on: b.Failed"
+        steps.append(f"  s{number}: {{after: s{number - 1}, {guard}}}")
+    assert lint("\n".join(steps)) == []
+    assert calls < 60 * 60

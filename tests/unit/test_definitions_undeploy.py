@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from kantor.errors import DefinitionError, NotFoundError
+from kantor.errors import DefinitionError, FencedError, NotFoundError
 from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import Status, Transaction
 from kantor_orchestrator.definitions import living
+from kantor_orchestrator.definitions.deploy import writer
 from kantor_orchestrator.definitions.stranding import StrandingError
 from kantor_orchestrator.snapshots import transaction_record
 from unit.deploying_kit import (
@@ -199,3 +200,19 @@ def test_what_is_not_deployed_is_not_found(platform: Platform) -> None:
         platform.undeploy("oder", 1)
     with pytest.raises(NotFoundError, match="order version 7 is not deployed; there are: 1"):
         platform.undeploy("order", 7)
+
+
+def test_who_is_overtaken_by_another_deployment_is_told_what_to_do(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two at the same moment one writes; the other is told so, with the remedy, and has done nothing."""
+    known = platform.schemas.id_of
+
+    def overtaken(schema: Any, topic: str) -> Any:
+        writer(platform.clients)
+        return known(schema, topic)
+
+    monkeypatch.setattr(platform.schemas, "id_of", overtaken)
+    with pytest.raises(FencedError, match=r"at the same moment.*run it again"):
+        platform.deploy(V2, now=2_000)
+    assert platform.deployed() == ["order/1"]

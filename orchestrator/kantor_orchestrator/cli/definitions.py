@@ -7,6 +7,7 @@ purpose is told by ``cli.main``.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,7 +83,7 @@ def deploy(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) ->
         reading.problems += check(reading.written, catalog)
     try:
         written = reading.models()
-        kafka = Settings.from_env().kafka
+        kafka = _kafka()
         done = deploying.deploy(written, catalog, kafka, schema_store(kafka), tell=say)
     except DefinitionError as error:
         _refused(error, as_json)
@@ -120,7 +121,7 @@ def undeploy(saga: str | None, version: int | None, whole: bool, unreadable: boo
         raise click.UsageError("name the saga: kantor undeploy SAGA VERSION")
     if whole == (version is not None):
         raise click.UsageError(f"give either a version or --all: kantor undeploy {saga} VERSION")
-    kafka = Settings.from_env().kafka
+    kafka = _kafka()
     try:
         removed = undeploying.undeploy(saga, version, kafka, schema_store(kafka), tell=say)
     except DefinitionError as error:
@@ -133,7 +134,7 @@ def undeploy(saga: str | None, version: int | None, whole: bool, unreadable: boo
 
 
 def _discard(as_json: bool) -> None:
-    kafka = Settings.from_env().kafka
+    kafka = _kafka()
     try:
         removed = undeploying.discard(kafka, schema_store(kafka), tell=say)
     except DefinitionError as error:
@@ -145,6 +146,12 @@ def _discard(as_json: bool) -> None:
         click.echo(f"{one.name} at {one.place}: removed")
     if not removed:
         click.echo("everything can be read, or a newer Kantor deployed it", err=True)
+
+
+def _kafka() -> KafkaSettings:
+    # What a client would log is what is raised, or passes by itself.
+    logging.getLogger("kantor.kafka").setLevel(logging.CRITICAL)
+    return Settings.from_env().kafka
 
 
 def _refused(error: DefinitionError, as_json: bool) -> NoReturn:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from kantor import topics as kit_topics
 from kantor.clients import Clients, Producer, TopicSpec
 from kantor.codec import Codec, SchemaStore
-from kantor.errors import DefinitionError
+from kantor.errors import DefinitionError, FencedError
 from kantor_orchestrator import topics
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions import living, meaning
@@ -175,14 +175,20 @@ def writer(clients: Clients) -> Producer:
 
 
 def write(producer: Producer, records: Mapping[bytes, bytes | None]) -> None:
-    """All of these records, by key, or none; None removes a definition."""
+    """All of these records, by key, or none; None removes a definition. Raises ``FencedError``: somebody else has begun to write."""
     if not records:
         return
-    producer.begin()
-    for key, value in records.items():
-        headers = [("content-type", b"application/avro")] if value is not None else None
-        producer.produce(topics.DEFINITIONS, value, key, headers, 0)
-    producer.commit()
+    try:
+        producer.begin()
+        for key, value in records.items():
+            headers = [("content-type", b"application/avro")] if value is not None else None
+            producer.produce(topics.DEFINITIONS, value, key, headers, 0)
+        producer.commit()
+    except FencedError as error:
+        raise FencedError(
+            "somebody else deployed or removed definitions at the same moment, and nothing of this was done: look at "
+            "`kantor definitions`, and run it again"
+        ) from error
 
 
 def _is_complete(written: Sequence[Written]) -> bool:

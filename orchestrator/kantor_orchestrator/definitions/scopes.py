@@ -8,7 +8,7 @@ The nearest name wins: the step itself (in a compensation, a match), the steps b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,11 +35,12 @@ class Scope:
     source: str = ""
     event: str = ""
     certain: bool = True
+    #: The types of its fields by name; none of what is not a record.
+    fields: Mapping[str, Any] = field(init=False, repr=False, compare=False)
 
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        """The types of its fields by name; none of what is not a record."""
-        return {field["name"]: field["type"] for field in _record(self.type).get("fields", ())}
+    def __post_init__(self) -> None:
+        found = {one["name"]: one["type"] for one in _record(self.type).get("fields", ())}
+        object.__setattr__(self, "fields", found)
 
     @property
     def is_event(self) -> bool:
@@ -55,6 +56,10 @@ class Scopes:
         self.schemas = meaning.with_own(schemas)
         self.children = children
         self._items: dict[str, Any] = {}
+        # A step's names are asked for again by each step after it, and by each of its expressions.
+        self._events: dict[str, Any] = {}
+        self._scopes: dict[tuple[str, bool], Scope] = {}
+        self._known: dict[tuple[str, bool], dict[str, Scope]] = {}
 
     # -- what a name means
 
@@ -64,10 +69,15 @@ class Scopes:
     def of(self, node: Node, *, certain: bool | None = None) -> Scope:
         """What a step's name means."""
         certain = not node.may_be_missing if certain is None else certain
+        key = node.path, certain
+        if key not in self._scopes:
+            self._scopes[key] = self._of(node, certain)
+        return self._scopes[key]
+
+    def _of(self, node: Node, certain: bool) -> Scope:
         if node.step.steps:
             return Scope(node.name, self._composite(node), certain=certain)
-        type_ = meaning.success(node.step)
-        return Scope(node.name, self.success(node), node.path, type_, certain)
+        return Scope(node.name, self.success(node), node.path, meaning.success(node.step), certain)
 
     def success(self, node: Node) -> Any:
         """The type of what is known of a step once it has succeeded."""
@@ -86,6 +96,12 @@ class Scopes:
     def known(self, node: Node, *, own: bool = False) -> dict[str, Scope]:
         """What may be named in what a step sends, nearest first. ``own``: its own success too (of a compensation), known
         for certain only if the step is not compensated while nobody knows whether it happened."""
+        key = node.path, own
+        if key not in self._known:
+            self._known[key] = self._find(node, own)
+        return dict(self._known[key])
+
+    def _find(self, node: Node, own: bool) -> dict[str, Scope]:
         found: dict[str, Scope] = {}
         if own:
             found[node.name] = self.of(node, certain=node.step.doubt != "compensate")
@@ -195,8 +211,10 @@ class Scopes:
         return node if node.name == name else self.tree.visible(node).get(name)
 
     def _event(self, type_: str) -> Any:
-        schema = self.schemas.get(type_)
-        return avro.expand(schema) if schema else ANY
+        if type_ not in self._events:
+            schema = self.schemas.get(type_)
+            self._events[type_] = avro.expand(schema) if schema else ANY
+        return self._events[type_]
 
     def _composite(self, node: Node) -> Any:
         children = self.tree.children(node).values()

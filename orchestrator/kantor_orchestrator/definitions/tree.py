@@ -46,6 +46,8 @@ class Tree:
     def __init__(self, saga: SagaModel) -> None:
         self.nodes: dict[str, Node] = {}
         self._children: dict[str, dict[str, Node]] = {}
+        self._graphs: dict[str, dict[str, list[str]]] = {}
+        self._before: dict[str, list[Node]] = {}
         self._add(None, saga.steps)
 
     def _add(self, parent: Node | None, steps: Mapping[str, StepModel]) -> None:
@@ -66,6 +68,12 @@ class Tree:
 
     def graph(self, parent: Node | None) -> dict[str, list[str]]:
         """What comes right before each step of a composite."""
+        path = parent.path if parent else ""
+        if path not in self._graphs:
+            self._graphs[path] = self._graph(parent)
+        return self._graphs[path]
+
+    def _graph(self, parent: Node | None) -> dict[str, list[str]]:
         found = {name: [*node.step.after] for name, node in self.children(parent).items()}
         # One after the other and all of them: each knows what those before it brought.
         if parent is not None and parent.step.in_order and parent.step.each is None and not parent.step.need:
@@ -89,8 +97,11 @@ class Tree:
 
     def before(self, node: Node) -> list[Node]:
         """The steps of the same composite that come before it, the nearest first."""
-        siblings = self.siblings(node)
-        return [siblings[name] for name in graph.before(self.graph(node.parent), node.name)]
+        if node.path not in self._before:
+            siblings = self.siblings(node)
+            names = graph.before(self.graph(node.parent), node.name)
+            self._before[node.path] = [siblings[name] for name in names]
+        return self._before[node.path]
 
     def visible(self, node: Node) -> dict[str, Node]:
         """Every step that can be named from here, known by then or not: of the same composite and of those around."""
