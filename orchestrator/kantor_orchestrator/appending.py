@@ -10,6 +10,7 @@ take them, up to ``topics.LARGEST_ENTRY``.
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Executor, Future
 
 from kantor.clients import STUCK, Admin, Clients, Producer
 from kantor.clock import Clock
@@ -93,7 +94,11 @@ class Appender:
     """What intake writes to the journal. Owned by its thread. Any error means: make a new one, and read again from what is
     committed."""
 
-    def __init__(self, clients: Clients, admin: Admin, clock: Clock) -> None:
+    def __init__(self, clients: Clients, admin: Admin, clock: Clock, aside: Executor) -> None:
+        """``aside`` waits for the broker while more is read."""
+        self._aside = aside
+        self._flush: Future[None] | None = None  # under way
+        self._is_more = False  # produced since that began
         self._producer = clients.producer(
             "kantor-intake",
             linger_ms=_LINGER,
@@ -104,9 +109,31 @@ class Appender:
         #: The hot path: topic, value, key, headers, partition. Of records below ``LARGE``.
         self.produce = self._producer.produce
 
+    def send(self) -> None:
+        """Let what was produced go out, without waiting for the broker."""
+        self._is_more = True
+        if self._flush is None or self._flush.done():
+            self.is_done()
+
+    def is_done(self) -> bool:
+        """Whether the broker has all of it. Raises as :meth:`flush`."""
+        while self._flush is not None or self._is_more:
+            if self._flush is None:
+                self._is_more = False
+                self._flush = self._aside.submit(self._producer.flush, STUCK)
+            if not self._flush.done():
+                return False
+            flush, self._flush = self._flush, None
+            flush.result()
+        return True
+
     def flush(self) -> None:
         """Wait for the broker. Raises ``KafkaUnavailableError`` if nothing is delivered for long, ``KantorError`` if a
         record was refused."""
+        flush, self._flush = self._flush, None
+        if flush is not None:
+            flush.result()
+        self._is_more = False
         self._producer.flush(STUCK)
 
     def append_large(self, value: bytes | None, key: bytes, headers: Headers, shard: int, size: int) -> str:

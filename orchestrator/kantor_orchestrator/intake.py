@@ -1,7 +1,8 @@
 """Intake: whose is this record? Copies what belongs to a transaction into the journal, as it is.
 
-It reads headers only (journal-6). At-least-once, in the order of each source partition (journal-7): a batch is delivered
-before its offsets are committed, and intake stops at its first failed delivery; the engine removes the replays. What is wrong
+It reads headers only (journal-6). At-least-once, in the order of each source partition (journal-7): what is read is delivered
+before its offsets are committed, and intake stops at its first failed delivery; the engine removes the replays. While the broker
+has yet to confirm a few records, intake reads on: else each event would wait for the one before it. What is wrong
 with one record is the end of that record alone (journal-10): it is counted, sampled and said (``addressing.py``,
 ``appending.py``). A topic that was made again is noticed by its id, or by offsets that go back. How far intake has come it
 tells by watermarks (``marking.py``).
@@ -12,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from threading import Event
 from zlib import crc32
 
@@ -43,12 +45,28 @@ PATTERN = r"^(evt|cmd)\..*"
 BATCH = 2_000
 #: Seconds between commits: replays after a crash are at most this much, and change nothing.
 COMMIT_INTERVAL = 0.25
+#: Records that the broker has yet to confirm while more are read. More wait for it: its answer is then one for many.
+AHEAD = 200
 
 _valid = TRANSACTION_ID.fullmatch
 _OURS = KANTOR_SOURCE.encode()
 
 #: What stands for an id then, with the topic's name behind it.
 _NAME = b"name:"
+
+
+@dataclass(slots=True)
+class UnderWay:
+    """What was read, and is done when the broker has all that came of it."""
+
+    positions: dict[Partition, int] = field(default_factory=dict)
+    ends: dict[Partition, int] = field(default_factory=dict)  # that were met
+    records: int = 0
+    journaled: int = 0
+
+    def forget(self, partition: Partition) -> None:
+        self.positions.pop(partition, None)
+        self.ends.pop(partition, None)
 
 
 class Intake:
@@ -62,27 +80,29 @@ class Intake:
         metrics: IntakeMetrics,
         *,
         clock: Clock = SYSTEM_CLOCK,
-        sampler: Executor | None = None,
+        aside: Executor | None = None,
         wellness: Wellness | None = None,
     ) -> None:
-        """``wellness`` hears of each turn. ``sampler`` asks the broker for ends while records are read; a thread of intake's own unless given."""
+        """``wellness`` hears of each turn. ``aside`` asks the broker for ends, and waits for it,
+        while records are read; threads of intake's own unless given."""
         self._clock = clock
         self._wellness = wellness or Wellness()
         self._shards = shards
         self._metrics = metrics
         self._admin = clients.admin("kantor-intake-admin")
         self._consumer = clients.consumer("kantor-intake", group=INTAKE_GROUP, ends=True, extra=NEVER_LONG)
-        self._appender = Appender(clients, self._admin, clock)
+        self._aside = aside or Aside("intake")
+        self._appender = Appender(clients, self._admin, clock, self._aside)
         self._topic_ids: dict[str, bytes] = {}
+        self._under_way = UnderWay()
         self._positions: dict[Partition, int] = {}  # delivered to the journal, not yet committed
         self._reached: dict[Partition, int] = {}  # journaled past this offset
         self._read: dict[Partition, int] = {}  # the next offset, of what was read
         self._begun_anew: set[str] = set()  # topics whose records in this batch are passed over
         self._turned_back: set[Partition] = set()  # said once
         self._refused: dict[Partition, str] = {}  # may not be read, and why
-        self._sampler = sampler or Aside("watermark")
-        self._marker = Marker(clients, self._admin, self._sampler, metrics, clock)
-        self._overtaken = Overtaken(self._admin, self._sampler, self._say_gone, clock)
+        self._marker = Marker(clients, self._admin, self._aside, metrics, clock)
+        self._overtaken = Overtaken(self._admin, self._aside, self._say_gone, clock)
         self._next_commit = 0.0
 
     def run(self, stop: Event, ready: Callable[[], None]) -> None:
@@ -92,6 +112,8 @@ class Intake:
             self.start(ready)
             while not stop.is_set():
                 self.turn()
+            self._appender.flush()
+            self._settle()
             self._commit(wait=True)
         finally:
             self.close()
@@ -114,11 +136,16 @@ class Intake:
     def turn(self) -> None:
         """One turn of the loop: journal what is there; at times commit, and tell the shards the time."""
         self._wellness.beat("intake")
-        batch = self._consumer.poll(0.01 if self._marker.is_urgent else 0.05, BATCH)
+        under_way = self._under_way.records
+        patience = 0.005 if under_way else 0.01 if self._marker.is_urgent else 0.05
+        batch = self._consumer.poll(patience, BATCH)
+        if under_way and under_way + len(batch.records) > AHEAD:
+            self._appender.flush()
+            self._settle()
         if batch.records:
             self._journal(batch.records)
-        if batch.ends:
-            self._advance(batch.ends)
+        self._under_way.ends.update(batch.ends)
+        self._settle()
         if batch.refused or self._refused:
             self._note_refused(batch)
         self._overtaken.turn()
@@ -130,7 +157,7 @@ class Intake:
 
     def close(self) -> None:
         """Leave the group: what is delivered is committed, what is not is another's."""
-        self._sampler.shutdown(wait=True, cancel_futures=True)
+        self._aside.shutdown(wait=True, cancel_futures=True)
         try:
             self._marker.close()
         finally:
@@ -138,10 +165,10 @@ class Intake:
             self._appender.purge()
 
     def _journal(self, records: list[Record]) -> None:
-        """Append what belongs to a transaction; returns when the broker has all of it. Only then are these records done:
-        whatever fails before, leaving the group must not commit them."""
+        """Append what belongs to a transaction. These records are done when the broker has all of it: whatever fails before,
+        leaving the group must not commit them."""
         produce, shards, topic_ids = self._appender.produce, self._shards, self._topic_ids
-        positions: dict[Partition, int] = {}
+        positions = self._under_way.positions
         journaled = 0
         self._begun_anew.clear()
         for record in records:
@@ -151,7 +178,7 @@ class Intake:
                 if offset > expected > 0:
                     self._overtaken.jumped(place, expected, offset)
                 if offset < expected or topic not in topic_ids:
-                    self._identify(place, offset, positions)
+                    self._identify(place, offset)
             if topic in self._begun_anew:
                 continue  # it comes again, from the topic's beginning
             self._read[place] = positions[place] = offset + 1
@@ -196,18 +223,25 @@ class Intake:
                 raise
             except Exception as error:  # noqa: BLE001 - it is counted, sampled and said
                 self._refuse(record, FAILED_ON, f"{type(error).__name__}: {error}")
+        self._under_way.records += len(records)
+        self._under_way.journaled += journaled
         if journaled:
-            self._appender.flush()
-        self._positions.update(positions)
-        self._advance(positions)
-        self._metrics.journaled(journaled, len(records))
+            self._appender.send()
 
-    def _advance(self, positions: Mapping[Partition, int]) -> None:
-        """Never back: a position behind the last record is short of the end that was met (a commit marker's)."""
+    def _settle(self) -> None:
+        """What is under way is done if the broker has it. A partition never goes back: a position behind the last record is
+        short of the end that was met (a commit marker's)."""
+        done = self._under_way
+        if not (done.positions or done.ends) or not self._appender.is_done():
+            return
+        self._under_way = UnderWay()
+        self._positions.update(done.positions)
         reached = self._reached
-        for partition, position in positions.items():
-            if position > reached.get(partition, -1):
-                reached[partition] = position
+        for found in (done.positions, done.ends):
+            for partition, position in found.items():
+                if position > reached.get(partition, -1):
+                    reached[partition] = position
+        self._metrics.journaled(done.journaled, done.records)
 
     def _refuse(self, record: Record, reason: str, detail: str = "") -> None:
         """It is counted and sampled, and everybody is told: it is not in the journal."""
@@ -234,7 +268,7 @@ class Intake:
         for name, id_ in self._admin.topic_ids(sorted(set(names))).items():
             self._topic_ids[name] = self._named(name, id_)
 
-    def _identify(self, place: Partition, offset: int, positions: dict[Partition, int]) -> None:
+    def _identify(self, place: Partition, offset: int) -> None:
         """A record of a topic that nobody knows yet, or before one that was read already: which topic is it of (journal-11)?
         Offsets that go back in the same one are said (journal-12)."""
         topic = place[0]
@@ -245,8 +279,6 @@ class Intake:
         elif not found.startswith(_NAME):
             if found != before:
                 self._begin_anew(topic, found)
-                for partition in [p for p in positions if p[0] == topic]:
-                    del positions[partition]
             elif place not in self._turned_back:
                 self._turned_back.add(place)
                 log.error(
@@ -295,6 +327,7 @@ class Intake:
         for partition in [p for p in self._consumer.assignment() if p[0] == topic]:
             self._read.pop(partition, None)
             self._reached.pop(partition, None)
+            self._under_way.forget(partition)
             self._overtaken.forget(partition)
             self._positions[partition] = 0
             self._consumer.seek(partition, BEGINNING)
@@ -340,6 +373,7 @@ class Intake:
             self._positions.pop(partition, None)
             self._read.pop(partition, None)
             self._reached.pop(partition, None)
+            self._under_way.forget(partition)
             self._overtaken.forget(partition)
 
 

@@ -12,6 +12,7 @@ from kantor_orchestrator.core.acts import IMPOSSIBLE
 from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.entry import COMPENSATION_RETRY, RETRY, Entry
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, StepStatus, Transaction
+from kantor_orchestrator.appending import Appender as JournalAppender
 from kantor_orchestrator.engine.appending import Appender
 from kantor_orchestrator.engine.ended import Found
 from kantor_orchestrator.engine.log import DecisionLog
@@ -142,6 +143,10 @@ def _stumbles(_: Any) -> Any:
     return mutated
 
 
+def _confirmed_at_once(is_done: Any) -> Any:
+    return lambda self: is_done(self) or True
+
+
 def _all_is_read(_: Any) -> Any:
     return lambda self: 10**15
 
@@ -240,6 +245,13 @@ BUGS = (
         (Intake, "_refuse", _stumbles),
         near(5_000_004),
         "all",
+        ("no orphan",),
+    ),
+    Mutation(
+        "what is under way counts as journaled",
+        (JournalAppender, "is_done", _confirmed_at_once),
+        near(0),
+        "intakes",
         ("no orphan",),
     ),
     Mutation("a timeout needs no watermark", (Told, "low", _all_is_read), near(11), "intakes", ("no haste",)),

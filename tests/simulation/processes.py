@@ -316,7 +316,7 @@ class IntakeProcess(Process):
 
     def _start(self) -> None:
         self.intake = Intake(
-            self.clients, self.world.shards, INTAKE_METRICS, clock=self.clock, sampler=self.steps
+            self.clients, self.world.shards, INTAKE_METRICS, clock=self.clock, aside=self.steps
         )
         self.intake.start(_ready)
 

@@ -15,21 +15,31 @@ from kantor.testing.log import Log
 from kantor_orchestrator import journal, topics
 from kantor_orchestrator.intake import Intake
 from kantor_orchestrator.metrics import IntakeMetrics
+from simulation.instead import Step
 
 EVENT, OTHER = "evt.shop.order.v1", "evt.shop.parcel.v1"
 GOOD = {"ce_id": b"1", "ce_source": b"shop", "ce_type": b"shop.Ordered", "ce_correlationid": b"t-1"}
 
 
 class AtOnce(Executor):
-    """Does what it is asked for before it answers."""
+    """Does what it is asked for before it answers; but while the broker is ``slow``, what waits for it is done by
+    :meth:`confirm`, or when somebody waits for that."""
+
+    def __init__(self) -> None:
+        self.slow = False
+        self._waiting: list[Step] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - handed to whoever asks
-            done.set_exception(error)
-        return done
+        self._waiting.append(step := Step(lambda: fn(*args, **kwargs)))
+        if not (self.slow and fn.__name__ == "flush"):
+            self.confirm()
+        return step
+
+    def confirm(self) -> None:
+        """The broker answers."""
+        waiting, self._waiting = self._waiting, []
+        for step in waiting:
+            step.run()
 
 
 class Running:
@@ -47,7 +57,8 @@ class Running:
         """It runs (again), as another process."""
         self.registry = CollectorRegistry()
         clients, clock = self.broker.clients(), self.broker.clock
-        self.intake = Intake(clients, 1, IntakeMetrics(self.registry), clock=clock, sampler=AtOnce())
+        self.aside = AtOnce()
+        self.intake = Intake(clients, 1, IntakeMetrics(self.registry), clock=clock, aside=self.aside)
         self.intake.start(lambda: None)
 
     def send(

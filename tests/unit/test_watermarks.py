@@ -184,11 +184,11 @@ def test_who_asks_is_answered_within_moments() -> None:
     assert running.journaled() == [f"{EVENT}/0/0"]
 
 
-def test_what_is_not_journaled_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_journaled_yet_is_waited_for() -> None:
     """Lag never makes a timeout go off."""
     running = Running()
     running.turn(300)
-    monkeypatch.setattr(running.intake, "_advance", lambda _: None)
+    running.aside.slow = True
     running.send()
     at = running.broker.clock.now()
     running.turn(600)

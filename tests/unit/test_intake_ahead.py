@@ -1,0 +1,96 @@
+"""Intake reads on while the broker has yet to confirm a few records, and takes none of them for done (journal-7)."""
+
+from __future__ import annotations
+
+import pytest
+
+from kantor.errors import KantorError
+from kantor_orchestrator import topics
+from kantor_orchestrator.config import INTAKE_GROUP
+from kantor_orchestrator.intake import AHEAD
+from unit.intake_kit import EVENT, OTHER, Running
+
+FIRST = (EVENT, 0)
+
+
+@pytest.fixture
+def running() -> Running:
+    """Its broker has confirmed nothing since it began to be slow."""
+    running = Running()
+    running.turn()
+    running.aside.slow = True
+    return running
+
+
+def committed(running: Running) -> dict[tuple[str, int], int]:
+    return running.broker.clients().admin().group_offsets(INTAKE_GROUP)
+
+
+def test_the_next_event_does_not_wait_for_the_one_before_it(running: Running) -> None:
+    """Both reach the journal with one confirmation, in the order of their topic."""
+    running.send()
+    running.turn(1)
+    running.send()
+    running.turn(1)
+    running.aside.confirm()
+    assert running.journaled() == [f"{EVENT}/0/0", f"{EVENT}/0/1"]
+
+
+def test_nothing_is_committed_before_the_broker_has_it(running: Running) -> None:
+    """Whoever takes over would pass over it."""
+    running.send()
+    running.turn()
+    assert committed(running) == {}
+    running.aside.slow = False
+    running.aside.confirm()
+    running.turn()
+    assert committed(running) == {FIRST: 1}
+
+
+def test_what_came_while_the_broker_was_asked_has_a_question_of_its_own(running: Running) -> None:
+    """Its answer to the first may be older than the second."""
+    running.send()
+    running.turn(1)
+    producer = running.intake._appender._producer
+    running.aside.confirm()
+    running.intake._appender.produce(topics.JOURNAL, b"", b"t-2", [], 0)
+    running.intake._appender.send()
+    assert not running.intake._appender.is_done()
+    running.aside.confirm()
+    assert running.intake._appender.is_done()
+    assert producer.done() == 2
+
+
+def test_many_wait_for_the_broker(running: Running) -> None:
+    """No more than a few are read ahead, so that its memory and what comes twice after a crash stay small."""
+    for _ in range(AHEAD):
+        running.send()
+    running.turn(1)
+    running.send()
+    running.turn(1)
+    assert len(running.journaled()) == AHEAD
+    assert running.value("journaled_total") == AHEAD
+
+
+def test_a_refusal_that_comes_later_ends_intake_all_the_same(running: Running) -> None:
+    """And nothing of what was under way is committed by leaving the group."""
+    running.send()
+    running.turn(1)
+    running.broker.unwritable.add(topics.JOURNAL)
+    running.aside.confirm()
+    with pytest.raises(KantorError, match="not delivered"):
+        running.turn(1)
+    running.intake.close()
+    assert committed(running) == {}
+
+
+def test_a_partition_that_is_given_away_takes_what_is_under_way_with_it(running: Running) -> None:
+    """Whoever reads it now commits for it; a late confirmation here must not."""
+    running.send()
+    running.send(OTHER)
+    running.turn(1)
+    running.intake._revoked([FIRST])
+    running.aside.confirm()
+    running.turn(1)
+    assert FIRST not in running.intake._reached
+    assert running.intake._reached[OTHER, 0] == 1
