@@ -7,12 +7,12 @@ from typing import Any
 
 from kantor.clients import Record
 from kantor.errors import KafkaUnavailableError
+from kantor_orchestrator.appending import Appender as JournalAppender
 from kantor_orchestrator.core import addressing, fired, mending, messages, parents, sending
 from kantor_orchestrator.core.acts import IMPOSSIBLE
 from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.entry import COMPENSATION_RETRY, RETRY, Entry
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, StepStatus, Transaction
-from kantor_orchestrator.appending import Appender as JournalAppender
 from kantor_orchestrator.engine.appending import Appender
 from kantor_orchestrator.engine.ended import Found
 from kantor_orchestrator.engine.log import DecisionLog
