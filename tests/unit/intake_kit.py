@@ -30,9 +30,11 @@ class AtOnce(Executor):
         self._waiting: list[Step] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self._waiting.append(step := Step(lambda: fn(*args, **kwargs)))
-        if not (self.slow and fn.__name__ == "flush"):
-            self.confirm()
+        step = Step(lambda: fn(*args, **kwargs))
+        if self.slow and fn.__name__ == "flush":
+            self._waiting.append(step)
+        else:
+            step.run()
         return step
 
     def confirm(self) -> None:

@@ -98,7 +98,7 @@ def test_intake_tells_what_is_not_journaled_yet() -> None:
     running.aside.slow = True  # the broker confirms nothing from now on
     for _ in range(3):
         running.send()
-    running.turn(300)
+    running.turn(3_000)
     assert running.value("behind_records") == 3
 
 

@@ -191,7 +191,7 @@ def test_what_is_not_journaled_yet_is_waited_for() -> None:
     running.aside.slow = True
     running.send()
     at = running.broker.clock.now()
-    running.turn(600)
+    running.turn(6_000)
     assert 0 < watermarks.read(running.broker.clients(), "test", running.broker.clock).low() < at
 
 
