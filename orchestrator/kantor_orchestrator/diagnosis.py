@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kantor_orchestrator import standing
-from kantor_orchestrator.condition import MOST, OVERDUE, Condition
+from kantor_orchestrator.condition import MOST, OVERDUE, VIEW_SILENT, Condition
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.words import count, duration
 
@@ -78,6 +78,12 @@ def _of_roles(found: Condition) -> Iterator[Problem]:
             yield Problem(
                 f"nothing can be told here of transactions, incidents and holds: {found.view_error}",
                 "see the view's log (`kantor run --role view` starts it, if it does not run)",
+            )
+        elif role.name == "view" and not role.is_running:
+            yield Problem(
+                f"the view has not given a sign of life for {duration(VIEW_SILENT)}: {_MEANING[role.name]}",
+                "if it does not run, start it (`kantor run --role view`); if it does, its log and /readyz say why it can't write to "
+                "its database (`view_restarted`, `view_waits`)",
             )
         elif not role.is_running:
             yield Problem(

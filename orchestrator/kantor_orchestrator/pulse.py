@@ -9,7 +9,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 
 from kantor.clients import Admin, Clients
-from kantor.errors import KantorError, StuckError
+from kantor.errors import ConfigError, KantorError, StuckError
 from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.role")
@@ -50,14 +50,17 @@ class Pulse:
         self._stop.set()
 
     def _run(self) -> None:
-        admin = self._clients.admin(self._client_id)
+        admin: Admin | None = None
         while not self._stop.is_set():
             self._wellness.beat(LOOP, STUCK)
             try:
+                admin = admin or self._clients.admin(self._client_id)
                 admin.topics(PATIENCE)
                 self._is(True, "")
+            except ConfigError:
+                return  # the role ends with it, and says it once
             except StuckError as error:
-                admin = self._clients.admin(self._client_id)
+                admin = None
                 self._is(False, str(error))
             except KantorError as error:
                 self._is(False, str(error))

@@ -128,6 +128,44 @@ def test_a_wrong_url_is_named_with_the_remedy(postgresql: Postgres, wrong: str, 
     assert "wrong@" not in str(raised.value)
 
 
+def test_a_server_that_takes_no_writes_is_looked_for_anew(url: str, postgresql: Postgres) -> None:
+    """It has become a standby, say: the session is given up, with its lock, and the next one may be with the primary."""
+    first = Writer(url)
+    first.database.rows("SELECT set_config('default_transaction_read_only', 'on', false)")
+    with pytest.raises(ViewUnavailableError, match=r"takes no writes .*standby.*target_session_attrs"):
+        first.alive(1)
+    Writer(url).close()
+    postgresql.execute("ALTER DATABASE test_view SET default_transaction_read_only = on")
+    try:
+        with pytest.raises(ViewUnavailableError, match="takes no writes"):
+            Writer(url)
+        with View(url) as view:
+            assert view.find("tx-1") == ["tx-1"]
+    finally:
+        postgresql.execute("ALTER DATABASE test_view RESET default_transaction_read_only")
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "FATAL: the database system is starting up",
+        "FATAL: das Datenbanksystem startet",
+        'FATAL: could not open file "global/pg_filenode.map": No space left on device',
+    ],
+)
+def test_what_a_server_says_while_it_is_in_trouble_is_waited_for(
+    says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what it refuses for good ends the view, in whatever language it tells the rest."""
+
+    def connect(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError(f"connection failed: {says}")
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+    with pytest.raises(ViewUnavailableError, match=r"127.0.0.1:1/db does not answer: .*FATAL"):
+        Writer("postgresql://u@127.0.0.1:1/db")
+
+
 def test_who_may_not_make_the_schema_is_told_what_to_grant(places: Places, postgresql: Postgres) -> None:
     """Nothing was changed."""
     url = str(places("view"))

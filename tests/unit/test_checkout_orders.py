@@ -9,7 +9,7 @@ import pytest
 
 from kantor import Message
 from kantor_examples.checkout import shop
-from kantor_examples.checkout.orders import Fault, plan
+from kantor_examples.checkout.orders import Fault, main, plan
 
 
 def test_most_orders_of_a_mix_go_well() -> None:
@@ -69,3 +69,11 @@ def test_an_order_may_come_before_the_shop_has_run(monkeypatch: pytest.MonkeyPat
     first, again = (shop.place(order, Recorder()) for _ in range(2))  # type: ignore[arg-type]
     assert first == again
     assert published == [first, first]
+
+
+def test_without_a_broker_there_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It says what to set; no traceback."""
+    monkeypatch.setenv("CHECKOUT_DATA", str(tmp_path))
+    monkeypatch.delenv("KANTOR_BOOTSTRAP_SERVERS", raising=False)
+    with pytest.raises(SystemExit, match="orders: no Kafka address: set KANTOR_BOOTSTRAP_SERVERS"):
+        main(["2"])

@@ -14,11 +14,13 @@ from prometheus_client import CollectorRegistry
 from kantor.errors import KantorError, RegistryUnavailableError
 from kantor.testing import MemoryBroker
 from kantor_orchestrator import topics
+from kantor_orchestrator import wellness as wellness_module
 from kantor_orchestrator.roles import view as view_role
 from kantor_orchestrator.view import role
 from kantor_orchestrator.view.database import InUseError, Writer
 from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.view.queries import View
+from kantor_orchestrator.view.sql import ReplacedError, ViewUnavailableError
 from kantor_orchestrator.wellness import Wellness
 from waiting import PATIENCE
 
@@ -158,6 +160,49 @@ def test_a_registry_that_refuses_is_waited_for_and_told(monkeypatch: pytest.Monk
     role.run_view(settings, Stop(), lambda: None, ViewMetrics(registry), CensusMetrics(registry), wellness)
     assert (len(lives), told[0]) == (8, [])
     assert told[-1] == ["the view begins anew: 403 at GET /schemas/ids/7, for 15 s"]
+
+
+def test_trouble_that_is_over_at_once_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebuild puts another view in the place of ours, or the server ends our session: the next life is well before anybody is told."""
+    assert role.WELL < wellness_module.PATIENCE < role.CALM
+    now, lives = [0.0], [0]
+
+    class Projection:
+        def __init__(self, *_: object) -> None:
+            lives[0] += 1
+
+        def run(self, stop: threading.Event, *_: object) -> None:
+            now[0] += 20
+            if lives[0] == 3:
+                stop.set()
+                return
+            raise ReplacedError("the view has been rebuilt: going on with the new one")
+
+    wellness = Wellness(lambda: now[0])
+    monkeypatch.setattr(role, "AGAIN", 0)
+    monkeypatch.setattr(role, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(role, "_take", lambda *_: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(role, "_Projection", Projection)
+    settings = cast("Settings", SimpleNamespace(view_url=""))
+    registry = CollectorRegistry()
+    stop = threading.Event()
+    role.run_view(settings, stop, lambda: None, ViewMetrics(registry), CensusMetrics(registry), wellness)
+    assert (lives[0], wellness.waits()) == (3, [])
+
+
+def test_a_database_that_can_not_be_had_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the start on, and with the reason: a server that is away, say."""
+    told, stop = list[str](), threading.Event()
+
+    def refuse(_: object) -> None:
+        if len(told) == 2:
+            stop.set()
+        raise ViewUnavailableError("it does not answer")
+
+    monkeypatch.setattr(role, "Writer", refuse)
+    monkeypatch.setattr(role, "_AGAIN_SERVER", 0)
+    assert role._take("postgresql://u@h/db", stop, telling=told.append) is None
+    assert set(told) == {"waits for its database: it does not answer"}
 
 
 def test_a_view_that_begins_again_and_again_keeps_its_metrics(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kantor.clients import Clients, Partition
-from kantor.errors import KafkaUnavailableError
+from kantor.errors import ConfigError, KafkaUnavailableError
 from kantor.health import HealthServer, Readiness
 from kantor.kafka import KafkaSettings
 from kantor.metrics import Metrics
@@ -22,7 +22,7 @@ from kantor_orchestrator import roles
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.pulse import Pulse
 from kantor_orchestrator.wellness import Wellness
-from waiting import until
+from waiting import PATIENCE, until
 
 JOURNAL = ("journal", 3)
 
@@ -138,6 +138,23 @@ class Cluster:
 
     def ends(self, places: list[Partition], _timeout: float) -> dict[Partition, int]:
         return dict.fromkeys(places, self.end)
+
+
+def test_the_pulse_leaves_a_wrong_setting_to_its_role(
+    wellness: Wellness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role ends with it, and says it once: no traceback beside it."""
+    raised = list[object]()
+
+    class Wrong:
+        def admin(self, _: str) -> None:
+            raise ConfigError("KANTOR_KAFKA_X is no setting")
+
+    pulse = Pulse(cast("Clients", Wrong()), "test", lambda _: None, wellness, interval=0.001)
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    pulse.start()
+    pulse._thread.join(PATIENCE)
+    assert (pulse._thread.is_alive(), raised) == (False, [])
 
 
 def test_the_pulse_asks_for_the_ends_and_excuses(wellness: Wellness, time: Time) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from threading import Event
@@ -9,11 +10,16 @@ from threading import Event
 import click
 
 from kantor import logs
+from kantor.errors import KafkaUnavailableError
+from kantor.kafka import ENV_BOOTSTRAP
 from kantor.watchdog import end_within
 from kantor_orchestrator.config import Settings
+from kantor_orchestrator.open_files import raise_limit
 from kantor_orchestrator.roles import ROLES, run_role
 from kantor_orchestrator.sharding import agree
 from kantor_orchestrator.supervisor import GRACE, end_with_supervisor, supervise, tell_supervisor
+
+log = logging.getLogger("kantor.run")
 
 #: Seconds from the signal until a role that hangs is ended hard. Kubernetes waits for 30, the supervisor for 20.
 DEADLINE = 15.0
@@ -57,6 +63,7 @@ def run(roles: tuple[str, ...], engines: int | None) -> None:
         )
     names = roles or platform(engines or engines_by_default())
     logs.configure(f"kantor-{names[0]}" if len(names) == 1 else "kantor")
+    raise_limit()
     settings = Settings.from_env()
     stop = Event()
     if len(names) == 1:
@@ -65,5 +72,14 @@ def run(roles: tuple[str, ...], engines: int | None) -> None:
         run_role(names[0], settings, stop, tell_supervisor)
         return
     end_within(GRACE + DEADLINE, stop.set)  # the roles end first
-    agree(settings.kafka, settings.kafka.admin(), settings.shards, settings.default_shards)
+    try:  # before the roles, which would do it all at once
+        agree(settings.kafka, settings.kafka.admin(), settings.shards, settings.default_shards)
+    except KafkaUnavailableError as error:
+        log.error(
+            "Kafka at %s does not answer: %s; the roles wait for it: start it (`kantor dev start` on this machine), or correct %s",
+            settings.kafka.bootstrap_servers,
+            error,
+            ENV_BOOTSTRAP,
+            extra={"action": "kafka_away"},
+        )
     sys.exit(supervise(names, stop, http_port=settings.http_port))

@@ -16,6 +16,7 @@ from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Taking
 from kantor_orchestrator.marks import IgnoredStarts, Shards
 from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.open_files import shortage
 from kantor_orchestrator.watermarks import Watermarks
 from kantor_orchestrator.wellness import Wellness
 
@@ -116,16 +117,22 @@ class Untaken:
     def tell(self, shards: Mapping[int, Shard], taking: Mapping[int, Taking], now: float, time: int) -> None:
         """``now``: monotonic (s); ``time``: the broker's (ms)."""
         since = {number: now - one.since for number, one in taking.items()}
+        short = (
+            f"; {found}" if taking and (found := shortage()) else ""
+        )  # then what Kafka's client tells misleads
         self._metrics.untaken.set(max(since.values(), default=0.0))
         self._wellness.missing(
-            {f"shard {number}": (one.since, f"is not taken: {one.why}") for number, one in taking.items()}
+            {
+                f"shard {number}": (one.since, f"is not taken: {one.why}{short}")
+                for number, one in taking.items()
+            }
             | {
                 f"shard {number}": (shard.waits_since, f"waits: {shard.waits_for}")
                 for number, shard in shards.items()
                 if shard.waits_since
             }
         )
-        stopped = {number: (since[number], one.why) for number, one in taking.items()}
+        stopped = {number: (since[number], f"{one.why}{short}") for number, one in taking.items()}
         for number, shard in shards.items():
             if shard.waits_since and now - shard.waits_since > LONG:
                 stopped[number] = now - shard.waits_since, shard.waits_for

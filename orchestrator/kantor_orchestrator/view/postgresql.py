@@ -49,9 +49,10 @@ TIMEOUT = 10
 PATIENCE = 60_000
 #: The first half of the advisory locks' keys: "kant".
 _LOCKS = 0x6B616E74
-#: What a server says while it will soon answer otherwise.
-_PASSING = re.compile(
-    "starting up|shutting down|recovery|too many|remaining connection|not yet accepting|terminat"
+#: What a server says when it refuses us for good. Whatever else it says at the door passes: it starts up, recovers, has too
+#: many sessions, has no disk left, or tells it in a language that is not English.
+_FOR_GOOD = re.compile(
+    "authentication failed|no password supplied|pg_hba|does not exist|not permitted|permission denied"
 )
 
 DIALECT = Dialect(
@@ -87,6 +88,7 @@ class PostgresDatabase:
         try:
             if not found.rows("SELECT pg_try_advisory_lock(?::int, ?::int)", *found._key())[0][0]:
                 raise InUseError(f"another process writes to the view at {found.place}")
+            found._check_writable()
             with found._translated():
                 found._migrate()
         except BaseException:
@@ -203,7 +205,7 @@ class PostgresDatabase:
             raise ConfigError(f"KANTOR_VIEW_URL is not a PostgreSQL URL: {error}") from None
         except psycopg.OperationalError as error:
             text = " ".join(str(error).split())
-            if "FATAL" in text and not _PASSING.search(text):
+            if _FOR_GOOD.search(text):
                 raise ConfigError(
                     f"PostgreSQL refuses the view's session ({text}); correct user, password and database in KANTOR_VIEW_URL,"
                     " postgresql://user:password@host:5432/database, or make them on the server"
@@ -232,6 +234,18 @@ class PostgresDatabase:
         if self._db.closed and not self._writes and not self._is_given_up:
             self._db = self._connect()
         return self._db
+
+    def _check_writable(self) -> None:
+        """Raises ``ViewUnavailableError`` now, and not at the first thing that is to be stored."""
+        if self.rows("SELECT current_setting('transaction_read_only')")[0][0] == "on":
+            raise self._read_only("transaction_read_only is on")
+
+    def _read_only(self, text: str) -> ViewUnavailableError:
+        self._db.close()  # another session may be one with the primary
+        return ViewUnavailableError(
+            f"{self.place} takes no writes ({text}): it is a standby, or default_transaction_read_only is set there; end that, or"
+            " give KANTOR_VIEW_URL the primary (postgresql://user:password@host1,host2/database?target_session_attrs=read-write)"
+        )
 
     def _key(self) -> tuple[int, int]:
         return _LOCKS, zlib.crc32(self.schema.encode()) - 2**31
@@ -278,6 +292,8 @@ class PostgresDatabase:
             self._replaces_nul = (
                 True  # from now on; looking at all text before would cost as much as storing it
             )
+        if isinstance(error, errors.ReadOnlySqlTransaction) and self._writes:
+            return self._read_only(text)
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and self._db_is_lost():
             return ViewUnavailableError(f"{self.place}: the session is lost: {text}")
         return KantorError(f"{self.place}: {type(error).__name__}: {text}")

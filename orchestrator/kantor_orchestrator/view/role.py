@@ -27,7 +27,7 @@ from kantor_orchestrator.view.kept import OldSchemas
 from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import DeployedSagas
-from kantor_orchestrator.view.sql import InUseError, ViewUnavailableError
+from kantor_orchestrator.view.sql import InUseError, ReplacedError, ViewUnavailableError
 from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.view")
@@ -48,8 +48,9 @@ LOOK, ALIVE, COMMIT = 2.0, 2.0, 1.0
 NOTE = 60.0
 #: Seconds until the projection is started anew after trouble; until history of an unknown schema is given up.
 AGAIN, PATIENCE = 1.0, 30.0
-#: Seconds that a projection has to last for the trouble before it to be over.
-CALM = 30.0
+#: Seconds that a projection has to last until the view is well again; and until trouble that comes then is another one: what
+#: comes again and again is told from its second time on.
+WELL, CALM = 3.0, 30.0
 #: Seconds that the process before us may take to end, if it is not one that shares the database with us.
 HANDOVER = 15.0
 #: Seconds that opening may take, and storing or counting: a database may be busy, and a new process would not make it faster.
@@ -71,10 +72,20 @@ def run_view(
     wellness = wellness or Wellness()
     unknown: dict[int, float] = {}  # schema ids, since when
     database: Writer | None = None
-    since = 0.0  # in trouble (monotonic)
+    started, since = time.monotonic(), 0.0  # in trouble (monotonic)
+
+    def tell(why: str) -> None:
+        wellness.missing({"the view": (since or started, why)} if why else {})
+
     try:
         while not stop.is_set():
-            database = database or _take(settings.view_url, stop, ready, lambda: wellness.beat("view", START))
+            database = database or _take(
+                settings.view_url,
+                stop,
+                ready,
+                lambda: wellness.beat("view", START),
+                tell,
+            )
             if database is None:
                 return
             began = time.monotonic()
@@ -93,7 +104,8 @@ def run_view(
                     database = None
                     census.forget()
                 since = since if since and time.monotonic() - began < CALM else time.monotonic()
-                wellness.missing({"the view": (since, f"begins anew: {error}")})
+                if not isinstance(error, ReplacedError):
+                    wellness.missing({"the view": (since, f"begins anew: {error}")})
                 metrics.restarted()
                 log.warning("projecting restarts: %s", error, extra={"action": "view_restarted"})
                 stop.wait(AGAIN)
@@ -107,11 +119,12 @@ def _take(
     stop: Event,
     waiting: Callable[[], None] = lambda: None,
     turning: Callable[[], None] = lambda: None,
+    telling: Callable[[str], None] = lambda _: None,
 ) -> Writer | None:
     """The database, once the process that had it before has ended, or its server answers; None if told to stop meanwhile.
 
-    ``turning`` is called with each attempt, ``waiting`` while another replica writes: this one is well, and takes over when the other ends. A file is
-    not shared: raises ``InUseError`` if it stays in use."""
+    ``turning`` is called with each attempt, ``waiting`` while another replica writes: this one is well, and takes over when the other ends.
+    ``telling`` hears why the database can't be had, and "" where that is no trouble. A file is not shared: raises ``InUseError`` if it stays in use."""
     shared = is_shared(place)
     deadline = time.monotonic() + HANDOVER
     said = ""
@@ -124,9 +137,11 @@ def _take(
                 raise
             if shared:
                 waiting()
+                telling("")
             why = f"waiting for the turn to write: {error}"
         except ViewUnavailableError as error:
             why = f"waiting for the view's database: {error}"
+            telling(f"waits for its database: {error}")
         if why != said and shared:
             log.warning(why, extra={"action": "view_waits"})
             said = why
@@ -162,7 +177,7 @@ class _Projection:
         self._looked_at: dict[int, int] = {}  # by the engine, by shard
         self._next_look = self._next_sign = self._next_commit = self._next_census = 0.0
         self._next_note = time.monotonic() + NOTE
-        self._calm_at = time.monotonic() + CALM
+        self._well_at = time.monotonic() + WELL
 
     def run(self, stop: Event, ready: Callable[[], None], given_up: frozenset[int]) -> None:
         """Raises ``KantorError``: what was not stored is read again by the next life."""
@@ -264,8 +279,8 @@ class _Projection:
 
     def _now_and_then(self) -> None:
         now = time.monotonic()
-        if now >= self._calm_at:
-            self._calm_at = now + CALM
+        if now >= self._well_at:
+            self._well_at = now + WELL
             self._wellness.missing({})
         if now >= self._next_sign:
             self._next_sign = now + ALIVE

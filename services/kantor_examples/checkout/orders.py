@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import argparse
 import random
+import sqlite3
+import sys
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kantor import KantorError
 from kantor_examples.checkout.messages import OrderPlaced
 
 
@@ -98,10 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("count", type=int)
     parser.add_argument("--fault", type=Fault, choices=list(Fault), help="default: a mix")
     options = parser.parse_args(arguments)
-    with shop.publisher() as publish:
-        for planned in plan(options.count, prefix=f"{uuid.uuid4().hex[:4]}-", fault=options.fault):
-            place(planned.order, publish)
-            print(planned.order.order_id, planned.fault)  # noqa: T201 - a command line
+    try:
+        with shop.publisher() as publish:
+            for planned in plan(options.count, prefix=f"{uuid.uuid4().hex[:4]}-", fault=options.fault):
+                place(planned.order, publish)
+                print(planned.order.order_id, planned.fault)  # noqa: T201 - a command line
+    except (KantorError, sqlite3.Error) as error:  # no address, no broker, no folder
+        sys.exit(f"orders: {error}")
 
 
 if __name__ == "__main__":
