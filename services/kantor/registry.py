@@ -60,9 +60,11 @@ class RegistrySchemas:
         )
         try:
             parts = urllib.parse.urlsplit(url)
+            is_port = parts.port != 0  # raises, if it is no port's number
         except ValueError:
             raise ConfigError(wrong) from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        is_whole = url.isprintable() and " " not in url  # else no request with it could ever be made
+        if parts.scheme not in ("http", "https") or not parts.hostname or not is_port or not is_whole:
             raise ConfigError(wrong)
         host = parts.netloc.rpartition("@")[2]
         self._base = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"

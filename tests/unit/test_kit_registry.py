@@ -308,7 +308,20 @@ def test_no_avro(monkeypatch: pytest.MonkeyPatch) -> None:
         schemas.schema_of(7)
 
 
-@pytest.mark.parametrize("url", ["registry:8081", "ftp://registry", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "registry:8081",
+        "ftp://registry",
+        "http://",
+        "http://registry:99999",
+        "http://registry:x",
+        "http://registry:0",
+        "http://regis try:8081",
+        "http://registry:8081 ",
+        "http://registry:8081/a\nb",
+    ],
+)
 def test_malformed_url(url: str) -> None:
     """A URL that is none is refused at once."""
     with pytest.raises(ConfigError, match="URL"):
