@@ -9,17 +9,17 @@ from typing import Any
 
 from kantor.errors import KafkaUnavailableError, NotFoundError
 from kantor.kafka import KafkaSettings
-from kantor_orchestrator.acts import Move
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.config import ApiSettings
+from kantor_orchestrator.api.payloads import GoneError, Payload
 from kantor_orchestrator.api.people import Person
 from kantor_orchestrator.api.tokens import new_token
-from kantor_orchestrator.condition import Condition
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions import files
 from kantor_orchestrator.definitions.catalogue import Definitions
-from kantor_orchestrator.payloads import GoneError, Payload
+from kantor_orchestrator.operations.acts import Move
+from kantor_orchestrator.operations.condition import Condition
 from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_schemas import example

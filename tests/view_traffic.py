@@ -8,15 +8,15 @@ from typing import Any
 
 from kantor import envelope
 from kantor.codec import Codec, MemorySchemas
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.decide import decide
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import SentCommand, StepState, Transaction, evolve
-from kantor_orchestrator.history import PREFIX
-from kantor_orchestrator.holds import ALL, Holds
-from kantor_orchestrator.marks import Mark, Uncorrelated, dump_uncorrelated
-from kantor_orchestrator.snapshots import Outgoing, decision_record
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.history import PREFIX
+from kantor_orchestrator.formats.holds import ALL, Holds
+from kantor_orchestrator.formats.marks import Mark, Uncorrelated, dump_uncorrelated
+from kantor_orchestrator.formats.snapshots import Outgoing, decision_record
 from kantor_orchestrator.view.database import Place, Writer
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import SagaFacts

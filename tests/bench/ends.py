@@ -11,7 +11,7 @@ from kantor.codec import Codec
 from kantor.envelope import TRANSACTION_ENDED
 from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 
 _ENDED = ("ce_type", TRANSACTION_ENDED.encode())
 

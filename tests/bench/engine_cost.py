@@ -29,15 +29,15 @@ from bench.recorded import TOPICS, Entry, Recording  # noqa: E402
 from kantor.clients import TopicSpec  # noqa: E402
 from kantor.codec import Codec, MemorySchemas  # noqa: E402
 from kantor.testing import MemoryBroker  # noqa: E402
-from kantor_orchestrator import topics  # noqa: E402
 from kantor_orchestrator.definitions import bundle as bundles  # noqa: E402
 from kantor_orchestrator.definitions.catalogue import Definitions  # noqa: E402
 from kantor_orchestrator.definitions.dsl import Saga  # noqa: E402
 from kantor_orchestrator.engine.cut import MOST_ENTRIES  # noqa: E402
 from kantor_orchestrator.engine.loop import TURN, Engine  # noqa: E402
 from kantor_orchestrator.engine.taking import Taking, take  # noqa: E402
+from kantor_orchestrator.formats import topics  # noqa: E402
 from kantor_orchestrator.metrics import EngineMetrics  # noqa: E402
-from kantor_orchestrator.roles import collect_seldom  # noqa: E402
+from kantor_orchestrator.running.roles import collect_seldom  # noqa: E402
 
 #: Parts that are measured one by one; each has several cuts.
 PARTS = 5

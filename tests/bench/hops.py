@@ -20,7 +20,7 @@ from kantor.clients import BEGINNING
 from kantor.codec import Codec
 from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 
 #: The records of an order in which every step succeeds, as topic and type say it, in the order in which they follow each other.
 WAY = (

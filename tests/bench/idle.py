@@ -15,7 +15,7 @@ from bench import processes
 from bench.ends import BenchError
 from bench.stack import Ground
 from kantor.clients import TopicSpec
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 
 _FOR_EACH_TOPIC = 100
 _OF_THE_BROKER = "__cluster_metadata"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from kantor_orchestrator.supervisor import end
+from kantor_orchestrator.running.supervisor import end
 
 
 def start(

@@ -19,8 +19,8 @@ from bench.stack import Ground
 from bench.stats import slope
 from kantor.clients import TopicSpec
 from kantor.kafka import Admin
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP, LOCAL_SHARDS
+from kantor_orchestrator.formats import topics
 
 _SOURCE, _TARGET = "bench.bare.source", "bench.bare.target"
 #: Seconds between looks at the committed offsets.

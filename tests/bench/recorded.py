@@ -15,7 +15,7 @@ from kantor.messages import Message
 from kantor.schemas import schema_store
 from kantor.writing import Outgoing, Writer
 from kantor_examples.checkout.messages import OrderPlaced, PaymentCaptured, ShipmentBooked, StockReserved
-from kantor_orchestrator import journal
+from kantor_orchestrator.formats import journal
 
 #: Transactions under way at the same time: enough that no two entries of one are in the same batch of the engine, which
 #: would spare it a snapshot.

@@ -19,11 +19,11 @@ from bench.processes import Accounts
 from bench.services import GOOD, SERVICES, UNSHIPPABLE
 from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import LOCAL_SHARDS
 from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions import files
 from kantor_orchestrator.dev.broker import DevBroker
+from kantor_orchestrator.formats import topics
 from kantor_schemas import EXAMPLES_FOLDER, Catalog
 
 #: Seconds for the first transactions to end, everything being just started.

@@ -21,7 +21,7 @@ import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 
 from kantor.envelope import derived_id  # noqa: E402
-from kantor_orchestrator import topics  # noqa: E402
+from kantor_orchestrator.formats import topics  # noqa: E402
 from kantor_orchestrator.view.database import Writer  # noqa: E402
 from kantor_orchestrator.view.projector import Projector  # noqa: E402
 from kantor_orchestrator.view.role import BATCH  # noqa: E402

@@ -25,8 +25,8 @@ from kantor.envelope import shard_of
 from kantor.schemas import schema_store
 from kantor.writing import Writer
 from kantor_examples.checkout.messages import OrderPlaced, PaymentCaptured
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP
+from kantor_orchestrator.formats import topics
 
 SAGA = Path(__file__).with_suffix(".yaml")
 

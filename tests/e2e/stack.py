@@ -18,11 +18,11 @@ from kantor.codec import Codec
 from kantor.envelope import Envelope, command_id, event_id
 from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import ADDRESS_FILE
 from kantor_orchestrator.definitions import files
 from kantor_orchestrator.definitions.deploy import deploy
 from kantor_orchestrator.dev.broker import DevBroker
+from kantor_orchestrator.formats import topics
 from kantor_schemas import Schema, example, full_name, system, topic_of
 from waiting import PATIENCE, patiently
 

@@ -21,8 +21,8 @@ from integration.decisions import Log
 from kantor.codec import Codec
 from kantor.metrics import Metrics
 from kantor.testing.log import Entry
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import ENDED, Status
+from kantor_orchestrator.formats import journal, topics
 from kantor_orchestrator.metrics import EngineMetrics, IntakeMetrics
 from simulation import processes
 from simulation.plan import Plan, Started

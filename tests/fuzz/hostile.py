@@ -30,7 +30,7 @@ from kantor_examples.checkout.messages import (
     ShipmentBooked,
     StockReserved,
 )
-from kantor_orchestrator import journal, topics
+from kantor_orchestrator.formats import journal, topics
 from simulation.processes import SCHEMAS
 
 Header = tuple[str, bytes | None]

@@ -12,9 +12,9 @@ from integration.chaos_services import SERVICES, database
 from integration.platform_kit import Orders, Platform
 from kantor.clients import Record
 from kantor.envelope import shard_of
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Status, Transaction
-from kantor_orchestrator.snapshots import Stub, decided_from, state_from
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.snapshots import Stub, decided_from, state_from
 from waiting import until
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from integration.decisions import Log
 from kantor.codec import Codec
 from kantor.kafka import KafkaSettings
-from kantor_orchestrator import topics
-from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.core.transaction import Status, Transaction, Transition, evolve
-from kantor_orchestrator.snapshots import decided_from
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.snapshots import decided_from
+from kantor_orchestrator.operations.acts import moves_of
 from waiting import PATIENCE, patiently
 
 

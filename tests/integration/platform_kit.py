@@ -34,12 +34,12 @@ from kantor.errors import KafkaUnavailableError, NotFoundError
 from kantor.kafka import KafkaSettings
 from kantor.publisher import Publisher
 from kantor.schemas import schema_store
-from kantor_orchestrator import topics, watermarks
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status
 from kantor_orchestrator.definitions import deploy, yaml_source
 from kantor_orchestrator.definitions.reading import Reading
-from kantor_orchestrator.marks import Uncorrelated
+from kantor_orchestrator.formats import topics, watermarks
+from kantor_orchestrator.formats.marks import Uncorrelated
 from kantor_orchestrator.view.queries import Trace, View
 from kantor_schemas import Catalog
 from waiting import PATIENCE, patiently, until

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from integration.chaos_services import SERVICES
 from integration.platform_kit import Orders, Platform
 from kantor.clients import Partition
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import INTAKE_GROUP
+from kantor_orchestrator.formats import topics
 from waiting import until
 
 

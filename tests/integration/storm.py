@@ -29,7 +29,7 @@ from integration.program import Program
 from integration.proxied_kafka import ProxiedKafka
 from integration.settling import settle
 from kantor.errors import KantorError
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 from kantor_orchestrator.view.queries import View
 from waiting import until
 

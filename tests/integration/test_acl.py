@@ -16,13 +16,13 @@ from prometheus_client import CollectorRegistry
 
 from kantor.clients import TopicSpec
 from kantor.kafka import KafkaSettings
-from kantor_orchestrator import topics, watermarks
 from kantor_orchestrator.dev import config
 from kantor_orchestrator.dev.broker import DevBroker
-from kantor_orchestrator.intake import Intake
-from kantor_orchestrator.marks import About
+from kantor_orchestrator.formats import topics, watermarks
+from kantor_orchestrator.formats.marks import About
+from kantor_orchestrator.formats.watermarks import Told
+from kantor_orchestrator.intake.loop import Intake
 from kantor_orchestrator.metrics import IntakeMetrics
-from kantor_orchestrator.watermarks import Told
 from waiting import PATIENCE, until
 
 SECRET, OPEN = "evt.secret.v1", "evt.open.v1"

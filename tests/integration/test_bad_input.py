@@ -14,8 +14,8 @@ from integration.evidence import effects
 from integration.platform_kit import SHARDS, Platform
 from kantor.clients import Record, TopicSpec
 from kantor.envelope import shard_of
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Status
+from kantor_orchestrator.formats import journal, topics
 from kantor_schemas import schema_id
 from waiting import PATIENCE, until
 

@@ -15,7 +15,7 @@ from integration.platform_kit import Orders, Platform
 from integration.program import Program
 from integration.settling import settle
 from kantor.errors import KantorError
-from kantor_orchestrator.acts import moves_of
+from kantor_orchestrator.operations.acts import moves_of
 from kantor_orchestrator.view.database import PARTS, for_reading
 from kantor_orchestrator.view.facts import frames
 from kantor_orchestrator.view.queries import View

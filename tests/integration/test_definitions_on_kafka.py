@@ -13,11 +13,11 @@ from kantor.codec import Codec
 from kantor.errors import FencedError
 from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
-from kantor_orchestrator import topics
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.core.transaction import Status, Transaction
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
-from kantor_orchestrator.snapshots import transaction_record
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.snapshots import transaction_record
 from kantor_schemas import Schema, full_name, system
 from unit.definitions_kit import SCHEMAS, order, record
 from waiting import until

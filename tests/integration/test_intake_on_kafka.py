@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry
 from contract.raw import produce
 from kantor.clients import BEGINNING, TopicSpec
 from kantor.kafka import KafkaSettings
-from kantor_orchestrator import journal, topics, watermarks
-from kantor_orchestrator.intake import Intake
+from kantor_orchestrator.formats import journal, topics, watermarks
+from kantor_orchestrator.intake.loop import Intake
 from kantor_orchestrator.metrics import IntakeMetrics
 from waiting import PATIENCE, until
 

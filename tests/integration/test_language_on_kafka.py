@@ -20,10 +20,10 @@ from kantor import envelope
 from kantor.clients import BEGINNING
 from kantor.envelope import Envelope, header_map
 from kantor.errors import NotFoundError
-from kantor_orchestrator import acts
-from kantor_orchestrator.acts import Acts
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions import deploy, files
+from kantor_orchestrator.operations import acts
+from kantor_orchestrator.operations.acts import Acts
 from kantor_schemas import system, topic_of
 from waiting import PATIENCE, patiently
 

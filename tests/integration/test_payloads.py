@@ -14,8 +14,8 @@ from kantor.clients import TopicSpec
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import NotFoundError
 from kantor.kafka import KafkaSettings
-from kantor_orchestrator import payloads as module
-from kantor_orchestrator.payloads import GoneError, Payloads
+from kantor_orchestrator.api import payloads as module
+from kantor_orchestrator.api.payloads import GoneError, Payloads
 from waiting import PATIENCE
 
 SCHEMA = {

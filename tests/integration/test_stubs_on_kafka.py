@@ -15,9 +15,9 @@ from integration.platform_kit import SHARDS, Orders, Platform
 from integration.program import Program
 from integration.settling import settle
 from kantor.envelope import shard_of
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Status
-from kantor_orchestrator.snapshots import Stub, state_from
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.snapshots import Stub, state_from
 from waiting import PATIENCE
 
 

@@ -20,13 +20,13 @@ from kantor.clients import Partition, TopicSpec
 from kantor.errors import NotFoundError
 from kantor.kafka import Admin, KafkaSettings
 from kantor.schemas import schema_store
-from kantor_orchestrator import topics
-from kantor_orchestrator.condition import inspect
 from kantor_orchestrator.config import VIEW_GROUP, Settings
 from kantor_orchestrator.definitions import files
 from kantor_orchestrator.definitions.deploy import deploy
 from kantor_orchestrator.dev.broker import DevBroker
-from kantor_orchestrator.diagnosis import diagnose
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.operations.condition import inspect
+from kantor_orchestrator.operations.diagnosis import diagnose
 from kantor_orchestrator.view import role
 from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.view.queries import View

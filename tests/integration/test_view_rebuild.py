@@ -28,13 +28,13 @@ from integration.view_rows import differences, rows_of
 from kantor.clients import Partition
 from kantor.errors import KantorError
 from kantor.kafka import KafkaSettings
-from kantor_orchestrator import topics
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.act_kinds import HOLD
-from kantor_orchestrator.marks import Uncorrelated
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.marks import Uncorrelated
 from kantor_orchestrator.view.database import InUseError, beside, for_reading
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.rebuild import Progress, rebuild

@@ -7,7 +7,6 @@ from typing import Any
 
 from kantor.clients import Record
 from kantor.errors import KafkaUnavailableError
-from kantor_orchestrator.appending import Appender as JournalAppender
 from kantor_orchestrator.core import addressing, fired, mending, messages, parents, sending
 from kantor_orchestrator.core.acts import IMPOSSIBLE
 from kantor_orchestrator.core.decision import Decision
@@ -15,17 +14,18 @@ from kantor_orchestrator.core.entry import COMPENSATION_RETRY, RETRY, Entry
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, StepStatus, Transaction
 from kantor_orchestrator.engine.appending import Appender
 from kantor_orchestrator.engine.ended import Found
+from kantor_orchestrator.engine.entries import Headers, NotYet, PayloadReader
 from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.memory import AtRest, Transactions
 from kantor_orchestrator.engine.messages import Messages
 from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.writing import Turn, Writer
-from kantor_orchestrator.entries import Headers, NotYet, PayloadReader
-from kantor_orchestrator.holds import Holds
-from kantor_orchestrator.intake import Intake
-from kantor_orchestrator.snapshots import Outgoing
-from kantor_orchestrator.watermarks import Told
+from kantor_orchestrator.formats.appending import Appender as JournalAppender
+from kantor_orchestrator.formats.holds import Holds
+from kantor_orchestrator.formats.snapshots import Outgoing
+from kantor_orchestrator.formats.watermarks import Told
+from kantor_orchestrator.intake.loop import Intake
 from simulation.mutation import Mutation, near
 
 # -- the log and the cut

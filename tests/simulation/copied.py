@@ -7,7 +7,7 @@ from copy import copy
 from kantor.testing import MemoryBroker, VirtualClock
 from kantor.testing.broker import Owner, Topic
 from kantor.testing.log import Entry, KafkaTransaction, Log
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 
 _COPIED = (topics.JOURNAL, topics.HISTORY, topics.STATE)
 

@@ -12,14 +12,13 @@ from kantor.envelope import KANTOR_SOURCE, child_id
 from kantor.testing import MemoryBroker
 from kantor.testing.broker import Topic
 from kantor.testing.log import Entry, Log
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import ENDED, Incident, Transaction, Transition, evolve
 from kantor_orchestrator.engine.memory import is_gone
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.history import is_epoch
-from kantor_orchestrator.snapshots import (
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.history import is_epoch
+from kantor_orchestrator.formats.snapshots import (
     Decided,
     Outgoing,
     Stub,
@@ -28,6 +27,7 @@ from kantor_orchestrator.snapshots import (
     state_from,
     transaction_record,
 )
+from kantor_orchestrator.operations.acts import moves_of
 from kantor_schemas import system
 from simulation.plan import label
 from simulation.processes import SCHEMAS

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from kantor.envelope import shard_of
 from kantor.testing.log import Entry
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
-from kantor_orchestrator.history import is_epoch
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.history import is_epoch
 from simulation.faults import Ahead
 from simulation.ledger import form
 from simulation.world import World

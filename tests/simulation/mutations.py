@@ -15,7 +15,6 @@ from kantor.inbox import Action, Inbox
 from kantor.incoming import Incoming
 from kantor.testing import MemoryClients
 from kantor.testing.producer import MemoryProducer
-from kantor_orchestrator import topics
 from kantor_orchestrator.core import decide as decide_module
 from kantor_orchestrator.core import groups, progress, reversal
 from kantor_orchestrator.core.decision import Decision
@@ -26,11 +25,12 @@ from kantor_orchestrator.engine.cut import Cut, Cutter
 from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.writing import Turn, Writer
-from kantor_orchestrator.history import is_epoch
-from kantor_orchestrator.holds import Holds
-from kantor_orchestrator.intake import Intake
-from kantor_orchestrator.snapshots import Decided, decided_from
-from kantor_orchestrator.watermarks import Told
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.history import is_epoch
+from kantor_orchestrator.formats.holds import Holds
+from kantor_orchestrator.formats.snapshots import Decided, decided_from
+from kantor_orchestrator.formats.watermarks import Told
+from kantor_orchestrator.intake.loop import Intake
 from simulation.bugs import BUGS
 from simulation.mutation import NO_CRASH, Mutation, near
 from simulation.view_bugs import VIEW_BUGS

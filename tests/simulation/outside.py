@@ -10,10 +10,10 @@ from kantor.codec import Codec
 from kantor.envelope import shard_of
 from kantor.testing.log import Entry
 from kantor.writing import Writer
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.act_kinds import HOLD, RELEASE
+from kantor_orchestrator.formats import journal, topics
 from simulation import services as acting
 from simulation.faults import (
     Act,
@@ -160,7 +160,7 @@ class Outside:
     # -- people
 
     def act(self, act: str, transaction: str, step: str, fields: dict[str, Any]) -> None:
-        """As ``kantor_orchestrator.acts`` writes it."""
+        """As ``kantor_orchestrator.operations.acts`` writes it."""
         facts = f" {fields}" if fields else ""
         self._world.note(f"{transaction}: ada wants to {act} {step}".rstrip() + facts)
         self._write(act, step, "", transaction.encode(), shard_of(transaction, self._world.shards), fields)

@@ -11,8 +11,8 @@ from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.refusals import REFUSED
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.core.transaction import POISON, Incident, Kind, Status, Transaction
-from kantor_orchestrator.holds import ALL
-from kantor_orchestrator.snapshots import Decided
+from kantor_orchestrator.formats.holds import ALL
+from kantor_orchestrator.formats.snapshots import Decided
 from simulation.sagas import definitions
 from simulation.seen import seen_now
 from simulation.world import World

@@ -24,7 +24,7 @@ from kantor.testing.log import Partition
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.intake import Intake
+from kantor_orchestrator.intake.loop import Intake
 from kantor_orchestrator.metrics import EngineMetrics, IntakeMetrics
 from simulation.faults import Crash, Stall
 from simulation.instead import Schemas, Steps, VirtualStop

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from kantor.codec import Codec
 from kantor.envelope import shard_of
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import topics
-from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.core.transaction import Transaction, Transition
 from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, Taking, take
-from kantor_orchestrator.snapshots import Decided
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.brokertime import BrokerTime
+from kantor_orchestrator.formats.snapshots import Decided
 from kantor_orchestrator.store.sqlite import StoreLostError
 from simulation.copied import copy_of
 from simulation.instead import Steps

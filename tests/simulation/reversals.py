@@ -9,7 +9,7 @@ from typing import Any
 from kantor.envelope import idempotency_key
 from kantor_orchestrator.core.decision import COMPENSATION
 from kantor_orchestrator.core.transaction import Kind, StepStatus, Transaction, evolve
-from kantor_orchestrator.snapshots import Outgoing
+from kantor_orchestrator.formats.snapshots import Outgoing
 from simulation.order import Order
 from simulation.services import effects
 from simulation.world import World

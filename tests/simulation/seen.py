@@ -8,7 +8,6 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from kantor.envelope import shard_of
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP
 from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.act_kinds import RELEASE
@@ -16,7 +15,8 @@ from kantor_orchestrator.core.decide import consider
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, StepState, StepStatus, Transaction
-from kantor_orchestrator.holds import ALL
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.holds import ALL
 from kantor_orchestrator.view.queries import Criteria, OpenIncident, Summary, View
 from kantor_orchestrator.view.shown import Step
 from kantor_orchestrator.view.status import ShownStatus

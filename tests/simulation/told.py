@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kantor.envelope import TRANSACTION_ID
 from kantor.testing.log import Entry, Log
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import (
     NOT_NEEDED,
     Incident,
@@ -27,7 +26,8 @@ from kantor_orchestrator.core.transaction import (
     evolve,
 )
 from kantor_orchestrator.engine.memory import is_gone
-from kantor_orchestrator.snapshots import Decided
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.snapshots import Decided
 from kantor_orchestrator.view import trace as view
 
 if TYPE_CHECKING:

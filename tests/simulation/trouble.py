@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from kantor.envelope import child_id
-from kantor_orchestrator import topics
 from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.act_kinds import KINDS
+from kantor_orchestrator.formats import topics
 from simulation.faults import Act, Ahead, Fault, Hostile, MadeAgain, Refuse, Retold
 from simulation.plan import Started, instances
 from simulation.sagas import topics as topics_of

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from kantor.clients import BEGINNING, Consumer, Partition
 from kantor.codec import Codec
 from kantor.errors import KantorError
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP
 from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.formats import topics
 from kantor_orchestrator.view.database import Writer
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.role import LOOK, forget_others, is_ours

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 
 if TYPE_CHECKING:
     from kantor.testing import MemoryBroker

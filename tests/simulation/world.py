@@ -14,10 +14,10 @@ from kantor.clients import TopicSpec
 from kantor.envelope import child_id
 from kantor.testing import MemoryBroker, VirtualClock
 from kantor.testing.log import Partition
-from kantor_orchestrator import topics
 from kantor_orchestrator.engine.cut import REST_INTERVAL
 from kantor_orchestrator.engine.memory import is_gone
 from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.formats import topics
 from simulation import services as acting
 from simulation.faults import (
     Crash,

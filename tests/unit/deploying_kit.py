@@ -5,11 +5,11 @@ from __future__ import annotations
 from kantor.codec import Codec
 from kantor.schemas import KafkaSchemas
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import Status, Transaction
 from kantor_orchestrator.definitions.deploy import Deployment, deploy, read
 from kantor_orchestrator.definitions.undeploy import undeploy
-from kantor_orchestrator.snapshots import transaction_record
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.snapshots import transaction_record
 from kantor_schemas import Catalog, Schema, system
 from unit import definitions_kit
 from unit.definitions_kit import SCHEMAS, order, record

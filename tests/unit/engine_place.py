@@ -15,14 +15,14 @@ from kantor.codec import Codec, MemorySchemas
 from kantor.envelope import Envelope
 from kantor.errors import KantorError
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.catalogue import Changes, Definitions, Take
 from kantor_orchestrator.definitions.dsl import Saga
 from kantor_orchestrator.engine.loop import Engine
-from kantor_orchestrator.history import is_epoch
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.history import is_epoch
 from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.operations.acts import moves_of
 from unit.core_kit import EXAMPLE, ORDER
 
 CATALOG = kantor_schemas.example("checkout")

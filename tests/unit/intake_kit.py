@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from kantor.clients import TopicSpec
 from kantor.testing import MemoryBroker
 from kantor.testing.log import Log
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.intake import Intake
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.intake.loop import Intake
 from kantor_orchestrator.metrics import IntakeMetrics
 from simulation.instead import Step
 

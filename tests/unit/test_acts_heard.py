@@ -6,11 +6,11 @@ import pytest
 
 from kantor.clients import Record
 from kantor.codec import Codec, MemorySchemas
-from kantor_orchestrator.acts import Heard, refusal
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
-from kantor_orchestrator.history import Epoch
-from kantor_orchestrator.snapshots import decision_record
+from kantor_orchestrator.formats.history import Epoch
+from kantor_orchestrator.formats.snapshots import decision_record
+from kantor_orchestrator.operations.acts import Heard, refusal
 from kantor_schemas import system
 
 CODEC = Codec(MemorySchemas())

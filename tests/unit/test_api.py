@@ -13,7 +13,7 @@ from api_kit import StoredBackend, checkouts, definitions, move
 from kantor.errors import KantorError
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings
-from kantor_orchestrator.payloads import Payload
+from kantor_orchestrator.api.payloads import Payload
 from view_places import Places
 
 API = "/api/v1"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from api_kit import StoredBackend, move
-from kantor_orchestrator import journal
-from kantor_orchestrator.acts import Move, NoAnswerError, refusal
 from kantor_orchestrator.api.backend import Backend, KeyUsedError
 from kantor_orchestrator.core.entry import Entry
+from kantor_orchestrator.formats import journal
+from kantor_orchestrator.operations.acts import Move, NoAnswerError, refusal
 from view_traffic import Traffic, project
 
 

@@ -15,11 +15,11 @@ from kantor_orchestrator.api.access import PUBLIC, TABLE, Access
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.api.guards import MOST_BODY
+from kantor_orchestrator.api.payloads import Payload
 from kantor_orchestrator.api.people import ROLES
 from kantor_orchestrator.api.server import _listen
 from kantor_orchestrator.api.tokens import new_token, read_tokens
-from kantor_orchestrator.payloads import Payload
-from kantor_orchestrator.personal import MASK
+from kantor_orchestrator.definitions.personal import MASK
 
 API = "/api/v1"
 SETTINGS, TOKENS = people()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kantor.testing.clock import EPOCH, SkewedClock, VirtualClock
-from kantor_orchestrator.brokertime import SKEW, BrokerTime
+from kantor_orchestrator.formats.brokertime import SKEW, BrokerTime
 
 HOUR = 3_600_000
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.cli import acts as cli
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Early, Kind, SentCommand, Transaction, Transition
-from kantor_orchestrator.snapshots import decision_record
+from kantor_orchestrator.formats.snapshots import decision_record
+from kantor_orchestrator.operations.acts import moves_of
 
 
 class Engine:

@@ -35,7 +35,7 @@ def test_a_role_imports_only_what_it_needs(role: str, needed: set[str]) -> None:
     life = f"r.ROLES[{role!r}](None, 1, p.CollectorRegistry(), w.Wellness())" if role else ""
     assert (
         heavy_after(
-            "import prometheus_client as p, kantor_orchestrator.roles as r, kantor_orchestrator.wellness as w\n"
+            "import prometheus_client as p, kantor_orchestrator.running.roles as r, kantor_orchestrator.process.wellness as w\n"
             "from kantor_orchestrator.cli.main import main\n"
             f"main.commands['run']\n{life}"
         )

@@ -10,11 +10,11 @@ from click.testing import CliRunner, Result
 
 from kantor_orchestrator.cli import status
 from kantor_orchestrator.cli.main import main
-from kantor_orchestrator.condition import Condition, Role, Shard
 from kantor_orchestrator.definitions.unread import Unread
-from kantor_orchestrator.diagnosis import diagnose
-from kantor_orchestrator.standing import Member, Standing, Untaken
-from kantor_orchestrator.unlooked import Unlooked
+from kantor_orchestrator.operations.condition import Condition, Role, Shard
+from kantor_orchestrator.operations.diagnosis import diagnose
+from kantor_orchestrator.operations.standing import Member, Standing, Untaken
+from kantor_orchestrator.operations.unlooked import Unlooked
 from kantor_orchestrator.view.queries import OpenIncident, RefusedTopic, Summary, UncorrelatedTopic
 
 

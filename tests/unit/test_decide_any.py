@@ -14,7 +14,7 @@ from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.decide import decide
 from kantor_orchestrator.core.entry import Entry, timers_of
 from kantor_orchestrator.core.transaction import ENDED, Kind, Status, Transaction, evolve
-from kantor_orchestrator.snapshots import (
+from kantor_orchestrator.formats.snapshots import (
     decided_from,
     decision_record,
     transaction_from,

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import pytest
 
-from kantor_orchestrator.addressing import is_impersonated
 from kantor_orchestrator.core.entry import RELEASE
 from kantor_orchestrator.core.saga import Cancellation
 from kantor_orchestrator.core.transaction import Kind, Status
+from kantor_orchestrator.intake.addressing import is_impersonated
 from unit.core_kit import Story, checkout, given, seconds
 from unit.saga_kit import act, begun, build, command, message, reply
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from kantor_orchestrator.acts import Move, moves_of, refusal
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import ASK, OBSERVE, WAIT
 from kantor_orchestrator.core.transaction import BY_HAND, Kind, Transaction, Transition
-from kantor_orchestrator.snapshots import decision_record
+from kantor_orchestrator.formats.snapshots import decision_record
+from kantor_orchestrator.operations.acts import Move, moves_of, refusal
 from unit.core_kit import BEGIN, Story, seconds
 from unit.saga_kit import act, begun, build, command, composite, confirm, message, reply, state, step
 from unit.small_sagas import throws

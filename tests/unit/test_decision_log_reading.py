@@ -17,7 +17,7 @@ from integration.decisions import (
 from kantor.codec import Codec, MemorySchemas
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Transaction
-from kantor_orchestrator.snapshots import Outgoing, decision_record
+from kantor_orchestrator.formats.snapshots import Outgoing, decision_record
 from kantor_schemas import system
 
 

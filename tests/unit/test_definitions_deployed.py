@@ -8,13 +8,13 @@ import pytest
 
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import DefinitionError
-from kantor_orchestrator import topics
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions.bundle import Bundle, bundle, compile_definition
 from kantor_orchestrator.definitions.catalogue import Changes, Definitions, Take
 from kantor_orchestrator.definitions.compile import compile_saga
 from kantor_orchestrator.definitions.deploy import Outcome, plan
+from kantor_orchestrator.formats import topics
 from kantor_schemas import Catalog, Schema, system
 from unit.definitions_kit import ORDER, SCHEMAS, order, read, record
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from kantor.errors import DefinitionError, FencedError, NotFoundError
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import Status, Transaction
 from kantor_orchestrator.definitions import living
 from kantor_orchestrator.definitions.deploy import writer
 from kantor_orchestrator.definitions.stranding import StrandingError
-from kantor_orchestrator.snapshots import transaction_record
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.snapshots import transaction_record
 from unit.deploying_kit import (
     CHILD,
     GIFT,

@@ -11,13 +11,13 @@ import pytest
 
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import DefinitionError, NotFoundError, RegistryUnavailableError
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
 from kantor_orchestrator.definitions.undeploy import discard
 from kantor_orchestrator.definitions.unread import Unread
+from kantor_orchestrator.formats import topics
 from kantor_schemas import system
 from unit import definitions_kit
 from unit.deploying_kit import OTHER, V1, V2, Platform, catalog

@@ -12,15 +12,15 @@ import kantor_schemas
 from kantor.clients import TopicSpec
 from kantor.codec import Codec, MemorySchemas
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.acts import moves_of, refusal
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.dsl import Saga
 from kantor_orchestrator.engine.loop import Engine
-from kantor_orchestrator.history import is_epoch
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.history import is_epoch
 from kantor_orchestrator.metrics import EngineMetrics
+from kantor_orchestrator.operations.acts import moves_of, refusal
 from unit.core_kit import EXAMPLE
 from unit.intake_kit import AtOnce
 

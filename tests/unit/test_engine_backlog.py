@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from kantor.envelope import Envelope
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.loop import HELD
+from kantor_orchestrator.formats import journal, topics
 from unit.engine_place import Place, UnderWay, start_anew
 
 SIZE = 900 << 10

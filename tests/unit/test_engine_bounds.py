@@ -12,11 +12,11 @@ import pytest
 
 from kantor.clients import TopicSpec
 from kantor.codec import Codec
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.core.limits import MOST_KEPT
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.formats import journal, topics
 from kantor_schemas import Catalog
 from unit.definitions_kit import read, record
 from unit.engine_place import Place

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from kantor.clients import Record
-from kantor_orchestrator import topics, watermarks
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.formats import topics, watermarks
 from unit.engine_place import (
     BUNDLE,
     CATALOG,

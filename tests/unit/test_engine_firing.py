@@ -15,14 +15,14 @@ from prometheus_client import CollectorRegistry
 from kantor.clients import Admin
 from kantor.errors import KafkaUnavailableError
 from kantor.testing.clock import EPOCH, VirtualClock
-from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.core.transaction import StepState, StepStatus, Transaction
 from kantor_orchestrator.engine.appending import Appender
 from kantor_orchestrator.engine.firing import Firing
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import ShardTimers
+from kantor_orchestrator.formats.brokertime import BrokerTime
+from kantor_orchestrator.formats.watermarks import Watermarks
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.watermarks import Watermarks
 
 NOW = EPOCH
 DUE = NOW

@@ -13,11 +13,11 @@ from kantor.envelope import Envelope
 from kantor.errors import KantorError
 from kantor.testing import MemoryBroker
 from kantor.testing.admin import MemoryAdmin
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.core.transaction import Incident
 from kantor_orchestrator.engine.appending import Appender
-from kantor_orchestrator.snapshots import Outgoing
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.snapshots import Outgoing
 from unit.core_kit import ORDER
 from unit.engine_place import CATALOG, PLACED, Place
 

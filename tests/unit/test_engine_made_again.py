@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kantor.testing.admin import MemoryAdmin
-from kantor_orchestrator import topics
 from kantor_orchestrator.engine.cut import Cutter
+from kantor_orchestrator.formats import topics
 from unit.engine_place import (
     CATALOG,
     Place,

@@ -12,7 +12,7 @@ import pytest
 
 from kantor.clients import Clients
 from kantor_orchestrator.engine.sending import Sender
-from kantor_orchestrator.snapshots import Outgoing
+from kantor_orchestrator.formats.snapshots import Outgoing
 
 MESSAGE = Outgoing("cmd.a.v1", b"t", [], b"")
 

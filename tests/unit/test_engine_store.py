@@ -9,7 +9,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from kantor_orchestrator import standing, topics, watermarks
+from kantor_orchestrator.formats import topics, watermarks
+from kantor_orchestrator.operations import standing
 from kantor_orchestrator.store import sqlite
 from unit.engine_place import CATALOG, Place, start_anew
 

@@ -9,10 +9,10 @@ import pytest
 from kantor.codec import Codec, MemorySchemas
 from kantor.envelope import TRANSACTION_ENDED
 from kantor.testing.log import LOG_APPEND_TIME, Entry
-from kantor_orchestrator import journal
 from kantor_orchestrator.core.entry import Entry as JournalEntry
 from kantor_orchestrator.definitions.catalogue import Definitions
-from kantor_orchestrator.entries import PayloadReader, message_entry
+from kantor_orchestrator.engine.entries import PayloadReader, message_entry
+from kantor_orchestrator.formats import journal
 from kantor_schemas import system
 
 

@@ -11,11 +11,11 @@ from kantor.clients import TopicSpec
 from kantor.codec import Codec
 from kantor.errors import KantorError
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import Status, Transaction
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Taking, take
-from kantor_orchestrator.snapshots import transaction_record
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.snapshots import transaction_record
 from kantor_schemas import system
 from unit.test_taking import SCHEMAS, means
 

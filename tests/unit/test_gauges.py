@@ -19,16 +19,16 @@ from kantor.clients import Clients, Record
 from kantor.errors import ConfigError, KafkaUnavailableError
 from kantor.health import HealthServer
 from kantor.metrics import Metrics
-from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.gauges import look
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import ShardTimers
+from kantor_orchestrator.formats.brokertime import BrokerTime
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.pulse import Pulse
-from kantor_orchestrator.supervisor import supervise
+from kantor_orchestrator.process.pulse import Pulse
+from kantor_orchestrator.process.wellness import Wellness
+from kantor_orchestrator.running.supervisor import supervise
 from kantor_orchestrator.view.census import count
 from kantor_orchestrator.view.metrics import CensusMetrics
-from kantor_orchestrator.wellness import Wellness
 from unit.intake_kit import EVENT, Running
 from view_traffic import Traffic, project
 

@@ -9,7 +9,7 @@ import pytest
 from kantor.errors import ConfigError
 from kantor.health import HealthServer
 from kantor.metrics import Metrics
-from kantor_orchestrator.handover import when_free
+from kantor_orchestrator.process.handover import when_free
 
 
 def served(port: int = 0) -> HealthServer:

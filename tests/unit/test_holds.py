@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.entry import Entry
-from kantor_orchestrator.holds import MOST_ACTS, Holds
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.holds import MOST_ACTS, Holds
 from unit.engine_place import Place, start_anew
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kantor.errors import KantorError
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import INTAKE_GROUP
-from kantor_orchestrator.intake import AHEAD
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.intake.loop import AHEAD
 from unit.intake_kit import EVENT, OTHER, Running
 
 FIRST = (EVENT, 0)

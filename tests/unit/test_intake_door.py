@@ -12,8 +12,9 @@ import pytest
 from kantor.envelope import command_id, unreadable
 from kantor.errors import KafkaUnavailableError
 from kantor.testing.log import Entry
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.addressing import (
+from kantor_orchestrator.core.decision import ENDING
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.intake.addressing import (
     FAILED_ON,
     IMPERSONATED,
     IN_STRUCTURED_MODE,
@@ -25,7 +26,6 @@ from kantor_orchestrator.addressing import (
     twice,
     why_not,
 )
-from kantor_orchestrator.core.decision import ENDING
 from unit.intake_kit import EVENT, GOOD, OTHER, Running
 
 MIB = 1 << 20

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kantor_orchestrator import watermarks
-from kantor_orchestrator.watermarks import Told
+from kantor_orchestrator.formats import watermarks
+from kantor_orchestrator.formats.watermarks import Told
 from unit.intake_kit import Running
 
 SECRET, OPEN = "evt.secret.v1", "evt.open.v1"

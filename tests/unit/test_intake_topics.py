@@ -13,7 +13,7 @@ from kantor.clients import TopicSpec
 from kantor.testing import MemoryBroker
 from kantor.testing.admin import MemoryAdmin
 from kantor.testing.log import Log
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 from unit.intake_kit import EVENT, OTHER, Running
 
 AGAIN = 4711

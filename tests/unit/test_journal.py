@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from kantor_orchestrator import entries, journal
+from kantor_orchestrator.engine import entries
+from kantor_orchestrator.formats import journal
 
 
 class FakeRecord:

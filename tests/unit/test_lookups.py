@@ -18,12 +18,13 @@ from kantor.envelope import Envelope, shard_of
 from kantor.errors import CodecError, RegistryUnavailableError
 from kantor.testing import MemoryBroker
 from kantor.testing.clock import VirtualClock
-from kantor_orchestrator import journal, lookups, topics
+from kantor_orchestrator.definitions import lookups
 from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.definitions.lookups import AskedError, Lookups
 from kantor_orchestrator.engine.loop import Engine
-from kantor_orchestrator.lookups import AskedError, Lookups
+from kantor_orchestrator.formats import journal, topics
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.wellness import Wellness
+from kantor_orchestrator.process.wellness import Wellness
 from kantor_schemas import Schema
 from unit.core_kit import ORDER
 from unit.engine_place import BUNDLE

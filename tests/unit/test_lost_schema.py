@@ -17,15 +17,16 @@ from kantor.clients import TopicSpec
 from kantor.codec import Codec
 from kantor.errors import KantorError
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import intake, topics
 from kantor_orchestrator.core.quarantine import WAIT
 from kantor_orchestrator.core.transaction import Status, Transaction
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.catalogue import _LOST_AGAIN, Definitions, DefinitionsTopic
 from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.engine.taking import Taking, take
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.snapshots import transaction_record
+from kantor_orchestrator.intake import loop as intake
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.snapshots import transaction_record
 from kantor_schemas import system
 from unit.engine_place import BUNDLE, CATALOG, AtOnce, Place
 from unit.kit_harness import Desk

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kantor_orchestrator import open_files
+from kantor_orchestrator.process import open_files
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kantor_orchestrator.personal import MASK, masked, personal_names
+from kantor_orchestrator.definitions.personal import MASK, masked, personal_names
 
 TAGGED = {"confluent:tags": ["PII"]}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kantor_orchestrator import marks, topics
 from kantor_orchestrator.engine.pruning import GONE, LOOK
+from kantor_orchestrator.formats import marks, topics
 from unit.engine_place import CATALOG, Place, start_anew
 from unit.intake_kit import EVENT, OTHER, Running
 

@@ -18,7 +18,7 @@ import ctypes, sys, threading
 from pathlib import Path
 from kantor import logs
 from kantor.kafka import KafkaSettings
-from kantor_orchestrator import roles
+from kantor_orchestrator.running import roles
 from kantor.watchdog import end_within
 from kantor_orchestrator.config import Settings
 {life}

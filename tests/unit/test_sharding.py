@@ -12,9 +12,10 @@ from kantor.envelope import shard_of
 from kantor.errors import ConfigError, NotFoundError
 from kantor.testing import MemoryBroker
 from kantor.testing.log import Log
-from kantor_orchestrator import acts, topics
 from kantor_orchestrator.engine.cut import Cutter
-from kantor_orchestrator.sharding import agree, in_force
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.sharding import agree, in_force
+from kantor_orchestrator.operations import acts
 from unit.engine_place import CATALOG, Place, refused, start_anew
 
 OURS = [topics.JOURNAL, topics.HISTORY, topics.STATE]

@@ -25,7 +25,7 @@ from kantor_orchestrator.core.transaction import (
     evolve,
 )
 from kantor_orchestrator.core.values import dump, load
-from kantor_orchestrator.snapshots import (
+from kantor_orchestrator.formats.snapshots import (
     Decided,
     Outgoing,
     decided_from,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from kantor_orchestrator import standing, topics, watermarks
 from kantor_orchestrator.core.decide import IGNORED_STARTS, OLD_START_CODE
-from kantor_orchestrator.marking import LONG_GONE
-from kantor_orchestrator.marks import IgnoredStarts
+from kantor_orchestrator.formats import topics, watermarks
+from kantor_orchestrator.formats.marks import IgnoredStarts
+from kantor_orchestrator.intake.marking import LONG_GONE
+from kantor_orchestrator.operations import standing
 from unit.intake_kit import Running
 
 OWNERS = {"e": [(topics.JOURNAL, 0)]}

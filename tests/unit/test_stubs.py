@@ -11,17 +11,23 @@ from prometheus_client import CollectorRegistry
 from kantor.clients import TopicSpec
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import KafkaUnavailableError
-from kantor_orchestrator import journal, topics, watermarks
-from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.core.transaction import Status, StepState, StepStatus, Transaction
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.ended import Ended, Found
 from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.history import is_epoch
+from kantor_orchestrator.formats import journal, topics, watermarks
+from kantor_orchestrator.formats.history import is_epoch
+from kantor_orchestrator.formats.snapshots import (
+    Stub,
+    is_at_rest,
+    state_from,
+    stub_record,
+    transaction_record,
+)
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.snapshots import Stub, is_at_rest, state_from, stub_record, transaction_record
+from kantor_orchestrator.operations.acts import moves_of
 from kantor_schemas import system
 from unit.engine_place import BUNDLE, CATALOG, AtOnce, Place
 

@@ -17,8 +17,6 @@ import kantor_schemas
 from kantor.clients import TopicSpec
 from kantor.codec import Codec, MemorySchemas
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.aside import Aside
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.catalogue import Definitions
@@ -26,9 +24,11 @@ from kantor_orchestrator.definitions.dsl import Saga
 from kantor_orchestrator.engine import cut as cuts
 from kantor_orchestrator.engine import loop
 from kantor_orchestrator.engine.loop import Engine
-from kantor_orchestrator.history import is_epoch
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.history import is_epoch
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.wellness import Wellness
+from kantor_orchestrator.process.aside import Aside
+from kantor_orchestrator.process.wellness import Wellness
 from unit.core_kit import EXAMPLE
 
 SCHEMAS = MemorySchemas()
@@ -150,7 +150,7 @@ def test_work_aside_waits_for_no_other() -> None:
 def test_a_process_ends_though_work_aside_hangs() -> None:
     """Its threads are not waited for."""
     program = (
-        "import threading\nfrom kantor_orchestrator.aside import Aside\n"
+        "import threading\nfrom kantor_orchestrator.process.aside import Aside\n"
         "aside = Aside('test')\naside.submit(threading.Event().wait)\naside.shutdown()\n"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=120, check=False).returncode == 0

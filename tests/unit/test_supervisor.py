@@ -15,8 +15,8 @@ import pytest
 
 from kantor.errors import ConfigError
 from kantor.health import Readiness
-from kantor_orchestrator import supervisor
-from kantor_orchestrator.supervisor import (
+from kantor_orchestrator.running import supervisor
+from kantor_orchestrator.running.supervisor import (
     NOT_READY,
     START,
     Patience,
@@ -171,7 +171,7 @@ import json, os, signal, sys, threading
 from pathlib import Path
 from kantor.health import HealthServer, Readiness
 from kantor.metrics import Metrics
-from kantor_orchestrator.supervisor import tell_supervisor
+from kantor_orchestrator.running.supervisor import tell_supervisor
 home = Path(sys.argv[1])
 def ready():
     return Readiness(*json.loads(Path(f"{home}.ready").read_text()))
@@ -252,11 +252,11 @@ def test_a_role_without_a_supervisor_tells_nobody(monkeypatch: pytest.MonkeyPatc
 #: ``kantor run`` with one role, whose main thread hangs.
 KILLED = """
 import sys, threading
-from kantor_orchestrator.supervisor import supervise
+from kantor_orchestrator.running.supervisor import supervise
 role = '''
 import os, sys, threading
 from kantor.watchdog import end_within
-from kantor_orchestrator.supervisor import end_with_supervisor
+from kantor_orchestrator.running.supervisor import end_with_supervisor
 stop = threading.Event()
 end_within(5.0, stop.set)
 end_with_supervisor()

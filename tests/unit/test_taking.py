@@ -13,15 +13,15 @@ from kantor.clients import Partition, TopicSpec
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import FencedError
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import topics
-from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.gauges import Untaken
 from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, Taking, take
-from kantor_orchestrator.marks import Shards
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.brokertime import BrokerTime
+from kantor_orchestrator.formats.marks import Shards
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.wellness import Wellness
+from kantor_orchestrator.process.wellness import Wellness
 
 SCHEMAS = MemorySchemas()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kantor_orchestrator.thrift import Thrift
+from kantor_orchestrator.process.thrift import Thrift
 
 
 def resident() -> int:

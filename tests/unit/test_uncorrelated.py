@@ -7,14 +7,15 @@ import logging
 
 import pytest
 
-from kantor_orchestrator import marking, watermarks
-from kantor_orchestrator.addressing import GONE
-from kantor_orchestrator.marking import MOST_REASONS, OTHERS, Refusals
-from kantor_orchestrator.marks import (
+from kantor_orchestrator.formats import watermarks
+from kantor_orchestrator.formats.marks import (
     Uncorrelated,
     dump_uncorrelated,
     load_uncorrelated,
 )
+from kantor_orchestrator.intake import marking
+from kantor_orchestrator.intake.addressing import GONE
+from kantor_orchestrator.intake.marking import MOST_REASONS, OTHERS, Refusals
 from unit.intake_kit import EVENT, GOOD, OTHER, Running
 
 

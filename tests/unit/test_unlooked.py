@@ -9,9 +9,9 @@ import pytest
 from kantor.clients import Partition, TopicSpec
 from kantor.testing import MemoryBroker
 from kantor.testing.clock import SkewedClock
-from kantor_orchestrator import topics
-from kantor_orchestrator.durability import weaknesses
-from kantor_orchestrator.unlooked import Unlooked, unlooked
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.operations.durability import weaknesses
+from kantor_orchestrator.operations.unlooked import Unlooked, unlooked
 
 FIRST, SECOND = (topics.JOURNAL, 0), (topics.JOURNAL, 1)
 

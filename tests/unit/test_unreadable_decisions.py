@@ -10,9 +10,9 @@ import pytest
 
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import UnknownSchemaError
-from kantor_orchestrator import snapshots, topics
 from kantor_orchestrator.engine.cut import Cutter
-from kantor_orchestrator.history import is_epoch
+from kantor_orchestrator.formats import snapshots, topics
+from kantor_orchestrator.formats.history import is_epoch
 from kantor_schemas import Schema, system
 from unit.engine_place import CATALOG, Place, refused, start_anew
 

@@ -15,11 +15,12 @@ from kantor.clock import Clock
 from kantor.codec import MemorySchemas
 from kantor.errors import KafkaUnavailableError
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import marks, standing, topics, watermarks
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.loop import Engine
+from kantor_orchestrator.formats import marks, topics, watermarks
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.wellness import Wellness
+from kantor_orchestrator.operations import standing
+from kantor_orchestrator.process.wellness import Wellness
 
 GOOD, BAD = 0, 1
 JOURNAL = [(topics.JOURNAL, GOOD), (topics.JOURNAL, BAD)]

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from kantor.errors import NotFoundError
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
-from kantor_orchestrator.snapshots import decision_record
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.snapshots import decision_record
 from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.facts import detail_of
 from kantor_orchestrator.view.queries import Criteria, View

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kantor_orchestrator.marks import Uncorrelated
+from kantor_orchestrator.formats.marks import Uncorrelated
 from kantor_orchestrator.view.database import Place, Writer
 from kantor_orchestrator.view.queries import View
 from unit.view_kit import projector

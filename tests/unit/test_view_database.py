@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kantor.errors import ConfigError, KantorError, NotFoundError
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 from kantor_orchestrator.view.database import Place, Writer
 from kantor_orchestrator.view.queries import View
 from view_places import Places, execute, plans

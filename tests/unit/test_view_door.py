@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 from kantor.envelope import unreadable
 from kantor.errors import ConfigError, KafkaUnavailableError, KantorError
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.cli import status
 from kantor_orchestrator.cli.main import main
-from kantor_orchestrator.condition import Condition, Role, inspect
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.operations.condition import Condition, Role, inspect
 from kantor_orchestrator.view.database import Writer
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.queries import View

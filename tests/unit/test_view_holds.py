@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kantor_orchestrator.core.act_kinds import HOLD, RELEASE
-from kantor_orchestrator.holds import ALL
+from kantor_orchestrator.formats.holds import ALL
 from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.queries import View
 from view_places import Places

@@ -7,9 +7,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from kantor_orchestrator import topics
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.core.transaction import Status
+from kantor_orchestrator.formats import topics
 from kantor_orchestrator.view.database import Place, Writer
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.search import Criteria

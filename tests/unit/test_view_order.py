@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 from kantor_orchestrator.view.database import Place, Writer
 from kantor_orchestrator.view.queries import View
 from unit.view_kit import projector, statuses, traced

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from kantor.errors import UnknownSchemaError
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.saga import Command, Saga, Step
-from kantor_orchestrator.marks import Uncorrelated
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.marks import Uncorrelated
 from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.queries import View
 from unit.view_kit import projector, said, statuses, traced

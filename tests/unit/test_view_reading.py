@@ -15,7 +15,7 @@ from kantor.codec import Codec, MemorySchemas
 from kantor.errors import UndecodableError
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Early, Kind, SentCommand, Transaction, Transition, evolve
-from kantor_orchestrator.snapshots import Outgoing, decision_record
+from kantor_orchestrator.formats.snapshots import Outgoing, decision_record
 from kantor_orchestrator.view.facts import frame, frames
 from kantor_orchestrator.view.reading import HistoryReader, Said
 from kantor_orchestrator.view.rows import Folded

@@ -13,15 +13,15 @@ from prometheus_client import CollectorRegistry
 
 from kantor.errors import KantorError, RegistryUnavailableError
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import topics
-from kantor_orchestrator import wellness as wellness_module
-from kantor_orchestrator.roles import view as view_role
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.process import wellness as wellness_module
+from kantor_orchestrator.process.wellness import Wellness
+from kantor_orchestrator.running.roles import view as view_role
 from kantor_orchestrator.view import role
 from kantor_orchestrator.view.database import InUseError, Writer
 from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.sql import ReplacedError, ViewUnavailableError
-from kantor_orchestrator.wellness import Wellness
 from waiting import PATIENCE
 
 if TYPE_CHECKING:

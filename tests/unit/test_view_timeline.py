@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.saga import Saga, Step
+from kantor_orchestrator.formats import journal, topics
 from kantor_orchestrator.view.database import Place
 from kantor_orchestrator.view.queries import View
 from unit.view_kit import said, traced

@@ -11,9 +11,9 @@ import pytest
 from kantor.codec import Codec
 from kantor.envelope import shard_of
 from kantor.errors import CodecError, UnknownSchemaError
-from kantor_orchestrator import topics
-from kantor_orchestrator.condition import Condition, Role
-from kantor_orchestrator.diagnosis import condition_as_json, diagnose
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.operations.condition import Condition, Role
+from kantor_orchestrator.operations.diagnosis import condition_as_json, diagnose
 from kantor_orchestrator.view import kept
 from kantor_orchestrator.view.database import Place, Writer, for_reading
 from kantor_orchestrator.view.projector import Projector

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from kantor_orchestrator import voice
-from kantor_orchestrator.acts import moves_of
 from kantor_orchestrator.cli.render import _told
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Transaction, Transition
-from kantor_orchestrator.snapshots import decision_record
+from kantor_orchestrator.formats.snapshots import decision_record
+from kantor_orchestrator.operations.acts import moves_of
 from kantor_orchestrator.view import as_json
 from kantor_orchestrator.view.trace import Message, Move, Trace
 from kantor_orchestrator.web.words import said

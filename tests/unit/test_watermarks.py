@@ -8,15 +8,16 @@ import pytest
 
 from kantor.clients import TopicSpec
 from kantor.testing import MemoryBroker
-from kantor_orchestrator import marking, topics, watermarks
-from kantor_orchestrator.marks import (
+from kantor_orchestrator.formats import topics, watermarks
+from kantor_orchestrator.formats.marks import (
     About,
     Mark,
     Uncorrelated,
     fingerprint,
     load_uncorrelated,
 )
-from kantor_orchestrator.watermarks import Told, Watermarks
+from kantor_orchestrator.formats.watermarks import Told, Watermarks
+from kantor_orchestrator.intake import marking
 from unit.intake_kit import EVENT, Running
 
 A, B = "evt.a.v1", "evt.b.v1"

@@ -17,8 +17,8 @@ from kantor.errors import KantorError
 from kantor_orchestrator.api import story
 from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings
+from kantor_orchestrator.api.payloads import Payload
 from kantor_orchestrator.definitions import diagram_svg
-from kantor_orchestrator.payloads import Payload
 from kantor_orchestrator.view.database import Writer
 from kantor_orchestrator.view.remedies import Remedy
 from view_places import Places, execute

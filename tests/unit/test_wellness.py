@@ -18,10 +18,10 @@ from kantor.errors import ConfigError, KafkaUnavailableError
 from kantor.health import HealthServer, Readiness
 from kantor.kafka import KafkaSettings
 from kantor.metrics import Metrics
-from kantor_orchestrator import roles
 from kantor_orchestrator.config import Settings
-from kantor_orchestrator.pulse import Pulse
-from kantor_orchestrator.wellness import Wellness
+from kantor_orchestrator.process.pulse import Pulse
+from kantor_orchestrator.process.wellness import Wellness
+from kantor_orchestrator.running import roles
 from waiting import PATIENCE, until
 
 JOURNAL = ("journal", 3)

@@ -15,8 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core.core_schema import CoreSchema, literal_schema
 from starlette.concurrency import run_in_threadpool
 
-from kantor_orchestrator import holds, voice
-from kantor_orchestrator.acts import Move, refusal
+from kantor_orchestrator import voice
 from kantor_orchestrator.api import shapes
 from kantor_orchestrator.api.access import API, person_of
 from kantor_orchestrator.api.backend import Backend, new_key
@@ -25,6 +24,8 @@ from kantor_orchestrator.api.people import Person
 from kantor_orchestrator.api.problems import ProblemError, documented
 from kantor_orchestrator.api.transactions import TransactionId
 from kantor_orchestrator.core.act_kinds import FIELDS, FOR_MANY, KINDS, NEEDED, ON_SAGAS, ActKind
+from kantor_orchestrator.formats import holds
+from kantor_orchestrator.operations.acts import Move, refusal
 from kantor_orchestrator.view import as_json
 from kantor_orchestrator.view.queries import Summary
 

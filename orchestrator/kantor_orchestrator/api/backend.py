@@ -15,14 +15,14 @@ from kantor.codec import Codec
 from kantor.envelope import derived_id
 from kantor.errors import KafkaUnavailableError, KantorError, NotFoundError
 from kantor.schemas import schema_store
-from kantor_orchestrator.acts import Acts, Move, NoAnswerError
-from kantor_orchestrator.condition import Condition, inspect
+from kantor_orchestrator.api.payloads import Payload, Payloads
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTopic
-from kantor_orchestrator.payloads import Payload, Payloads
-from kantor_orchestrator.personal import personal_names
+from kantor_orchestrator.definitions.personal import personal_names
+from kantor_orchestrator.operations.acts import Acts, Move, NoAnswerError
+from kantor_orchestrator.operations.condition import Condition, inspect
 from kantor_orchestrator.view.database import Place, is_shared, path_of
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.trace import Message, Trace

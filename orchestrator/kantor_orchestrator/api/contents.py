@@ -17,7 +17,7 @@ from kantor_orchestrator.api.transactions import without_guesses
 from kantor_orchestrator.core.act_kinds import FOR_MANY
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.definitions.diagram_svg import Mark, svg_element
-from kantor_orchestrator.diagnosis import diagnose
+from kantor_orchestrator.operations.diagnosis import diagnose
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.view.search import OPEN, PageTokenError
 from kantor_orchestrator.view.status import ShownStatus

@@ -19,10 +19,10 @@ from kantor.errors import (
     NotFoundError,
     RegistryUnavailableError,
 )
-from kantor_orchestrator.acts import NoAnswerError
 from kantor_orchestrator.api.backend import KeyUsedError
 from kantor_orchestrator.api.identity import NoRoleError, ProviderDownError
-from kantor_orchestrator.payloads import GoneError
+from kantor_orchestrator.api.payloads import GoneError
+from kantor_orchestrator.operations.acts import NoAnswerError
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.view.search import PageTokenError
 

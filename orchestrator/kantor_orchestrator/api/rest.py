@@ -17,7 +17,7 @@ from kantor_orchestrator.api.problems import Problem, ProblemError, documented
 from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.diagram import mermaid
 from kantor_orchestrator.definitions.diagram_svg import svg
-from kantor_orchestrator.diagnosis import condition_as_json, diagnose
+from kantor_orchestrator.operations.diagnosis import condition_as_json, diagnose
 from kantor_orchestrator.view import as_json
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.reader import NoViewError

@@ -19,7 +19,7 @@ from kantor_orchestrator.api.identity import ProviderDownError
 from kantor_orchestrator.api.live import Live
 from kantor_orchestrator.api.metrics import ApiMetrics
 from kantor_orchestrator.config import ADDRESS_FILE, Settings
-from kantor_orchestrator.handover import when_free
+from kantor_orchestrator.process.handover import when_free
 
 log = logging.getLogger("kantor.api")
 

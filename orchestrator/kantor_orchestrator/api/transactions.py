@@ -16,11 +16,11 @@ from kantor_orchestrator.api.access import API, person_of
 from kantor_orchestrator.api.backend import Backend
 from kantor_orchestrator.api.filters import Duration, Search
 from kantor_orchestrator.api.live import Live
+from kantor_orchestrator.api.payloads import Payload, without_personal_data
 from kantor_orchestrator.api.people import OPERATOR, Person
 from kantor_orchestrator.api.problems import ProblemError, documented
 from kantor_orchestrator.definitions import durations
-from kantor_orchestrator.payloads import Payload, without_personal_data
-from kantor_orchestrator.personal import MASK
+from kantor_orchestrator.definitions.personal import MASK
 from kantor_orchestrator.view import as_json
 from kantor_orchestrator.view.queries import Page
 from kantor_orchestrator.view.trace import Trace

@@ -10,13 +10,14 @@ from kantor.codec import Codec
 from kantor.envelope import TRANSACTION_ID
 from kantor.errors import KantorError, NotFoundError
 from kantor.schemas import schema_store
-from kantor_orchestrator import holds, voice
-from kantor_orchestrator.acts import Acts, Move, refusal
+from kantor_orchestrator import voice
 from kantor_orchestrator.cli import who
 from kantor_orchestrator.cli.output import as_json_option, open_view, print_json, say
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.act_kinds import FIELDS, KINDS, NEEDED, OFFSET, ON_SAGAS, ActKind
 from kantor_orchestrator.definitions.deploy import read
+from kantor_orchestrator.formats import holds
+from kantor_orchestrator.operations.acts import Acts, Move, refusal
 from kantor_orchestrator.view.reader import NoViewError
 
 

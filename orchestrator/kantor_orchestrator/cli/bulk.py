@@ -10,13 +10,13 @@ import click
 
 from kantor.envelope import derived_id
 from kantor.errors import KantorError, NotFoundError
-from kantor_orchestrator.acts import Acts, refusal
 from kantor_orchestrator.cli import who
 from kantor_orchestrator.cli.filters import criteria, filters
 from kantor_orchestrator.cli.listing import print_list
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, say
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.act_kinds import FOR_MANY
+from kantor_orchestrator.operations.acts import Acts, refusal
 from kantor_orchestrator.view.queries import Criteria, Summary
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.words import count

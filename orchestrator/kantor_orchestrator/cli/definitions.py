@@ -19,7 +19,6 @@ from kantor.envelope import rfc3339
 from kantor.errors import DefinitionError
 from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
-from kantor_orchestrator import topics
 from kantor_orchestrator.cli.output import say
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.definitions import deploy as deploying
@@ -32,6 +31,7 @@ from kantor_orchestrator.definitions.diagram import mermaid
 from kantor_orchestrator.definitions.diagram_svg import svg
 from kantor_orchestrator.definitions.reading import Reading
 from kantor_orchestrator.definitions.stranding import StrandingError
+from kantor_orchestrator.formats import topics
 from kantor_schemas import Catalog, SchemaFileError
 
 ENV_SCHEMAS = "KANTOR_SCHEMAS"

@@ -14,10 +14,10 @@ from kantor.errors import KafkaUnavailableError
 from kantor.kafka import ENV_BOOTSTRAP
 from kantor.watchdog import end_within
 from kantor_orchestrator.config import Settings
-from kantor_orchestrator.open_files import raise_limit
-from kantor_orchestrator.roles import ROLES, run_role
-from kantor_orchestrator.sharding import agree
-from kantor_orchestrator.supervisor import GRACE, end_with_supervisor, supervise, tell_supervisor
+from kantor_orchestrator.formats.sharding import agree
+from kantor_orchestrator.process.open_files import raise_limit
+from kantor_orchestrator.running.roles import ROLES, run_role
+from kantor_orchestrator.running.supervisor import GRACE, end_with_supervisor, supervise, tell_supervisor
 
 log = logging.getLogger("kantor.run")
 

@@ -12,11 +12,11 @@ from rich.text import Text
 
 from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable
 from kantor_orchestrator.cli.words import STATUS_STYLES
-from kantor_orchestrator.condition import Condition, Role, inspect
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.transaction import Status
-from kantor_orchestrator.diagnosis import Problem, condition_as_json, diagnose
-from kantor_orchestrator.standing import Member
+from kantor_orchestrator.operations.condition import Condition, Role, inspect
+from kantor_orchestrator.operations.diagnosis import Problem, condition_as_json, diagnose
+from kantor_orchestrator.operations.standing import Member
 from kantor_orchestrator.view.database import is_shared
 from kantor_orchestrator.words import date_and_clock, duration, incomplete, now
 

@@ -1,6 +1,6 @@
 """What people may do: one registry. The command line, the API, the pages and what can be done to many are derived from it.
 
-How an act on a transaction is carried out is in ``acts.py``, by name; one on sagas in ``holds.py``. A new act is an entry here and its
+How an act on a transaction is carried out is in ``acts.py``, by name; one on sagas in ``formats/holds.py``. A new act is an entry here and its
 function there; a test fails with its name until both are there (docs/contributing/acts.md).
 """
 

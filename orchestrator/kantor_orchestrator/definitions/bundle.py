@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kantor.codec import Codec, parse_schema
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.definitions import meaning, reading
 from kantor_orchestrator.definitions.children import started_by
 from kantor_orchestrator.definitions.compile import compile_saga
 from kantor_orchestrator.definitions.meaning import Child, Children
 from kantor_orchestrator.definitions.model import SagaModel
+from kantor_orchestrator.formats import topics
 from kantor_schemas import Schema, canonical_json, system, topic_of
 
 

@@ -17,13 +17,13 @@ from kantor.clients import BEGINNING, Batch, Clients, Partition, Record
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError, RegistryUnavailableError
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.saga import Saga
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions import unread
 from kantor_orchestrator.definitions.bundle import Bundle
+from kantor_orchestrator.definitions.lookups import AskedError
 from kantor_orchestrator.definitions.unread import Unread
-from kantor_orchestrator.lookups import AskedError
+from kantor_orchestrator.formats import topics
 from kantor_schemas import Schema
 
 log = logging.getLogger("kantor.definitions")

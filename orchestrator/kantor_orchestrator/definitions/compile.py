@@ -18,10 +18,10 @@ from kantor_orchestrator.definitions.filling import Filling, fields_of, fillings
 from kantor_orchestrator.definitions.meaning import Child, Children
 from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel
 from kantor_orchestrator.definitions.outcomes import Guard, Items, Sleep, Text
+from kantor_orchestrator.definitions.personal import personal_names
 from kantor_orchestrator.definitions.requests import call_rules, task_rules
 from kantor_orchestrator.definitions.scopes import Scope, Scopes
 from kantor_orchestrator.definitions.tree import Node
-from kantor_orchestrator.personal import personal_names
 from kantor_schemas import Schema, system, topic_of
 
 #: What a parent reads of its child's end, besides what the child returns (whoever decodes the end puts that beside them).

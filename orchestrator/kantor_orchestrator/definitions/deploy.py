@@ -19,7 +19,6 @@ from kantor import topics as kit_topics
 from kantor.clients import Clients, Producer, TopicSpec
 from kantor.codec import Codec, SchemaStore
 from kantor.errors import DefinitionError, FencedError
-from kantor_orchestrator import topics
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions import living, meaning
 from kantor_orchestrator.definitions.bundle import Bundle
@@ -30,6 +29,7 @@ from kantor_orchestrator.definitions.living import Living, Tell
 from kantor_orchestrator.definitions.problem import Problem
 from kantor_orchestrator.definitions.reading import Written
 from kantor_orchestrator.definitions.stranding import Broken, Stranded, StrandingError, broken
+from kantor_orchestrator.formats import topics
 from kantor_schemas import Schema
 
 #: Whoever deploys owns it: a deployment that is still under way can't write any more.

@@ -13,10 +13,10 @@ from kantor.clients import BEGINNING, Admin, Clients, Partition
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError, UndecodableError
-from kantor_orchestrator import topics, watermarks
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.core.transaction import ENDED
 from kantor_orchestrator.definitions.bundle import key_of
+from kantor_orchestrator.formats import topics, watermarks
 
 #: Seconds without anything new before the end: longer than a dead engine's Kafka transaction stays open (10 s).
 _PATIENCE = 60.0

@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 from kantor.envelope import TRANSACTION_ENDED
-from kantor_orchestrator import topics
 from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel, StepModel
+from kantor_orchestrator.formats import topics
 from kantor_schemas import Schema, full_name, system
 
 REQUEST_TASK, TASK_SUCCEEDED, TASK_FAILED = "kantor.RequestTask", "kantor.TaskSucceeded", "kantor.TaskFailed"

@@ -11,7 +11,6 @@ from kantor.clients import Clients
 from kantor.codec import Codec, SchemaStore
 from kantor.envelope import rfc3339
 from kantor.errors import DefinitionError, NotFoundError
-from kantor_orchestrator import topics
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions import living
@@ -20,6 +19,7 @@ from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.living import Living, Tell
 from kantor_orchestrator.definitions.stranding import broken
 from kantor_orchestrator.definitions.unread import Unread
+from kantor_orchestrator.formats import topics
 
 #: Why nothing is removed though nothing is known that needs it.
 _NOT_WHOLE = (

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from kantor_orchestrator.supervisor import end
+from kantor_orchestrator.running.supervisor import end
 
 ENV_MARK = "KANTOR_DEMO"
 MARK_FILE = "demo.mark"

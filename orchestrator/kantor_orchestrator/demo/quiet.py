@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 
 from kantor.clients import Partition
 from kantor.kafka import KafkaSettings
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP
+from kantor_orchestrator.formats import topics
 
 #: Seconds to read a few records that are there.
 _READ = 10.0

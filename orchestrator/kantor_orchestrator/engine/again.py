@@ -14,9 +14,9 @@ from kantor.clients import Admin, Clients, Consumer, Partition, Record
 from kantor.clock import Clock
 from kantor.envelope import Headers
 from kantor.errors import KafkaUnavailableError, KantorError
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.appending import LARGE, Alone
 from kantor_orchestrator.engine.appending import Appender
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.appending import LARGE, Alone
 
 log = logging.getLogger("kantor.engine")
 

@@ -11,8 +11,8 @@ from typing import Any
 from kantor.clients import STUCK, Clients
 from kantor.clock import Clock
 from kantor.envelope import shard_of
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.snapshots import Outgoing
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.snapshots import Outgoing
 
 log = logging.getLogger("kantor.engine")
 

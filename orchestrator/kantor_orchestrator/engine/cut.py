@@ -17,7 +17,7 @@ from kantor.clients import Clients, Producer
 from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.errors import KantorError
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 from kantor_orchestrator.store.sqlite import Row
 from kantor_schemas import system
 

@@ -15,8 +15,7 @@ from kantor.clients import Record
 from kantor.codec import Codec
 from kantor.envelope import shard_of
 from kantor.errors import CodecError, EncodingError, RegistryUnavailableError, TooLargeError
-from kantor_orchestrator import journal, topics, voice
-from kantor_orchestrator.brokertime import BrokerTime
+from kantor_orchestrator import voice
 from kantor_orchestrator.core.acts import NO_TRANSACTION, START
 from kantor_orchestrator.core.decide import IGNORED_STARTS, consider
 from kantor_orchestrator.core.entry import Entry
@@ -26,14 +25,7 @@ from kantor_orchestrator.definitions.bundle import key_of
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.engine.again import Copies
 from kantor_orchestrator.engine.ended import say_if_lost
-from kantor_orchestrator.engine.gauges import StartsIgnored
-from kantor_orchestrator.engine.log import LogRecord
-from kantor_orchestrator.engine.memory import InLog
-from kantor_orchestrator.engine.messages import Messages
-from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.engine.signals import complete
-from kantor_orchestrator.engine.writing import Turn
-from kantor_orchestrator.entries import (
+from kantor_orchestrator.engine.entries import (
     Headers,
     MalformedEntry,
     NotYet,
@@ -47,8 +39,17 @@ from kantor_orchestrator.entries import (
     timer_entry,
     transaction_of,
 )
+from kantor_orchestrator.engine.gauges import StartsIgnored
+from kantor_orchestrator.engine.log import LogRecord
+from kantor_orchestrator.engine.memory import InLog
+from kantor_orchestrator.engine.messages import Messages
+from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.engine.signals import complete
+from kantor_orchestrator.engine.writing import Turn
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.brokertime import BrokerTime
+from kantor_orchestrator.formats.snapshots import Outgoing, decision_record, is_at_rest, snapshot_of
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.snapshots import Outgoing, decision_record, is_at_rest, snapshot_of
 from kantor_schemas import system
 
 log = logging.getLogger("kantor.engine")

@@ -13,10 +13,10 @@ from kantor.clients import Admin, Clients, Consumer, Partition, Record
 from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.errors import CodecError, KafkaUnavailableError, KantorError, UnknownSchemaError
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Transaction
-from kantor_orchestrator.snapshots import Stub, decided_from, is_at_rest, is_lost
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.snapshots import Stub, decided_from, is_at_rest, is_lost
 
 #: Seconds without a record after which reading is given up, to be tried again.
 _PATIENCE = 10.0

@@ -14,13 +14,13 @@ from concurrent.futures import Executor
 
 from kantor.clients import Admin
 from kantor.errors import KafkaUnavailableError
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.appending import Appender
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import Timers
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.brokertime import BrokerTime
+from kantor_orchestrator.formats.watermarks import Watermarks
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.watermarks import Watermarks
 
 log = logging.getLogger("kantor.engine")
 

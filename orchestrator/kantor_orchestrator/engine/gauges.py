@@ -7,18 +7,18 @@ from collections.abc import Collection, Mapping
 from uuid import uuid4
 
 from kantor.errors import KantorError
-from kantor_orchestrator import topics
-from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.core.decide import IGNORED_STARTS, OLD_START_CODE
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Transition
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Taking
-from kantor_orchestrator.marks import IgnoredStarts, Shards
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.brokertime import BrokerTime
+from kantor_orchestrator.formats.marks import IgnoredStarts, Shards
+from kantor_orchestrator.formats.watermarks import Watermarks
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.open_files import shortage
-from kantor_orchestrator.watermarks import Watermarks
-from kantor_orchestrator.wellness import Wellness
+from kantor_orchestrator.process.open_files import shortage
+from kantor_orchestrator.process.wellness import Wellness
 
 log = logging.getLogger("kantor.engine")
 

@@ -19,10 +19,10 @@ from kantor.clients import Admin, Clients, Partition, Record, deliver
 from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.errors import CodecError, FencedError, KafkaUnavailableError, KantorError, UndecodableError
-from kantor_orchestrator import topics
-from kantor_orchestrator.brokertime import BrokerTime
-from kantor_orchestrator.history import EPOCH, PREFIX, Epoch, is_epoch, may_be_ours, prefix_of
-from kantor_orchestrator.snapshots import Decided, decided_from
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.brokertime import BrokerTime
+from kantor_orchestrator.formats.history import EPOCH, PREFIX, Epoch, is_epoch, may_be_ours, prefix_of
+from kantor_orchestrator.formats.snapshots import Decided, decided_from
 from kantor_schemas import system
 
 #: What the schema of a decision is called: what is of another one is foreign.

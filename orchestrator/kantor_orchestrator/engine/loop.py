@@ -17,25 +17,25 @@ from kantor.clients import Clients, Partition
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec, SchemaStore
 from kantor.errors import FencedError, KantorError
-from kantor_orchestrator import topics
-from kantor_orchestrator.aside import Aside
-from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.config import ENGINE_GROUP, NEVER_LONG
 from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.definitions.lookups import AskedError, beside
 from kantor_orchestrator.engine.again import Copies
 from kantor_orchestrator.engine.appending import Appender
 from kantor_orchestrator.engine.deciding import Decider
+from kantor_orchestrator.engine.entries import BeingRead, NotYet, PayloadReader
 from kantor_orchestrator.engine.firing import Firing
 from kantor_orchestrator.engine.gauges import LOOK, Untaken, look, tell
 from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.pruning import Pruner
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, Taking, take
-from kantor_orchestrator.entries import BeingRead, NotYet, PayloadReader
-from kantor_orchestrator.lookups import AskedError, beside
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.brokertime import BrokerTime
+from kantor_orchestrator.formats.watermarks import Watermarks
 from kantor_orchestrator.metrics import EngineMetrics
-from kantor_orchestrator.watermarks import Watermarks
-from kantor_orchestrator.wellness import Wellness
+from kantor_orchestrator.process.aside import Aside
+from kantor_orchestrator.process.wellness import Wellness
 
 log = logging.getLogger("kantor.engine")
 

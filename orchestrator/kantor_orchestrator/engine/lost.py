@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from kantor_orchestrator import topics
 from kantor_orchestrator.engine.shard import Shard
+from kantor_orchestrator.formats import topics
 
 log = logging.getLogger("kantor.shard")
 

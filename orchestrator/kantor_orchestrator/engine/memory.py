@@ -15,11 +15,11 @@ from typing import Any
 
 from kantor.codec import Codec
 from kantor.errors import KantorError, UndecodableError, UnknownSchemaError
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.entry import timers_of
 from kantor_orchestrator.core.transaction import ENDED, Status, Transaction
 from kantor_orchestrator.engine.ended import Found
-from kantor_orchestrator.snapshots import Stub, lost, state_from, stub_record, transaction_record
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.snapshots import Stub, lost, state_from, stub_record, transaction_record
 from kantor_orchestrator.store.sqlite import Row, Store
 from kantor_schemas import system
 

@@ -13,14 +13,14 @@ from kantor.codec import Codec, Encoder
 from kantor.envelope import Envelope
 from kantor.errors import EncodingError
 from kantor.writing import MAX_TRACE
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import ROOT
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Transaction, Transition
 from kantor_orchestrator.core.values import dump
 from kantor_orchestrator.definitions.catalogue import Definitions
-from kantor_orchestrator.entries import Headers
-from kantor_orchestrator.snapshots import Outgoing
+from kantor_orchestrator.engine.entries import Headers
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.snapshots import Outgoing
 from kantor_schemas import system
 
 #: Bytes of a command's payload (wire-11): with its headers it must stay below what topics take unless told otherwise (1 MiB).

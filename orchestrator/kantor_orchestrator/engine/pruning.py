@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from kantor_orchestrator.core.decide import OLD_START
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.watermarks import Told
+from kantor_orchestrator.formats.watermarks import Told
 
 #: Seconds between looks.
 LOOK = 600.0

@@ -15,8 +15,8 @@ from typing import Any
 
 from kantor.clients import AS_JAVA, Clients, is_refusal
 from kantor.errors import KantorError
-from kantor_orchestrator import topics
-from kantor_orchestrator.snapshots import Outgoing
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.snapshots import Outgoing
 
 log = logging.getLogger("kantor.engine")
 

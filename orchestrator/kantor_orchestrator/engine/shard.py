@@ -18,21 +18,21 @@ from typing import NamedTuple
 from kantor.clients import Record
 from kantor.clock import Clock
 from kantor.errors import KafkaUnavailableError, KantorError
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.entry import RELEASE
 from kantor_orchestrator.core.transaction import IllegalTransition, Status, Transaction, evolve
 from kantor_orchestrator.engine import cut as cuts
 from kantor_orchestrator.engine.cut import Cut, Cutter
 from kantor_orchestrator.engine.ended import Ended, Found
+from kantor_orchestrator.engine.entries import BeingRead, NotYet
 from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.memory import AtRest, InLog, Transactions
 from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.timers import HORIZON, ShardTimers
 from kantor_orchestrator.engine.timers import of as timers_of
 from kantor_orchestrator.engine.writing import Turn, Writer
-from kantor_orchestrator.entries import BeingRead, NotYet
-from kantor_orchestrator.holds import Holds
-from kantor_orchestrator.snapshots import Decided, Stub, is_lost
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.holds import Holds
+from kantor_orchestrator.formats.snapshots import Decided, Stub, is_lost
 from kantor_orchestrator.store.sqlite import StoreFullError, StoreLostError
 
 log = logging.getLogger("kantor.shard")

@@ -22,8 +22,6 @@ from kantor.clients import Admin, Clients, Partition, Record
 from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.errors import CodecError, KafkaUnavailableError, KantorError, UnknownSchemaError
-from kantor_orchestrator import topics
-from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.engine.cut import DUE, EXPIRES, Cutter
 from kantor_orchestrator.engine.ended import Ended
 from kantor_orchestrator.engine.log import DecisionLog
@@ -31,8 +29,10 @@ from kantor_orchestrator.engine.lost import pass_lost_entries, tell_lost_decisio
 from kantor_orchestrator.engine.memory import Budget, Transactions
 from kantor_orchestrator.engine.sending import Refuse, Sender
 from kantor_orchestrator.engine.shard import Facts, Shard, TopicIds
-from kantor_orchestrator.holds import Holds
-from kantor_orchestrator.snapshots import Decided
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.brokertime import BrokerTime
+from kantor_orchestrator.formats.holds import Holds
+from kantor_orchestrator.formats.snapshots import Decided
 from kantor_orchestrator.store.sqlite import Row, Store, StoreFullError
 
 log = logging.getLogger("kantor.shard")

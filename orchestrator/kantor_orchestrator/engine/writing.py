@@ -17,7 +17,7 @@ from kantor_orchestrator.engine.cut import Cut
 from kantor_orchestrator.engine.log import DecisionLog, LogRecord
 from kantor_orchestrator.engine.memory import InLog
 from kantor_orchestrator.engine.sending import Sender
-from kantor_orchestrator.snapshots import Outgoing
+from kantor_orchestrator.formats.snapshots import Outgoing
 
 #: Turns in one append.
 _MOST = 1_000

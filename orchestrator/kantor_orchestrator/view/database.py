@@ -11,9 +11,9 @@ from pathlib import Path
 
 from kantor.clients import Partition
 from kantor.errors import ConfigError
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.transaction import Status
-from kantor_orchestrator.history import Epoch
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.history import Epoch
 from kantor_orchestrator.view import columns
 from kantor_orchestrator.view.columns import Beside, FoundBy, Kept, Known
 from kantor_orchestrator.view.facts import to_json

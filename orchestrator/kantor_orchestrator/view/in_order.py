@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from kantor.clients import Partition, Record
 from kantor.errors import KafkaUnavailableError
 from kantor.kafka import Consumer
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 
 #: Records of one partition in memory: above the first it is paused, below the second it goes on.
 _MANY, _FEW = 20_000, 5_000

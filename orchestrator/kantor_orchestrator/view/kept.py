@@ -10,7 +10,7 @@ from uuid import UUID
 from kantor.clients import Partition
 from kantor.codec import SchemaStore
 from kantor.errors import UnknownSchemaError
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 from kantor_orchestrator.view.database import PARTS
 from kantor_orchestrator.view.facts import Command, Entry, frames, messages_from_json
 from kantor_orchestrator.view.rows import Changes

@@ -20,10 +20,10 @@ from kantor.clients import Partition, Record
 from kantor.codec import Codec, SchemaStore
 from kantor.envelope import KANTOR_SOURCE, TRANSACTION_ID, UNREADABLE
 from kantor.errors import CodecError, UndecodableError, UnknownSchemaError
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.transaction import Kind
-from kantor_orchestrator.history import Epoch, is_epoch, may_be_ours, prefix_of
-from kantor_orchestrator.marks import MALFORMED, Mark, load_uncorrelated
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.history import Epoch, is_epoch, may_be_ours, prefix_of
+from kantor_orchestrator.formats.marks import MALFORMED, Mark, load_uncorrelated
 from kantor_orchestrator.view.facts import Entry, detail_of, frame, frames
 from kantor_orchestrator.view.kept import Told
 from kantor_orchestrator.view.reading import HistoryReader, Said, UnfoldableError

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kantor_orchestrator.holds import ALL
+from kantor_orchestrator.formats.holds import ALL
 from kantor_orchestrator.view.columns import Told
 from kantor_orchestrator.view.database import PARTS, Place, Row, for_reading
 from kantor_orchestrator.view.sagas import SagaFacts

@@ -12,7 +12,7 @@ from kantor.codec import Codec, SchemaStore
 from kantor.compiled import UNEXPECTED, Read, compile_reader
 from kantor.errors import UndecodableError
 from kantor_orchestrator.core.transaction import TRANSITIONS, Kind, Status, Transition
-from kantor_orchestrator.snapshots import transitions_from
+from kantor_orchestrator.formats.snapshots import transitions_from
 from kantor_schemas import Schema
 
 DECISION = "kantor.Decision"

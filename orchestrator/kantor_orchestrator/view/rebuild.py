@@ -19,8 +19,8 @@ from kantor.clients import Partition, Record
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError, KantorError, UnknownSchemaError
 from kantor.schemas import schema_store
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import Settings
+from kantor_orchestrator.formats import topics
 from kantor_orchestrator.view import kept
 from kantor_orchestrator.view.database import Writer, beside, for_reading
 from kantor_orchestrator.view.in_order import InOrder

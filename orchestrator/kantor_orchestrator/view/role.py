@@ -18,8 +18,9 @@ from kantor.clients import BEGINNING, Batch, Partition, Record
 from kantor.codec import Codec
 from kantor.errors import ConfigError, KafkaUnavailableError, KantorError, UnknownSchemaError
 from kantor.schemas import schema_store
-from kantor_orchestrator import topics
 from kantor_orchestrator.config import ENGINE_GROUP, VIEW_GROUP, Settings
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.process.wellness import Wellness
 from kantor_orchestrator.view.census import INTERVAL as CENSUS
 from kantor_orchestrator.view.census import count
 from kantor_orchestrator.view.database import Place, Writer, is_shared
@@ -28,7 +29,6 @@ from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import DeployedSagas
 from kantor_orchestrator.view.sql import InUseError, ReplacedError, ViewUnavailableError
-from kantor_orchestrator.wellness import Wellness
 
 log = logging.getLogger("kantor.view")
 

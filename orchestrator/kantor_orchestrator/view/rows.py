@@ -18,7 +18,7 @@ from kantor_orchestrator.core.transaction import (
     Transition,
     evolve,
 )
-from kantor_orchestrator.history import Epoch
+from kantor_orchestrator.formats.history import Epoch
 from kantor_orchestrator.view.columns import Beside, FoundBy
 from kantor_orchestrator.view.reading import Said
 from kantor_orchestrator.view.sagas import SagaFacts

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import CodecError
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.decision import CHILD, COMPENSATION
 from kantor_orchestrator.core.transaction import SentCommand, Status, StepState, Transition
-from kantor_orchestrator.snapshots import Decided, decided_from
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.snapshots import Decided, decided_from
 from kantor_orchestrator.view.facts import Command, Entry, frames, messages_from_json
 from kantor_orchestrator.view.remedies import Remedy, remedies
 from kantor_orchestrator.view.rows import Folded

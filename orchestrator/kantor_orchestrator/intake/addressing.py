@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from kantor.envelope import TRANSACTION_ID, Headers, command_id
 from kantor.envelope import UNREADABLE as UNREADABLE_HEADERS
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.decision import ENDING, REFUSAL
+from kantor_orchestrator.formats import topics
 
 #: The versions of CloudEvents whose attributes mean what Kantor takes them for.
 SPEC_VERSION = b"1.0"

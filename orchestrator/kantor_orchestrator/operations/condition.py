@@ -13,14 +13,15 @@ from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError, KantorError
 from kantor.kafka import Admin
 from kantor.schemas import schema_store
-from kantor_orchestrator import standing, topics, watermarks
-from kantor_orchestrator.brokertime import BrokerTime
 from kantor_orchestrator.config import ENGINE_GROUP, INTAKE_GROUP, VIEW_GROUP, Settings
 from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions.unread import Unread
-from kantor_orchestrator.durability import weaknesses
-from kantor_orchestrator.standing import Standing
-from kantor_orchestrator.unlooked import Unlooked, unlooked
+from kantor_orchestrator.formats import topics, watermarks
+from kantor_orchestrator.formats.brokertime import BrokerTime
+from kantor_orchestrator.operations import standing
+from kantor_orchestrator.operations.durability import weaknesses
+from kantor_orchestrator.operations.standing import Standing
+from kantor_orchestrator.operations.unlooked import Unlooked, unlooked
 from kantor_orchestrator.view.queries import (
     Hold,
     OpenIncident,

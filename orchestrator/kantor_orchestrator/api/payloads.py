@@ -1,7 +1,7 @@
 """The bytes of messages, read from Kafka when a person looks (view-9): the view keeps only where they lie.
 
 One record at a time, at its offset, within a few seconds; a record that is no longer there is told apart from a broker that
-does not answer. Decoded values are JSON; fields that their schema tags as personal data can be masked (``personal.py``).
+does not answer. Decoded values are JSON; fields that their schema tags as personal data can be masked (``definitions/personal.py``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kantor.codec import SCHEMA_ID_HEADER, Codec, SchemaStore
 from kantor.errors import CodecError, KafkaUnavailableError, KantorError, NotFoundError
 from kantor.kafka import KafkaSettings
 from kantor_orchestrator.core import values
-from kantor_orchestrator.personal import masked
+from kantor_orchestrator.definitions.personal import masked
 from kantor_schemas import Schema
 
 #: Seconds that one record may take.

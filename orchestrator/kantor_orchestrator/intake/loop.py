@@ -4,7 +4,7 @@ It reads headers only (journal-6). At-least-once, in the order of each source pa
 before its offsets are committed, and intake stops at its first failed delivery; the engine removes the replays. While the broker
 has yet to confirm a few records, intake reads on: else each event would wait for the one before it. What is wrong
 with one record is the end of that record alone (journal-10): it is counted, sampled and said (``addressing.py``,
-``appending.py``). A topic that was made again is noticed by its id, or by offsets that go back. How far intake has come it
+``formats/appending.py``). A topic that was made again is noticed by its id, or by offsets that go back. How far intake has come it
 tells by watermarks (``marking.py``).
 """
 
@@ -21,8 +21,10 @@ from kantor.clients import BEGINNING, Batch, Clients, Partition, Record
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.envelope import KANTOR_SOURCE, TRANSACTION_ID
 from kantor.errors import KantorError
-from kantor_orchestrator import journal, topics
-from kantor_orchestrator.addressing import (
+from kantor_orchestrator.config import INTAKE_GROUP, NEVER_LONG
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.appending import LARGE, Appender
+from kantor_orchestrator.intake.addressing import (
     FAILED_ON,
     GONE,
     IMPERSONATED,
@@ -30,13 +32,11 @@ from kantor_orchestrator.addressing import (
     is_impersonated,
     why_not,
 )
-from kantor_orchestrator.appending import LARGE, Appender
-from kantor_orchestrator.aside import Aside
-from kantor_orchestrator.config import INTAKE_GROUP, NEVER_LONG
-from kantor_orchestrator.marking import Marker
+from kantor_orchestrator.intake.marking import Marker
+from kantor_orchestrator.intake.overtaken import Overtaken
 from kantor_orchestrator.metrics import IntakeMetrics
-from kantor_orchestrator.overtaken import Overtaken
-from kantor_orchestrator.wellness import Wellness
+from kantor_orchestrator.process.aside import Aside
+from kantor_orchestrator.process.wellness import Wellness
 
 log = logging.getLogger("kantor.intake")
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from kantor.errors import ConfigError
 from kantor.health import ENV_PORT, Readiness
-from kantor_orchestrator.aside import Aside
+from kantor_orchestrator.process.aside import Aside
 
 log = logging.getLogger("kantor.run")
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kantor_orchestrator import standing
-from kantor_orchestrator.condition import MOST, OVERDUE, VIEW_SILENT, Condition
+from kantor_orchestrator.operations import standing
+from kantor_orchestrator.operations.condition import MOST, OVERDUE, VIEW_SILENT, Condition
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.words import count, duration
 

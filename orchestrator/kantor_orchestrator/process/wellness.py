@@ -5,7 +5,7 @@ A role feeds three things, all cheap, from any thread:
 * ``wellness.beat("engine")`` with each turn of a loop. One that has been stuck for ``PATIENCE`` is told. Before something
   that may take long, ``beat(name, seconds)`` asks for more patience, once: until the next beat.
 * ``wellness.position("shard 3", 17, end=90)`` as often as it likes, or ``position("shard 3", 17, place=(topic, 3))`` and
-  the role's :class:`~kantor_orchestrator.pulse.Pulse` asks Kafka for the end. One that stands still for ``PATIENCE`` though
+  the role's :class:`~kantor_orchestrator.process.pulse.Pulse` asks Kafka for the end. One that stands still for ``PATIENCE`` though
   its end is ahead of it is told. It must move only when the work is done for good: a commit that hangs is to be seen.
 
 * ``wellness.missing({"shard 3": (since, why)})``: what this process should have and has not. Told once it has lasted

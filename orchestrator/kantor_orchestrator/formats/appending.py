@@ -16,7 +16,7 @@ from kantor.clients import STUCK, Admin, Clients, Producer
 from kantor.clock import Clock
 from kantor.envelope import Headers
 from kantor.errors import KantorError, TooLargeError
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 
 log = logging.getLogger("kantor.intake")
 

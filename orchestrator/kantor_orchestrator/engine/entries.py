@@ -13,11 +13,11 @@ from kantor.clients import Record
 from kantor.codec import Codec
 from kantor.envelope import TRANSACTION_ENDED
 from kantor.errors import CodecError, RegistryUnavailableError, UndecodableError, UnknownSchemaError
-from kantor_orchestrator import journal
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.limits import MOST_ATTRIBUTE
 from kantor_orchestrator.core.values import load
 from kantor_orchestrator.definitions.catalogue import Definitions
+from kantor_orchestrator.formats import journal
 
 log = logging.getLogger("kantor.entries")
 

@@ -17,13 +17,13 @@ from kantor.codec import Codec
 from kantor.envelope import TRANSACTION_ID, shard_of
 from kantor.errors import CodecError, KantorError, NotFoundError
 from kantor.schemas import schema_store
-from kantor_orchestrator import journal, topics
 from kantor_orchestrator.core.acts import DONE_ALREADY, NO_TRANSACTION
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.core.values import plain
-from kantor_orchestrator.history import Epoch, is_epoch
-from kantor_orchestrator.sharding import in_force
-from kantor_orchestrator.snapshots import transitions_from
+from kantor_orchestrator.formats import journal, topics
+from kantor_orchestrator.formats.history import Epoch, is_epoch
+from kantor_orchestrator.formats.sharding import in_force
+from kantor_orchestrator.formats.snapshots import transitions_from
 
 log = logging.getLogger("kantor.acts")
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from kantor.clock import Clock
 from kantor.codec import MemorySchemas, SchemaStore
 from kantor.errors import CodecError, RegistryUnavailableError
-from kantor_orchestrator import topics
+from kantor_orchestrator.formats import topics
 from kantor_schemas import Schema, canonical_json, full_name, system
 
 Answer = TypeVar("Answer")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kantor.clients import Admin, Clients
 from kantor.clock import SYSTEM_CLOCK, Clock
-from kantor_orchestrator import topics, watermarks
+from kantor_orchestrator.formats import topics, watermarks
 
 
 def agree(clients: Clients, admin: Admin, shards: int, default: int, clock: Clock = SYSTEM_CLOCK) -> int:

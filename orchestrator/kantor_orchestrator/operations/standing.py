@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kantor.clients import Partition
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.decide import OLD_START_CODE
-from kantor_orchestrator.marks import IgnoredStarts
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.marks import IgnoredStarts
+from kantor_orchestrator.formats.watermarks import Told
 from kantor_orchestrator.view.as_json import time
-from kantor_orchestrator.watermarks import Told
 from kantor_orchestrator.words import duration
 
 #: An engine that has said nothing for this long (ms) has not: it says it every 10 seconds.

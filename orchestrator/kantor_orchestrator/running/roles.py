@@ -25,13 +25,13 @@ from kantor.errors import ConfigError, KafkaUnavailableError, KantorError
 from kantor.health import HealthServer, Readiness
 from kantor.kafka import Admin
 from kantor_orchestrator.config import Settings
-from kantor_orchestrator.durability import weaknesses
-from kantor_orchestrator.handover import when_free
+from kantor_orchestrator.formats.sharding import agree
 from kantor_orchestrator.metrics import RoleMetrics
-from kantor_orchestrator.pulse import Pulse
-from kantor_orchestrator.sharding import agree
-from kantor_orchestrator.thrift import Thrift
-from kantor_orchestrator.wellness import Wellness
+from kantor_orchestrator.operations.durability import weaknesses
+from kantor_orchestrator.process.handover import when_free
+from kantor_orchestrator.process.pulse import Pulse
+from kantor_orchestrator.process.thrift import Thrift
+from kantor_orchestrator.process.wellness import Wellness
 
 log = logging.getLogger("kantor.role")
 
@@ -58,7 +58,7 @@ class _Exposition:
 
 
 def intake(settings: Settings, shards: int, registry: CollectorRegistry, wellness: Wellness) -> Life:
-    from kantor_orchestrator.intake import Intake
+    from kantor_orchestrator.intake.loop import Intake
     from kantor_orchestrator.metrics import IntakeMetrics
 
     metrics = IntakeMetrics(registry)
@@ -69,11 +69,11 @@ def engine(settings: Settings, shards: int, registry: CollectorRegistry, wellnes
     from kantor.clock import SYSTEM_CLOCK
     from kantor.codec import Codec
     from kantor.schemas import schema_store
-    from kantor_orchestrator.aside import Aside
     from kantor_orchestrator.definitions.catalogue import DefinitionsTopic
+    from kantor_orchestrator.definitions.lookups import Lookups
     from kantor_orchestrator.engine.loop import Engine
-    from kantor_orchestrator.lookups import Lookups
     from kantor_orchestrator.metrics import EngineMetrics
+    from kantor_orchestrator.process.aside import Aside
     from kantor_orchestrator.store.sqlite import limit_memory
 
     metrics = EngineMetrics(registry)

@@ -30,7 +30,7 @@ partitions ends (also within open Kafka transactions), and once it has journaled
   than the latest mark, so that mark's topics are the ones to ask for.
 * (watermarks-8) Any beginning of the topic, compacted or not, tells only what is true.
 
-Nobody asks while nothing is due, but for once in a while (``marking.py``).
+Nobody asks while nothing is due, but for once in a while (``intake/marking.py``).
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from typing import Any
 from kantor.clients import BEGINNING, Clients, Partition
 from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.errors import KantorError
-from kantor_orchestrator import topics
-from kantor_orchestrator.marks import (
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.marks import (
     MALFORMED,
     About,
     IgnoredStarts,

@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 from kantor.clients import Admin, Clients
 from kantor.errors import ConfigError, KantorError, StuckError
-from kantor_orchestrator.wellness import Wellness
+from kantor_orchestrator.process.wellness import Wellness
 
 log = logging.getLogger("kantor.role")
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from kantor_orchestrator import topics
 from kantor_orchestrator.core.progress import STUB_TTL
+from kantor_orchestrator.formats import topics
 
 #: The platform's truth.
 _KEPT = (topics.HISTORY, topics.JOURNAL, topics.STATE)

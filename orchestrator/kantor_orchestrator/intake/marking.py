@@ -1,4 +1,4 @@
-"""Intake's part of the watermarks (``watermarks.py``): answers whoever asks, once everything up to then is in the journal.
+"""Intake's part of the watermarks (``formats/watermarks.py``): answers whoever asks, once everything up to then is in the journal.
 
 A round (watermarks-4, watermarks-9): somebody asked, at T by the broker's clock -> another thread asks the brokers which
 topics exist, which ids they have and where this member's partitions end -> intake has journaled past all of it -> the member
@@ -18,10 +18,10 @@ from uuid import uuid4
 from kantor.clients import Admin, Clients, Partition
 from kantor.clock import Clock
 from kantor.errors import KafkaUnavailableError, KantorError
-from kantor_orchestrator import topics
-from kantor_orchestrator.marks import About, Mark, Uncorrelated, dump_uncorrelated, fingerprint
+from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.marks import About, Mark, Uncorrelated, dump_uncorrelated, fingerprint
+from kantor_orchestrator.formats.watermarks import Watermarks
 from kantor_orchestrator.metrics import IntakeMetrics
-from kantor_orchestrator.watermarks import Watermarks
 
 log = logging.getLogger("kantor.intake")
 

@@ -1,0 +1,1 @@
+"""What lies on Kafka, and what several roles read and write there: topics, the journal, the decision log, watermarks."""

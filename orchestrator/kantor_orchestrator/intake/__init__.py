@@ -1,0 +1,1 @@
+"""Intake: from source topics to the journal. ``loop.py`` is where to begin."""

@@ -1,0 +1,1 @@
+"""What every process of ours has: threads beside its own, health, memory that goes back."""

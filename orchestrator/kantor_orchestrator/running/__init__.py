@@ -1,0 +1,1 @@
+"""Starting the roles, and keeping them alive."""
