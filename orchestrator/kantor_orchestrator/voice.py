@@ -1,4 +1,4 @@
-"""What happened, in words: the one sentence for each transition, for terminal, pages, API and logs alike."""
+"""What happened, in words and signs: the one sentence for each transition, for terminal, pages, API and logs alike."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from typing import Any, Protocol
 
 from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.words import duration
+
+#: Of a status: its sign. Never colour alone.
+STATUS_SIGNS = {
+    "running": "●", "parked": "‖", "compensating": "↺", "completed": "✔", "compensated": "↩", "closed": "■", "observed": "○",
+    "not_looked_at": "◌",
+}  # fmt: skip
+STEP_SIGNS = {
+    "pending": "·", "active": "●", "in_doubt": "?", "succeeded": "✔", "failed": "✘", "skipped": "–", "compensating": "↺",
+    "compensated": "↩", "incident": "!",
+}  # fmt: skip
+MESSAGE_SIGNS = {"event": "●", "command": "▶", "compensation": "◀", "timer": "◷", "act": "✎"}
 
 #: By kind. ``{why}``: `: code (reason)`, if there is any; ``{because}``: `: reason`, where that says what the code does; ``{of}``: ` of STEP`, ``{of_code}`` the same of the step that the code
 #: names; ``{limit}``: `, for at most 5 s`; ``{wait}``: `, again in 5 s`; ``{offset}``: ` at journal offset 7`, where it is known.

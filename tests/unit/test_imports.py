@@ -35,6 +35,37 @@ ONLY_IN = {
     ("kantor_orchestrator", "fastavro"): (),
 }
 
+#: Which folders of the orchestrator a folder may import; what is in none of them, all may. Each comes after those that it imports.
+FOLDERS = {
+    "core": set(),
+    "process": set(),
+    "dev": set(),
+    "store": {"core"},
+    "formats": {"core"},
+    "definitions": {"core", "formats"},
+    "intake": {"core", "formats", "process"},
+    "engine": {"core", "definitions", "formats", "process", "store"},
+    "view": {"core", "definitions", "formats", "process"},
+    "operations": {"core", "definitions", "formats", "view"},
+    "web": {"view"},
+    "api": {"core", "definitions", "formats", "operations", "process", "view", "web"},
+    "running": {
+        "api",
+        "definitions",
+        "engine",
+        "formats",
+        "intake",
+        "operations",
+        "process",
+        "store",
+        "view",
+    },
+    "cli": {"api", "core", "definitions", "dev", "formats", "operations", "running", "view"},
+    "demo": {"cli", "definitions", "dev", "formats", "running", "view"},
+}
+#: Files that lie beside them: what every role may use.
+AT_THE_TOP = {"__init__", "config", "metrics", "voice", "words"}
+
 
 def modules(package: str) -> list[Path]:
     return sorted((PACKAGES[package] / package).rglob("*.py"))
@@ -122,3 +153,58 @@ def test_a_library_is_imported_at_its_edge_alone(package: str, library: str) -> 
         if any(top(name) == library for name in imports(path))
     ]
     assert [path for path in found if not path.startswith(doors or ("nowhere",))] == []
+
+
+def test_a_folder_imports_those_below_it_alone() -> None:
+    """The orchestrator's folders are its roles, and what they share: whoever reads one knows what else to read."""
+    platform = PACKAGES["kantor_orchestrator"] / "kantor_orchestrator"
+    found = {
+        f"{path.parent.relative_to(platform).parts[0]} imports {other}"
+        for path in modules("kantor_orchestrator")
+        for name in imports(path)
+        for other in [name.removeprefix("kantor_orchestrator.").partition(".")[0]]
+        if path.parent != platform
+        if within(name, "kantor_orchestrator") and other in FOLDERS
+        if other not in {*FOLDERS[folder := path.parent.relative_to(platform).parts[0]], folder}
+    }
+    assert found == set()
+    assert {path.stem for path in platform.glob("*.py")} == AT_THE_TOP
+    assert {path.parent.name for path in platform.glob("*/__init__.py")} == FOLDERS.keys()
+
+
+def test_the_folders_are_in_order() -> None:
+    """None imports one that imports it, by whatever way."""
+    before: set[str] = set()
+    for folder, others in FOLDERS.items():
+        assert others <= before
+        before.add(folder)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_imports_itself_by_way_of_others(package: str) -> None:
+    """A circle can only be read as a whole."""
+    edges = {name_of(path): set(imported_modules(path)) - {name_of(path)} for path in modules(package)}
+    waiting = dict(edges)
+    while free := [name for name, others in waiting.items() if not others & waiting.keys()]:
+        for name in free:
+            del waiting[name]
+    assert waiting == {}
+
+
+def name_of(path: Path) -> str:
+    """Of a module."""
+    package = next(part for part in reversed(path.parts) if part in PACKAGES)
+    parts = path.relative_to(PACKAGES[package]).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Modules that this one needs in order to be loaded; of ``from package import name``: the one that ``name`` is, if it is one."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = PACKAGES.get(top(node.module))
+                is_module = inner and (inner / node.module.replace(".", "/") / f"{alias.name}.py").exists()
+                yield f"{node.module}.{alias.name}" if is_module else node.module

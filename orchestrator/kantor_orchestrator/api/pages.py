@@ -16,11 +16,11 @@ from kantor_orchestrator.api.access import Access, person_of
 from kantor_orchestrator.api.acts import ActBody, BulkBody, Doing, SagaActBody
 from kantor_orchestrator.api.backend import Backend, new_key
 from kantor_orchestrator.api.config import ApiSettings
+from kantor_orchestrator.api.deployed import at_each_step, definition
 from kantor_orchestrator.api.filters import Filters
 from kantor_orchestrator.api.frame import Frame, filters_in, form_of, local
 from kantor_orchestrator.api.people import OPERATOR
 from kantor_orchestrator.api.problems import ProblemError
-from kantor_orchestrator.api.rest import at_each_step, definition
 from kantor_orchestrator.api.transactions import (
     Number,
     Topic,

@@ -12,22 +12,17 @@ from pydantic import TypeAdapter
 from kantor_orchestrator.api import shapes
 from kantor_orchestrator.api.access import API, person_of
 from kantor_orchestrator.api.backend import Backend
+from kantor_orchestrator.api.deployed import at_each_step, definition, deployed
 from kantor_orchestrator.api.live import Live
-from kantor_orchestrator.api.problems import Problem, ProblemError, documented
-from kantor_orchestrator.definitions.bundle import Bundle
+from kantor_orchestrator.api.problems import Problem, documented
 from kantor_orchestrator.definitions.diagram import mermaid
 from kantor_orchestrator.definitions.diagram_svg import svg
 from kantor_orchestrator.operations.diagnosis import condition_as_json, diagnose
 from kantor_orchestrator.view import as_json
-from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.reader import NoViewError
-from kantor_orchestrator.view.search import OPEN, Criteria
 
 Name = Annotated[str, Path(max_length=300, min_length=1)]
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
-
-#: Open transactions that are looked at to say how many are at each step.
-MOST_OPEN = 2_000
 
 
 def router(backend: Backend, live: Live) -> APIRouter:
@@ -63,7 +58,7 @@ def router(backend: Backend, live: Live) -> APIRouter:
     )
     def one(saga: Name, version: Version) -> JSONResponse:
         """One version of a saga, with the number of open transactions at each step."""
-        found = _deployed(backend, saga, version)
+        found = deployed(backend, saga, version)
         whole = {
             "definition": found.model.model_dump(mode="json"),
             "open_steps": at_each_step(backend, saga, version),
@@ -79,7 +74,7 @@ def router(backend: Backend, live: Live) -> APIRouter:
     )
     def diagram(saga: Name, version: Version, format: Literal["svg", "mermaid"] = "svg") -> Response:  # noqa: A002
         """The saga as a picture."""
-        model = _deployed(backend, saga, version).model
+        model = deployed(backend, saga, version).model
         if format == "mermaid":
             return Response(mermaid(model), media_type="text/plain; charset=utf-8")
         # The picture's own style sheet is all that it may use.
@@ -144,44 +139,6 @@ def counts_by_saga(backend: Backend) -> dict[str, dict[str, int]] | None:
     for (saga, status), count in found.items():
         sagas.setdefault(saga, {})[status] = count
     return sagas
-
-
-def definition(bundle: Bundle, counts: dict[str, dict[str, int]] | None) -> dict[str, Any]:
-    model = bundle.model
-    return {
-        "saga": model.saga,
-        "version": model.version,
-        "starts_on": model.starts_on,
-        "steps": list(model.steps),
-        "keys": list(model.keys),
-        "deployed_at": as_json.time(bundle.deployed_at),
-        "transactions": None if counts is None else counts.get(model.saga, {}),
-    }
-
-
-def at_each_step(backend: Backend, saga: str, version: int) -> dict[str, int]:
-    """How many open transactions are at each step, of at most ``MOST_OPEN``."""
-
-    def count(view: View) -> dict[str, int]:
-        found: dict[str, int] = {}
-        page = view.search(Criteria(saga=saga, version=version, status=OPEN), limit=MOST_OPEN)
-        for one in page.transactions:
-            for step in one.open_steps:
-                found[step] = found.get(step, 0) + 1
-        return found
-
-    try:
-        with backend.view() as view:
-            return count(view)
-    except NoViewError:
-        return {}
-
-
-def _deployed(backend: Backend, saga: str, version: int) -> Bundle:
-    found = backend.definitions().bundle(saga, version)
-    if found is None:
-        raise ProblemError(404, f"no version {version} of a saga {saga} is deployed")
-    return found
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

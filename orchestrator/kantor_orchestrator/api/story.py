@@ -12,7 +12,7 @@ from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.transaction import ENDED, Status
 from kantor_orchestrator.view.shown import Step
 from kantor_orchestrator.view.trace import Message, Trace
-from kantor_orchestrator.web.words import STEP_SIGNS
+from kantor_orchestrator.voice import STEP_SIGNS
 from kantor_orchestrator.words import duration
 
 _OVER = frozenset(status.value for status in ENDED)

@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 from kantor_orchestrator.view.shown import Step
 from kantor_orchestrator.view.trace import Message, Trace
-from kantor_orchestrator.web.words import MESSAGE_SIGNS, plain
+from kantor_orchestrator.voice import MESSAGE_SIGNS
+from kantor_orchestrator.web.words import plain
 from kantor_orchestrator.words import duration
 
 MOST_DOTS, BINS = 300, 120

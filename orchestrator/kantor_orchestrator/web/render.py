@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from kantor_orchestrator import voice
 from kantor_orchestrator.view.status import in_words
 from kantor_orchestrator.web import words
 
@@ -49,9 +50,9 @@ class Pages:
         }
         self._environment.globals |= {
             "version": static_version(),
-            "status_signs": words.STATUS_SIGNS,
-            "step_signs": words.STEP_SIGNS,
-            "message_signs": words.MESSAGE_SIGNS,
+            "status_signs": voice.STATUS_SIGNS,
+            "step_signs": voice.STEP_SIGNS,
+            "message_signs": voice.MESSAGE_SIGNS,
         }
 
     def page(self, template: str, **values: Any) -> str:

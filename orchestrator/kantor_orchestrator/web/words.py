@@ -13,17 +13,6 @@ from kantor_orchestrator import voice
 from kantor_orchestrator.view.trace import Move
 from kantor_orchestrator.words import count, duration
 
-#: Of a status: its sign. Never colour alone.
-STATUS_SIGNS = {
-    "running": "●", "parked": "‖", "compensating": "↺", "completed": "✔", "compensated": "↩", "closed": "■", "observed": "○",
-    "not_looked_at": "◌",
-}  # fmt: skip
-STEP_SIGNS = {
-    "pending": "·", "active": "●", "in_doubt": "?", "succeeded": "✔", "failed": "✘", "skipped": "–", "compensating": "↺",
-    "compensated": "↩", "incident": "!",
-}  # fmt: skip
-MESSAGE_SIGNS = {"event": "●", "command": "▶", "compensation": "◀", "timer": "◷", "act": "✎"}
-
 #: Characters of one text from outside that a page shows.
 MOST_TEXT = 20_000
 _INVISIBLE = {
@@ -100,9 +89,6 @@ def hex_dump(data: bytes) -> str:
 
 
 __all__ = [
-    "MESSAGE_SIGNS",
-    "STATUS_SIGNS",
-    "STEP_SIGNS",
     "age",
     "ago",
     "bidi",
