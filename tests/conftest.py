@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator, Iterator
 
 import hypothesis
@@ -16,6 +17,11 @@ hypothesis.settings.register_profile(
     "kantor", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("kantor")
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs in the background with SIGINT ignored; then nobody's Ctrl-C would raise anything."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
