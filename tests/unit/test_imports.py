@@ -60,7 +60,7 @@ FOLDERS = {
         "store",
         "view",
     },
-    "cli": {"api", "core", "definitions", "dev", "formats", "operations", "running", "view"},
+    "cli": {"api", "core", "definitions", "dev", "formats", "operations", "process", "running", "view"},
     "demo": {"cli", "definitions", "dev", "formats", "running", "view"},
 }
 #: Files that lie beside them: what every role may use.
