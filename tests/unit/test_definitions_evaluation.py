@@ -43,6 +43,7 @@ PAIRS = [
     "a.lines.map(l, a.ns.filter(x, x > l.qty))", "a.m.all(k, a.m[k] > 0)", "[[1], [2]].map(x, x[0])", "[1].map(x, [2].map(x, x))", "{'k': a.n}", "{'k': a.n}.k",
     "{1: 2}[1]", "[a.n, a.s, a.nil]", "[]", "{}", "[1,]", "a.t ? a.n : a.s", "a.n ? 1 : 2", "a.t ? (a.t ? 1 : 2) : 3", "'\\x41\\u0042\\n'", "r'\\n'", "'''x'y'''", "b'\\xff'",
     "a.q", "q.x", "a.ns.map(a, a)", "(a.n + 1) * 2", "a.s + '-' + string(a.n)", "// a comment\na.n",
+    "r'\\' + 'x'",
 ]  # fmt: skip
 
 
@@ -163,7 +164,15 @@ def test_long_expressions_are_not_deep() -> None:
         ("start.a.matches('(\\\\w{100}){9}')", "too large"),
         ("start.a.matches('(')", "is not a pattern"),
         ("max(start.a)", "which does not exist"),
-        ("start.a.getHours('Europe/Berlin')", "what Kantor's expressions don't have"),
+        ("start.a.getHours('Europe/Berlin')", "what Kantor's expressions don't have: \"'Europe/Berlin'\" at character 18"),
+        ("start.a.int()", "don't have: 'int' at character 9"),
+        ("contains(start.a)", "don't have: 'contains' at character 1"),
+        ("int( )", "don't have: '\\)' at character 6"),
+        ("has((start.a))", "don't have: '\\(' at character 4"),
+        ("has(!!start.a)", "don't have: '\\(' at character 4"),
+        ("start.a.map(x)", "don't have: '\\)' at character 14"),
+        ("start.a.filter(x, 1, 2)", "don't have: its end"),
+        ("2 - -1u", "don't have: '1u' at character 6"),
     ],
 )  # fmt: skip
 def test_what_is_refused(text: str, why: str) -> None:

@@ -36,12 +36,42 @@ def value(text: str, **scope: Any) -> Any:
         ("a.b.startsWith(c.d)", ["a.b", "c.d"]),
         ("has(a.b) && a.b in [c.d]", ["a.b", "c.d"]),
         ("{'x': a.b}['x']", ["a.b"]),
+        ("start['rate'] + start[r'river']", ["start.rate", "start.river"]),
+        ("a['\\x62'] + a[b'b']", ["a.[]"]),
+        ("(a.b).c + ((a).d)", ["a.b.c", "a.d"]),
+        ("(a.b).exists(x, x.c)", ["a.b", "a.b.[].c"]),
     ],
 )  # fmt: skip
 def test_references(text: str, paths: list[str]) -> None:
     """The fields that an expression reads are found in its text; texts and variables of macros are none."""
     check(text)
     assert list(dict.fromkeys(".".join(use.path) for use in references.uses(text))) == paths
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("(a.b) > c.d", {"a.b", "c.d"}),
+        ("!a.b == c.d", {"a.b"}),
+        ("size((a.b)) == c.d", {"a.b"}),
+        ("a.b == c.d && (e.f)", {"e.f"}),
+        ("a.b in c.d", {"c.d"}),
+        ("a.b == null == c.d", set()),
+        ("a.b == null ? c.d : e.f", set()),
+    ],
+)
+def test_where_null_would_raise(text: str, paths: set[str]) -> None:
+    """Brackets change nothing; a sign binds more strongly than an operator."""
+    assert {".".join(use.path) for use in references.uses(text) if use.strict} == paths
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [("1 + a.b.size()", set()), ("!a.b < c.d", {"c.d"}), ("-(a.b) < 1 + c.d * 2", {"a.b", "c.d"})],
+)
+def test_what_is_reckoned_with(text: str, paths: set[str]) -> None:
+    """What an operator or a sign gets itself, not what a method or another sign makes of it."""
+    assert {".".join(use.path) for use in references.uses(text) if use.reckoned} == paths
 
 
 # -- what they give
@@ -176,6 +206,15 @@ def test_expressions_are_values() -> None:
         ("size(a.failed) > 0", False),
         ("a.failed.exists(f, f.index > 0)", False),
         ("a.failed == []", False),
+        ("!a.failed == b.c", True),
+        ("a.failed ? b.c : b.d", True),
+        ("b.c && a.failed ? b.c : b.d", True),
+        ("b.c ? b.d || a.failed : b.d", True),
+        ("b.list.exists(x, a.failed && x.c)", True),
+        ("b.list.exists(a, a.failed && b.c)", False),
+        ("(b.c ? a.failed : a.succeeded).map(f, f.item) == []", False),
+        ("(a.failed).map(f, f.item) == []", False),
+        ("has(a.failed)", False),
     ],
 )
 def test_bare_outcomes(text: str, is_changed: bool) -> None:

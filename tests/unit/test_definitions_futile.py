@@ -97,6 +97,7 @@ def test_a_conversion_of_what_expressions_have_no_type_for(when: str, of: str) -
         ("string(sum(start.counts)) == '3'", "array of null or long", "may hold null"),
         ("sum(start.lines.map(l, l.n)) > 3", "array of null or int", "may hold null"),
         ("sum(start.lines.map(l, l.money)) == start.money", "array of null or bytes (decimal 9.2)", "may hold null"),
+        ("start.lines.exists(l, sum(start.counts) > 3)", "array of null or long", "may hold null"),
         ("sum(start.days) == 3", "array of int (date)", "may hold what is no number"),
         ("sum(start.lines) == 3", "array of record Line", "may hold what is no number"),
         ("sum(start.sku) == 3", "string", "is no list"),

@@ -95,6 +95,8 @@ def given(text: str) -> str:
         ("timestamp('2026-01-01T00:00:00Z')", "anything"),
         ("start.sku in ['a', 'b']", "boolean"),
         ("'a' in start.lines.map(l, l.sku) ? 1 : 2", "int"),
+        ("start['a' == start.sku ? 'sku' : 'price']", "anything"),
+        ("start.lines.map(l, size(l.tags.map(start, {'a': start})) + start.price)", "array of int"),
     ],
 )
 def test_the_type_of_what_an_expression_gives(text: str, wanted: str) -> None:

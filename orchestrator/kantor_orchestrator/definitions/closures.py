@@ -13,7 +13,18 @@ Names = dict[str, Any]
 #: From the names in scope to the value. Raises ``CelError`` or ``BudgetError``.
 Evaluate = Callable[[Names, Meter], Any]
 
-# -- names
+#: What a step that has not begun says.
+_EMPTY: Mapping[str, Any] = {}
+
+# -- names and literals
+
+
+def constant(value: Any) -> Evaluate:
+    return lambda _names, _meter: value
+
+
+def named(name: str) -> Evaluate:
+    return lambda names, _meter: names.get(name, _EMPTY)
 
 
 def member(of: Evaluate, name: str) -> Evaluate:
@@ -30,6 +41,22 @@ def member(of: Evaluate, name: str) -> Evaluate:
 
 def indexed(of: Evaluate, index: Evaluate) -> Evaluate:
     return lambda names, meter: operations.element(of(names, meter), index(names, meter))
+
+
+def has(of: Evaluate, name: str) -> Evaluate:
+    """``has(of.name)``: of all but the last name the value, of that whether it is there."""
+
+    def found(names: Names, meter: Meter) -> bool:
+        value = of(names, meter)
+        if not isinstance(value, Mapping):
+            raise CelError(f"there is no has({kind(value)}.{name})")
+        return name in value
+
+    return found
+
+
+def made_list(items: list[Evaluate]) -> Evaluate:
+    return lambda names, meter: [item(names, meter) for item in items]
 
 
 def made_map(items: list[tuple[Evaluate, Evaluate]]) -> Evaluate:
@@ -62,6 +89,10 @@ def negated(found: Evaluate, signs: str) -> Evaluate:
         return value
 
     return signed
+
+
+def chosen(asked: Evaluate, one: Evaluate, other: Evaluate) -> Evaluate:
+    return lambda names, meter: one(names, meter) if truth(asked(names, meter), "?") else other(names, meter)
 
 
 def joined(first: Evaluate, chain: list[tuple[str, Evaluate]]) -> Evaluate:

@@ -12,7 +12,7 @@ anything else raises. What an expression gives can be written as JSON and kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from datetime import time as clock_time
@@ -23,11 +23,12 @@ from uuid import UUID
 from kantor_orchestrator.core.limits import weight
 from kantor_orchestrator.core.saga import Expression
 from kantor_orchestrator.core.scope import Scope
-from kantor_orchestrator.definitions import evaluation, references
+from kantor_orchestrator.definitions import evaluation, references, syntax
 from kantor_orchestrator.definitions.metering import Meter
 from kantor_orchestrator.definitions.operations import CelError, kind
 from kantor_orchestrator.definitions.outcomes import Choice, EvaluationError
 from kantor_orchestrator.definitions.references import Use
+from kantor_orchestrator.definitions.syntax import Node
 
 __all__ = [
     "EvaluationError",
@@ -220,34 +221,38 @@ def _has_null(found: Any, path: tuple[str, ...]) -> bool:
     return found is None
 
 
-#: What ``truth`` may stand between, for a step's ``succeeded`` or ``failed`` to be meant as a truth value.
-_BEFORE, _AFTER = {"&&", "||", "!", "("}, {"&&", "||", ")"}
-
-
 def truth(text: str, is_flag: Callable[[Use], bool]) -> str:
     """The guard in which a bare ``STEP.succeeded`` or ``STEP.failed`` asks how the step ended.
 
     ``is_flag`` says whether a path is such a pair. Elsewhere (``size(parcels.failed)``) a composite's are lists.
     """
-    found = references.tokens(text)
-    where = {token.at: number for number, token in enumerate(found)}
+    asked = {(node.at, node.end) for node in _asked(syntax.parse(text), wanted=True)}
     result = text
     for use in reversed(references.uses(text)):
-        if len(use.path) != 2 or use.path[1] not in ("succeeded", "failed") or not is_flag(use):
+        if (use.at, use.end) not in asked or len(use.path) != 2 or not is_flag(use):
             continue
-        first = where[use.at]
-        behind = first + 3
-        opens = first == 0 or (
-            found[first - 1].text in _BEFORE
-            and not (found[first - 1].text == "(" and first > 1 and found[first - 2].kind == "name")
+        status = f"{use.path[0]}.status"
+        test = (
+            f"{status} == 'succeeded'"
+            if use.path[1] == "succeeded"
+            else f"!({status} in ['succeeded', 'skipped', 'pending', 'active'])"
         )
-        closes = behind >= len(found) or found[behind].text in _AFTER
-        if opens and closes:
-            status = f"{use.path[0]}.status"
-            test = (
-                f"{status} == 'succeeded'"
-                if use.path[1] == "succeeded"
-                else f"!({status} in ['succeeded', 'skipped', 'pending', 'active'])"
-            )
-            result = f"{result[: use.at]}(has({status}) && {test}){result[use.end :]}"
+        result = f"{result[: use.at]}(has({status}) && {test}){result[use.end :]}"
     return result
+
+
+def _asked(node: Node, *, wanted: bool = False) -> Iterator[Node]:
+    """Every bare ``STEP.succeeded`` and ``STEP.failed`` where a truth value is wanted: as the guard, in brackets of its
+    own, beside ``&&``, ``||`` and ``!``, and before ``?``."""
+    asks = 0  # so many of its parts are asked whether they are true
+    match node:
+        case syntax.Member("succeeded" | "failed", parts=(syntax.Name(),)) if wanted:
+            yield node
+        case syntax.Group() | syntax.Operation(("&&" | "||", *_)):
+            asks = len(node.parts)
+        case syntax.Conditional():
+            asks = 1
+        case syntax.Signed(signs):
+            asks = int(signs[0] == "!")
+    for index, part in enumerate(node.parts):
+        yield from _asked(part, wanted=index < asks)

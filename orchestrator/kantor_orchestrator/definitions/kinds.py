@@ -1,17 +1,18 @@
 """The Avro type of what an expression gives, as far as it can be told; ``ANY`` where it can't.
 
-CEL's library gives no types, so the text is gone through once more, by CEL's precedence; its syntax is right, CEL has
-accepted it. A field keeps the type that its schema says. What is computed is taken for the narrowest type that it could be
-written as: whether a sum fits an ``int`` shows only when it is there, and nothing is refused that may be right.
+CEL's library gives no types, so they are found by the nodes of the text. A field keeps the type that its schema says. What
+is computed is taken for the narrowest type that it could be written as: whether a sum fits an ``int`` shows only when it is
+there, and nothing is refused that may be right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from kantor_orchestrator.definitions.references import Token, tokens
+from kantor_orchestrator.definitions import syntax
+from kantor_orchestrator.definitions.syntax import BINDS, Node
 
 #: Any value: of a type that is not known before the transaction runs.
 ANY: Any = None
@@ -23,14 +24,8 @@ _WHOLE, _BROKEN = {"type": "int"}, {"type": "float"}
 #: CEL's own, which Avro lacks: no field takes it, and JSON has none.
 DURATION: Any = {"type": "duration"}
 
-#: How strongly operators bind; all from left to right.
-_BINDS = {"||": 1, "&&": 2}
-_BINDS |= dict.fromkeys(("==", "!=", "<", "<=", ">", ">=", "in"), 3)
-_BINDS |= {"+": 4, "-": 4, "*": 5, "/": 5, "%": 5}
-_LITERALS = {"true": BOOLEAN, "false": BOOLEAN, "null": _NULL}
 #: What functions and methods give, whatever they are called with.
-_GIVES = dict.fromkeys(("all", "exists", "exists_one", "has", "bool"), BOOLEAN)
-_GIVES |= dict.fromkeys(("contains", "startsWith", "endsWith", "matches"), BOOLEAN)
+_GIVES = dict.fromkeys(("has", "bool", "contains", "startsWith", "endsWith", "matches"), BOOLEAN)
 _GIVES |= {
     "size": _WHOLE,
     "int": _WHOLE,
@@ -48,16 +43,16 @@ Typed = Callable[[tuple[str, ...]], Any]
 def type_of(text: str, known: Mapping[str, Any], typed: Typed) -> Any:
     """``known``: the types of the names in scope. ``typed``: of a name and a field of it."""
     try:
-        return _Reader(text, known, typed).whole()
+        return _Reader(known, typed).type_of(syntax.parse(text), {})
     except (_Unknown, LookupError, RecursionError):  # types that hold themselves can't be compared
         return ANY
 
 
 def summed(text: str, known: Mapping[str, Any], typed: Typed) -> list[Any]:
     """The types of what an expression gives to ``sum``, in the order of writing, as far as they can be told."""
-    reader = _Reader(text, known, typed)
+    reader = _Reader(known, typed)
     with suppress(_Unknown, LookupError, RecursionError):
-        reader.whole()
+        reader.type_of(syntax.parse(text), {})
     return reader.summed
 
 
@@ -74,174 +69,88 @@ class _Unknown(Exception):  # noqa: N818 - control flow, not a failure
 
 
 class _Reader:
-    """Goes through the tokens once. Each method takes what it is about, and gives its type."""
+    """``bound`` in the methods: the types of the variables of macros around."""
 
-    def __init__(self, text: str, known: Mapping[str, Any], typed: Typed) -> None:
-        self._tokens = tokens(text)
-        self._at = 0
+    def __init__(self, known: Mapping[str, Any], typed: Typed) -> None:
         self._known = known
         self._typed = typed
-        self._bound: dict[str, Any] = {}  # variables of the macros around
         self.summed: list[Any] = []
 
-    def whole(self) -> Any:
-        found = self._choice()
-        return found if self._at == len(self._tokens) else ANY
+    def type_of(self, node: Node, bound: Mapping[str, Any]) -> Any:
+        match node:
+            case syntax.Literal():
+                return _literal(node)
+            case syntax.Name(name):
+                return bound[name] if name in bound else self._known.get(name, ANY)
+            case syntax.Group(parts=(inner,)):
+                return self.type_of(inner, bound)
+            case syntax.Member(name, parts=(syntax.Name(root),)) if root in self._known and root not in bound:
+                return self._typed((root, name))
+            case syntax.Member(name, parts=(of,)):
+                return _member(self.type_of(of, bound), name)
+            case syntax.Element(parts=(of, index)):
+                type_ = self.type_of(of, bound)
+                self.type_of(index, bound)
+                return _element(type_, index)
+            case syntax.Call("sum", parts=(argument,)):
+                self.summed.append(self.type_of(argument, bound))
+                return _number(branch(self.summed[-1], "array").get("items", ANY))
+            case syntax.Call(name, parts=arguments):
+                self._pass(arguments, bound)
+                return _GIVES.get(name, ANY)
+            case syntax.Method(name, parts=(of, *arguments)):
+                self.type_of(of, bound)
+                self._pass(arguments, bound)
+                return _WHOLE if name.startswith("get") else _GIVES.get(name, ANY)
+            case syntax.Macro():
+                return self._macro(node, bound)
+            case syntax.Signed(signs, parts=(of,)):
+                found = self.type_of(of, bound)
+                for sign in signs:
+                    found = _operated("-", _WHOLE, found) if sign == "-" else BOOLEAN
+                return found
+            case syntax.Operation(signs, parts=(first, *others)):
+                found = self.type_of(first, bound)
+                for sign, other in zip(signs, others, strict=True):
+                    found = _operated(sign, found, self.type_of(other, bound))
+                return found
+            case syntax.Conditional(parts=(asked, one, other)):
+                self.type_of(asked, bound)
+                # Mostly the condition asks whether something is null: what is chosen then is not.
+                return _either(_present(self.type_of(one, bound)), _present(self.type_of(other, bound)))
+            case syntax.List(parts=items):
+                types = [self.type_of(item, bound) for item in items]
+                return {"type": "array", "items": _either(*types) if types else ANY}
+            case _:
+                raise _Unknown  # a map: a record, or a map, by its target
 
-    # -- tokens
+    def _pass(self, nodes: Iterable[Node], bound: Mapping[str, Any]) -> None:
+        """Parts whose types don't matter, but that may sum."""
+        for node in nodes:
+            with suppress(_Unknown, LookupError):
+                self.type_of(node, bound)
 
-    def _next(self) -> Token | None:
-        return self._tokens[self._at] if self._at < len(self._tokens) else None
-
-    def _is(self, *signs: str) -> bool:
-        token = self._next()
-        return token is not None and token.kind != "text" and token.text in signs
-
-    def _take(self, *signs: str) -> Token:
-        token = self._next()
-        if token is None or (signs and not self._is(*signs)):
-            raise _Unknown
-        self._at += 1
-        return token
-
-    # -- operators
-
-    def _choice(self) -> Any:
-        found = self._operation(1)
-        if not self._is("?"):
-            return found
-        self._take()
-        one = self._choice()
-        self._take(":")
-        # Mostly the condition asks whether something is null: what is chosen then is not.
-        return _either(_present(one), _present(self._choice()))
-
-    def _operation(self, least: int) -> Any:
-        found = self._sign()
-        while (token := self._next()) is not None and token.kind != "text":
-            strength = _BINDS.get(token.text, 0)
-            if strength < least:
-                break
-            self._take()
-            found = _operated(token.text, found, self._operation(strength + 1))
-        return found
-
-    def _sign(self) -> Any:
-        if self._is("!"):
-            self._take()
-            self._sign()
+    def _macro(self, node: syntax.Macro, bound: Mapping[str, Any]) -> Any:
+        of, *bodies = node.parts
+        listed = branch(self.type_of(of, bound), "array")
+        items = listed.get("items", ANY)
+        inner = {**bound, node.variable: items}
+        if node.name not in ("map", "filter"):
+            self._pass(bodies, inner)
             return BOOLEAN
-        if self._is("-"):
-            self._take()
-            return _operated("-", _WHOLE, self._sign())
-        return self._chain()
+        *asked, found = (self.type_of(body, inner) for body in bodies)
+        if node.name == "filter":
+            return {"type": "array", "items": _picked(items)} if listed else ANY
+        return {"type": "array", "items": _present(found) if asked or _is_picked(items) else found}
 
-    # -- names, and what follows them
 
-    def _chain(self) -> Any:
-        token = self._take()
-        found = self._begin(token)
-        root = token.text if token.kind == "name" and token.text not in self._bound else ""
-        while self._is(".", "["):
-            if self._take().text == "[":
-                found = self._element(found)
-            else:
-                name = self._take().text
-                if self._is("("):
-                    found = self._method(found, name)
-                elif root in self._known:
-                    found = self._typed((root, name))
-                else:
-                    found = _member(found, name)
-            root = ""
-        return found
-
-    def _begin(self, token: Token) -> Any:
-        if token.kind == "text":
-            return _text(token.text)
-        if token.kind == "number":
-            return _BROKEN if set(token.text) & set(".eE") and token.text[:2].lower() != "0x" else _WHOLE
-        if token.kind == "name":
-            if self._is("("):
-                return self._function(token.text)
-            if token.text in _LITERALS:
-                return _LITERALS[token.text]
-            return self._bound[token.text] if token.text in self._bound else self._known.get(token.text, ANY)
-        if token.text == "(":
-            found = self._choice()
-            self._take(")")
-            return found
-        if token.text == "[":
-            return self._list()
-        raise _Unknown  # a map: a record, or a map, by its target
-
-    def _list(self) -> Any:
-        items = []
-        while not self._is("]"):
-            items.append(self._choice())
-            if not self._is("]"):
-                self._take(",")
-        self._take("]")
-        return {"type": "array", "items": _either(*items) if items else ANY}
-
-    def _function(self, name: str) -> Any:
-        self._take("(")
-        if name == "sum":
-            given = self._choice()
-            self._take(")")
-            self.summed.append(given)
-            return _number(branch(given, "array").get("items", ANY))
-        self._argument()
-        return _GIVES.get(name, ANY)
-
-    def _method(self, of: Any, name: str) -> Any:
-        self._take("(")
-        if name not in ("map", "filter"):
-            self._skip()
-            return _WHOLE if name.startswith("get") else _GIVES.get(name, ANY)
-        items = branch(of, "array").get("items", ANY)
-        variable = self._take().text
-        self._take(",")
-        before = self._bound
-        self._bound = {**before, variable: items}
-        found = self._choice()
-        picked = name == "filter"
-        if self._is(","):  # map(variable, condition, what)
-            self._take()
-            found, picked = self._choice(), True
-        self._bound = before
-        self._take(")")
-        if name == "filter":
-            return {"type": "array", "items": _picked(items)} if branch(of, "array") else ANY
-        return {"type": "array", "items": _present(found) if picked or _is_picked(items) else found}
-
-    def _element(self, of: Any) -> Any:
-        token, index = self._next(), self._choice()
-        self._take("]")
-        if map_ := branch(of, "map"):
-            return map_["values"]
-        if array := branch(of, "array"):
-            return array["items"]
-        named = token is not None and token.kind == "text" and index is not ANY and index.get("text")
-        return _member(of, index["symbols"][0]) if named else ANY
-
-    def _argument(self) -> None:
-        """The only argument of a function, for what is in it; to behind the bracket that closes."""
-        before = self._at
-        try:
-            self._choice()
-            self._take(")")
-        except (_Unknown, LookupError):
-            self._at = before
-            self._skip()
-
-    def _skip(self) -> None:
-        """To behind the bracket that closes what is open."""
-        depth = 1
-        while depth:
-            token = self._take()
-            if token.kind == "sign":
-                depth += (token.text in "([{") - (token.text in ")]}")
+def _element(type_: Any, index: Node) -> Any:
+    if map_ := branch(type_, "map"):
+        return map_["values"]
+    if array := branch(type_, "array"):
+        return array["items"]
+    said = index.said if isinstance(index, syntax.Literal) else None
+    return ANY if said is None else _member(type_, said)
 
 
 def _member(type_: Any, name: str) -> Any:
@@ -251,19 +160,20 @@ def _member(type_: Any, name: str) -> Any:
     return fields.get(name, ANY)
 
 
-def _text(written: str) -> Any:
-    """A text can be written as a string, and as an enum that has it."""
-    if written[0] in "bB":
-        return _BYTES
-    quotes = written.lstrip("rR")
-    width = 3 if quotes[:3] in ("'''", '"""') else 1
-    if "\\" in written:
-        return _STRING
-    return {"type": "enum", "name": "text", "symbols": [quotes[width:-width]], "text": True}
+def _literal(node: syntax.Literal) -> Any:
+    written = node.written
+    if node.kind == "name":
+        return _NULL if written == "null" else BOOLEAN
+    if node.kind == "number":
+        return _BROKEN if set(written) & set(".eE") and "x" not in written.lower() else _WHOLE
+    if node.said is None:
+        return _BYTES if written[0] in "bB" else _STRING
+    # A text can be written as a string, and as an enum that has it.
+    return {"type": "enum", "name": "text", "symbols": [node.said], "text": True}
 
 
 def _operated(sign: str, one: Any, other: Any) -> Any:
-    if _BINDS[sign] <= 3:
+    if BINDS[sign] <= 3:
         return BOOLEAN
     if sign == "+" and one is not ANY and other is not ANY:
         if _is_text(one) and _is_text(other):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -65,22 +65,21 @@ def part_of_time(name: str, value: Any) -> int:
         return -quotient if micros < 0 else quotient
     if kind(value) != "timestamp":
         raise CelError(f"there is no {kind(value)}.{name}()")
-    at = value.astimezone(UTC)
-    parts: dict[str, int] = {
-        "getFullYear": at.year,
-        "getMonth": at.month - 1,
-        "getDate": at.day,
-        "getDayOfMonth": at.day - 1,
-        "getDayOfWeek": at.isoweekday() % 7,
-        "getDayOfYear": at.timetuple().tm_yday - 1,
-        "getHours": at.hour,
-        "getMinutes": at.minute,
-        "getSeconds": at.second,
-        "getMilliseconds": at.microsecond // 1000,
-    }
-    return parts[name]
+    return PARTS[name](value.astimezone(UTC))
 
 
+PARTS: Mapping[str, Callable[[datetime], int]] = {
+    "getFullYear": lambda at: at.year,
+    "getMonth": lambda at: at.month - 1,
+    "getDate": lambda at: at.day,
+    "getDayOfMonth": lambda at: at.day - 1,
+    "getDayOfWeek": lambda at: at.isoweekday() % 7,
+    "getDayOfYear": lambda at: at.timetuple().tm_yday - 1,
+    "getHours": lambda at: at.hour,
+    "getMinutes": lambda at: at.minute,
+    "getSeconds": lambda at: at.second,
+    "getMilliseconds": lambda at: at.microsecond // 1000,
+}
 _OF_DURATIONS = {
     "getHours": 3_600_000_000,
     "getMinutes": 60_000_000,

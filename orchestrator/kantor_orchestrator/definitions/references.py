@@ -1,4 +1,4 @@
-"""What an expression refers to: the paths of fields in its text, found without evaluating it.
+"""What an expression refers to: the paths of fields that it reads, found without evaluating it.
 
 CEL's own ``references()`` names variables only. Here ``parcels.failed.map(p, p.item.amount)`` refers to the list
 ``parcels.failed`` and to ``parcels.failed.[].item.amount``: variables of macros stand for the elements of what they go
@@ -7,47 +7,25 @@ through. The text is one that CEL has accepted.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+from kantor_orchestrator.definitions import syntax
+from kantor_orchestrator.definitions.syntax import Node
 
 #: In a path: any element of the list (or value of the map) before it.
 ELEMENT = "[]"
 
 Path = tuple[str, ...]
 
-_TOKEN = re.compile(
-    r"""\s+ | //[^\n]*
-    | (?P<text>[rRbB]{0,2}(?:\"\"\"(?:[^\\]|\\.)*?\"\"\"|'''(?:[^\\]|\\.)*?'''|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'))
-    | (?P<number>0[xX][0-9a-fA-F]+[uU]?|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?[uU]?)
-    | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    | (?P<sign>&&|\|\||[=!<>]=|.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-MACROS = {"map", "filter", "all", "exists", "exists_one"}
-_WORDS = {"true", "false", "null", "in"}
-_OPEN, _CLOSE = {"(", "[", "{"}, {")", "]", "}"}
 #: What orders or reckons: only numbers, texts and times can be beside it.
-RECKONING = {"<", "<=", ">", ">=", "+", "-", "*", "/", "%"}
-_EQUAL = {"==", "!="}
-#: What asks whether something is true, and what gives a truth value of two.
-_ASKING, _BETWEEN = {"!", "&&", "||"}, {*RECKONING, *_EQUAL, "in"}
-#: Functions that do not raise when they are given null.
-_TAKE_NULL = {"has", "type"}
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    kind: str  # text | number | name | sign
-    text: str
-    at: int
+_RECKONING = {"<", "<=", ">", ">=", "+", "-", "*", "/", "%"}
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
     """A path that an expression reads. ``listed``: only how many elements it has, or which, not what is in them.
-    ``guarded``: by ``has``, so it may be unknown. ``reckoned``: it stands beside an operator of ``RECKONING``.
+    ``guarded``: by ``has``, so it may be unknown. ``reckoned``: it stands beside an operator that orders or reckons.
     ``compared``: with null. ``strict``: where null would raise."""
 
     path: Path
@@ -60,13 +38,11 @@ class Use:
     strict: bool = False
 
 
-def tokens(text: str) -> list[Token]:
-    return [Token(m.lastgroup, m[0], m.start()) for m in _TOKEN.finditer(text) if m.lastgroup]
-
-
 def uses(text: str) -> list[Use]:
     """Every path that ``text`` reads, in the order of writing."""
-    return _Reader(text).found
+    reader = _Reader()
+    reader.read(syntax.parse(text), {})
+    return reader.found
 
 
 def compared(found: list[Use]) -> set[Path]:
@@ -80,128 +56,83 @@ def guarded(found: list[Use]) -> set[Path]:
 
 
 class _Reader:
-    def __init__(self, text: str) -> None:
-        self._tokens = tokens(text)
-        self._end = len(text)
+    """``bound`` in the methods: the paths of the variables of macros around; empty if one has none."""
+
+    def __init__(self) -> None:
         self.found: list[Use] = []
-        self._read(0, len(self._tokens), {})
 
-    def _read(self, at: int, end: int, bound: Mapping[str, Path]) -> None:
-        """Expressions between two tokens."""
-        while at < end:
-            token = self._tokens[at]
-            if token.kind == "name" and token.text not in _WORDS:
-                at = self._chain(at, end, bound)
-            elif self._is(at, "."):  # behind a bracket or a text: a method of what has no name
-                at = self._rest(at, at, end, None, bound)
-            else:
-                at += 1
+    def read(self, node: Node, bound: Mapping[str, Path], **how: bool) -> None:
+        """``how``: what the node around does with it, as in ``Use``."""
+        if isinstance(node, syntax.Group):
+            self.read(node.parts[0], bound, **how)
+        else:
+            self._note(node, self._path(node, bound), **how)
 
-    def _chain(self, at: int, end: int, bound: Mapping[str, Path]) -> int:
-        """One name and what follows it by ``.``, ``[`` and ``(``; the index of the token behind it."""
-        first = self._tokens[at]
-        if self._is(at + 1, "("):
-            close = self._closing(at + 1)
-            before = len(self.found)
-            self._read(at + 2, close, bound)
-            last = self._tokens[close - 1]
-            whole = (self._tokens[at + 2].at, last.at + len(last.text)) if close > at + 2 else None
-            self.found[before:] = [self._given(use, first.text, whole) for use in self.found[before:]]
-            return self._rest(at, close + 1, end, None, bound)
-        path: Path | None = bound.get(first.text, (first.text,))
-        if first.text in bound and not bound[first.text]:
-            path = None  # a variable for the elements of something that has no name
-        return self._rest(at, at + 1, end, path, bound)
+    def _note(self, node: Node, path: Path, **how: bool) -> None:
+        if path:
+            self.found.append(Use(path, node.at, node.end, **how))
 
-    @staticmethod
-    def _given(use: Use, function: str, whole: tuple[int, int] | None) -> Use:
-        """A path that a function is given; ``whole``: where its argument begins and ends, if it has only one."""
-        is_argument = (use.at, use.end) == whole
-        return replace(
-            use,
-            listed=use.listed or function == "size",
-            guarded=use.guarded or function == "has",
-            strict=use.strict or (is_argument and function not in _TAKE_NULL),
-        )
+    def _path(self, node: Node, bound: Mapping[str, Path]) -> Path:
+        """The path that a node is, empty if it is none; what it is made of is noted."""
+        match node:
+            case syntax.Name(name):
+                return bound.get(name, (name,))
+            case syntax.Group(parts=(inner,)):
+                return self._path(inner, bound)
+            case syntax.Member(name, parts=(of,)):
+                path = self._path(of, bound)
+                return path and (*path, name)
+            case syntax.Element(parts=(of, index)):
+                path = self._path(of, bound)
+                self.read(index, bound)
+                said = index.said if isinstance(index, syntax.Literal) else None
+                return path and (*path, ELEMENT if said is None else said)
+            case syntax.Macro(name, variable, parts=(of, *bodies)):
+                path = self._path(of, bound)
+                self._note(of, path, listed=True, strict=True)
+                for body in bodies:
+                    self.read(body, {**bound, variable: path and (*path, ELEMENT)})
+                return path if name == "filter" else ()
+            case syntax.Method(name, parts=(of, *arguments)):
+                self._note(of, self._path(of, bound), listed=name == "size", strict=True)
+                for argument in arguments:
+                    self.read(argument, bound)
+            case syntax.Call(name, parts=arguments):
+                before = len(self.found)
+                for argument in arguments:
+                    self.read(argument, bound, strict=name != "has")
+                is_size, is_has = name == "size", name == "has"
+                self.found[before:] = [
+                    replace(use, listed=use.listed or is_size, guarded=use.guarded or is_has)
+                    for use in self.found[before:]
+                ]
+            case syntax.Signed(signs, parts=(of,)):
+                self.read(of, bound, reckoned=signs[0] == "-", strict=True)
+            case syntax.Operation():
+                self._operation(node, bound)
+            case syntax.Conditional(parts=(asked, one, other)):
+                self.read(asked, bound, strict=True)
+                self.read(one, bound)
+                self.read(other, bound)
+            case _:
+                for part in node.parts:
+                    self.read(part, bound)
+        return ()
 
-    def _rest(self, first: int, at: int, end: int, path: Path | None, bound: Mapping[str, Path]) -> int:
-        while at < end:
-            if self._is(at, ".") and at + 1 < end:
-                word = self._tokens[at + 1].text
-                if not self._is(at + 2, "("):
-                    path = None if path is None else (*path, word)
-                    at += 2
-                    continue
-                close = self._closing(at + 2)
-                if word in MACROS:
-                    self._note(first, at, path, listed=True, strict=True)
-                    variable = self._tokens[at + 3].text if at + 3 < close else ""
-                    element = () if path is None else (*path, ELEMENT)
-                    self._read(at + 5, close, {**bound, variable: element})
-                    if word != "filter":
-                        path = None
-                else:
-                    self._note(first, at, path, listed=word == "size", strict=True)
-                    path = None
-                    self._read(at + 3, close, bound)
-                at = close + 1
-            elif self._is(at, "["):
-                close = self._closing(at)
-                inner = self._tokens[at + 1 : close]
-                if path is not None:
-                    named = len(inner) == 1 and inner[0].kind == "text"
-                    path = (*path, inner[0].text.strip("rR\"'") if named else ELEMENT)
-                self._read(at + 1, close, bound)
-                at = close + 1
-            else:
-                break
-        self._note(first, at, path)
-        return at
+    def _operation(self, node: syntax.Operation, bound: Mapping[str, Path]) -> None:
+        """From the third operand on, what stands left of the operator is what those before gave, and not a path."""
+        first, second, *_ = node.parts
+        for index, part in enumerate(node.parts):
+            sign = node.signs[max(index - 1, 0)]
+            is_equal = sign in ("==", "!=")
+            self.read(
+                part,
+                bound,
+                reckoned=sign in _RECKONING,
+                compared=is_equal and index < 2 and _is_null(second if index == 0 else first),
+                strict=not is_equal and (sign != "in" or index > 0),
+            )
 
-    def _note(
-        self, first: int, behind: int, path: Path | None, *, listed: bool = False, strict: bool = False
-    ) -> None:
-        if path is None:
-            return
-        start, last = self._tokens[first].at, self._tokens[behind - 1]
-        before, after = self._sign(first - 1), self._sign(behind)
-        compared = (after in _EQUAL and self._word(behind + 1) == "null") or (
-            before in _EQUAL and self._word(first - 2) == "null"
-        )
-        asked = (before in _ASKING or after in {*_ASKING, "?"}) and not {before, after} & _BETWEEN
-        reckoned = bool({before, after} & RECKONING)
-        strict = strict or reckoned or asked or before == "in"
-        use = Use(
-            path,
-            start,
-            last.at + len(last.text),
-            listed,
-            reckoned=reckoned,
-            compared=compared,
-            strict=strict,
-        )
-        if use not in self.found:
-            self.found.append(use)
 
-    def _sign(self, at: int) -> str:
-        """An operator, or `in`; empty if there is none."""
-        token = self._tokens[at] if 0 <= at < len(self._tokens) else None
-        return token.text if token and (token.kind == "sign" or token.text == "in") else ""
-
-    def _word(self, at: int) -> str:
-        token = self._tokens[at] if 0 <= at < len(self._tokens) else None
-        return token.text if token and token.kind == "name" else ""
-
-    def _is(self, at: int, sign: str) -> bool:
-        return at < len(self._tokens) and self._tokens[at].kind == "sign" and self._tokens[at].text == sign
-
-    def _closing(self, at: int) -> int:
-        """The bracket that closes the one at ``at``."""
-        depth = 0
-        for index in range(at, len(self._tokens)):
-            token = self._tokens[index]
-            if token.kind == "sign":
-                depth += (token.text in _OPEN) - (token.text in _CLOSE)
-                if depth == 0:
-                    return index
-        return len(self._tokens)
+def _is_null(node: Node) -> bool:
+    return isinstance(node, syntax.Literal) and node.written == "null"
