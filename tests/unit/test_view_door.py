@@ -170,7 +170,7 @@ def test_the_status_is_told_whatever_is_wrong_with_the_view(error: type[KantorEr
             return cast("View", Trouble(error("the view is ill")))
         raise error("the view is ill")
 
-    found = inspect(cast("Settings", SimpleNamespace(kafka=Silent())), view, 0)
+    found = inspect(cast("Settings", SimpleNamespace(kafka=Silent(), home=Path("nowhere"))), view, 0)
     assert (found.view_error, found.broker_error) == ("the view is ill", "nobody answers")
 
 

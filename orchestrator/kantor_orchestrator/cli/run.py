@@ -82,4 +82,4 @@ def run(roles: tuple[str, ...], engines: int | None) -> None:
             ENV_BOOTSTRAP,
             extra={"action": "kafka_away"},
         )
-    sys.exit(supervise(names, stop, http_port=settings.http_port))
+    sys.exit(supervise(names, stop, http_port=settings.http_port, home=settings.home))

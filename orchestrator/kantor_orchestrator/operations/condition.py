@@ -18,7 +18,8 @@ from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions.unread import Unread
 from kantor_orchestrator.formats import topics, watermarks
 from kantor_orchestrator.formats.brokertime import BrokerTime
-from kantor_orchestrator.operations import standing
+from kantor_orchestrator.operations import deaths, standing
+from kantor_orchestrator.operations.deaths import Dead
 from kantor_orchestrator.operations.durability import weaknesses
 from kantor_orchestrator.operations.standing import Standing
 from kantor_orchestrator.operations.unlooked import Unlooked, unlooked
@@ -90,12 +91,14 @@ class Condition:
     standing: Standing = field(default_factory=Standing)
     added: list[tuple[str, int]] = field(default_factory=list)  # topics with more partitions than shards
     unread: list[Unread] = field(default_factory=list)  # definitions that can't be read
+    dead: list[Dead] = field(default_factory=list)  # roles that `kantor run` on this machine can't keep alive
     unanswered: str = ""  # Kafka answers, but not all that it was asked: why
 
 
 def inspect(settings: Settings, open_view: Callable[[], AbstractContextManager[View]], now: int) -> Condition:
     """Ask everybody. Never raises because somebody does not answer, the view included: that is part of the answer."""
     found = Condition(settings.kafka.bootstrap_servers)
+    found.dead = deaths.read(settings.home, now / 1_000)
     seen = 0
     try:
         with open_view() as view:

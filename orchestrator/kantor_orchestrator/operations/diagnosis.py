@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kantor_orchestrator.operations import standing
+from kantor_orchestrator.operations import deaths, standing
 from kantor_orchestrator.operations.condition import MOST, OVERDUE, VIEW_SILENT, Condition
 from kantor_orchestrator.view import as_json as shapes
 from kantor_orchestrator.words import count, duration
@@ -26,16 +26,18 @@ def diagnose(found: Condition) -> list[Problem]:
     if found.broker_error:
         what = f"Kafka at {found.servers} does not answer: {found.broker_error}"
         remedy = "start it (`kantor dev start` on this machine), or correct KANTOR_BOOTSTRAP_SERVERS"
-        return [Problem(what, remedy)]
+        return [Problem(what, remedy), *_of_dead(found)]
     if not found.is_set_up:
         return [
+            *_of_dead(found),
             Problem(
                 "the platform has never run on this cluster: its topics do not exist",
                 "start it: `kantor run`",
-            )
+            ),
         ]
     return [
         *_of_kafka(found),
+        *_of_dead(found),
         *_of_roles(found),
         *_of_standing(found),
         *(
@@ -63,6 +65,18 @@ def _of_kafka(found: Condition) -> Iterator[Problem]:
         yield Problem(
             f"Kafka did not answer every question, so this list is incomplete: {found.unanswered}",
             "ask again; if it persists, see the brokers' logs and the ACLs of the user who asks",
+        )
+
+
+def _of_dead(found: Condition) -> Iterator[Problem]:
+    for one in found.dead:
+        times = "" if one.count == 1 else f" {one.count} times in {duration(round(deaths.RECENT) * 1_000)}"
+        last = "" if one.count == 1 else ", the last time"
+        since = "" if one.is_ready else "; it has not been ready since"
+        ago = duration(round(one.age) * 1_000)
+        yield Problem(
+            f"a process of {one.role} has died{times}{last} {ago} ago with {one.how}{since}",
+            deaths.remedy(one),
         )
 
 
@@ -246,6 +260,16 @@ def condition_as_json(found: Condition, problems: list[Problem]) -> dict[str, An
         "unread_definitions": [
             {"key": one.name, "place": one.place, "reason": one.why, "newer": one.is_newer}
             for one in found.unread
+        ],
+        "dead": [
+            {
+                "role": one.role,
+                "count": one.count,
+                "how": one.how,
+                "age_ms": round(one.age * 1_000),
+                "ready": one.is_ready,
+            }
+            for one in found.dead
         ],
         "unanswered": found.unanswered or None,
         **standing.as_json(found.standing),

@@ -14,11 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from threading import Event, Thread
 from urllib.parse import urlsplit
 
 from kantor.errors import ConfigError
 from kantor.health import ENV_PORT, Readiness
+from kantor_orchestrator.operations import deaths
+from kantor_orchestrator.operations.deaths import Dead
 from kantor_orchestrator.process.aside import Aside
 
 log = logging.getLogger("kantor.run")
@@ -131,6 +134,9 @@ class Child:
         self._kill_at = 0.0  # it was told to end
         #: One of its processes has been ready: its settings were right, whatever they say now of the disk, say.
         self.was_ready = False
+        self._died: list[float] = []  # when, of late
+        self._how = ""
+        self._is_ready = False
 
     def tend(self) -> int | None:
         """Start the process if it is due, replace it if it stands still. The exit code, if it has just ended."""
@@ -145,6 +151,8 @@ class Child:
             return None
         self.process = None
         self._forget()
+        self._died.append(now)
+        self._how, self._is_ready = deaths.manner(code), False
         self._pause = _BACKOFF if now - self._started > _HEALTHY else min(self._pause * 2, _MOST_BACKOFF)
         self._start_at = now + self._pause
         return code
@@ -169,6 +177,14 @@ class Child:
             os.close(self._told)
         self._told, self._url, self._answer, self._kill_at = -1, "", None, 0.0
 
+    def dead(self) -> Dead | None:
+        """What is to be told of its end: it has not been ready since, or dies again and again."""
+        now = self._clock()
+        self._died = [at for at in self._died if now - at < deaths.RECENT] or self._died[-1:]
+        if not self._died or (self._is_ready and len(self._died) < deaths.OFTEN):
+            return None
+        return Dead(self.role, len(self._died), self._how, now - self._died[-1], self._is_ready)
+
     def close(self) -> None:
         """The supervisor ends, and has ended the process."""
         self._forget()
@@ -183,7 +199,8 @@ class Child:
                 self._kill_at = now + GRACE
             return
         answer = self._hear(now)
-        self.was_ready = self.was_ready or (answer is not None and not answer.reasons)
+        if answer is not None and not answer.reasons:
+            self.was_ready = self._is_ready = True
         if answer is not None and self._patience.hear(answer, now):
             log.error(
                 "role %s (process %d) has not been ready for %.0f s and is replaced: %s",
@@ -230,16 +247,37 @@ def ask(url: str) -> Readiness:
         connection.close()
 
 
+class Obituary:
+    """Tells ``kantor status`` which roles died."""
+
+    def __init__(self, home: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._home = home
+        self._clock = clock
+        self._told: list[tuple[str, int, bool]] = []
+        self._again_at = 0.0
+
+    def tell(self, dead: list[Dead]) -> None:
+        """All that there is to tell now. Never raises: the log has it, too."""
+        facts = [(one.role, one.count, one.is_ready) for one in dead]
+        if self._home is None or (facts == self._told and (not dead or self._clock() < self._again_at)):
+            return
+        self._told, self._again_at = facts, self._clock() + deaths.EVERY
+        with suppress(OSError):
+            deaths.write(self._home, dead)
+
+
 def supervise(
     roles: Sequence[str],
     stop: Event,
     command: Callable[[str], Sequence[str]] | None = None,
     http_port: int = 0,
+    home: Path | None = None,
 ) -> int:
     """Run ``roles`` until ``stop``; the exit code. A role that says the settings are wrong (exit code 2) ends all, unless it
     has been ready with them: then what is wrong came later, and the other roles have nothing to do with it.
 
     ``http_port``: of the first role; the next has the next one, for a port is one process's. 0: each takes a free one.
+    ``home``: where it is told which role died.
     """
     command = command or (
         lambda role: [sys.executable, "-m", "kantor_orchestrator.cli.main", "run", "--role", role]
@@ -250,6 +288,7 @@ def supervise(
         Child(role, command(role), {ENV_PORT: str(http_port + number if http_port else 0)}, asking, heard)
         for number, role in enumerate(roles)
     ]
+    obituary = Obituary(home)
     wrong = False
     try:
         while not stop.is_set() and not wrong:
@@ -259,9 +298,12 @@ def supervise(
                     wrong = True
                 elif code is not None:
                     facts = {"action": "role_died", "role": child.role, "code": code}
-                    log.error("role %s ended with %d, starting it again", child.role, code, extra=facts)
+                    how = deaths.manner(code)
+                    log.error("role %s ended with %s, starting it again", child.role, how, extra=facts)
+            obituary.tell([one for one in (child.dead() for child in children) if one is not None])
             stop.wait(0.2)
     finally:
+        obituary.tell([])
         end([child.process for child in children if child.process is not None])
         for child in children:
             child.close()
