@@ -199,10 +199,12 @@ def run_role(
             wellness.beat(name, _START)
             try:
                 if life is None:
-                    admin = settings.kafka.admin()
-                    shards = agree(settings.kafka, admin, settings.shards, settings.default_shards)
-                    if name == "engine":
-                        _warn(admin)
+                    shards = 0
+                    if name != "api":  # it shows what is in the view, and says what is wrong while Kafka is away
+                        admin = settings.kafka.admin()
+                        shards = agree(settings.kafka, admin, settings.shards, settings.default_shards)
+                        if name == "engine":
+                            _warn(admin)
                     life = ROLES[name](settings, shards, registry, wellness)
                 life(stop, ready)
             except ConfigError:
