@@ -200,7 +200,9 @@ def run_role(
             try:
                 if life is None:
                     shards = 0
-                    if name != "api":  # it shows what is in the view, and says what is wrong while Kafka is away
+                    if (
+                        name != "api"
+                    ):  # it shows what is in the view, and says what is wrong while Kafka is away
                         admin = settings.kafka.admin()
                         shards = agree(settings.kafka, admin, settings.shards, settings.default_shards)
                         if name == "engine":

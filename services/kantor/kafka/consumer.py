@@ -31,6 +31,13 @@ _UNPACK = (
     "let its producer make smaller batches; to go on, raise receive.message.max.bytes (KANTOR_KAFKA_RECEIVE_MESSAGE_MAX_BYTES) and "
     "start again, or delete the partition's records up to behind that batch (kafka-delete-records.sh)"
 )
+#: The broker keeps this member out of its group until a person acts; librdkafka would ask for ever, and nothing would be read.
+_KEPT_OUT = {
+    ck.KafkaError.INCONSISTENT_GROUP_PROTOCOL: "a member is in it that divides partitions in another way, so it is not one of ours: "
+    "find it (kafka-consumer-groups.sh --describe --members --group {group}) and end it",
+    ck.KafkaError.GROUP_AUTHORIZATION_FAILED: "allow it by ACL: READ on the group {group}",
+    ck.KafkaError.GROUP_MAX_SIZE_REACHED: "it has as many members as the broker allows: end some, or raise the broker's group.max.size",
+}
 #: ``message.headers()``, called so that the interpreter looks for an exception: for a name that is not UTF-8 the binding sets
 #: one and returns a result nevertheless. Called in the usual way, it comes out at some later statement.
 _headers = methodcaller("headers")
@@ -49,6 +56,7 @@ class Consumer:
         self._guard = Guard(f"the consumer {client_id}")
         self._consumer = edge.made(ck.Consumer, config | {"on_commit": self._committed})
         self._session = config.get("session.timeout.ms")
+        self._group = str(config.get("group.id", ""))
         #: By partition: what it can't unpack, as it was said.
         self._packed: dict[Partition, str] = {}
         #: A callback of this client runs.
@@ -155,6 +163,10 @@ class Consumer:
             raise ConfigError(
                 f"KANTOR_KAFKA_SESSION_TIMEOUT_MS: the broker refuses a group session of {self._session} ms; set it within the broker's "
                 "group.min.session.timeout.ms and group.max.session.timeout.ms (if these are Kafka's own: 6000 to 1800000)"
+            )
+        if (remedy := _KEPT_OUT.get(error.code())) is not None:
+            raise KafkaUnavailableError(
+                f"the broker keeps this process out of the group {self._group}: {error.str()}; {remedy.format(group=self._group)}"
             )
         if error.fatal():
             raise KafkaUnavailableError(str(error))
