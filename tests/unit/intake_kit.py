@@ -15,6 +15,7 @@ from kantor.testing.log import Log
 from kantor_orchestrator.formats import journal, topics
 from kantor_orchestrator.intake.loop import Intake
 from kantor_orchestrator.metrics import IntakeMetrics
+from kantor_orchestrator.process.wellness import Wellness
 from simulation.instead import Step
 
 EVENT, OTHER = "evt.shop.order.v1", "evt.shop.parcel.v1"
@@ -60,7 +61,15 @@ class Running:
         self.registry = CollectorRegistry()
         clients, clock = self.broker.clients(), self.broker.clock
         self.aside = AtOnce()
-        self.intake = Intake(clients, 1, IntakeMetrics(self.registry), clock=clock, aside=self.aside)
+        self.wellness = Wellness(clock.monotonic)
+        self.intake = Intake(
+            clients,
+            1,
+            IntakeMetrics(self.registry),
+            clock=clock,
+            aside=self.aside,
+            wellness=self.wellness,
+        )
         self.intake.start(lambda: None)
 
     def send(

@@ -94,3 +94,16 @@ def test_a_partition_that_is_given_away_takes_what_is_under_way_with_it(running:
     running.turn(1)
     assert FIRST not in running.intake._reached
     assert running.intake._reached[OTHER, 0] == 1
+
+
+def test_a_broker_that_confirms_nothing_is_told(running: Running) -> None:
+    """The loop turns all the same; what it has read stands still."""
+    running.turn(3_000)
+    assert running.wellness.reasons() == []
+    running.send()
+    running.turn(3_000)
+    (reason,) = running.wellness.reasons()
+    assert "intake (records confirmed by the broker) has been at 0" in reason
+    running.aside.confirm()
+    running.turn(1)
+    assert running.wellness.reasons() == []

@@ -95,6 +95,7 @@ class Intake:
         self._appender = Appender(clients, self._admin, clock, self._aside)
         self._topic_ids: dict[str, bytes] = {}
         self._under_way = UnderWay()
+        self._confirmed = 0  # records, by the broker
         self._positions: dict[Partition, int] = {}  # delivered to the journal, not yet committed
         self._reached: dict[Partition, int] = {}  # journaled past this offset
         self._read: dict[Partition, int] = {}  # the next offset, of what was read
@@ -146,6 +147,8 @@ class Intake:
             self._journal(batch.records)
         self._under_way.ends.update(batch.ends)
         self._settle()
+        confirmed = self._confirmed
+        self._wellness.position("intake (records confirmed by the broker)", confirmed, confirmed + self._under_way.records)
         if batch.refused or self._refused:
             self._note_refused(batch)
         self._overtaken.turn()
@@ -235,12 +238,14 @@ class Intake:
         if not (done.positions or done.ends) or not self._appender.is_done():
             return
         self._under_way = UnderWay()
+        self._confirmed = 0  # records, by the broker
         self._positions.update(done.positions)
         reached = self._reached
         for found in (done.positions, done.ends):
             for partition, position in found.items():
                 if position > reached.get(partition, -1):
                     reached[partition] = position
+        self._confirmed += done.records
         self._metrics.journaled(done.journaled, done.records)
 
     def _refuse(self, record: Record, reason: str, detail: str = "") -> None:
