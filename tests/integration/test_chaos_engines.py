@@ -12,7 +12,8 @@ import pytest
 from integration.evidence import broken_promises, completed, repeated_moves, wrong_snapshots
 from integration.platform_kit import SHARDS, Platform
 from integration.settling import settle
-from kantor_orchestrator.store.sqlite import Store, StoreLostError
+from kantor_orchestrator.store import StoreLostError
+from kantor_orchestrator.store.sqlite import SqliteStore
 
 
 @pytest.fixture
@@ -24,9 +25,9 @@ def platform(kafka: str, tmp_path: Path) -> Iterator[Platform]:
 
 def test_a_store_belongs_to_whom_opened_it_last(tmp_path: Path) -> None:
     """An engine that was frozen, and lost its shard to another one on this machine, changes nothing in the store."""
-    with closing(Store(tmp_path / "shard", "changelog", 3600)) as lost:
+    with closing(SqliteStore(tmp_path / "shard", "changelog", 3600)) as lost:
         lost.flush({"t": (b"first", None, None)}, 1, 0)
-        with closing(Store(tmp_path / "shard", "changelog", 3600)) as taken:
+        with closing(SqliteStore(tmp_path / "shard", "changelog", 3600)) as taken:
             taken.flush({"t": (b"second", None, None)}, 2, 0)
             with pytest.raises(StoreLostError):
                 lost.flush({"t": (b"late", None, None)}, 1, 0)
@@ -35,11 +36,11 @@ def test_a_store_belongs_to_whom_opened_it_last(tmp_path: Path) -> None:
 
 def test_a_store_that_a_frozen_engine_has_locked_is_made_anew(tmp_path: Path) -> None:
     """An engine that was frozen in the middle of writing keeps nobody from taking its shard."""
-    with closing(Store(tmp_path / "shard", "changelog", 3600)) as lost:
+    with closing(SqliteStore(tmp_path / "shard", "changelog", 3600)) as lost:
         lost.flush({"t": (b"first", None, None)}, 1, 0)
         with closing(sqlite3.connect(tmp_path / "shard", isolation_level=None)) as frozen:
             frozen.execute("BEGIN IMMEDIATE")
-            with closing(Store(tmp_path / "shard", "changelog", 3600)) as taken:
+            with closing(SqliteStore(tmp_path / "shard", "changelog", 3600)) as taken:
                 taken.flush({"t": (b"second", None, None)}, 2, 0)
                 assert (taken.load("t"), taken.position) == (b"second", 2)
 

@@ -19,7 +19,7 @@ from kantor_orchestrator.engine.taking import Means, Taking, take
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.brokertime import BrokerTime
 from kantor_orchestrator.formats.snapshots import Decided
-from kantor_orchestrator.store.sqlite import StoreLostError
+from kantor_orchestrator.store import StoreLostError
 from simulation.copied import copy_of
 from simulation.instead import Steps
 from simulation.ledger import Ledger, fold

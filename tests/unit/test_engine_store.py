@@ -11,7 +11,7 @@ import pytest
 
 from kantor_orchestrator.formats import topics, watermarks
 from kantor_orchestrator.operations import standing
-from kantor_orchestrator.store import sqlite
+from kantor_orchestrator.store import Row, StoreFullError, sqlite
 from unit.engine_place import CATALOG, Place, start_anew
 
 
@@ -97,6 +97,12 @@ def said(place: Place) -> list[str]:
     return [what for what, _ in standing.problems(found) if "store" in what]
 
 
+def store_of(place: Place) -> sqlite.SqliteStore:
+    store = place.engine._shards[0].transactions._store
+    assert isinstance(store, sqlite.SqliteStore)
+    return store
+
+
 NAMES = [f"t-{number}" for number in range(40)]
 
 
@@ -114,7 +120,7 @@ def test_a_disk_that_is_full_while_a_shard_works(tmp_path: Path, disk: Disk) -> 
     disk.becomes(1 << 30)
     turn(place, 30)
     assert said(place) == []
-    store = place.engine._shards[0].transactions._store
+    store = store_of(place)
     assert all(store.load(name) is not None for name in NAMES)
     place.engine.close()
 
@@ -137,7 +143,7 @@ def test_a_disk_that_is_full_when_a_shard_is_taken(tmp_path: Path, disk: Disk) -
     start(place, ["last"])
     turn(place, 70)
     assert (taken(place), said(place)) == (3, [])
-    assert place.engine._shards[0].transactions._store.is_on_disk
+    assert store_of(place).is_on_disk
     place.engine.close()
 
 
@@ -166,7 +172,7 @@ def test_a_store_that_is_damaged_in_the_middle(tmp_path: Path, caplog: pytest.Lo
     names = [f"t-{number}" for number in range(300)]
     start(place, names)
     turn(place, 3)
-    place.engine._shards[0].transactions._store._db.pragma("wal_checkpoint(truncate)")
+    store_of(place)._db.pragma("wal_checkpoint(truncate)")
     place.engine.close()
     path = tmp_path / "shard-0.db"
     with path.open("r+b") as file:
@@ -198,10 +204,10 @@ def test_a_transaction_whose_row_is_damaged_is_not_lost(tmp_path: Path) -> None:
 
 def test_why_a_store_can_not_be_written_is_told(tmp_path: Path, disk: Disk) -> None:
     """Not that there was nothing to roll back: SQLite had done so itself."""
-    store = sqlite.Store(tmp_path / "s.db", "topic-id/0", 1e9)
+    store = sqlite.SqliteStore(tmp_path / "s.db", "topic-id/0", 1e9)
     disk.becomes(1)
-    rows: dict[str, sqlite.Row | None] = {f"t-{n}": (bytes(500), None, None) for n in range(500)}
-    with pytest.raises(sqlite.StoreFullError, match="full"):
+    rows: dict[str, Row | None] = {f"t-{n}": (bytes(500), None, None) for n in range(500)}
+    with pytest.raises(StoreFullError, match="full"):
         store.flush(rows, 1, 1)
     disk.becomes(1 << 30)
     store.flush(rows, 1, 1)

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from kantor_orchestrator.store.sqlite import Store, StoreLostError
+from kantor_orchestrator.store import StoreLostError
+from kantor_orchestrator.store.sqlite import SqliteStore
 
 DAY = 86_400.0
 
@@ -20,8 +21,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "shard-0.db"
 
 
-def open_store(path: Path, changelog: str = "topic-id/0", max_age: float = DAY) -> Store:
-    return Store(path, changelog, max_age)
+def open_store(path: Path, changelog: str = "topic-id/0", max_age: float = DAY) -> SqliteStore:
+    return SqliteStore(path, changelog, max_age)
 
 
 def test_what_was_flushed_is_there_after_opening_again(path: Path) -> None:
@@ -44,9 +45,9 @@ def test_all_stores_of_a_process_share_one_limit_of_memory(tmp_path: Path) -> No
 # In a process of its own: SQLite counts what other tests have open, too.
 TWENTY_FOUR_STORES = """
 import sys, pathlib, apsw
-from kantor_orchestrator.store.sqlite import Store, limit_memory
+from kantor_orchestrator.store.sqlite import SqliteStore, limit_memory
 limit_memory(2 << 20)
-stores = [Store(pathlib.Path(sys.argv[1], f"shard-{number}.db"), "topic-id/0", 86_400.0) for number in range(24)]
+stores = [SqliteStore(pathlib.Path(sys.argv[1], f"shard-{number}.db"), "topic-id/0", 86_400.0) for number in range(24)]
 for store in stores:
     store.flush({f"tx-{number}": (bytes(500), None, None) for number in range(1_000)}, 1, 0)
 assert stores[0].load("tx-7") == bytes(500)

@@ -18,7 +18,7 @@ from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.errors import KantorError
 from kantor_orchestrator.formats import topics
-from kantor_orchestrator.store.sqlite import Row
+from kantor_orchestrator.store import Row
 from kantor_schemas import system
 
 log = logging.getLogger("kantor.shard")

@@ -20,7 +20,7 @@ from kantor_orchestrator.core.transaction import ENDED, Status, Transaction
 from kantor_orchestrator.engine.ended import Found
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.snapshots import Stub, lost, state_from, stub_record, transaction_record
-from kantor_orchestrator.store.sqlite import Row, Store
+from kantor_orchestrator.store import Row, Store
 from kantor_schemas import system
 
 log = logging.getLogger("kantor.shard")

@@ -33,7 +33,7 @@ from kantor_orchestrator.engine.writing import Turn, Writer
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.holds import Holds
 from kantor_orchestrator.formats.snapshots import Decided, Stub, is_lost
-from kantor_orchestrator.store.sqlite import StoreFullError, StoreLostError
+from kantor_orchestrator.store import StoreFullError, StoreLostError
 
 log = logging.getLogger("kantor.shard")
 

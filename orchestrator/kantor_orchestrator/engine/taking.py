@@ -33,7 +33,8 @@ from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.brokertime import BrokerTime
 from kantor_orchestrator.formats.holds import Holds
 from kantor_orchestrator.formats.snapshots import Decided
-from kantor_orchestrator.store.sqlite import Row, Store, StoreFullError
+from kantor_orchestrator.store import Row, StoreFullError
+from kantor_orchestrator.store.sqlite import SqliteStore
 
 log = logging.getLogger("kantor.shard")
 
@@ -251,7 +252,7 @@ class _Restored:
         topic_id = _id_of_state(means.admin)
         self.end = means.admin.ends([self._place])[self._place]
         path = means.folder / f"shard-{number}.db"
-        self.store = Store(path, f"{topic_id}/{number}", STORE_MAX_AGE, means.clock)
+        self.store = SqliteStore(path, f"{topic_id}/{number}", STORE_MAX_AGE, means.clock)
         undo.callback(self.store.close)
         cutter.read_up_to(self.end, lambda: _is_another(topic_id, _id_of_state(means.admin)))
         self.facts = Facts()

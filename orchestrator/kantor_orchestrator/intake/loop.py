@@ -148,7 +148,9 @@ class Intake:
         self._under_way.ends.update(batch.ends)
         self._settle()
         confirmed = self._confirmed
-        self._wellness.position("intake (records confirmed by the broker)", confirmed, confirmed + self._under_way.records)
+        self._wellness.position(
+            "intake (records confirmed by the broker)", confirmed, confirmed + self._under_way.records
+        )
         if batch.refused or self._refused:
             self._note_refused(batch)
         self._overtaken.turn()

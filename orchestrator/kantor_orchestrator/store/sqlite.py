@@ -6,7 +6,7 @@ Kafka, so nothing is synced: a torn file after a power cut is found by SQLite, b
 row has, and wiped.
 
 Nobody waits for a disk. Where the file can't be opened, or its restoring finds the disk full, the snapshots are kept in memory
-instead; what a full disk does not take of a flush stays with whoever flushes. :attr:`Store.trouble` says so.
+instead; what a full disk does not take of a flush stays with whoever flushes. ``trouble`` says so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zlib import crc32
 import apsw
 
 from kantor.clock import SYSTEM_CLOCK, Clock
-from kantor.errors import KantorError
+from kantor_orchestrator.store import Row, Store, StoreFullError, StoreLostError
 
 log = logging.getLogger("kantor.store")
 
@@ -39,9 +39,6 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value ANY) STRICT, WITH
 #: Milliseconds to wait for another process that writes: one that is frozen in the middle of it is not waited for.
 _BUSY = 1_000
 
-#: (snapshot, when its next timer is due, when its stub expires); None: forget the transaction.
-Row = tuple[bytes, int | None, int | None]
-
 
 def limit_memory(size: int) -> None:
     """All stores of the process together cache pages in about as many bytes (each has its own limit, too). Whoever needs one
@@ -56,18 +53,8 @@ _LOOK, _ROOM = 60.0, 2
 _UNWRITABLE = (apsw.FullError, apsw.ReadOnlyError, apsw.IOError, apsw.CantOpenError, apsw.PermissionsError)
 
 
-class StoreLostError(KantorError):
-    """What is in this store is not known any more: another one has opened it since, it was damaged (and has been removed), or
-    the disk takes it again. Take the shard anew: whoever it belongs to, the changelog has everything."""
-
-
-class StoreFullError(KantorError):
-    """The disk does not take this. Nothing was stored, and what is in the store stays; keep the rows, and flush again later,
-    or go on with :meth:`Store.do_without`."""
-
-
-class Store:
-    """Snapshots by transaction id, with the changelog position that they are of."""
+class SqliteStore(Store):
+    """See :class:`Store`."""
 
     def __init__(self, path: Path, changelog: str, max_age: float, clock: Clock = SYSTEM_CLOCK) -> None:
         """``changelog`` names the state topic and partition, ids included: a store of another cluster is wiped. So is
@@ -105,7 +92,6 @@ class Store:
         self.is_on_disk = True
 
     def wipe(self, why: str) -> None:
-        """Start over, empty: the changelog has everything. In memory, if the disk has no place for it."""
         log.warning(
             "the store %s is restored from Kafka: %s", self._path, why, extra={"action": "store_wiped"}
         )
@@ -119,8 +105,6 @@ class Store:
             self.do_without(str(error))
 
     def do_without(self, why: str) -> None:
-        """Start over, empty, and in memory: the disk has no place for it. Its memory is not bounded: it has what the file
-        would have."""
         self._told(f"it is kept in memory: {why}")
         try:
             self._remove()
@@ -171,11 +155,9 @@ class Store:
 
     @property
     def position(self) -> int:
-        """Next changelog offset to read; 0 if nothing was stored."""
         return int(self._fact("position") or 0)
 
     def load(self, id_: str) -> bytes | None:
-        """A transaction's snapshot, if there is one. Raises ``StoreLostError``, as everything that reads."""
         for _, snapshot in self._rows("SELECT id, snapshot FROM snapshots WHERE id = ?", id_):
             return snapshot
         return None
@@ -192,13 +174,9 @@ class Store:
 
     @property
     def journal_position(self) -> int:
-        """Next journal offset that the snapshots have not seen; 0 if that was not stored."""
         return int(self._fact("journal_position") or 0)
 
     def flush(self, rows: Mapping[str, Row | None], position: int, journal_position: int) -> None:
-        """Store these, and that the changelog is applied up to ``position``, which is the journal up to
-        ``journal_position``: all or nothing. Raises ``StoreLostError`` if another one has opened the store since: nothing
-        was stored, and what is in it is not what we know."""
         if not self.is_on_disk:
             self._look()
         try:
@@ -258,15 +236,12 @@ class Store:
         raise StoreLostError(f"the store {self._path}: it was kept in memory, and the disk takes it again")
 
     def due_before(self, moment: int) -> Iterator[tuple[str, bytes]]:
-        """Ids and snapshots of transactions with a timer due before ``moment`` (ms)."""
         yield from self._rows("SELECT id, snapshot FROM snapshots WHERE due < ?", moment)
 
     def due_at(self, moment: int) -> Iterator[tuple[str, bytes]]:
-        """Ids and snapshots of transactions whose next timer is due at ``moment`` (ms)."""
         yield from self._rows("SELECT id, snapshot FROM snapshots WHERE due = ?", moment)
 
     def expired(self, moment: int, limit: int) -> Iterable[str]:
-        """Ids of stubs that expired before ``moment`` (ms), the oldest first."""
         query = "SELECT id FROM snapshots WHERE expires < ? ORDER BY expires LIMIT ?"
         try:
             return [str(id_) for (id_,) in self._db.execute(query, (moment, limit))]
