@@ -319,7 +319,7 @@ def test_status_tells_what_runs_and_how_far(settings: Settings) -> None:
         assert eventually(
             settings, lambda view: "view" in view.seen()
         )  # its first sign of life comes after that
-        found = inspect(settings, lambda: View(settings.view_url), int(time.time() * 1000))
+        found = inspect(settings, lambda: View(settings.view_url))
     assert found.broker_error == ""
     assert [(one.name, one.is_running) for one in found.roles] == [
         ("intake", False),
@@ -333,5 +333,5 @@ def test_status_tells_what_runs_and_how_far(settings: Settings) -> None:
 def test_without_a_broker_status_says_so(tmp_path: Path) -> None:
     """It does not raise: that nobody answers is the answer."""
     away = at_home(KafkaSettings("127.0.0.1:1"), tmp_path)
-    found = inspect(away, lambda: View(away.view_url), 0)
+    found = inspect(away, lambda: View(away.view_url))
     assert "127.0.0.1:1 does not answer" in diagnose(found)[0].what

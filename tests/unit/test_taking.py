@@ -143,6 +143,6 @@ def test_a_shard_that_has_lost_what_nobody_had_read_is_named_by_the_status() -> 
     gauges = Untaken(watermarks, Wellness(), EngineMetrics(CollectorRegistry()), starts)  # type: ignore[arg-type]
     shard = SimpleNamespace(number=3, made_again=[], lost_entries=7, store_trouble="", waits_since=0.0)
     gauges.taken(shard, 5_000)  # type: ignore[arg-type]
-    gauges.tell({3: shard}, {}, 0.0, 5_000)  # type: ignore[dict-item]
+    gauges.tell({3: shard}, {}, 0.0, 5_000, 5_000)  # type: ignore[dict-item]
     (value,) = said.values()
     assert Shards.load(value or b"", 5_000).anew == {f"{topics.JOURNAL}/3": 5_000}

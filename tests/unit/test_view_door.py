@@ -170,7 +170,7 @@ def test_the_status_is_told_whatever_is_wrong_with_the_view(error: type[KantorEr
             return cast("View", Trouble(error("the view is ill")))
         raise error("the view is ill")
 
-    found = inspect(cast("Settings", SimpleNamespace(kafka=Silent(), home=Path("nowhere"))), view, 0)
+    found = inspect(cast("Settings", SimpleNamespace(kafka=Silent(), home=Path("nowhere"))), view)
     assert (found.view_error, found.broker_error) == ("the view is ill", "nobody answers")
 
 
@@ -181,7 +181,7 @@ def test_what_is_wrong_with_the_view_is_among_the_problems(
     monkeypatch.setenv("KANTOR_VIEW_URL", f"sqlite:///{tmp_path}")
     monkeypatch.setenv("KANTOR_BOOTSTRAP_SERVERS", "broker:9092")
 
-    def inspected(_: object, open_view: Callable[[], View], now: int) -> Condition:
+    def inspected(_: object, open_view: Callable[[], View]) -> Condition:
         with pytest.raises(ViewUnopenableError) as raised:
             open_view()
         return Condition("broker:9092", roles=[Role("view", True, {}, 0)], view_error=str(raised.value))

@@ -64,6 +64,7 @@ class Backend:
         self._defining = threading.Lock()
         self._next_definitions = float("-inf")
         self._condition: tuple[float, Condition] | None = None
+        self._sign: tuple[int, float] | None = None  # the view's latest (its ms), and since when we know it
         self._inspecting = threading.Lock()
 
     def close(self) -> None:
@@ -120,15 +121,28 @@ class Backend:
         """Up to when everything is in the view (ms), if it lags; 0: it is up to date. Raises ``NoViewError``."""
         with self.view() as view:
             seen = view.seen()
-        complete = seen.get("complete", seen.get("view", 0))
-        return complete if complete and time.time() * 1000 - complete > _LAG else 0
+        sign = seen.get("view", 0)
+        complete = seen.get("complete", sign)
+        behind = self._silent_for(sign) + max(0, sign - complete)
+        return complete if complete and behind > _LAG else 0
+
+    def _silent_for(self, sign: int) -> float:
+        """For how long (ms) the view has given no later sign of life than this one. Its machine may have another clock: for how
+        long we have known the sign counts, not what it says. Of the first one that we see nothing else is known."""
+        with self._lock:
+            now = self._clock()
+            if self._sign is None:
+                self._sign = sign, now - max(0.0, time.time() - sign / 1000)
+            elif sign != self._sign[0]:
+                self._sign = sign, now
+            return (now - self._sign[1]) * 1000
 
     def condition(self) -> Condition:
         """How the platform is: asks everybody, so the answer is kept for moments."""
         with self._inspecting:
             known = self._condition
             if known is None or self._clock() - known[0] > _FRESH:
-                found = inspect(self.settings, self.view, int(time.time() * 1000))
+                found = inspect(self.settings, self.view)
                 known = self._condition = (self._clock(), found)
             return known[1]
 

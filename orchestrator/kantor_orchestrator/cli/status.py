@@ -18,7 +18,7 @@ from kantor_orchestrator.operations.condition import Condition, Role, inspect
 from kantor_orchestrator.operations.diagnosis import Problem, condition_as_json, diagnose
 from kantor_orchestrator.operations.standing import Member
 from kantor_orchestrator.view.database import is_shared
-from kantor_orchestrator.words import date_and_clock, duration, incomplete, now
+from kantor_orchestrator.words import date_and_clock, duration, incomplete
 
 
 @click.command()
@@ -30,7 +30,7 @@ def status(as_json: bool) -> None:
     is_shared(
         settings.view_url
     )  # a URL that is none is a wrong setting; whatever else is wrong with the view is told
-    found = inspect(settings, open_view, now())
+    found = inspect(settings, open_view)
     problems = diagnose(found)
     if as_json:
         print_json(condition_as_json(found, problems))

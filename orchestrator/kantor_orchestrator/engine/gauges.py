@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from uuid import uuid4
 
 from kantor.errors import KantorError
@@ -114,8 +115,15 @@ class Untaken:
         if shard.lost_entries:
             self._anew[f"{topics.JOURNAL}/{shard.number}"] = time
 
-    def tell(self, shards: Mapping[int, Shard], taking: Mapping[int, Taking], now: float, time: int) -> None:
-        """``now``: monotonic (s); ``time``: the broker's (ms)."""
+    def tell(
+        self,
+        shards: Mapping[int, Shard],
+        taking: Mapping[int, Taking],
+        now: float,
+        time: int,
+        clock: int,
+    ) -> None:
+        """``now``: monotonic (s); ``time``: the broker's, ``clock``: this machine's (ms)."""
         since = {number: now - one.since for number, one in taking.items()}
         short = (
             f"; {found}" if taking and (found := shortage()) else ""
@@ -148,7 +156,7 @@ class Untaken:
         )
         if said != self._said or now >= self._say_at:
             self._said, self._say_at = said, now + SAY
-            self._watermarks.say(self._name, said.dump())
+            self._watermarks.say(self._name, replace(said, clock=clock).dump())
         self._starts.tell(self._watermarks, self._engine)
 
     def close(self) -> None:

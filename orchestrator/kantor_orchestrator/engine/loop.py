@@ -283,7 +283,7 @@ class Engine:
             self._next_look = now + LOOK
             look(self._shards.values(), self._metrics, self._time)
             self._metrics.unread.set(len(self._definitions.unread))
-            self._untaken.tell(self._shards, self._taking, now, self._time.now())
+            self._untaken.tell(self._shards, self._taking, now, self._time.now(), self._clock.now())
             tell(self._shards.values(), self._wellness)
             if self._watermarks.is_read:
                 self._pruner.look(self._shards.values(), self._watermarks.told, now, self._time.now())

@@ -154,13 +154,18 @@ class Shards:
     anew: dict[str, int] = field(default_factory=dict)
     #: Those whose store the disk does not take, and why.
     without_disk: dict[int, str] = field(default_factory=dict)
+    clock: int = (
+        0  # what the engine's machine took the time to be (ms); 0: an older engine, which doesn't say it
+    )
     at: int = 0  # when that was written, as the broker has it (ms); not in the record
 
     def dump(self) -> bytes:
         untaken = {str(number): list(one) for number, one in sorted(self.untaken.items())}
-        said = {"taken": sorted(self.taken), "untaken": untaken, "anew": self.anew}
+        said: dict[str, object] = {"taken": sorted(self.taken), "untaken": untaken, "anew": self.anew}
         if self.without_disk:
             said["without_disk"] = {str(number): why for number, why in sorted(self.without_disk.items())}
+        if self.clock:
+            said["clock"] = self.clock
         return json.dumps(said).encode()
 
     @classmethod
@@ -171,4 +176,5 @@ class Shards:
         }
         anew = {_text(place): number_of(since) for place, since in found.get("anew", {}).items()}
         without_disk = {int(number): _text(why) for number, why in found.get("without_disk", {}).items()}
-        return cls([int(number) for number in found["taken"]], untaken, anew, without_disk, at)
+        clock = number_of(found.get("clock", 0))
+        return cls([int(number) for number in found["taken"]], untaken, anew, without_disk, clock, at)

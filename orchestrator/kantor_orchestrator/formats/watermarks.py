@@ -86,6 +86,9 @@ class Told:
 
     def __init__(self) -> None:
         self.wanted_at = 0  # when somebody asked last
+        self.is_current = (
+            False  # a question was stamped while this was read: what ``observe`` heard is the broker's time
+        )
         self.members: dict[str, Member] = {}
         self.uncorrelated: dict[tuple[str, str], dict[str, Uncorrelated]] = {}  # by member and topic
         self.ids: dict[str, str] = {}
@@ -336,10 +339,12 @@ def read(
             reader.poll()
             clock.sleep(0.01)
         if asks:
+            before = reader.told.wanted_at
             reader.want(name)
             while reader.is_awaited:
                 reader.poll()
                 clock.sleep(0.01)
+            reader.told.is_current = reader.told.wanted_at > before
         return reader.told
     finally:
         reader.close()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from kantor.clients import Clients, Partition
-from kantor.clock import SYSTEM_CLOCK
+from kantor.clock import SYSTEM_CLOCK, Clock
 from kantor.codec import Codec
 from kantor.errors import KafkaUnavailableError, KantorError
 from kantor.kafka import Admin
@@ -21,7 +21,7 @@ from kantor_orchestrator.formats.brokertime import BrokerTime
 from kantor_orchestrator.operations import deaths, standing
 from kantor_orchestrator.operations.deaths import Dead
 from kantor_orchestrator.operations.durability import weaknesses
-from kantor_orchestrator.operations.standing import Standing
+from kantor_orchestrator.operations.standing import Standing, is_apart
 from kantor_orchestrator.operations.unlooked import Unlooked, unlooked
 from kantor_orchestrator.view.queries import (
     Hold,
@@ -37,6 +37,8 @@ log = logging.getLogger("kantor.condition")
 
 #: The view gives a sign of life every 2 seconds (ms).
 VIEW_SILENT = 15_000
+#: Seconds that a view whose sign is of another time is watched, and between looks: it may be its clock.
+WATCHED, _LOOK = 5.0, 0.25
 #: A timer that is later than this is not just waiting for a watermark (ms).
 OVERDUE = 60_000
 #: Overdue transactions that are counted.
@@ -89,32 +91,50 @@ class Condition:
     weaknesses: list[tuple[str, str]] = field(default_factory=list)  # what, and its remedy
     leaderless: list[Partition] = field(default_factory=list)
     standing: Standing = field(default_factory=Standing)
+    #: By process, how far (ms) its machine's clock is ahead of the broker's, where that is more than it may be.
+    apart: dict[str, int] = field(default_factory=dict)
     added: list[tuple[str, int]] = field(default_factory=list)  # topics with more partitions than shards
     unread: list[Unread] = field(default_factory=list)  # definitions that can't be read
     dead: list[Dead] = field(default_factory=list)  # roles that `kantor run` on this machine can't keep alive
     unanswered: str = ""  # Kafka answers, but not all that it was asked: why
 
 
-def inspect(settings: Settings, open_view: Callable[[], AbstractContextManager[View]], now: int) -> Condition:
-    """Ask everybody. Never raises because somebody does not answer, the view included: that is part of the answer."""
+Views = Callable[[], AbstractContextManager[View]]
+
+
+def inspect(settings: Settings, open_view: Views, clock: Clock = SYSTEM_CLOCK) -> Condition:
+    """Ask everybody. Never raises because somebody does not answer, the view included: that is part of the answer. What time
+    it is, the broker says; ``clock`` does if it can't be asked."""
     found = Condition(settings.kafka.bootstrap_servers)
-    found.dead = deaths.read(settings.home, now / 1_000)
-    seen = 0
-    try:
-        with open_view() as view:
-            seen = _ask_view(found, view, now)
-    except KantorError as error:
-        found.view_error = str(error)
+    found.dead = deaths.read(settings.home, clock.now() / 1_000)
+    admin, existing = None, dict[str, int]()
+    headless: Collection[Partition] = frozenset()
+    told, time = None, BrokerTime(clock)
     try:
         admin = settings.kafka.admin("kantor-status")
         existing = admin.topics(_TIMEOUT)
-    except KafkaUnavailableError as error:
-        found.broker_error = str(error)
+        if topics.JOURNAL in existing:
+            headless = admin.leaderless(_TIMEOUT)
+            if watermarks.PLACE[0] in existing and watermarks.PLACE not in headless:
+                told, time = _ask_the_time(settings.kafka, clock)
+    except KantorError as error:
+        if existing:
+            found.unanswered = str(error)
+        else:
+            found.broker_error = str(error)
+    lives = False
+    try:
+        with open_view() as view:
+            seen = _ask_view(found, view, time.now())
+        lives = _lives(open_view, seen, time, clock, found)
+    except KantorError as error:
+        found.view_error = str(error)
+    if found.broker_error or admin is None:
         return found
     found.is_set_up = topics.JOURNAL in existing
     if found.is_set_up:
         try:
-            _ask_kafka(found, admin, existing, settings.kafka, now - seen < VIEW_SILENT)
+            _ask_kafka(found, admin, existing, settings.kafka, lives, headless, told, time)
             if topics.DEFINITIONS in existing and (topics.DEFINITIONS, 0) not in found.leaderless:
                 codec = Codec(schema_store(settings.kafka, settings.registry_url))
                 deployed = deploying.read(settings.kafka, codec, _TIMEOUT)
@@ -122,6 +142,32 @@ def inspect(settings: Settings, open_view: Callable[[], AbstractContextManager[V
         except KantorError as error:
             found.unanswered = str(error)
     return found
+
+
+def _ask_the_time(clients: Clients, clock: Clock) -> tuple[watermarks.Told, BrokerTime]:
+    """What the watermarks tell, and the broker's time: only if it has stamped a question just now, else this machine's."""
+    time = BrokerTime(clock)
+    told = watermarks.read(
+        clients, "kantor-status", patience=_TIMEOUT, observe=time.observe, asks=True, clock=clock
+    )
+    return told, time if told.is_current else BrokerTime(clock)
+
+
+def _lives(open_view: Views, seen: int, time: BrokerTime, clock: Clock, found: Condition) -> bool:
+    """Whether the view gives signs of life. They have the time of its own machine: whether that is now, or its clock is another
+    one, only the next sign tells."""
+    if not seen or -VIEW_SILENT < time.now() - seen < VIEW_SILENT:
+        return bool(seen)
+    until = clock.monotonic() + WATCHED
+    with open_view() as view:
+        while clock.monotonic() < until:
+            clock.sleep(_LOOK)
+            sign = view.seen().get("view", 0)
+            if sign != seen:
+                if is_apart(sign - time.now()):
+                    found.apart["the view"] = sign - time.now()
+                return True
+    return False
 
 
 def _ask_view(found: Condition, view: View, now: int) -> int:
@@ -143,9 +189,11 @@ def _ask_kafka(
     existing: dict[str, int],
     clients: Clients,
     view_lives: bool,
+    headless: Collection[Partition],
+    told: watermarks.Told | None,
+    time: BrokerTime,
 ) -> None:
     """Whatever a partition without a leader is needed for is left out: the others answer."""
-    headless = admin.leaderless(_TIMEOUT)
     found.leaderless = sorted(place for place in headless if place[0].startswith(("evt.", "cmd.", "sys.")))
 
     def led(wanted: Callable[[str], bool]) -> list[Partition]:
@@ -174,10 +222,6 @@ def _ask_kafka(
     }
     lag = _lag(read_by_view, positions[VIEW_GROUP]) if not found.view_error else -1
     found.roles.append(Role("view", view_lives, {}, lag))
-    told = None
-    time = BrokerTime(SYSTEM_CLOCK)
-    if watermarks.PLACE not in headless:
-        told = watermarks.read(clients, "kantor-status", patience=_TIMEOUT, observe=time.observe, asks=True)
     shards = (told.shards if told is not None else 0) or existing[topics.JOURNAL]
     found.added = sorted(
         (name, existing[name])
@@ -197,6 +241,9 @@ def _ask_kafka(
 
     if told is not None:
         found.standing = standing.stand(told, shards, owners, time.now())
+        found.apart |= found.standing.apart
+        if is_apart(-time.ahead()):
+            found.apart["the machine that was asked"] = -time.ahead()
     journal = {place: end for place, end in ends.items() if place[0] == topics.JOURNAL}
     found.unlooked = unlooked(
         clients, journal, lambda: admin.group_offsets(ENGINE_GROUP, _TIMEOUT), time=time.now

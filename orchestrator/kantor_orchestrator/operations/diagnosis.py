@@ -81,6 +81,7 @@ def _of_dead(found: Condition) -> Iterator[Problem]:
 
 
 def _of_standing(found: Condition) -> Iterator[Problem]:
+    yield from (Problem(*one) for one in standing.clocks(found.apart))
     running = {role.name for role in found.roles if role.is_running}
     if {"intake", "engine"} <= running:
         yield from (Problem(*one) for one in standing.problems(found.standing))
@@ -272,6 +273,7 @@ def condition_as_json(found: Condition, problems: list[Problem]) -> dict[str, An
             for one in found.dead
         ],
         "unanswered": found.unanswered or None,
+        "clocks_apart": [{"process": who, "ahead_ms": ahead} for who, ahead in sorted(found.apart.items())],
         **standing.as_json(found.standing),
         "holds": [shapes.hold(one) for one in found.holds],
         "overdue": [shapes.summary(one) for one in found.overdue],

@@ -10,6 +10,7 @@ from typing import Any
 from kantor.clients import Partition
 from kantor_orchestrator.core.decide import OLD_START_CODE
 from kantor_orchestrator.formats import topics
+from kantor_orchestrator.formats.brokertime import SKEW
 from kantor_orchestrator.formats.marks import IgnoredStarts
 from kantor_orchestrator.formats.watermarks import Told
 from kantor_orchestrator.view.as_json import time
@@ -76,6 +77,8 @@ class Standing:
     anew: dict[str, int] = field(default_factory=dict)
     without_disk: list[WithoutDisk] = field(default_factory=list)
     ignored_starts: list[Ignored] = field(default_factory=list)
+    #: By process, how far (ms) its machine's clock is ahead of the broker's; of those that are further apart than ``SKEW``.
+    apart: dict[str, int] = field(default_factory=dict)
 
 
 def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], now: int) -> Standing:
@@ -108,7 +111,17 @@ def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], 
     low = told.low()
     anew = {place: max(0, now - at) for said in told.engines.values() for place, at in said.anew.items()}
     age = max(0, now - low) if low else -1
-    return Standing(untaken, members, age, told.lowest(), anew, without_disk, _ignored(told, now))
+    apart = {
+        f"the engine {name}": said.clock - said.at
+        for name, said in sorted(told.engines.items())
+        if said.clock and now - said.at <= SILENT and is_apart(said.clock - said.at)
+    }
+    return Standing(untaken, members, age, told.lowest(), anew, without_disk, _ignored(told, now), apart)
+
+
+def is_apart(ahead: int) -> bool:
+    """Whether two clocks (ms) differ by more than they may."""
+    return abs(ahead) > SKEW
 
 
 def _ignored(told: Told, now: int) -> list[Ignored]:
@@ -122,6 +135,15 @@ def _ignored(told: Told, now: int) -> list[Ignored]:
         latest = max(some, key=lambda one: one.at)
         found.append(Ignored(kind, sum(one.count for one in some), latest, max(0, now - latest.at)))
     return found
+
+
+def clocks(apart: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Whose clock is not the broker's, what that does, and the remedy."""
+    for who, ahead in apart.items():
+        what = f"clocks apart: {who} has a clock that is {duration(round(abs(ahead), -3))} {'ahead of' if ahead > 0 else 'behind'} Kafka's"
+        if who.startswith("the engine") and ahead < 0:
+            what += ", and all timeouts of its shards fire late by as much"
+        yield what, "run NTP on both machines: see docs/operations.md#clocks"
 
 
 def problems(found: Standing) -> Iterator[tuple[str, str]]:
