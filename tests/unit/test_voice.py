@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kantor_orchestrator import voice
-from kantor_orchestrator.cli.render import _told
+from kantor_orchestrator.cli.render import _lines, _told
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Transaction, Transition
 from kantor_orchestrator.formats.snapshots import decision_record
@@ -80,3 +80,12 @@ def test_an_answer_names_the_offset_and_the_command() -> None:
         "what was set aside at journal offset 9 is read again",
         "compensation sent for pay: pay.Refund (c)",
     ]
+
+
+@pytest.mark.parametrize("origin", ["", "cmd.x.v1/0/7"])
+def test_a_command_on_another_topic_is_not_said_to_be_on_its_way(origin: str) -> None:
+    """The view reads `cmd.*`: a child's start, and what a saga's `commands` send elsewhere, it never sees."""
+    sent = Message(kind="command", type="x.Start", at=1_000, origin=origin, step="child")
+    told = " ".join(line.plain for line in _lines(sent, "cyan"))
+    assert ("not seen on a cmd.* topic" in told) == (not origin)
+    assert "yet" not in told

@@ -232,7 +232,9 @@ def _lines(message: Message, style: str) -> Iterator[Text]:
     if message.journal:
         places.append("journal " + message.journal.partition("/")[2])
     elif not message.origin:
-        places.append("not yet seen on its topic")
+        places.append(
+            "not seen on a cmd.* topic"
+        )  # never, if it is sent to another one, as a child's start is
     yield Text("  ".join(place for place in places if place), style=_DIM, overflow="fold")
     for move in message.moves:
         if move.kind not in (Kind.COMMAND_SENT, Kind.COMPENSATION_SENT):  # a line of its own says it
