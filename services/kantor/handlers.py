@@ -137,9 +137,16 @@ def read(
     item: str = "",
 ) -> Handler:
     """A handler from a function and its annotations. Raises ``ConfigError`` that names function and remedy."""
-    name = function.__name__
-    if inspect.iscoroutinefunction(function):
-        raise ConfigError(f"{name} is async; a handler is a plain function")
+    name = getattr(function, "__name__", "")
+    if not name:
+        raise ConfigError(f"{function!r} is not a function; a handler is a plain function, or a method")
+    for one in (function, inspect.unwrap(function)):
+        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
+            raise ConfigError(f"{name} is async; a handler is a plain function")
+        if inspect.isgeneratorfunction(one):
+            raise ConfigError(
+                f"{name} has a `yield`; a handler returns its answers, in a list if there are several"
+            )
     for attribute in ("TYPE", "TOPIC", "SCHEMA", "to_avro", "from_avro"):
         if not hasattr(message, attribute):
             raise ConfigError(

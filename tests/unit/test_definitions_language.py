@@ -29,6 +29,8 @@ def test_good() -> None:
         ("{succeeds_on: b.Done, need: 1}", "6:34: step x has no inner steps, so `need` has no effect; remove it, or add `steps:`"),
         ("{succeeds_on: b.Done, in_order: true}", "6:38: step x has no inner steps, so `in_order` has no effect; remove it, or add `steps:`"),
         ("{succeeds_on: b.Done, settle: all}", "6:36: step x has no inner steps, so `settle` has no effect; remove it, or add `steps:`"),
+        ("{succeeds_on: b.Done, progress_on: c.Done}", "6:41: step x has no timeout that `progress_on` could restart, so it has no effect; add `timeout:`, or remove it"),
+        ("{command: b.Do, succeeds_on: b.Done, timeout: 3s, pivot: true, retry: {budget: 5s}}", "6:85: step x has one attempt only, so `budget` has no effect; add `attempts:` (2 or more; it counts the first one), or remove it"),
         ("{signal: b.Done, succeeds_on: c.Done}", "6:36: step x: it succeeds on its signal already; keep one of the two"),
         ("{sleep: 3d, timeout: 1h}", "6:27: step x only sleeps, so `timeout` has no effect; remove it"),
         ("{sleep: 3d, pivot: true}", "6:25: step x only sleeps, so `pivot` has no effect; remove it"),

@@ -108,8 +108,8 @@ def test_silent_steps_of_one_type() -> None:
 
 def test_progress_that_is_success() -> None:
     """Progress and success are two things."""
-    assert lint("  x: {succeeds_on: b.Done, progress_on: b.Done}") == [
-        "6:41: b.Done means both that x has succeeded and that it is still in progress; use an event type of its own for each of the two meanings"
+    assert lint("  x: {succeeds_on: b.Done, timeout: 1h, progress_on: b.Done}") == [
+        "6:54: b.Done means both that x has succeeded and that it is still in progress; use an event type of its own for each of the two meanings"
     ]
 
 

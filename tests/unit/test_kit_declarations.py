@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -42,6 +43,24 @@ def foreign(event: StockReserved) -> str:
 async def asynchronous(event: StockReserved) -> None: ...
 
 
+@functools.wraps(asynchronous)
+def wrapped(*given: Any) -> Any:
+    return asynchronous(*given)
+
+
+class Callables:
+    def __call__(self, event: StockReserved) -> PaymentCaptured:
+        return CAPTURED
+
+
+def yields(event: StockReserved) -> Iterator[PaymentCaptured]:
+    yield CAPTURED
+
+
+async def yields_later(event: StockReserved) -> AsyncIterator[PaymentCaptured]:
+    yield CAPTURED
+
+
 def too_many(event: StockReserved, context: object, more: object) -> None: ...
 
 
@@ -58,6 +77,11 @@ def unresolvable(event: StockReserved) -> Nowhere:  # type: ignore[name-defined]
         (unannotated, "no return annotation"),
         (foreign, "which is not a message"),
         (asynchronous, "is async"),
+        (wrapped, "is async"),
+        (yields_later, "is async"),
+        (yields, "has a `yield`"),
+        (Callables(), "is not a function"),
+        (functools.partial(charge), "is not a function"),
         (too_many, "takes 3 parameters"),
         (none, "takes 0 parameters"),
         (refund, "is declared for inventory.StockReserved, but its first parameter is"),

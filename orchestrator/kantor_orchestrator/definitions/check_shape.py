@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from kantor_orchestrator.core.progress import MOST_MEMBERS_IN_ALL
 from kantor_orchestrator.definitions import expressions, graph
 from kantor_orchestrator.definitions.model import StepModel
+from kantor_orchestrator.definitions.parts import Retries
 from kantor_orchestrator.definitions.problem import Findings, nearest
 from kantor_orchestrator.definitions.tree import Node, Tree
 
@@ -77,6 +78,15 @@ def _words(node: Node, found: Findings) -> None:
             why, remedy = _OF_KIND[step.kind]
             what = f"step {node.name} {why}, so `{word}` has no effect"
         found.add(what, remedy, (*node.at, word))
+    if step.progress_on is not None and step.timeout is None and step.kind in _FITS["progress_on"][0]:
+        what = f"step {node.name} has no timeout that `progress_on` could restart, so it has no effect"
+        found.add(what, "add `timeout:`, or remove it", (*node.at, "progress_on"))
+    if step.retry is not None and step.retry.attempts == 1 and step.kind in _FITS["retry"][0]:
+        vain = [word for word in sorted(step.retry.model_fields_set) if _says(step.retry, word)]
+        if vain:
+            what = f"step {node.name} has one attempt only, so `{vain[0]}` has no effect"
+            remedy = "add `attempts:` (2 or more; it counts the first one), or remove it"
+            found.add(what, remedy, (*node.at, "retry", vain[0]))
     reverses = step.compensate_with is not None and step.compensate_with.command is not None
     if step.key is not None and step.kind != "command" and not reverses:
         what = f"step {node.name} sends no command, so `key` has no effect"
@@ -87,7 +97,7 @@ def _said(step: StepModel) -> Iterator[str]:
     return (word for word in _FITS if word in step.model_fields_set and _says(step, word))
 
 
-def _says(step: StepModel, word: str) -> bool:
+def _says(step: StepModel | Retries, word: str) -> bool:
     """Whether more than the default was said: a deployed definition says everything."""
     return bool(getattr(step, word) != type(step).model_fields[word].get_default(call_default_factory=True))
 
