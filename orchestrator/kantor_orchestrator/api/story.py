@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kantor_orchestrator.api.backend import new_key, said
 from kantor_orchestrator.core.act_kinds import CANCEL, CLOSE, KINDS, RETRY, SIGNAL, SKIP, ActKind
 from kantor_orchestrator.core.saga import definition_path
+from kantor_orchestrator.core.step_kinds import kind_of
 from kantor_orchestrator.core.transaction import ENDED, Status
 from kantor_orchestrator.view.shown import Step
 from kantor_orchestrator.view.trace import Message, Trace
@@ -50,7 +51,7 @@ def _always(story: Trace, waiting: AbstractSet[str]) -> Iterator[tuple[str, str]
     for step in story.steps:
         if step.status == "failed" and story.status == Status.RUNNING and step.name not in waiting:
             yield from ((RETRY, step.name), (SKIP, step.name))
-        elif step.kind == "signal" and step.status == "active":
+        elif kind_of(step.kind).takes_signal and step.status == "active":
             yield SIGNAL, step.name
     if story.status == Status.RUNNING and story.saga:
         yield CANCEL, ""

@@ -14,6 +14,7 @@ from kantor_orchestrator.core.act_kinds import CANCEL, CLOSE, COMPENSATE, RETRY,
 from kantor_orchestrator.core.decision import REFUSAL, Decision, ExpressionError
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import ROOT, Cancellation
+from kantor_orchestrator.core.step_kinds import KINDS
 from kantor_orchestrator.core.transaction import (
     BY_HAND,
     ENDED,
@@ -205,7 +206,7 @@ def _signal(d: Decision, _why: str) -> None:
     step = d.step(path)
     if not path:
         d.ignore(IMPOSSIBLE, "a signal needs a step: name one")
-    elif step is None or step.kind != "signal":
+    elif step is None or not KINDS[step.kind].takes_signal:
         d.ignore(IMPOSSIBLE, f"{path} is not a signal step: name one that waits for a signal")
     elif d.status(path) is not S.ACTIVE or d.txn.status in ENDED:
         d.ignore(IMPOSSIBLE, ways.of_signal(d, path))

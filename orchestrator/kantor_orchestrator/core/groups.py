@@ -6,6 +6,7 @@ from kantor_orchestrator.core import reversal
 from kantor_orchestrator.core.decision import ITEMS, Decision, instance_of
 from kantor_orchestrator.core.saga import ASK, Step
 from kantor_orchestrator.core.sending import doubt_in_flight
+from kantor_orchestrator.core.step_kinds import KINDS
 from kantor_orchestrator.core.transaction import Kind, StepStatus
 
 S = StepStatus
@@ -65,7 +66,7 @@ def give_up_step(d: Decision, path: str, step: Step | None, code: str, reason: s
                 abandon(d, path, definition, code, reason)
             d.emit(Kind.FAILED, step=path, code=code, reason=reason)
     elif status is S.ACTIVE:
-        may_have_happened = step.kind not in ("sleep", "signal") and (
+        may_have_happened = KINDS[step.kind].happens_unheard and (
             step.compensation is not None or step.in_doubt == ASK or step.pivot or code == "in_flight"
         )
         if may_have_happened:

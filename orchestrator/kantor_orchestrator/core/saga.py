@@ -117,7 +117,7 @@ class Step:
     path: str  # of the definition
     parent: str = ROOT  # the composite's definition path
     after: tuple[str, ...] = ()  # definition paths of steps in the same composite
-    kind: str = "event"  # event | command | signal | sleep | saga | task | call | composite
+    kind: str = "event"  # a name of ``step_kinds.KINDS``
     when: Expression | None = None
     optional: bool = False
     pivot: bool = False

@@ -10,6 +10,7 @@ from typing import Any
 from kantor_orchestrator.core.acts import SIGNAL
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.saga import Saga, definition_path
+from kantor_orchestrator.core.step_kinds import KINDS
 from kantor_orchestrator.definitions import avro
 from kantor_orchestrator.definitions.catalogue import Definitions
 
@@ -19,7 +20,7 @@ def complete(saga: Saga | None, entry: Entry, definitions: Definitions) -> None:
     and add the schema's defaults. If one is missing or of another type, the act is refused (``entry.error``); logical types are not looked
     at."""
     step = saga.steps.get(definition_path(entry.step)) if saga and entry.type == SIGNAL else None
-    if saga is None or step is None or step.kind != "signal" or entry.payload is None:
+    if saga is None or step is None or not KINDS[step.kind].takes_signal or entry.payload is None:
         return
     type_, given = step.succeeds_on, entry.payload["fields"]
     kept = saga.captures.get(type_, frozenset())

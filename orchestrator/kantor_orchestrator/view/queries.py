@@ -10,11 +10,11 @@ from typing import Any, Self
 
 from kantor.clients import Partition
 from kantor.errors import NotFoundError
+from kantor_orchestrator.core.step_kinds import KANTOR
 from kantor_orchestrator.view.columns import Listed
 from kantor_orchestrator.view.database import INTAKE, Place
 from kantor_orchestrator.view.reader import Reader
 from kantor_orchestrator.view.search import Criteria, PageTokenError
-from kantor_orchestrator.view.shown import KANTOR
 from kantor_orchestrator.view.status import ShownStatus, is_not_looked_at
 from kantor_orchestrator.view.trace import Child, Incident, Trace, build_trace
 

@@ -12,13 +12,11 @@ from kantor_orchestrator.core import acts
 from kantor_orchestrator.core.act_kinds import RELEASE
 from kantor_orchestrator.core.refusals import REFUSED
 from kantor_orchestrator.core.saga import definition_path
+from kantor_orchestrator.core.step_kinds import kind_of
 from kantor_orchestrator.core.transaction import ENDED, Status, StepState, StepStatus, Transaction
 from kantor_orchestrator.view.sagas import NO_STEP, StepFacts
 
 S = StepStatus
-
-#: Kinds of steps that nobody asks for by a command.
-_UNASKED = frozenset({"event", "signal", "sleep", "composite", ""})
 
 #: By kind of incident: what ``retry`` means, and ``skip``.
 _MEANS = {
@@ -95,7 +93,7 @@ def _of_step(txn: Transaction, path: str, kind: str, step: StepFacts) -> list[Re
 
 def _can_be_retried(txn: Transaction, state: StepState, kind: str, step: StepFacts) -> bool:
     """As ``core.mending`` has it, of a step that has an incident."""
-    status, is_asked_for = state.status, step.kind not in _UNASKED
+    status, is_asked_for = state.status, kind_of(step.kind).is_asked
     if status in (S.COMPENSATING, S.INCIDENT):
         return bool(step.compensator)
     if status is S.SUCCEEDED:

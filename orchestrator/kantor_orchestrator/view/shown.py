@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from kantor_orchestrator.core.entry import COMPENSATION_RETRY, RETRY
 from kantor_orchestrator.core.saga import definition_path
+from kantor_orchestrator.core.step_kinds import KANTOR, PERSON, SERVICE, STEPS, kind_of
 from kantor_orchestrator.core.transaction import (
     ENDED,
     NOT_NEEDED,
@@ -24,9 +25,6 @@ from kantor_orchestrator.core.transaction import (
 )
 from kantor_orchestrator.view.facts import to_json
 from kantor_orchestrator.view.sagas import NO_STEP, SagaFacts, StepFacts
-
-#: Who has the ball when no service has.
-PERSON, KANTOR = "a person", "kantor"
 
 _ACTIVE, _COMPENSATING = StepStatus.ACTIVE, StepStatus.COMPENSATING
 _IN_DOUBT, _FAILED, _INCIDENT = StepStatus.IN_DOUBT, StepStatus.FAILED, StepStatus.INCIDENT
@@ -85,13 +83,12 @@ def _who(path: str, state: StepState, facts: StepFacts) -> str:
     """Who has the ball of this step; empty: those of the steps in it have."""
     if state.status is _COMPENSATING:
         return KANTOR if state.timer == COMPENSATION_RETRY else facts.compensator or path
-    if facts.kind == "composite":
+    by = kind_of(facts.kind).waits_for
+    if by == STEPS:
         return ""
-    if facts.kind == "task":
-        return PERSON
-    if facts.kind == "sleep" or state.timer == RETRY:
-        return KANTOR
-    return facts.owner or path
+    if by == SERVICE:
+        return KANTOR if state.timer == RETRY else facts.owner or path
+    return by
 
 
 @cache
