@@ -22,10 +22,11 @@ import kantor_schemas
 from kantor.envelope import TRANSACTION_ENDED
 from kantor_orchestrator.core.saga import Saga, definition_path
 from kantor_orchestrator.core.transaction import SentCommand
-from kantor_orchestrator.definitions import durations, meaning, yaml_source
+from kantor_orchestrator.definitions import durations, yaml_source
 from kantor_orchestrator.definitions.check import check
 from kantor_orchestrator.definitions.children import children_of
 from kantor_orchestrator.definitions.compile import compile_saga
+from kantor_orchestrator.definitions.own_messages import with_own
 from kantor_orchestrator.definitions.reading import Reading
 from kantor_schemas import Catalog, Schema
 from unit.core_kit import DEPLOYED, Story
@@ -169,7 +170,7 @@ class _Player:
     def __init__(self, told: Told) -> None:
         self.story = Story(compiled(told.saga, told.definition))
         own = [kantor_schemas.system(name) for name in ("StepFailed", "CompensateTransaction")]
-        self._schemas = {**meaning.with_own(schemas_of(told.saga)), **Catalog(own)}
+        self._schemas = {**with_own(schemas_of(told.saga)), **Catalog(own)}
         self._types = {type_.rpartition(".")[2]: type_ for type_ in self.story.saga.types}
         self._start: dict[str, Any] = {}
         self._seen = 0

@@ -17,6 +17,7 @@ from kantor_orchestrator.definitions.children import started_by
 from kantor_orchestrator.definitions.compile import compile_saga
 from kantor_orchestrator.definitions.meaning import Child, Children
 from kantor_orchestrator.definitions.model import SagaModel
+from kantor_orchestrator.definitions.own_messages import with_own
 from kantor_orchestrator.formats import topics
 from kantor_schemas import Schema, canonical_json, system, topic_of
 
@@ -66,7 +67,7 @@ def bundle(
     """A definition and the schemas of what it names; it has passed ``check`` against ``catalog``. ``children``: the sagas
     that are known, its own among them."""
     started = {name: (children or {})[name] for name in started_by(model)}
-    schemas = meaning.with_own(catalog)
+    schemas = with_own(catalog)
     commands = meaning.commands(model, started)
     messages = {}
     for type_ in meaning.types(model, started):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kantor.envelope import STEP_FAILED
-from kantor_orchestrator.definitions import meaning, words
+from kantor_orchestrator.definitions import meaning
 from kantor_orchestrator.definitions.check_fields import FieldCheck, Sent
 from kantor_orchestrator.definitions.check_formulas import FormulaCheck
+from kantor_orchestrator.definitions.check_messages import MessageCheck
 from kantor_orchestrator.definitions.check_replies import check_replies
 from kantor_orchestrator.definitions.check_saga import check_saga
 from kantor_orchestrator.definitions.check_shape import check_shape
@@ -25,12 +26,7 @@ from kantor_orchestrator.definitions.problem import Findings, Path, Problem, Way
 from kantor_orchestrator.definitions.reading import Written
 from kantor_orchestrator.definitions.scopes import Scopes
 from kantor_orchestrator.definitions.tree import Node
-from kantor_schemas import Schema, topic_of
-
-#: How the names of topics of events begin: intake reads those, and a service never takes them for commands.
-_EVENTS = "evt."
-#: And those of the platform's own topics (wire-1): what else is in there would be taken for its state, or its definitions.
-_PLATFORM = "sys.kantor."
+from kantor_schemas import Schema
 
 
 def check(
@@ -118,20 +114,20 @@ class _Check:
         self._found = Findings(written.places)
         self._scopes = Scopes(written.model, catalog, children)
         self._tree = self._scopes.tree
-        self._catalog = self._scopes.schemas
+        self._messages = MessageCheck(self._scopes, self._found)
         self._formulas = FormulaCheck(self._found, self._scopes)
         self._fields = FieldCheck(self._found, self._scopes, self._formulas)
         #: Steps whose place in the order is known: only of them can be said what is known when they begin.
         self._placed = {node.path for node in self._tree.ordered()}
 
     def run(self) -> list[Problem]:
-        self._event(self._model.starts_on, ("starts_on",))
+        self._messages.event(self._model.starts_on, ("starts_on",))
         check_shape(self._tree, self._found)
         for node in self._tree.nodes.values():
             self._types(node)
             self._step(node)
         check_replies(self._scopes, self._found)
-        check_saga(self._scopes, self._found, self._formulas, self._fields, self._type, self._event)
+        check_saga(self._scopes, self._found, self._formulas, self._fields, self._messages)
         self._keys()
         return self._found.problems
 
@@ -146,13 +142,13 @@ class _Check:
                     at,
                 )
             else:
-                self._event(step.succeeds_on, (*at, "succeeds_on"))
+                self._messages.event(step.succeeds_on, (*at, "succeeds_on"))
         if step.signal is not None:
-            self._event(step.signal, (*at, "signal"))
+            self._messages.event(step.signal, (*at, "signal"))
         if step.task is not None and step.task.result is not None:
-            self._event(step.task.result, (*at, "task", "result"))
+            self._messages.event(step.task.result, (*at, "task", "result"))
         if step.progress_on is not None:
-            self._event(step.progress_on, (*at, "progress_on"))
+            self._messages.event(step.progress_on, (*at, "progress_on"))
         for index, type_ in enumerate(step.fails_on):
             place = ((*at, "fails_on", index), (*at, "fails_on"))
             if type_ == STEP_FAILED:
@@ -162,7 +158,7 @@ class _Check:
                     *place,
                 )
             else:
-                self._event(type_, *place)
+                self._messages.event(type_, *place)
         waits = step.kind not in ("sleep", "composite")
         if waits and step.timeout is None and self._model.deadline is None:
             add(f"step {node.name} may wait forever", "give it a `timeout`, or the saga a `deadline`", at)
@@ -183,7 +179,7 @@ class _Check:
                 return
             starts_on = self._children[step.saga].starts_on
             at: Path = (*node.at, "saga")
-            if self._type(starts_on, at):
+            if self._messages.exists(starts_on, at):
                 self._fields.check(
                     Sent(starts_on, step.fields, known, node, when, ((*node.at, "fields"),), at)
                 )
@@ -196,7 +192,7 @@ class _Check:
                 what, "set it in one place: beside the command or inside it", (*node.at, "fields", field)
             )
         paths: tuple[Path, ...] = ((*at, "type"), (*at, "command"), at)
-        if self._command(step.command.type, step.command.topic, *paths) and placed:
+        if self._messages.command(step.command.type, step.command.topic, *paths) and placed:
             places = ((*node.at, "fields"), (*at, "fields"))
             written = step.command_fields()
             self._fields.check(Sent(step.command.type, written, known, node, when, places, at))
@@ -221,7 +217,7 @@ class _Check:
         if doubt is None or doubt.ask is None:
             return
         ask, at = doubt.ask, (*node.at, "in_doubt", "ask")
-        if self._command(ask.type, ask.topic, (*at, "type"), at) and placed:
+        if self._messages.command(ask.type, ask.topic, (*at, "type"), at) and placed:
             when = f"when the service of {node.name} is asked for the outcome"
             known = self._scopes.known(node)
             self._fields.check(Sent(ask.type, ask.fields, known, node, when, ((*at, "fields"),), at))
@@ -250,80 +246,17 @@ class _Check:
             what = f"step {node.name} has `compensate_with` but no `compensated_on`"
             self._found.add(what, "name the event that confirms the compensation", at)
         else:
-            self._event(step.compensated_on, (*node.at, "compensated_on"))
-        if self._command(reverse.command, reverse.topic, (*at, "command"), at) and placed:
+            self._messages.event(step.compensated_on, (*node.at, "compensated_on"))
+        if self._messages.command(reverse.command, reverse.topic, (*at, "command"), at) and placed:
             known = self._scopes.known(node, own=True)
             when = f"when {node.name}'s command is sent"
             places = ((*at, "fields"),)
             self._fields.check(Sent(reverse.command, reverse.fields, known, node, when, places, at, True))
 
-    def _type(self, type_: str, *paths: Path) -> bool:
-        """Whether the schema of a message type is known, and its topic is not the platform's own; a problem if not."""
-        if type_ in self._catalog:
-            return not (self._is_for_platform(type_, *paths) or self._is_nowhere(type_, *paths))
-        near = nearest(type_, [name for name in self._catalog if name not in meaning.own()])
-        remedy = f"did you mean {near}?" if near else "add its .avsc file to a folder that --schemas names"
-        self._found.add(f"no schema for {type_}", remedy, *paths)
-        return False
-
-    def _is_for_platform(self, type_: str, *paths: Path) -> bool:
-        topic = self._catalog[type_].get("kantor.topic", "")
-        if not topic.startswith(_PLATFORM):
-            return False
-        what = f"{type_} is sent to {topic}: topics that begin with {_PLATFORM} are for the platform alone"
-        self._found.add(
-            what, 'write another "kantor.topic" in its .avsc file, such as "cmd.<service>.v1"', *paths
-        )
-        return True
-
-    def _is_nowhere(self, type_: str, *paths: Path) -> bool:
-        topic = topic_of(self._catalog[type_])
-        if words.is_topic(topic):
-            return False
-        what = f"{type_} is sent to {topic!r}, which is not a topic name"
-        self._found.add(what, f'{words.TOPICS}: write another "kantor.topic" in its .avsc file', *paths)
-        return True
-
-    def _command(self, type_: str, topic: str | None, *paths: Path) -> bool:
-        """Whether the schema of a command is known, and it goes where commands go; a problem if not. ``topic``: as the step says."""
-        if not self._type(type_, *paths):
-            return False
-        route = self._model.commands.get(type_)
-        where = topic or (route.topic if route else None) or self._catalog[type_].get("kantor.topic", "")
-        if not where.startswith(_EVENTS):
-            return True
-        what = f"{type_} is a command, but would be sent to {where}: from there, services and intake take it for an event that somebody made up"
-        self._found.add(
-            what, "send it to a cmd.<service>.v1 topic, or name the command of that service", *paths
-        )
-        return False
-
-    def _event(self, type_: str, *paths: Path) -> bool:
-        """Whether the schema of an event is known, and intake reads its topic; a problem if not."""
-        if not self._type(type_, *paths):
-            return False
-        if type_ in meaning.UNHEARD:
-            self._found.add(
-                f"{type_} is what Kantor itself sends, and nothing waits for that",
-                "name an event that a service sends; a step of kind `saga` waits for the end of its child by itself",
-                *paths,
-            )
-            return False
-        topic = self._catalog[type_].get("kantor.topic", "")
-        if type_ in meaning.own() or topic.startswith(_EVENTS):
-            return True
-        namespace = type_.rpartition(".")[0].rpartition(".")[2]
-        what = f"{type_} is an event, but its schema names no topic, so it would be sent as a command"
-        if topic:
-            what = f"{type_} is an event, but is sent to {topic}: Kantor reads events only from {_EVENTS}* topics"
-        remedy = f'write "kantor.topic": "{_EVENTS}{namespace}.v1", or another topic that begins with {_EVENTS}, in its .avsc file'
-        self._found.add(what, remedy, *paths)
-        return False
-
     def _keys(self) -> None:
         nodes = [node for node in self._tree.nodes.values() if not node.step.steps]
         events = [self._model.starts_on, *filter(None, (meaning.success(node.step) for node in nodes))]
-        if not all(event in self._catalog for event in events):
+        if not all(event in self._scopes.schemas for event in events):
             return  # reported already; the key may be a field of what is missing
         known = {
             field for scope in (self._scopes.start(), *map(self._scopes.of, nodes)) for field in scope.fields

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from kantor_orchestrator.definitions import meaning
+from kantor_orchestrator.definitions.own_messages import own
 from kantor_orchestrator.definitions.problem import Findings
 from kantor_orchestrator.definitions.scopes import Scopes
 from kantor_orchestrator.definitions.tree import Node
@@ -35,7 +36,7 @@ def check_replies(scopes: Scopes, found: Findings) -> None:
                 uses[type_][word].append(node)
         _members(node, found)
     for type_, steps in uses.items():
-        if type_ in meaning.own():
+        if type_ in own():
             continue  # answers of Kantor itself always name what they answer
         _starts(scopes, type_, steps, found)
         _answers(type_, steps, found)

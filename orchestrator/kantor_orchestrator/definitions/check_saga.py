@@ -8,9 +8,11 @@ from kantor.envelope import TRANSACTION_ENDED
 from kantor_orchestrator.definitions import expressions, meaning
 from kantor_orchestrator.definitions.check_fields import FieldCheck, Sent
 from kantor_orchestrator.definitions.check_formulas import FormulaCheck
+from kantor_orchestrator.definitions.check_messages import MessageCheck
 from kantor_orchestrator.definitions.expressions import Formula, Ref
 from kantor_orchestrator.definitions.filling import fields_of
 from kantor_orchestrator.definitions.model import Command
+from kantor_orchestrator.definitions.own_messages import own
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
 from kantor_orchestrator.definitions.scopes import Scope, Scopes
 
@@ -23,14 +25,12 @@ def check_saga(
     found: Findings,
     formulas: FormulaCheck,
     fields: FieldCheck,
-    exists: Callable[..., bool],
-    event: Callable[..., bool],
+    messages: MessageCheck,
 ) -> None:
-    """``exists``: whether a type has a schema; it reports one that has none. ``event``: the same of an event."""
     saga = scopes.saga
 
     def message(command: Command, known: Mapping[str, Scope], when: str, at: Path) -> None:
-        if exists(command.type, (*at, "type"), (*at, "command"), at):
+        if messages.exists(command.type, (*at, "type"), (*at, "command"), at):
             fields.check(Sent(command.type, command.fields, known, None, when, ((*at, "fields"),), at))
         if command.key is not None:
             formulas.key(command.key, known, None, when, (*at, "key"))
@@ -45,8 +45,8 @@ def check_saga(
         else:
             message(command, scopes.at_end(status), f"when a transaction ends as {status}", at)
     _returns(scopes, found, formulas)
-    _cancellation(scopes, found, message, event)
-    _commands(scopes, found, formulas, exists)
+    _cancellation(scopes, found, message, messages)
+    _commands(scopes, found, formulas, messages)
     if saga.enforce is not None and saga.mode != "enforce":
         what = f"mode {saga.mode} sends nothing, so `enforce` has no effect"
         found.add(what, "drop `mode`, or drop `enforce`", ("enforce",))
@@ -57,7 +57,7 @@ def _returns(scopes: Scopes, found: Findings, formulas: FormulaCheck) -> None:
     when = "when the saga is completed"
     for name, value in scopes.saga.returns.items():
         at = ("returns", name)
-        if name in fields_of(meaning.own()[TRANSACTION_ENDED]):
+        if name in fields_of(own()[TRANSACTION_ENDED]):
             what = f"{name} is already reported for every transaction that ends, so it can't be returned"
             found.add(what, "give it another name", at)
         parsed = expressions.parse(value)
@@ -75,12 +75,12 @@ def _cancellation(
     scopes: Scopes,
     found: Findings,
     message: Callable[[Command, Mapping[str, Scope], str, Path], None],
-    event: Callable[..., bool],
+    messages: MessageCheck,
 ) -> None:
     cancel = scopes.saga.cancel_on
     if cancel is None:
         return
-    event(cancel.event, ("cancel_on", "event"))
+    messages.event(cancel.event, ("cancel_on", "event"))
     if cancel.event == scopes.saga.starts_on:
         found.add(
             f"{cancel.event} both starts and cancels the saga", "use another event", ("cancel_on", "event")
@@ -99,14 +99,14 @@ def _cancellation(
         message(cancel.refuse_with, known, "when a cancellation is refused", ("cancel_on", "refuse_with"))
 
 
-def _commands(scopes: Scopes, found: Findings, formulas: FormulaCheck, exists: Callable[..., bool]) -> None:
+def _commands(scopes: Scopes, found: Findings, formulas: FormulaCheck, messages: MessageCheck) -> None:
     sent = meaning.commands(scopes.saga, scopes.children)
     for type_, route in scopes.saga.commands.items():
         at = ("commands", type_)
-        if type_ not in sent or type_ in meaning.own():
-            near = nearest(type_, [name for name in sent if name not in meaning.own()])
+        if type_ not in sent or type_ in own():
+            near = nearest(type_, [name for name in sent if name not in own()])
             remedy = f"did you mean {near}?" if near else "leave it out"
             found.add(f"the saga never sends {type_}", remedy, at)
-        elif exists(type_, at) and route.key is not None:
+        elif messages.exists(type_, at) and route.key is not None:
             start = {"start": scopes.start()}
             formulas.key(route.key, start, None, f"when {type_} is sent", (*at, "key"))

@@ -18,6 +18,7 @@ from kantor_orchestrator.definitions.filling import Filling, fields_of, fillings
 from kantor_orchestrator.definitions.meaning import Child, Children
 from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel
 from kantor_orchestrator.definitions.outcomes import Guard, Items, Sleep, Text
+from kantor_orchestrator.definitions.own_messages import CHILD_TOPIC, REQUEST_CALL, REQUEST_TASK
 from kantor_orchestrator.definitions.personal import personal_names
 from kantor_orchestrator.definitions.requests import call_rules, task_rules
 from kantor_orchestrator.definitions.scopes import Scope, Scopes
@@ -114,17 +115,13 @@ class _Compiler:
     def _action(self, node: Node, known: Mapping[str, Scope]) -> core.Command | None:
         step = node.step
         if step.task is not None:
-            return self._own(
-                meaning.REQUEST_TASK, task_rules(step.task, lambda text: self._formula(text, node))
-            )
+            return self._own(REQUEST_TASK, task_rules(step.task, lambda text: self._formula(text, node)))
         if step.call is not None:
-            return self._own(
-                meaning.REQUEST_CALL, call_rules(step.call, lambda text: self._formula(text, node))
-            )
+            return self._own(REQUEST_CALL, call_rules(step.call, lambda text: self._formula(text, node)))
         if step.saga is not None:
             child = self._children[step.saga]
             rules = self._rules(child.starts_on, step.fields, known, node)
-            return core.Command(child.starts_on, meaning.CHILD_TOPIC, rules)
+            return core.Command(child.starts_on, CHILD_TOPIC, rules)
         if step.command is None:
             return None
         return self._command(step.command.type, step.command, known, node, step.command_fields())
@@ -133,7 +130,7 @@ class _Compiler:
         step, reverse = node.step, node.step.compensate_with
         if step.saga is not None:  # a child reverses itself, and waits visibly itself if that takes long
             return core.Compensation(
-                command=core.Command(COMPENSATE_TRANSACTION, meaning.CHILD_TOPIC),
+                command=core.Command(COMPENSATE_TRANSACTION, CHILD_TOPIC),
                 confirmed_on=TRANSACTION_ENDED,
                 timeout=durations.LONGEST,
             )
@@ -141,10 +138,10 @@ class _Compiler:
             return None
         if reverse.task is not None:
             rules = task_rules(reverse.task, lambda text: self._formula(text, node))
-            command = self._own(meaning.REQUEST_TASK, rules)
+            command = self._own(REQUEST_TASK, rules)
         elif reverse.call is not None:
             rules = call_rules(reverse.call, lambda text: self._formula(text, node))
-            command = self._own(meaning.REQUEST_CALL, rules)
+            command = self._own(REQUEST_CALL, rules)
         else:
             assert reverse.command is not None
             command = self._command(reverse.command, reverse, self._scopes.known(node, own=True), node)

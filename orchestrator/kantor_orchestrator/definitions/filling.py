@@ -13,7 +13,7 @@ from typing import Any
 
 from kantor_orchestrator.definitions import expressions
 from kantor_orchestrator.definitions.expressions import Formula, Literal, Plain, Ref
-from kantor_orchestrator.definitions.meaning import CALL_SUCCEEDED, TASK_SUCCEEDED
+from kantor_orchestrator.definitions.own_messages import CALL_SUCCEEDED, TASK_SUCCEEDED
 from kantor_orchestrator.definitions.scopes import Scope
 from kantor_schemas import Schema
 

@@ -17,6 +17,7 @@ from kantor_orchestrator.definitions import avro, expressions, kinds, meaning
 from kantor_orchestrator.definitions.kinds import ANY, branch
 from kantor_orchestrator.definitions.meaning import Children
 from kantor_orchestrator.definitions.model import SagaModel
+from kantor_orchestrator.definitions.own_messages import with_own
 from kantor_orchestrator.definitions.references import ELEMENT, Use
 from kantor_orchestrator.definitions.tree import Node, Tree
 from kantor_schemas import Schema
@@ -53,7 +54,7 @@ class Scopes:
     def __init__(self, saga: SagaModel, schemas: Mapping[str, Schema], children: Children) -> None:
         self.saga = saga
         self.tree = Tree(saga)
-        self.schemas = meaning.with_own(schemas)
+        self.schemas = with_own(schemas)
         self.children = children
         self._items: dict[str, Any] = {}
         # A step's names are asked for again by each step after it, and by each of its expressions.
