@@ -6,6 +6,7 @@ its values are no plain numbers or texts any more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 #: Types that a value of the first may be written as, besides its own.
@@ -44,6 +45,11 @@ def expand(schema: Any, names: Names | None = None, namespace: str = "") -> Any:
     elif kind in names or f"{namespace}.{kind}" in names:  # {"type": "Money"}
         return expand(kind, names, namespace)
     return found
+
+
+def record(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of fields of these (expanded) types."""
+    return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields.items()]}
 
 
 def field_type(schema: dict[str, Any], field: str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kantor_orchestrator.core.saga import START
+from kantor_orchestrator.core.step_kinds import KINDS
 from kantor_orchestrator.definitions import avro
 from kantor_orchestrator.definitions.check_formulas import FormulaCheck
 from kantor_orchestrator.definitions.expressions import Formula, Literal, Plain, Ref
@@ -134,7 +135,7 @@ class FieldCheck:
                 "or give it a default in its schema",
                 *at,
             )
-        elif node is not None and sent.compensates and node.step.kind == "event":
+        elif node is not None and sent.compensates and KINDS[node.step.kind].is_choreographed:
             if not scopes.keys().isdisjoint({node.name, START}):
                 return
             own = self._scopes.of(node).event

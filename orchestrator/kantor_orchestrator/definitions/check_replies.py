@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from kantor_orchestrator.core.step_kinds import KINDS
 from kantor_orchestrator.definitions import meaning
 from kantor_orchestrator.definitions.own_messages import own
 from kantor_orchestrator.definitions.problem import Findings
@@ -17,7 +18,6 @@ from kantor_orchestrator.definitions.tree import Node
 _SUCCESS, _FAILURE, _CONFIRMATION = "succeeds_on", "fails_on", "compensated_on"
 _PROGRESS = "progress_on"
 _OWN = "use an event type of its own"
-_ACTS = ("event", "signal")
 
 _Uses = dict[str, list[Node]]
 
@@ -57,7 +57,7 @@ def _starts(scopes: Scopes, type_: str, steps: _Uses, found: Findings) -> None:
 
 def _is_silent(node: Node) -> bool:
     """Whether its events name no command, and nothing else tells whose they are."""
-    return node.step.kind in _ACTS and node.step.match is None
+    return KINDS[node.step.kind].is_told_by_type and node.step.match is None
 
 
 def _members(node: Node, found: Findings) -> None:

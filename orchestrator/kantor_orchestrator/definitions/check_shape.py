@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from kantor_orchestrator.core.progress import MOST_MEMBERS_IN_ALL
 from kantor_orchestrator.definitions import expressions, graph
 from kantor_orchestrator.definitions.model import StepModel
 from kantor_orchestrator.definitions.parts import Retries
 from kantor_orchestrator.definitions.problem import Findings, nearest
+from kantor_orchestrator.definitions.step_kinds import FORMS
 from kantor_orchestrator.definitions.tree import Node, Tree
 
-#: The kinds of step that each word is for; what it needs, in words; how to get it.
-_FITS: Mapping[str, tuple[frozenset[str], str, str]] = {
-    "each": (frozenset({"composite"}), "has no inner steps", "add `steps:`"),
-    "need": (frozenset({"composite"}), "has no inner steps", "add `steps:`"),
-    "in_order": (frozenset({"composite"}), "has no inner steps", "add `steps:`"),
-    "settle": (frozenset({"composite"}), "has no inner steps", "add `steps:`"),
-    "fields": (frozenset({"command", "saga"}), "sends no command", "add `command:`"),
-    "retry": (frozenset({"command", "task", "call"}), "sends no command", "add `command:`"),
-    "succeeds_on": (frozenset({"event", "command"}), "", ""),
-    "fails_on": (frozenset({"event", "command", "signal"}), "", ""),
-    "match": (frozenset({"event", "command", "signal"}), "", ""),
-    "progress_on": (frozenset({"event", "command", "signal"}), "", ""),
-    "timeout": (frozenset({"event", "command", "signal", "saga", "task", "call"}), "", ""),
-    "in_doubt": (frozenset({"event", "command", "signal", "saga", "task", "call"}), "", ""),
-    "pivot": (frozenset({"event", "command", "signal", "saga", "task", "call"}), "", ""),
-    "compensate_with": (frozenset({"event", "command", "signal", "saga", "task", "call"}), "", ""),
-    "compensated_on": (frozenset({"event", "command", "signal", "saga", "task", "call"}), "", ""),
-}
-#: Why a word makes no sense in a step of a kind, and what to do.
-_OF_KIND = {
-    "composite": ("only contains other steps", "set it on the inner steps"),
-    "sleep": ("only sleeps", "remove it"),
-    "task": ("is a person's task", "its `outcomes` decide its outcome"),
-    "call": ("is a call", "the HTTP response decides its outcome"),
-    "saga": ("runs a child saga", "that saga's end decides its outcome"),
-    "signal": ("waits for a signal", "the signal itself is its success"),
-    "event": ("is started by an event, not by a command", "remove it"),
-    "command": ("is started by a command", "remove it"),
+#: What a word needs that a step lacks, if it is of a kind that can be given that; how to get it.
+_LACKS = {
+    **dict.fromkeys(("each", "need", "in_order", "settle"), ("has no inner steps", "add `steps:`")),
+    **dict.fromkeys(("fields", "retry"), ("sends no command", "add `command:`")),
 }
 
 
@@ -56,45 +33,42 @@ def check_shape(tree: Tree, found: Findings) -> None:
 
 
 def _kinds(node: Node, found: Findings) -> None:
-    if len(kinds := node.step.kinds) > 1:
+    if len(kinds := [form.word for form in node.step.forms]) > 1:
         what = f"step {node.name} has {' and '.join(f'`{kind}`' for kind in kinds)}, but a step can be only one of them"
         found.add(what, "keep one, or make a separate step for each", (*node.at, kinds[1]))
 
 
 def _words(node: Node, found: Findings) -> None:
-    step = node.step
-    for word in _said(step):
-        kinds, lack, remedy = _FITS[word]
-        if step.kind in kinds or len(step.kinds) > 1:
-            continue
-        if word == "succeeds_on" and step.kind == "signal":
-            what, remedy = f"step {node.name}: it succeeds on its signal already", "keep one of the two"
-        elif lack and step.kind in ("event", "command"):
-            what, remedy = (
-                f"step {node.name} {lack}, so `{word}` has no effect",
-                f"remove it, or {remedy}",
-            )
+    step, form = node.step, node.step.form
+    for word in _without_effect(step) if len(step.forms) == 1 else ():
+        if word in form.refused:
+            why, remedy = form.refused[word]
+            what = f"step {node.name}: {why}"
+        elif form.why:
+            what, remedy = f"step {node.name} {form.why}, so `{word}` has no effect", form.remedy
         else:
-            why, remedy = _OF_KIND[step.kind]
-            what = f"step {node.name} {why}, so `{word}` has no effect"
+            lack, remedy = _LACKS[word]
+            what, remedy = f"step {node.name} {lack}, so `{word}` has no effect", f"remove it, or {remedy}"
         found.add(what, remedy, (*node.at, word))
-    if step.progress_on is not None and step.timeout is None and step.kind in _FITS["progress_on"][0]:
+    if step.progress_on is not None and step.timeout is None and "progress_on" in form.takes:
         what = f"step {node.name} has no timeout that `progress_on` could restart, so it has no effect"
         found.add(what, "add `timeout:`, or remove it", (*node.at, "progress_on"))
-    if step.retry is not None and step.retry.attempts == 1 and step.kind in _FITS["retry"][0]:
+    if step.retry is not None and step.retry.attempts == 1 and "retry" in form.takes:
         vain = [word for word in sorted(step.retry.model_fields_set) if _says(step.retry, word)]
         if vain:
             what = f"step {node.name} has one attempt only, so `{vain[0]}` has no effect"
             remedy = "add `attempts:` (2 or more; it counts the first one), or remove it"
             found.add(what, remedy, (*node.at, "retry", vain[0]))
     reverses = step.compensate_with is not None and step.compensate_with.command is not None
-    if step.key is not None and step.kind != "command" and not reverses:
+    if step.key is not None and "key" not in form.takes and not reverses:
         what = f"step {node.name} sends no command, so `key` has no effect"
         found.add(what, "remove it, or add `command:`", (*node.at, "key"))
 
 
-def _said(step: StepModel) -> Iterator[str]:
-    return (word for word in _FITS if word in step.model_fields_set and _says(step, word))
+def _without_effect(step: StepModel) -> Iterator[str]:
+    """The words that it says, and that have no effect in a step of its kind. A key has one in a compensation, too."""
+    words = frozenset[str]().union(*(form.takes for form in FORMS.values())) - step.form.takes - {"key"}
+    return (word for word in words & step.model_fields_set if _says(step, word))
 
 
 def _says(step: StepModel | Retries, word: str) -> bool:

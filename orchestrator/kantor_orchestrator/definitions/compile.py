@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from kantor.envelope import COMPENSATE_TRANSACTION, STEP_FAILED, TRANSACTION_ENDED
+from kantor.envelope import STEP_FAILED, TRANSACTION_ENDED
 from kantor_orchestrator.core import saga as core
 from kantor_orchestrator.core.saga import Expression, FieldRule
 from kantor_orchestrator.definitions import avro, durations, expressions, meaning, outcomes, references
 from kantor_orchestrator.definitions.expressions import Formula, Literal, Plain, Ref
 from kantor_orchestrator.definitions.filling import Filling, fields_of, fillings
 from kantor_orchestrator.definitions.meaning import Child, Children
-from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel
-from kantor_orchestrator.definitions.outcomes import Guard, Items, Sleep, Text
-from kantor_orchestrator.definitions.own_messages import CHILD_TOPIC, REQUEST_CALL, REQUEST_TASK
+from kantor_orchestrator.definitions.model import Call, Command, Compensation, SagaModel, Task
+from kantor_orchestrator.definitions.outcomes import Guard, Items, Text
+from kantor_orchestrator.definitions.own_messages import REQUEST_CALL, REQUEST_TASK
 from kantor_orchestrator.definitions.personal import personal_names
 from kantor_orchestrator.definitions.requests import call_rules, task_rules
 from kantor_orchestrator.definitions.scopes import Scope, Scopes
@@ -40,24 +40,26 @@ def compile_saga(
 
     The model must have passed ``check`` against the same; ``KeyError`` otherwise.
     """
-    return _Compiler(model, messages, children or {}).saga(deployed_at)
+    return Compiler(model, messages, children or {}).saga(deployed_at)
 
 
-class _Compiler:
+class Compiler:
+    """Of one saga; forms use its public names."""
+
     def __init__(self, model: SagaModel, messages: Mapping[str, Schema], children: Children) -> None:
         self._model = model
-        self._scopes = Scopes(model, messages, children)
+        self.scopes = Scopes(model, messages, children)
         self._children = children
         self._captures: defaultdict[str, set[str]] = defaultdict(set)
 
     def saga(self, deployed_at: int) -> core.Saga:
         model = self._model
-        steps = {node.path: self._step(node) for node in self._scopes.tree.ordered()}
+        steps = {node.path: self._step(node) for node in self.scopes.tree.ordered()}
         ends = {
-            status: self._command(command.type, command, self._scopes.at_end(status), None)
+            status: self.command(command.type, command, self.scopes.at_end(status), None)
             for status, command in model.ends_with.items()
         }
-        at_end = self._scopes.at_end("completed")
+        at_end = self.scopes.at_end("completed")
         returns = tuple(self._value(name, value, at_end, None) for name, value in model.returns.items())
         cancel_on = self._cancellation()
         self._keys()
@@ -82,7 +84,7 @@ class _Compiler:
     # -- steps
 
     def _step(self, node: Node) -> core.Step:
-        step, known = node.step, self._scopes.known(node)
+        step, known = node.step, self.scopes.known(node)
         return core.Step(
             path=node.path,
             parent=node.parent.path if node.parent else core.ROOT,
@@ -91,7 +93,7 @@ class _Compiler:
             when=self._guard(step.when, node),
             optional=step.optional,
             pivot=step.pivot,
-            command=self._action(node, known),
+            command=step.form.command(self, node),
             succeeds_on=meaning.success(step),
             fails_on=meaning.failures(step),
             match=self._match(node),
@@ -100,51 +102,29 @@ class _Compiler:
             retry=step.retry.compiled(),
             compensation=self._compensation(node),
             in_doubt=step.doubt,
-            ask=self._command(step.in_doubt.ask.type, step.in_doubt.ask, known, node)
+            ask=self.command(step.in_doubt.ask.type, step.in_doubt.ask, known, node)
             if step.in_doubt and step.in_doubt.ask
             else None,
-            sleep=self._sleep(step.sleep, node),
+            sleep=step.form.sleep(self, node),
             child=step.saga or "",
-            steps=tuple(n.path for n in self._scopes.tree.ordered(node) if n.parent is node),
-            each=None if step.each is None else Items(self._formula(step.each, node), step.each),
+            steps=tuple(n.path for n in self.scopes.tree.ordered(node) if n.parent is node),
+            each=None if step.each is None else Items(self.formula(step.each, node), step.each),
             need=step.need,
             in_order=step.in_order,
             settle_all=step.settle == "all",
         )
 
-    def _action(self, node: Node, known: Mapping[str, Scope]) -> core.Command | None:
-        step = node.step
-        if step.task is not None:
-            return self._own(REQUEST_TASK, task_rules(step.task, lambda text: self._formula(text, node)))
-        if step.call is not None:
-            return self._own(REQUEST_CALL, call_rules(step.call, lambda text: self._formula(text, node)))
-        if step.saga is not None:
-            child = self._children[step.saga]
-            rules = self._rules(child.starts_on, step.fields, known, node)
-            return core.Command(child.starts_on, CHILD_TOPIC, rules)
-        if step.command is None:
-            return None
-        return self._command(step.command.type, step.command, known, node, step.command_fields())
-
     def _compensation(self, node: Node) -> core.Compensation | None:
         step, reverse = node.step, node.step.compensate_with
-        if step.saga is not None:  # a child reverses itself, and waits visibly itself if that takes long
-            return core.Compensation(
-                command=core.Command(COMPENSATE_TRANSACTION, CHILD_TOPIC),
-                confirmed_on=TRANSACTION_ENDED,
-                timeout=durations.LONGEST,
-            )
-        if reverse is None:
-            return None
+        if step.form.reversal is not None or reverse is None:
+            return step.form.reversal
         if reverse.task is not None:
-            rules = task_rules(reverse.task, lambda text: self._formula(text, node))
-            command = self._own(REQUEST_TASK, rules)
+            command = self.task(reverse.task, node)
         elif reverse.call is not None:
-            rules = call_rules(reverse.call, lambda text: self._formula(text, node))
-            command = self._own(REQUEST_CALL, rules)
+            command = self.call(reverse.call, node)
         else:
             assert reverse.command is not None
-            command = self._command(reverse.command, reverse, self._scopes.known(node, own=True), node)
+            command = self.command(reverse.command, reverse, self.scopes.known(node, own=True), node)
         # A person takes their time: the task is asked for once, and again only if the request itself is lost.
         timeout = reverse.timeout if reverse.task is None else durations.LONGEST
         return core.Compensation(
@@ -156,7 +136,7 @@ class _Compiler:
 
     # -- messages
 
-    def _command(
+    def command(
         self,
         type_: str,
         written: Command | Compensation,
@@ -165,18 +145,25 @@ class _Compiler:
         fields: Mapping[str, Plain] | None = None,
     ) -> core.Command:
         route = self._model.commands.get(type_)
-        topic = written.topic or (route.topic if route else None) or topic_of(self._scopes.schemas[type_])
+        topic = written.topic or (route.topic if route else None) or topic_of(self.scopes.schemas[type_])
         key = written.key or (node.step.key if node else None) or (route.key if route else None)
-        rules = self._rules(type_, written.fields if fields is None else fields, known, node)
+        rules = self.rules(type_, written.fields if fields is None else fields, known, node)
         return core.Command(type_, topic, rules, self._key(key, node), route.format if route else "avro")
 
-    def _own(self, type_: str, rules: tuple[FieldRule, ...]) -> core.Command:
-        return core.Command(type_, topic_of(self._scopes.schemas[type_]), rules)
+    def task(self, task: Task, node: Node) -> core.Command:
+        """What asks a person."""
+        return self._own(REQUEST_TASK, task_rules(task, lambda text: self.formula(text, node)))
 
-    def _rules(
+    def call(self, call: Call, node: Node) -> core.Command:
+        return self._own(REQUEST_CALL, call_rules(call, lambda text: self.formula(text, node)))
+
+    def _own(self, type_: str, rules: tuple[FieldRule, ...]) -> core.Command:
+        return core.Command(type_, topic_of(self.scopes.schemas[type_]), rules)
+
+    def rules(
         self, type_: str, written: Mapping[str, Plain], known: Mapping[str, Scope], node: Node | None
     ) -> tuple[FieldRule, ...]:
-        schema = self._scopes.schemas[type_]
+        schema = self.scopes.schemas[type_]
         rules = (self._rule(filling, schema, known, node) for filling in fillings(schema, written, known))
         return tuple(rule for rule in rules if rule is not None)
 
@@ -185,7 +172,7 @@ class _Compiler:
     ) -> FieldRule | None:
         """None: nothing fills it, the writer takes its Avro default."""
         if isinstance(filling.explicit, Formula) and avro.is_decimal(avro.field_type(schema, filling.name)):
-            value = self._formula(filling.explicit.text, node)
+            value = self.formula(filling.explicit.text, node)
             return FieldRule(filling.name, expression=outcomes.AsDecimal(value))
         if isinstance(filling.explicit, Literal | Formula):
             return self._filled(filling.name, filling.explicit, node)
@@ -200,7 +187,7 @@ class _Compiler:
     def _filled(self, name: str, value: Literal | Formula, node: Node | None) -> FieldRule:
         if isinstance(value, Literal):
             return FieldRule(name, literal=value.value)
-        return FieldRule(name, expression=self._formula(value.text, node))
+        return FieldRule(name, expression=self.formula(value.text, node))
 
     def _sourced(
         self, name: str, refs: tuple[Ref, ...], known: Mapping[str, Scope], node: Node | None
@@ -214,7 +201,7 @@ class _Compiler:
 
     # -- expressions
 
-    def _formula(self, text: str, node: Node | None, *, lasting: bool = False) -> Expression:
+    def formula(self, text: str, node: Node | None, *, lasting: bool = False) -> Expression:
         """Compiled; what it reads is captured. ``lasting``: it may give a duration."""
         for use in references.uses(text):
             self._read(use.path, node, listed=use.listed)
@@ -223,8 +210,8 @@ class _Compiler:
     def _guard(self, text: str | None, node: Node) -> Expression | None:
         if text is None:
             return None
-        asked = expressions.truth(text, lambda use: self._scopes.is_flag(use, node))
-        return Guard(self._formula(asked, node), text)
+        asked = expressions.truth(text, lambda use: self.scopes.is_flag(use, node))
+        return Guard(self.formula(asked, node), text)
 
     def _match(self, node: Node) -> Expression | None:
         step = node.step
@@ -238,35 +225,28 @@ class _Compiler:
         for use in references.uses(step.match):
             if use.path[0] == "event":
                 for type_ in types:
-                    has = fields_of(self._scopes.schemas[type_]).keys()
+                    has = fields_of(self.scopes.schemas[type_]).keys()
                     self._captures[type_] |= has & set(use.path[1:2]) if len(use.path) > 1 else has
-        return Guard(self._formula(step.match, node), step.match)
+        return Guard(self.formula(step.match, node), step.match)
 
     def _key(self, text: str | None, node: Node | None) -> Expression | None:
-        return None if text is None else Text(self._formula(text, node), text)
-
-    def _sleep(self, text: str | None, node: Node) -> Expression | None:
-        if text is None:
-            return None
-        if durations.is_written(text):
-            return outcomes.constant(durations.parse(text, shortest=0))
-        return Sleep(self._formula(text, node, lasting=True), text)
+        return None if text is None else Text(self.formula(text, node), text)
 
     # -- what is captured
 
     def _read(self, path: tuple[str, ...], node: Node | None, *, listed: bool = False) -> None:
-        for type_, field in self._scopes.captured(path, node, listed=listed):
+        for type_, field in self.scopes.captured(path, node, listed=listed):
             if type_ == TRANSACTION_ENDED:
                 returned = {name for child in self._children.values() for name in child.returns}
                 self._captures[type_] |= returned if field is None else returned & {field}
             elif type_:
-                has = fields_of(self._scopes.schemas[type_]).keys()
+                has = fields_of(self.scopes.schemas[type_]).keys()
                 self._captures[type_] |= has if field is None else has & {field}
 
     def _captured(self, steps: Mapping[str, core.Step]) -> dict[str, frozenset[str]]:
         for step in steps.values():
             for type_ in step.fails_on:
-                self._captures[type_] |= {"reason"} & fields_of(self._scopes.schemas[type_]).keys()
+                self._captures[type_] |= {"reason"} & fields_of(self.scopes.schemas[type_]).keys()
             if step.child:
                 self._captures[TRANSACTION_ENDED] |= _OF_AN_END
         self._captures[STEP_FAILED] |= fields_of(system("StepFailed")).keys()
@@ -274,11 +254,11 @@ class _Compiler:
 
     def _personal_reasons(self, steps: Mapping[str, core.Step]) -> frozenset[str]:
         types = {type_ for step in steps.values() for type_ in step.fails_on}
-        return frozenset(t for t in types if "reason" in personal_names([self._scopes.schemas[t]]))
+        return frozenset(t for t in types if "reason" in personal_names([self.scopes.schemas[t]]))
 
     def _keys(self) -> None:
         for key in self._model.keys:
-            for scope in key_scopes(key, self._scopes):
+            for scope in key_scopes(key, self.scopes):
                 self._captures[scope.event].add(key)
 
     def _cancellation(self) -> core.Cancellation | None:
@@ -286,8 +266,8 @@ class _Compiler:
         if cancel is None:
             return None
         refusal = cancel.refuse_with
-        known = self._scopes.at_end("compensated")
-        answer = self._command(refusal.type, refusal, known, None) if refusal else None
+        known = self.scopes.at_end("compensated")
+        answer = self.command(refusal.type, refusal, known, None) if refusal else None
         return core.Cancellation(cancel.event, cancel.until, answer)
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from kantor_orchestrator.definitions import durations, meaning
+from kantor_orchestrator.definitions import durations
 from kantor_orchestrator.definitions.model import Compensation, SagaModel, StepModel
+from kantor_orchestrator.definitions.step_kinds import FORMS
 from kantor_orchestrator.definitions.tree import Node, Tree
 
 #: Beyond it a text is cut: expressions may be as long as they like.
@@ -108,7 +109,7 @@ def _box(tree: Tree, node: Node) -> Box:
 def _lines(step: StepModel) -> Iterator[str]:
     if step.when is not None:
         yield f"when {step.when}"
-    yield from _does(step)
+    yield from step.form.drawn(step)
     marks = [word for word in ("optional", "pivot") if getattr(step, word)]
     if step.timeout is not None:
         marks.append(f"within {durations.text(step.timeout)}")
@@ -120,31 +121,6 @@ def _lines(step: StepModel) -> Iterator[str]:
         yield f"in doubt: {step.doubt} {step.in_doubt.ask.type if step.in_doubt.ask else ''}".rstrip()
     if step.compensate_with is not None:
         yield f"reversed by {_reversal(step.compensate_with)}"
-
-
-def _does(step: StepModel) -> Iterator[str]:
-    """What a step is, in a line or two."""
-    if step.steps:
-        rules = [f"each {step.each}"] if step.each is not None else []
-        rules += [f"need {step.need}"] if step.need is not None else []
-        rules += ["in order"] if step.in_order else []
-        rules += ["all settle"] if step.settle else []
-        if rules:
-            yield ", ".join(rules)
-    elif step.task is not None:
-        yield f"task: {step.task.title}"
-        yield f"for {', '.join(step.task.candidates)}"
-    elif step.call is not None:
-        yield f"call: {step.call.method} {step.call.url}"
-    elif step.saga is not None:
-        yield f"saga: {step.saga}"
-    elif step.sleep is not None:
-        yield f"sleep: {step.sleep}"
-    elif step.command is not None:
-        yield f"command: {step.command.type}"
-        yield f"then {meaning.success(step)}"
-    else:
-        yield f"{step.kind}: {meaning.success(step)}"
 
 
 def _reversal(compensation: Compensation) -> str:
@@ -161,14 +137,8 @@ def _cut(text: str) -> str:
 
 # -- Mermaid
 
-#: How a kind is shaped in Mermaid.
-_SHAPES = {
-    "begin": ("([", "])"),
-    "end": ("([", "])"),
-    "sleep": ("{{", "}}"),
-    "task": ("[/", "/]"),
-    "saga": ("[[", "]]"),
-}
+#: Around the text of the boxes that are no steps.
+_ROUND = ("([", "])")
 _STYLES = (
     "classDef pivot stroke-width:3px",
     "classDef missing stroke-dasharray:5 3",
@@ -193,7 +163,7 @@ def _mermaid_group(group: Group, indent: str) -> Iterator[str]:
             yield from _mermaid_group(box.inner, indent + "  ")
             yield f"{indent}end"
         else:
-            opens, closes = _SHAPES.get(box.kind, ("[", "]"))
+            opens, closes = FORMS[box.kind].brackets if box.kind in FORMS else _ROUND
             yield f'{indent}{_mermaid_id(box.id)}{opens}"{text}"{closes}'
         for name, has in (("pivot", box.pivot), ("missing", box.may_be_missing)):
             if has:

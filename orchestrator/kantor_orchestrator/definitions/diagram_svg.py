@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from kantor_orchestrator.definitions.diagram import Box, Edge, Group, picture
 from kantor_orchestrator.definitions.model import SagaModel
+from kantor_orchestrator.definitions.step_kinds import FORMS
 
 _LINE, _PAD, _GAP, _LAYER = 17, 12, 28, 40
 #: The width of a letter of the font below at its size; generous, since fonts differ.
@@ -22,15 +23,14 @@ _NARROWEST = 120
 #: How wide the place of an arrow is that passes a layer.
 _LANE = 16
 
-_STYLE = """
-text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#1c2430}
-.t{font-weight:700}.m{text-anchor:middle}.h{font-weight:700;font-size:14px}
-rect{fill:#fff;stroke:#5b6b82;stroke-width:1.2}
-.begin rect,.end rect{fill:#e8edf4}.command rect{fill:#e6f0ff}.event rect{fill:#eefaf0}.task rect{fill:#fff6df}
-.call rect{fill:#f1eaff}.saga rect{fill:#e2f6f6}.signal rect{fill:#fdeef5}.sleep rect{fill:#f4f4f4}
-.composite>rect{fill:#f9fafc;stroke:#93a1b5}
-.pivot>rect{stroke-width:3;stroke:#1c2430}.missing>rect{stroke-dasharray:5 3}
-.e{fill:none;stroke:#5b6b82;stroke-width:1.4}
+_STYLE = f"""
+text{{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#1c2430}}
+.t{{font-weight:700}}.m{{text-anchor:middle}}.h{{font-weight:700;font-size:14px}}
+rect{{fill:#fff;stroke:#5b6b82;stroke-width:1.2}}
+.begin rect,.end rect{{fill:#e8edf4}}
+{"".join(f".{form.name}>rect{{{form.style}}}" for form in FORMS.values())}
+.pivot>rect{{stroke-width:3;stroke:#1c2430}}.missing>rect{{stroke-dasharray:5 3}}
+.e{{fill:none;stroke:#5b6b82;stroke-width:1.4}}
 """
 
 

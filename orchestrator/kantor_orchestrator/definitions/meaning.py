@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kantor.envelope import TRANSACTION_ENDED
 from kantor_orchestrator.definitions.model import Command, Compensation, SagaModel, StepModel
 from kantor_orchestrator.definitions.own_messages import (
-    CALL_FAILED,
     CALL_SUCCEEDED,
     REQUEST_CALL,
     REQUEST_TASK,
-    TASK_FAILED,
     TASK_SUCCEEDED,
     own,
 )
@@ -32,32 +29,16 @@ Children = Mapping[str, Child]
 
 def sends(step: StepModel, children: Children) -> str:
     """The type of the command that asks for a step; empty if none does, or a child that nobody knows."""
-    if step.command is not None:
-        return step.command.type
-    if step.task is not None:
-        return REQUEST_TASK
-    if step.call is not None:
-        return REQUEST_CALL
-    if step.saga is not None:
-        return children[step.saga].starts_on if step.saga in children else ""
-    return ""
+    return step.form.sends(step, children)
 
 
 def success(step: StepModel) -> str:
     """The type of the event that a step succeeds on; empty of sleeps, composites, and where it was not said."""
-    if step.task is not None:
-        return step.task.result or TASK_SUCCEEDED
-    if step.call is not None:
-        return CALL_SUCCEEDED
-    if step.saga is not None:
-        return TRANSACTION_ENDED
-    return step.signal or step.succeeds_on or ""
+    return step.form.success(step)
 
 
 def failures(step: StepModel) -> tuple[str, ...]:
-    if step.task is not None:
-        return (*step.fails_on, TASK_FAILED)
-    return (*step.fails_on, CALL_FAILED) if step.call is not None else step.fails_on
+    return step.form.failures(step)
 
 
 def reverses(compensation: Compensation) -> str:

@@ -9,12 +9,13 @@ The model knows no Avro: whether types and fields exist is the business of ``che
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from kantor_orchestrator.definitions.expressions import Plain
+from kantor_orchestrator.definitions.form import Form
 from kantor_orchestrator.definitions.parts import (
     Call,
     Cancel,
@@ -31,6 +32,7 @@ from kantor_orchestrator.definitions.parts import (
     as_compensation,
     as_doubt,
 )
+from kantor_orchestrator.definitions.step_kinds import FORMS
 from kantor_orchestrator.definitions.words import (
     RESERVED,
     Duration,
@@ -46,7 +48,6 @@ from kantor_orchestrator.definitions.words import (
 )
 
 __all__ = [
-    "KINDS",
     "RESERVED",
     "Call",
     "Cancel",
@@ -69,12 +70,9 @@ __all__ = [
 #: One thing that is not in the grammar, as pydantic reports it.
 Fault = ErrorDetails
 
-#: The words that make a step what it is; one without any of them is choreographed (kind ``event``).
-KINDS = ("command", "signal", "sleep", "saga", "task", "call", "steps")
-
 
 class StepModel(Part):
-    """One unit of a saga. Without a word of ``KINDS``: choreographed, a service acts by itself."""
+    """One unit of a saga. Its kind follows from its words (``step_kinds``)."""
 
     after: Names = ()
     when: Formula | None = None
@@ -107,15 +105,19 @@ class StepModel(Part):
     compensated_on: Word | None = None
 
     @property
-    def kinds(self) -> list[str]:
-        """The words of ``KINDS`` that are said; more than one makes no sense."""
-        return [word for word in KINDS if getattr(self, word) is not None]
+    def forms(self) -> list[Form[Any]]:
+        """What it says that it is; more than one makes no sense."""
+        said = [form for form in FORMS.values() if form.word and getattr(self, form.word) is not None]
+        return said or [form for form in FORMS.values() if not form.word]
+
+    @property
+    def form(self) -> Form[Any]:
+        return self.forms[0]
 
     @property
     def kind(self) -> str:
         """As the engine names it: ``event``, ``command``, ..., ``composite``."""
-        kind = next(iter(self.kinds), "event")
-        return "composite" if kind == "steps" else kind
+        return self.form.name
 
     @property
     def children(self) -> Mapping[str, StepModel]:

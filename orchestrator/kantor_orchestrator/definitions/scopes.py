@@ -65,7 +65,7 @@ class Scopes:
     # -- what a name means
 
     def start(self) -> Scope:
-        return Scope(START, self._event(self.saga.starts_on), START, self.saga.starts_on)
+        return Scope(START, self.type_of_event(self.saga.starts_on), START, self.saga.starts_on)
 
     def of(self, node: Node, *, certain: bool | None = None) -> Scope:
         """What a step's name means."""
@@ -82,15 +82,11 @@ class Scopes:
 
     def success(self, node: Node) -> Any:
         """The type of what is known of a step once it has succeeded."""
-        step = node.step
-        if step.saga is not None:
-            child = self.children.get(step.saga)
-            return _made(node.name, child.returns) if child else ANY
-        return _made(node.name, {}) if step.sleep is not None else self._event(meaning.success(step))
+        return node.step.form.result(node, self)
 
     def event(self, type_: str) -> Scope:
         """``event`` in a match."""
-        return Scope("event", self._event(type_), event=type_)
+        return Scope("event", self.type_of_event(type_), event=type_)
 
     # -- what is known where
 
@@ -211,7 +207,8 @@ class Scopes:
             return self.tree.children(None).get(name)
         return node if node.name == name else self.tree.visible(node).get(name)
 
-    def _event(self, type_: str) -> Any:
+    def type_of_event(self, type_: str) -> Any:
+        """``ANY`` if its schema is not known."""
         if type_ not in self._events:
             schema = self.schemas.get(type_)
             self._events[type_] = avro.expand(schema) if schema else ANY
@@ -226,12 +223,8 @@ class Scopes:
             fields = {"name": {"type": "string"}}
             for child in children:
                 fields |= self.of(child).fields if not child.step.steps else {}
-        members = {"type": "array", "items": _made("member", fields)}
-        return _made(node.name, {"succeeded": members, "failed": members, "status": {"type": "string"}})
-
-
-def _made(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields.items()]}
+        members = {"type": "array", "items": avro.record("member", fields)}
+        return avro.record(node.name, {"succeeded": members, "failed": members, "status": {"type": "string"}})
 
 
 def _field(path: tuple[str, ...]) -> str | None:
@@ -248,7 +241,7 @@ def _of_literal(value: Any) -> Any:
         same = bool(kinds) and all(kind == kinds[0] for kind in kinds)
         return {"type": "array", "items": kinds[0] if same else ANY}
     if isinstance(value, dict):
-        return _made("literal", {name: _of_literal(inner) for name, inner in value.items()})
+        return avro.record("literal", {name: _of_literal(inner) for name, inner in value.items()})
     if isinstance(value, datetime | timedelta):
         return ANY
     return {"type": _LITERALS.get(type(value), "string")}
