@@ -85,7 +85,7 @@ class Compiler:
 
     def _step(self, node: Node) -> core.Step:
         step, known = node.step, self.scopes.known(node)
-        return core.Step(
+        compiled = core.Step(
             path=node.path,
             parent=node.parent.path if node.parent else core.ROOT,
             after=tuple(f"{node.parent.path}.{name}" if node.parent else name for name in step.after),
@@ -93,7 +93,6 @@ class Compiler:
             when=self._guard(step.when, node),
             optional=step.optional,
             pivot=step.pivot,
-            command=step.form.command(self, node),
             succeeds_on=meaning.success(step),
             fails_on=meaning.failures(step),
             match=self._match(node),
@@ -105,19 +104,18 @@ class Compiler:
             ask=self.command(step.in_doubt.ask.type, step.in_doubt.ask, known, node)
             if step.in_doubt and step.in_doubt.ask
             else None,
-            sleep=step.form.sleep(self, node),
-            child=step.saga or "",
             steps=tuple(n.path for n in self.scopes.tree.ordered(node) if n.parent is node),
             each=None if step.each is None else Items(self.formula(step.each, node), step.each),
             need=step.need,
             in_order=step.in_order,
             settle_all=step.settle == "all",
         )
+        return step.form.compiled(compiled, self, node)
 
     def _compensation(self, node: Node) -> core.Compensation | None:
         step, reverse = node.step, node.step.compensate_with
-        if step.form.reversal is not None or reverse is None:
-            return step.form.reversal
+        if reverse is None:
+            return None
         if reverse.task is not None:
             command = self.task(reverse.task, node)
         elif reverse.call is not None:

@@ -33,8 +33,6 @@ class Form(Generic[Said]):
     remedy: str = ""
     #: Words for which there is more to say: what is wrong with them here, and what to do.
     refused: Mapping[str, tuple[str, str]] = {}
-    #: What reverses it where nobody writes that.
-    reversal: core.Compensation | None = None
     #: Its box: around its text in Mermaid, and in CSS.
     brackets: tuple[str, str] = ("[", "]")
     style: str
@@ -49,6 +47,10 @@ class Form(Generic[Said]):
     def sends(self, step: StepModel, children: Children) -> str:  # noqa: ARG002 - of those that send none
         """The type of the command that asks for it; empty if none does, or a child that nobody knows."""
         return ""
+
+    def topic(self, step: StepModel) -> str | None:  # noqa: ARG002
+        """The topic that is written for that command."""
+        return None
 
     def success(self, step: StepModel) -> str:
         """The type of the event that it succeeds on; empty if there is none, or it was not said."""
@@ -67,13 +69,9 @@ class Form(Generic[Said]):
     def check(self, check: StepCheck) -> None:
         """Report what can't work in what is written under its word."""
 
-    def command(self, compiler: Compiler, node: Node) -> core.Command | None:  # noqa: ARG002
-        """The command that asks for it."""
-        return None
-
-    def sleep(self, compiler: Compiler, node: Node) -> core.Expression | None:  # noqa: ARG002
-        """How long it lasts, in milliseconds, if that is all that it does."""
-        return None
+    def compiled(self, step: core.Step, compiler: Compiler, node: Node) -> core.Step:  # noqa: ARG002
+        """What the engine gets. ``step``: what follows from the words that are for several kinds."""
+        return step
 
     def drawn(self, step: StepModel) -> Iterator[str]:
         """What it does, in a line or two."""

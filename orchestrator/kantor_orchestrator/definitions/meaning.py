@@ -102,7 +102,7 @@ def commands(saga: SagaModel, children: Children) -> dict[str, str]:
 
     for step in saga.every_step():
         if step.saga is None and (type_ := sends(step, children)):
-            put(type_, step.command.topic if step.command else None)
+            put(type_, step.form.topic(step))
         if step.in_doubt and step.in_doubt.ask:
             put(step.in_doubt.ask.type, step.in_doubt.ask.topic)
         if reverse := step.compensate_with:

@@ -7,6 +7,7 @@ the model and in Python; a test fails with its name until all is there (docs/con
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kantor.envelope import COMPENSATE_TRANSACTION, TRANSACTION_ENDED
@@ -54,6 +55,9 @@ class _Command(Form[Command]):
     def sends(self, step: StepModel, children: Children) -> str:  # noqa: ARG002
         return self.said(step).type
 
+    def topic(self, step: StepModel) -> str | None:
+        return self.said(step).topic
+
     def check(self, check: StepCheck) -> None:
         step, command = check.step, self.said(check.step)
         at: Path = (*check.at, "command")
@@ -68,10 +72,10 @@ class _Command(Form[Command]):
             places: tuple[Path, ...] = ((*check.at, "fields"), (*at, "fields"))
             check.filled(command.type, step.command_fields(), places, at)
 
-    def command(self, compiler: Compiler, node: Node) -> core.Command:
-        command = self.said(node.step)
-        known = compiler.scopes.known(node)
-        return compiler.command(command.type, command, known, node, node.step.command_fields())
+    def compiled(self, step: core.Step, compiler: Compiler, node: Node) -> core.Step:
+        command, known = self.said(node.step), compiler.scopes.known(node)
+        sent = compiler.command(command.type, command, known, node, node.step.command_fields())
+        return replace(step, command=sent)
 
     def drawn(self, step: StepModel) -> Iterator[str]:
         yield f"command: {self.said(step).type}"
@@ -117,11 +121,11 @@ class _Sleep(Form[str]):
             what = f"step {check.node.name} sleeps for {text}, which is {avro.shown(type_)}"
             check.found.add(what, "use a string with a duration, such as '3d'", at)
 
-    def sleep(self, compiler: Compiler, node: Node) -> core.Expression:
+    def compiled(self, step: core.Step, compiler: Compiler, node: Node) -> core.Step:
         text = self.said(node.step)
         if durations.is_written(text):
-            return outcomes.constant(durations.parse(text, shortest=0))
-        return outcomes.Sleep(compiler.formula(text, node, lasting=True), text)
+            return replace(step, sleep=outcomes.constant(durations.parse(text, shortest=0)))
+        return replace(step, sleep=outcomes.Sleep(compiler.formula(text, node, lasting=True), text))
 
     def drawn(self, step: StepModel) -> Iterator[str]:
         yield f"sleep: {self.said(step)}"
@@ -131,12 +135,6 @@ class _Saga(Form[str]):
     name = word = "saga"
     takes = _EFFECT | {"fields"}
     why, remedy = "runs a child saga", "that saga's end decides its outcome"
-    # A child reverses itself, and waits visibly itself if that takes long.
-    reversal = core.Compensation(
-        command=core.Command(COMPENSATE_TRANSACTION, CHILD_TOPIC),
-        confirmed_on=TRANSACTION_ENDED,
-        timeout=durations.LONGEST,
-    )
     brackets, style = ("[[", "]]"), "fill:#e2f6f6"
 
     def sends(self, step: StepModel, children: Children) -> str:
@@ -157,10 +155,16 @@ class _Saga(Form[str]):
             if check.messages.exists(starts_on, at):
                 check.filled(starts_on, check.step.fields, ((*check.at, "fields"),), at)
 
-    def command(self, compiler: Compiler, node: Node) -> core.Command:
+    def compiled(self, step: core.Step, compiler: Compiler, node: Node) -> core.Step:
         starts_on = self.sends(node.step, compiler.scopes.children)
         rules = compiler.rules(starts_on, node.step.fields, compiler.scopes.known(node), node)
-        return core.Command(starts_on, CHILD_TOPIC, rules)
+        reversal = core.Compensation(  # it reverses itself, and waits visibly itself if that takes long
+            command=core.Command(COMPENSATE_TRANSACTION, CHILD_TOPIC),
+            confirmed_on=TRANSACTION_ENDED,
+            timeout=durations.LONGEST,
+        )
+        command = core.Command(starts_on, CHILD_TOPIC, rules)
+        return replace(step, command=command, child=self.said(node.step), compensation=reversal)
 
     def drawn(self, step: StepModel) -> Iterator[str]:
         yield f"saga: {self.said(step)}"
@@ -194,8 +198,8 @@ class _Task(Form[Task]):
         if check.placed:
             check.task(task, check.known, check.when_it_begins, check.at)
 
-    def command(self, compiler: Compiler, node: Node) -> core.Command:
-        return compiler.task(self.said(node.step), node)
+    def compiled(self, step: core.Step, compiler: Compiler, node: Node) -> core.Step:
+        return replace(step, command=compiler.task(self.said(node.step), node))
 
     def drawn(self, step: StepModel) -> Iterator[str]:
         yield f"task: {self.said(step).title}"
@@ -221,8 +225,8 @@ class _Call(Form[Call]):
         if check.placed:
             check.call(self.said(check.step), check.known, check.when_it_begins, check.at)
 
-    def command(self, compiler: Compiler, node: Node) -> core.Command:
-        return compiler.call(self.said(node.step), node)
+    def compiled(self, step: core.Step, compiler: Compiler, node: Node) -> core.Step:
+        return replace(step, command=compiler.call(self.said(node.step), node))
 
     def drawn(self, step: StepModel) -> Iterator[str]:
         yield f"call: {self.said(step).method} {self.said(step).url}"
