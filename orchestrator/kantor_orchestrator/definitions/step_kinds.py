@@ -250,5 +250,14 @@ class _Composite(Form[Any]):
 #: By name. A step that says several words is taken for the first here, and refused.
 FORMS: dict[str, Form[Any]] = {
     form.name: form
-    for form in (_Event(), _Command(), _Signal(), _Sleep(), _Saga(), _Task(), _Call(), _Composite())
+    for form in (
+        _Event(),
+        _Command(),
+        _Signal(),
+        _Sleep(),
+        _Saga(),
+        _Task(),
+        _Call(),
+        _Composite(),
+    )
 }
