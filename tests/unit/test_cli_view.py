@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kantor_orchestrator.cli.main import main
+from kantor_orchestrator.core.saga import Command, Retry, Saga, Step
 from view_places import execute
 from view_traffic import Traffic, project
 
@@ -109,6 +110,21 @@ def test_a_trace_tells_of_retries(view: Path) -> None:
         "must confirm by",
     ):
         assert part in story
+
+
+@pytest.mark.parametrize("kind", ["command", "task", "call", "saga"])
+def test_a_trace_tells_of_the_attempts_of_every_kind(home: Path, kind: str) -> None:
+    """Whatever was asked for more than once."""
+    asks = Command("x.Do", "cmd.x.v1")
+    step = Step(
+        path="do", kind=kind, command=asks, succeeds_on="x.Done", timeout=1_000, retry=Retry(attempts=2)
+    )
+    traffic = Traffic(Saga("s", 1, "x.Begun", {"do": step}))
+    traffic.event("tx", "x.Begun")
+    traffic.timer("tx", "timeout", "do")
+    traffic.timer("tx", "retry", "do")
+    project(traffic, home / "view.db")
+    assert "2 attempts" in kantor("trace", "tx", COLUMNS="120").stdout
 
 
 def test_a_decision_that_could_not_be_read_is_told(view: Path) -> None:

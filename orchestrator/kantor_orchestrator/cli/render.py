@@ -125,7 +125,7 @@ def _took(step: Step) -> str:
 
 def _note(step: Step) -> str:
     parts = [step.owner]
-    if step.kind == "command" and step.attempts > 1:
+    if step.attempts > 1:
         parts.append(f"{step.attempts} attempts")
     if step.code or step.reason:
         parts.append(voice.why(step.code, step.reason))
