@@ -20,7 +20,7 @@ from kantor_orchestrator.definitions import files
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.operations.acts import Move
 from kantor_orchestrator.operations.condition import Condition
-from kantor_orchestrator.view.database import Place
+from kantor_orchestrator.view.database import Location
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_schemas import example
 from view_traffic import Traffic, project
@@ -47,7 +47,9 @@ class StoredBackend(Backend):
     goes on). ``unknown``: transactions that the engine does not know. ``stored``: messages by place. ``place``: of the
     view, a file in ``folder`` unless it is said."""
 
-    def __init__(self, folder: Path, deployed: Definitions | None = None, place: Place | None = None) -> None:
+    def __init__(
+        self, folder: Path, deployed: Definitions | None = None, place: Location | None = None
+    ) -> None:
         place = place or folder / "view.db"
         url = place if isinstance(place, str) else f"sqlite:///{place}"
         super().__init__(Settings(KafkaSettings("127.0.0.1:1"), folder, url))
@@ -126,7 +128,7 @@ def people() -> tuple[ApiSettings, dict[str, str]]:
     return ApiSettings(tokens=known), tokens
 
 
-def checkouts(place: Place, extra: int = 0) -> Traffic:
+def checkouts(place: Location, extra: int = 0) -> Traffic:
     """One completed, one compensated, one that is stuck in its retries, one that waits for stock, one observed; ``extra``
     more that wait for stock."""
     traffic = Traffic()

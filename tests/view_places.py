@@ -9,11 +9,11 @@ from pathlib import Path
 
 import psycopg
 
-from kantor_orchestrator.view.database import Place, Writer
+from kantor_orchestrator.view.database import Location, ViewWriter
 from kantor_orchestrator.view.queries import View
 
 #: A place by name, empty when it is first asked for.
-Places = Callable[[str], Place]
+Places = Callable[[str], Location]
 
 
 class Postgres:
@@ -61,7 +61,7 @@ def postgres(folder: Path) -> Iterator[Postgres]:
         server.cleanup()
 
 
-def plans(place: Place, ask: Callable[[View], object]) -> list[str]:
+def plans(place: Location, ask: Callable[[View], object]) -> list[str]:
     """How the database goes about each query on transactions that ``ask`` makes, when tables are large."""
     asked: list[tuple[str, tuple[object, ...]]] = []
     with View(place) as view:
@@ -81,9 +81,9 @@ def plans(place: Place, ask: Callable[[View], object]) -> list[str]:
         return [str(rows(f"{explain} {query}", *values)) for query, values in asked]
 
 
-def execute(place: Place, query: str) -> None:
+def execute(place: Location, query: str) -> None:
     """Change the view behind its back."""
-    writer = Writer(place)
+    writer = ViewWriter(place)
     with writer._db.writing():
         writer._db.many(query, [()])
     writer.close()

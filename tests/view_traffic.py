@@ -17,7 +17,7 @@ from kantor_orchestrator.formats.history import PREFIX
 from kantor_orchestrator.formats.holds import ALL, Holds
 from kantor_orchestrator.formats.marks import Mark, Uncorrelated, dump_uncorrelated
 from kantor_orchestrator.formats.snapshots import Outgoing, decision_record
-from kantor_orchestrator.view.database import Place, Writer
+from kantor_orchestrator.view.database import Location, ViewWriter
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.sagas import SagaFacts
 from kantor_schemas import system
@@ -112,7 +112,7 @@ class Traffic:
         round_ = state.compensation_round if compensating else state.round
         attempt = state.compensation_attempt if compensating else state.attempt
         self.now = max(self.now, state.due)
-        fired = journal.Timer(timer, step, round_, attempt, state.due)
+        fired = journal.TimerEntry(timer, step, round_, attempt, state.due)
         offset = self._journal(transaction, fired.dump(), list(journal.TIMER_HEADERS))
         self._decide(
             transaction,
@@ -157,7 +157,7 @@ class Traffic:
             )
         for id_, txn in self._transactions.items():
             if txn.held and not self.holds.of(txn.saga):
-                fired = journal.Timer("release", "", 0, 0, 0)
+                fired = journal.TimerEntry("release", "", 0, 0, 0)
                 offset = self._journal(id_, fired.dump(), list(journal.TIMER_HEADERS))
                 self._decide(id_, offset, Entry("timer", self.now, timer="release"))
 
@@ -326,7 +326,7 @@ def in_order(traffic: Traffic, records: Iterable[Written]) -> list[Written]:
 
 def project(
     traffic: Traffic,
-    place: Place,
+    place: Location,
     records: Sequence[Written] | None = None,
     *,
     batch: int = 1_000,
@@ -336,7 +336,7 @@ def project(
     starts from the database alone, as after a crash. ``looked_at``: the engine's group says that it is past all of them."""
     records = traffic.records if records is None else records
     sagas = KnownSagas(*traffic.sagas)
-    writer = Writer(place)
+    writer = ViewWriter(place)
     try:
         for start in range(0, len(records), batch):
             positions = {partition: position for partition, (position, _) in writer.positions().items()}

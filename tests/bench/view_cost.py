@@ -22,7 +22,7 @@ from collections.abc import Iterator  # noqa: E402
 
 from kantor.envelope import derived_id  # noqa: E402
 from kantor_orchestrator.formats import topics  # noqa: E402
-from kantor_orchestrator.view.database import Writer  # noqa: E402
+from kantor_orchestrator.view.database import ViewWriter  # noqa: E402
 from kantor_orchestrator.view.projector import Projector  # noqa: E402
 from kantor_orchestrator.view.role import BATCH  # noqa: E402
 from view_records import Written  # noqa: E402
@@ -60,7 +60,7 @@ def project(traffic: Traffic, records: list[Written]) -> tuple[float, float, int
     """CPU seconds of folding and of SQL, rows of the timeline, bytes on disk: into a new database."""
     folding = storing = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        database = Writer(Path(folder) / "view.db")
+        database = ViewWriter(Path(folder) / "view.db")
         projector = Projector(traffic.codec, traffic.schemas, KnownSagas(CHECKOUT), database.find, 1, {})
         for batch in batches(records):
             start = time.process_time()

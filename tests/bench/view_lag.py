@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from kantor.errors import KantorError
-from kantor_orchestrator.view.database import Place
+from kantor_orchestrator.view.database import Location
 from kantor_orchestrator.view.queries import View
 
 #: Seconds between looks.
@@ -19,7 +19,7 @@ Look = tuple[int, int]
 
 
 @contextmanager
-def looking(place: Place, status: str) -> Iterator[list[Look]]:
+def looking(place: Location, status: str) -> Iterator[list[Look]]:
     """Looks at the view until the end of the block; the list grows."""
     looks: list[Look] = []
     stop = threading.Event()

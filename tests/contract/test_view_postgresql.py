@@ -10,7 +10,7 @@ import pytest
 
 from kantor.errors import ConfigError, KantorError
 from kantor_orchestrator.view import role
-from kantor_orchestrator.view.database import TABLES, Place, Writer, beside
+from kantor_orchestrator.view.database import TABLES, Location, ViewWriter, beside
 from kantor_orchestrator.view.postgresql import PostgresDatabase, without_password
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.sql import (
@@ -39,11 +39,11 @@ def url(places: Places) -> str:
 
 def test_the_next_replica_writes_once_the_first_has_lost_its_session(url: str, postgresql: Postgres) -> None:
     """Its lock belongs to its session; and it can't write any more, though it does not know yet."""
-    first = Writer(url)
+    first = ViewWriter(url)
     with pytest.raises(InUseError, match="another process"):
-        Writer(url)
+        ViewWriter(url)
     postgresql.execute(_END, "test_view")
-    second = Writer(url)
+    second = ViewWriter(url)
     with pytest.raises(ViewUnavailableError, match="session is lost"):
         first.alive(0)
     with pytest.raises(ViewUnavailableError, match="session is lost"):
@@ -58,9 +58,9 @@ def test_a_writer_that_can_not_begin_holds_nothing(url: str, postgresql: Postgre
     """The next one gets the lock at once."""
     postgresql.execute("ALTER TABLE kantor_view.about RENAME TO elsewhere", "test_view")
     with pytest.raises(ReplacedError):
-        Writer(url)
+        ViewWriter(url)
     postgresql.execute("ALTER TABLE kantor_view.elsewhere RENAME TO about", "test_view")
-    Writer(url).close()
+    ViewWriter(url).close()
 
 
 def test_a_replica_waits_for_its_turn_and_is_well_meanwhile(
@@ -69,8 +69,8 @@ def test_a_replica_waits_for_its_turn_and_is_well_meanwhile(
     """However long another one writes."""
     monkeypatch.setattr(role, "HANDOVER", 0.0)
     monkeypatch.setattr(role, "_AGAIN_SERVER", 0.05)
-    first = Writer(url)
-    waits, stop, taken = threading.Event(), threading.Event(), list[Writer | None]()
+    first = ViewWriter(url)
+    waits, stop, taken = threading.Event(), threading.Event(), list[ViewWriter | None]()
     thread = threading.Thread(target=lambda: taken.append(role._take(url, stop, waits.set)))
     thread.start()
     assert waits.wait(30)
@@ -123,22 +123,22 @@ def test_a_wrong_url_is_named_with_the_remedy(postgresql: Postgres, wrong: str, 
             pass  # until the server has read them
     host = postgresql.url("postgres").partition("@")[2]
     with pytest.raises(ConfigError, match="KANTOR_VIEW_URL") as raised:
-        Writer(wrong.format(host=host))
+        ViewWriter(wrong.format(host=host))
     assert problem in str(raised.value)
     assert "wrong@" not in str(raised.value)
 
 
 def test_a_server_that_takes_no_writes_is_looked_for_anew(url: str, postgresql: Postgres) -> None:
     """It has become a standby, say: the session is given up, with its lock, and the next one may be with the primary."""
-    first = Writer(url)
+    first = ViewWriter(url)
     first.database.rows("SELECT set_config('default_transaction_read_only', 'on', false)")
     with pytest.raises(ViewUnavailableError, match=r"takes no writes .*standby.*target_session_attrs"):
         first.alive(1)
-    Writer(url).close()
+    ViewWriter(url).close()
     postgresql.execute("ALTER DATABASE test_view SET default_transaction_read_only = on")
     try:
         with pytest.raises(ViewUnavailableError, match="takes no writes"):
-            Writer(url)
+            ViewWriter(url)
         with View(url) as view:
             assert view.find("tx-1") == ["tx-1"]
     finally:
@@ -163,7 +163,7 @@ def test_what_a_server_says_while_it_is_in_trouble_is_waited_for(
 
     monkeypatch.setattr(psycopg, "connect", connect)
     with pytest.raises(ViewUnavailableError, match=r"127.0.0.1:1/db does not answer: .*FATAL"):
-        Writer("postgresql://u@127.0.0.1:1/db")
+        ViewWriter("postgresql://u@127.0.0.1:1/db")
 
 
 def test_who_may_not_make_the_schema_is_told_what_to_grant(places: Places, postgresql: Postgres) -> None:
@@ -172,7 +172,7 @@ def test_who_may_not_make_the_schema_is_told_what_to_grant(places: Places, postg
     if not postgresql.execute("SELECT 1 FROM pg_roles WHERE rolname = 'guest'"):
         postgresql.execute("CREATE ROLE guest LOGIN")
     with pytest.raises(ConfigError, match="GRANT CREATE ON DATABASE"):
-        Writer(url.replace("postgres:@", "guest@"))
+        ViewWriter(url.replace("postgres:@", "guest@"))
 
 
 def test_a_database_that_can_not_hold_every_message_is_refused(postgresql: Postgres) -> None:
@@ -180,7 +180,7 @@ def test_a_database_that_can_not_hold_every_message_is_refused(postgresql: Postg
     if not postgresql.execute("SELECT 1 FROM pg_database WHERE datname = 'latin'"):
         postgresql.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
     with pytest.raises(ConfigError, match="UTF8"):
-        Writer(postgresql.url("latin"))
+        ViewWriter(postgresql.url("latin"))
 
 
 def test_without_a_schema_there_is_no_view(places: Places) -> None:
@@ -193,7 +193,7 @@ def test_a_schema_of_a_newer_kantor_is_refused(url: str, postgresql: Postgres) -
     """An older program would misread it."""
     postgresql.execute("INSERT INTO kantor_view.version VALUES (99)", "test_view")
     with pytest.raises(ConfigError, match="newer"):
-        Writer(url)
+        ViewWriter(url)
     with pytest.raises(ConfigError, match="another version"):
         View(url)
 
@@ -204,7 +204,7 @@ def test_any_text_of_a_message_is_stored_and_found(places: Places, id_: str) -> 
     traffic = Traffic()
     traffic.completed(id_)
     url = places("view")
-    writer = Writer(url)
+    writer = ViewWriter(url)
     try:
         stored(writer, traffic)
     except KantorError as error:
@@ -219,7 +219,7 @@ def test_any_text_of_a_message_is_stored_and_found(places: Places, id_: str) -> 
         assert view.find(id_[:7]) == [found]
 
 
-def stored(writer: Writer, traffic: Traffic) -> None:
+def stored(writer: ViewWriter, traffic: Traffic) -> None:
     from kantor_orchestrator.view.projector import Projector
     from view_saga import CHECKOUT
     from view_traffic import KnownSagas
@@ -254,10 +254,10 @@ def test_a_password_is_in_no_message() -> None:
     assert without_password("postgresql://h") == "postgresql://h:5432/"
 
 
-def replaced(place: Place, traffic: Traffic) -> None:
+def replaced(place: Location, traffic: Traffic) -> None:
     """Another view of this traffic, put in this one's place."""
     new = beside(place)
-    writer = Writer(new)
+    writer = ViewWriter(new)
     stored(writer, traffic)
     old = PostgresDatabase.for_reading(str(place))
     old.replace_by(new)
@@ -286,7 +286,7 @@ def test_a_writer_notices_that_its_view_was_replaced(url: str) -> None:
     """What it would have stored is not in the new one; after that it goes on with that one's positions."""
     traffic = Traffic()
     traffic.order("tx-2")
-    writer = Writer(url)
+    writer = ViewWriter(url)
     replaced(url, traffic)
     with pytest.raises(ReplacedError):
         writer.alive(5)

@@ -13,7 +13,7 @@ import psycopg
 
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.view import rebuild
-from kantor_orchestrator.view.database import Writer
+from kantor_orchestrator.view.database import ViewWriter
 from kantor_orchestrator.view.sqlite import SqliteDatabase
 
 #: What PostgreSQL is about to be told then.
@@ -76,7 +76,7 @@ def arrange(place: str, killed: Killed) -> None:
         setattr(owner, name, called)
 
     if place == "store":
-        before(Writer, "store", lambda *_: True)
+        before(ViewWriter, "store", lambda *_: True)
     elif place == "copy":
         replace = SqliteDatabase.replace_by
 

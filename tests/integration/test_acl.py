@@ -20,7 +20,7 @@ from kantor_orchestrator.dev import config
 from kantor_orchestrator.dev.broker import DevBroker
 from kantor_orchestrator.formats import topics, watermarks
 from kantor_orchestrator.formats.marks import About
-from kantor_orchestrator.formats.watermarks import Told
+from kantor_orchestrator.formats.watermarks import Statements
 from kantor_orchestrator.intake.loop import Intake
 from kantor_orchestrator.metrics import IntakeMetrics
 from waiting import PATIENCE, until
@@ -87,9 +87,9 @@ def test_a_topic_that_may_be_seen_but_not_read(guarded: KafkaSettings) -> None:
         running.result(PATIENCE)
 
 
-def wait_for(settings: KafkaSettings, is_met: Callable[[Told], bool]) -> Told:
+def wait_for(settings: KafkaSettings, is_met: Callable[[Statements], bool]) -> Statements:
     """The first that intake tells which is as wanted."""
-    told: list[Told] = []
+    told: list[Statements] = []
 
     def is_there() -> bool:
         told[:] = [watermarks.read(settings, "test")]

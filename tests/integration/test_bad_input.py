@@ -202,7 +202,7 @@ def test_an_answer_that_can_not_be_read(platform: Platform) -> None:
     (id_,) = orders
     platform.send(MoneyTaken, id_, b"no avro")
     assert "chaos.money.MoneyTaken" in platform.incident(id_)
-    act = journal.Act(f"skip-{id_}", "skip", "ann", "it was no answer")
+    act = journal.ActEntry(f"skip-{id_}", "skip", "ann", "it was no answer")
     producer = platform.settings.producer("ann")
     producer.produce(topics.JOURNAL, act.dump(), id_.encode(), journal.ACT_HEADERS, shard_of(id_, SHARDS))
     producer.flush()

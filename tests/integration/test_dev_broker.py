@@ -31,7 +31,7 @@ from kantor_orchestrator.dev.errors import DevError
 from kantor_orchestrator.dev.maven import MavenResolver
 from kantor_orchestrator.dev.process import OwnProcess, start_detached
 from kantor_orchestrator.dev.progress import PlainProgress
-from kantor_orchestrator.dev.record import Record
+from kantor_orchestrator.dev.record import BrokerRecord
 from waiting import PATIENCE, until
 
 
@@ -69,8 +69,8 @@ def read(address: str, topic: str) -> bytes | None:
     return found[0]
 
 
-def record_of(broker: DevBroker) -> Record:
-    record = Record.read(broker.folder / "broker.json")
+def record_of(broker: DevBroker) -> BrokerRecord:
+    record = BrokerRecord.read(broker.folder / "broker.json")
     assert record
     return record
 
@@ -261,7 +261,7 @@ def test_nothing_listens_beyond_loopback(running: DevBroker) -> None:
     assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
 
-def interrupt_a_start(home: Path) -> tuple[int, Record]:
+def interrupt_a_start(home: Path) -> tuple[int, BrokerRecord]:
     """Ctrl-C as soon as Kafka's process is known: the command's exit code, and what it noted of that process."""
     environment = {**os.environ, "KANTOR_HOME": str(home)}
     # A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C.
@@ -277,7 +277,7 @@ def interrupt_a_start(home: Path) -> tuple[int, Record]:
         while not (record and record.process):  # the record is written before the start and after it
             assert starting.poll() is None, starting.stderr
             time.sleep(0.01)
-            record = Record.read(home / "kafka" / "broker.json")
+            record = BrokerRecord.read(home / "kafka" / "broker.json")
         starting.send_signal(signal.SIGINT)
         return starting.wait(PATIENCE), record
 

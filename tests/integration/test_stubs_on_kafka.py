@@ -61,7 +61,7 @@ class Ended:
 
     def skip(self, id_: str, step: str) -> None:
         """A person says that there is nothing to reverse."""
-        act = journal.Act(f"skip-{id_}", "skip", "ann", "it was never taken", step=step)
+        act = journal.ActEntry(f"skip-{id_}", "skip", "ann", "it was never taken", step=step)
         producer = self.platform.settings.producer("ann")
         producer.produce(topics.JOURNAL, act.dump(), id_.encode(), journal.ACT_HEADERS, shard_of(id_, SHARDS))
         producer.flush()

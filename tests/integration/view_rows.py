@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kantor_orchestrator.view.database import PARTS, Place, for_reading
+from kantor_orchestrator.view.database import PARTS, Location, for_reading
 from kantor_orchestrator.view.facts import frames
 
 _COLUMNS = (
@@ -14,7 +14,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def rows_of(place: Place) -> dict[str, Any]:
+def rows_of(place: Location) -> dict[str, Any]:
     """Every table, but for positions and signs of life. What batches decide on is taken out: the transactions' numbers, how a
     timeline is cut into parts, and how messages of several topics are mixed in it."""
     db = for_reading(place)

@@ -12,7 +12,7 @@ from kantor_orchestrator.core.acts import IMPOSSIBLE
 from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.entry import COMPENSATION_RETRY, RETRY, Entry
 from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, StepStatus, Transaction
-from kantor_orchestrator.engine.appending import Appender
+from kantor_orchestrator.engine.appending import EngineEntries
 from kantor_orchestrator.engine.ended import Found
 from kantor_orchestrator.engine.entries import Headers, NotYet, PayloadReader
 from kantor_orchestrator.engine.log import DecisionLog
@@ -20,11 +20,11 @@ from kantor_orchestrator.engine.memory import AtRest, Transactions
 from kantor_orchestrator.engine.messages import Messages
 from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.engine.writing import Turn, Writer
-from kantor_orchestrator.formats.appending import Appender as JournalAppender
+from kantor_orchestrator.engine.writing import LogWriter, Turn
+from kantor_orchestrator.formats.appending import JournalAppender as JournalAppender
 from kantor_orchestrator.formats.holds import Holds
 from kantor_orchestrator.formats.snapshots import Outgoing
-from kantor_orchestrator.formats.watermarks import Told
+from kantor_orchestrator.formats.watermarks import Statements
 from kantor_orchestrator.intake.loop import Intake
 from simulation.mutation import Mutation, near
 
@@ -52,7 +52,7 @@ def _another_byte(send: Any) -> Any:
 
 
 def _twice(put: Any) -> Any:
-    def mutated(self: Writer, item: Any) -> None:
+    def mutated(self: LogWriter, item: Any) -> None:
         put(self, item)
         if isinstance(item, Turn) and item.record is not None:
             put(self, Turn(item.transaction, item.record, []))
@@ -71,7 +71,7 @@ def _all_of_them(cut: Any) -> Any:
 
 def _forgotten(_: Any) -> Any:
     def mutated(
-        self: Appender, transaction: str, message: Outgoing, why: str, done: Callable[[], None]
+        self: EngineEntries, transaction: str, message: Outgoing, why: str, done: Callable[[], None]
     ) -> None:
         done()
 
@@ -226,12 +226,12 @@ BUGS = (
     ),
     Mutation(
         "a refused message is forgotten",
-        (Appender, "refused", _forgotten),
+        (EngineEntries, "refused", _forgotten),
         near(0),
         "people",
         ("nothing leaves unlogged",),
     ),
-    Mutation("each decision is logged twice", (Writer, "put", _twice), near(0), "", ("in order",)),
+    Mutation("each decision is logged twice", (LogWriter, "put", _twice), near(0), "", ("in order",)),
     Mutation("each cut has everything", (Transactions, "cut", _all_of_them), near(6), "", ("bounded",)),
     Mutation(
         "what can't be read holds up its shard",
@@ -254,7 +254,9 @@ BUGS = (
         "intakes",
         ("no orphan",),
     ),
-    Mutation("a timeout needs no watermark", (Told, "low", _all_is_read), near(11), "intakes", ("no haste",)),
+    Mutation(
+        "a timeout needs no watermark", (Statements, "low", _all_is_read), near(11), "intakes", ("no haste",)
+    ),
     Mutation(
         "acts on what waits for a person are refused",
         (mending, "_each", _refuses),

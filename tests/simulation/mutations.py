@@ -24,12 +24,12 @@ from kantor_orchestrator.engine import deciding
 from kantor_orchestrator.engine.cut import Cut, Cutter
 from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.engine.writing import Turn, Writer
+from kantor_orchestrator.engine.writing import LogWriter, Turn
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.history import is_epoch
 from kantor_orchestrator.formats.holds import Holds
 from kantor_orchestrator.formats.snapshots import Decided, decided_from
-from kantor_orchestrator.formats.watermarks import Told
+from kantor_orchestrator.formats.watermarks import Statements
 from kantor_orchestrator.intake.loop import Intake
 from simulation.bugs import BUGS
 from simulation.mutation import NO_CRASH, Mutation, near
@@ -128,7 +128,7 @@ def _forget_early(consider: Any) -> Any:
 def _act_first(append: Any) -> Any:
     """Only of the log: what is appended is acted on before, so the writer's order is turned round."""
 
-    def mutated(self: Writer) -> None:
+    def mutated(self: LogWriter) -> None:
         turns = [item for item in self._waiting if isinstance(item, Turn)]
         for turn in turns:
             self._sender.send(turn.transaction, turn.messages)
@@ -298,14 +298,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a source that nobody read is taken for read",
-        (Told, "_lowest", _unknown_is_read),
+        (Statements, "_lowest", _unknown_is_read),
         near(47),
         "intakes",
         ("no haste",),
     ),
     Mutation(
         "messages leave before they are logged",
-        (Writer, "_work", _act_first),
+        (LogWriter, "_work", _act_first),
         near(23),
         "engines",
         ("nothing leaves unlogged",),

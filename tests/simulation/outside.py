@@ -174,7 +174,7 @@ class Outside:
         self, act: str, step: str, saga: str, key: bytes | None, shard: int, fields: dict[str, Any]
     ) -> None:
         self._acts += 1
-        entry = journal.Act(f"act-{self._acts}", act, "ada", "she knows why", step, fields, saga)
+        entry = journal.ActEntry(f"act-{self._acts}", act, "ada", "she knows why", step, fields, saga)
         self._producer.produce(topics.JOURNAL, entry.dump(), key, journal.ACT_HEADERS, shard)
         self._producer.flush()
 

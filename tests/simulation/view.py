@@ -12,7 +12,7 @@ from kantor.errors import KantorError
 from kantor_orchestrator.config import ENGINE_GROUP
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.formats import topics
-from kantor_orchestrator.view.database import Writer
+from kantor_orchestrator.view.database import ViewWriter
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.role import LOOK, forget_others, is_ours
 from kantor_orchestrator.view.sagas import SagaFacts
@@ -38,7 +38,7 @@ class ViewProcess(Process):
         super().__init__(world, name)
         self.path = folder / "view.db"
         self._sagas = KnownSagas(definitions)
-        self._database: Writer | None = None
+        self._database: ViewWriter | None = None
         self._consumer: Consumer | None = None
         self._projector: Projector | None = None
         self._topic_ids: dict[str, str] = {}
@@ -49,7 +49,7 @@ class ViewProcess(Process):
         counts = admin.topics()
         mine = [name for name in counts if is_ours(name) and name != topics.WATERMARKS]
         self._topic_ids = admin.topic_ids(mine)
-        database = self._database = Writer(self.path)
+        database = self._database = ViewWriter(self.path)
         forget_others(database, self._topic_ids)
         stored = {partition: position for partition, (position, _) in database.positions().items()}
         self._consumer = self.clients.consumer("kantor-view")
@@ -108,7 +108,7 @@ class ViewProcess(Process):
         return False
 
 
-def projector(database: Writer, sagas: KnownSagas, positions: dict[Partition, int]) -> Projector:
+def projector(database: ViewWriter, sagas: KnownSagas, positions: dict[Partition, int]) -> Projector:
     return Projector(
         Codec(SCHEMAS), SCHEMAS, sagas, database.find, database.next_no(), positions, epochs=database.epochs()
     )

@@ -7,10 +7,10 @@ from typing import Any
 
 from kantor_orchestrator.core.transaction import Transition
 from kantor_orchestrator.view import projector, remedies, shown, trace
-from kantor_orchestrator.view.database import Writer
+from kantor_orchestrator.view.database import ViewWriter
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.remedies import Remedy
-from kantor_orchestrator.view.rows import Changes, Folded, TransactionRow
+from kantor_orchestrator.view.rows import Folded, RowChanges, TransactionRow
 from kantor_orchestrator.view.trace import Message
 from simulation.mutation import Mutation, near
 
@@ -26,7 +26,7 @@ def _keeps_incidents(fold: Any) -> Any:
 
 
 def _closed_at_once(store: Any) -> Any:
-    def mutated(self: Writer, changes: Changes, ids: Any) -> None:
+    def mutated(self: ViewWriter, changes: RowChanges, ids: Any) -> None:
         changes.incidents_closed = [(0, no, number) for _, no, number in changes.incidents_closed]
         store(self, changes, ids)
 
@@ -105,7 +105,7 @@ def _bug(name: str, change: tuple[Any, str, Any], seed: int) -> Mutation:
 
 VIEW_BUGS = (
     _bug("the view closes no incident", (Folded, "fold", _keeps_incidents), 3),
-    _bug("the view forgets when an incident was closed", (Writer, "store", _closed_at_once), 3),
+    _bug("the view forgets when an incident was closed", (ViewWriter, "store", _closed_at_once), 3),
     _bug("a topic that was made again is the old one", (projector, "crc32", _all_are_one_topic), 5_000_002),
     _bug("a copy counts as journaled again", (projector, "_NUMBERS", _copies_count), 5_000_047),
     _bug("the view reads no commands' places", (Projector, "_command", _nothing), 0),

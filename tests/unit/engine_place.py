@@ -99,7 +99,7 @@ class Place:
 
     def act(self, transaction: str, act: str, step: str = "", **fields: Any) -> None:
         self._sent += 1
-        value = journal.Act(f"a-{self._sent}", act, "ann", "please", step, fields).dump()
+        value = journal.ActEntry(f"a-{self._sent}", act, "ann", "please", step, fields).dump()
         self._producer.produce(topics.JOURNAL, value, transaction.encode(), journal.ACT_HEADERS, 0)
         self._producer.flush()
 

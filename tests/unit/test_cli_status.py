@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 from kantor_orchestrator.cli import status
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.definitions.unread import Unread
-from kantor_orchestrator.operations.condition import Condition, Role, Shard
+from kantor_orchestrator.operations.condition import Condition, Role, ShardCondition
 from kantor_orchestrator.operations.diagnosis import diagnose
-from kantor_orchestrator.operations.standing import Member, Standing, Untaken
+from kantor_orchestrator.operations.standing import IntakeMember, Standing, UntakenShard
 from kantor_orchestrator.operations.unlooked import Unlooked
 from kantor_orchestrator.view.queries import OpenIncident, RefusedTopic, Summary, UncorrelatedTopic
 
@@ -26,7 +26,7 @@ def healthy() -> Condition:
             Role("engine", True, {"engine@host": 4}, 80),
             Role("view", True, {}, 0),
         ],
-        shards=[Shard(0, 100, 90, 95), Shard(1, 50, -1, -1)],
+        shards=[ShardCondition(0, 100, 90, 95), ShardCondition(1, 50, -1, -1)],
         counts={("checkout", "completed"): 12_345, ("checkout", "running"): 2, ("", "observed"): 1},
     )
 
@@ -126,7 +126,9 @@ def test_a_shard_that_stands_still_is_told_with_what_waits(kantor_status: pytest
 def test_engines_that_begin_are_not_well(kantor_status: pytest.MonkeyPatch) -> None:
     """All was well, it said, while no engine had a shard yet; as data, too. Without an engine, that alone is told."""
     found = healthy()
-    found.standing = Standing([Untaken(1, "ab12", "no luck", 12_400)], [Member("intake-1", 12, 1_000, 2_000)])
+    found.standing = Standing(
+        [UntakenShard(1, "ab12", "no luck", 12_400)], [IntakeMember("intake-1", 12, 1_000, 2_000)]
+    )
     assert "shard 1 has no working engine, for 12 s: no luck (engine ab12) -> ask again" in told(found)
     shown = json.loads(run(kantor_status, found, "--json").stdout)
     assert shown["untaken"] == [{"shard": 1, "engine": "ab12", "reason": "no luck", "age_ms": 12_400}]

@@ -83,7 +83,7 @@ def test_who_has_the_right_time_is_not_watched() -> None:
 
 def test_an_engines_clock_is_told() -> None:
     """It says what time it is for itself; the broker's stamp is beside it."""
-    told = watermarks.Told()
+    told = watermarks.Statements()
     for name, ahead in (("slow", -DAYS), ("fast", DAYS), ("good", 1_000), ("old", -NOW)):
         said = marks.Shards([0], {}, clock=NOW + ahead)
         told.take(f"engine/{name}".encode(), said.dump(), NOW)
@@ -105,7 +105,7 @@ def test_an_engines_clock_is_told() -> None:
 
 def test_an_engine_that_is_gone_has_no_clock() -> None:
     """What it said last is not told for ever."""
-    told = watermarks.Told()
+    told = watermarks.Statements()
     told.take(b"engine/e", marks.Shards([0], {}, clock=NOW - DAYS).dump(), NOW)
     assert standing.stand(told, 1, {}, NOW + 60_000).apart == {}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kantor_orchestrator.demo import children
-from kantor_orchestrator.demo.children import ENV_MARK, Children, DemoError, bearers, sweep
+from kantor_orchestrator.demo.children import ENV_MARK, DemoError, DemoProcesses, bearers, sweep
 from kantor_orchestrator.demo.guard import guarded
 
 ENDLESS = "import time; time.sleep(600)"
@@ -42,7 +42,7 @@ def until_said(log: Path, lines: int) -> None:
 
 def test_everything_is_stopped(tmp_path: Path, mark: str) -> None:
     """Stopping ends every child."""
-    running = Children(tmp_path)
+    running = DemoProcesses(tmp_path)
     running.start("one", "-c", ENDLESS)
     running.start("two", "-c", ENDLESS)
     running.stop_all("one")
@@ -51,7 +51,7 @@ def test_everything_is_stopped(tmp_path: Path, mark: str) -> None:
 
 def test_a_killed_child_can_be_started_again(tmp_path: Path, mark: str) -> None:
     """Under the same name, as another process."""
-    running = Children(tmp_path)
+    running = DemoProcesses(tmp_path)
     running.start("one", "-c", ENDLESS)
     first = running.pid("one")
     running.kill("one")
@@ -63,7 +63,7 @@ def test_a_killed_child_can_be_started_again(tmp_path: Path, mark: str) -> None:
 
 def test_a_child_that_dies_is_told_with_its_last_words(tmp_path: Path, mark: str) -> None:
     """Nobody has to look for the log of what went wrong."""
-    running = Children(tmp_path)
+    running = DemoProcesses(tmp_path)
     running.start("one", "-c", "raise SystemExit('no such setting')")
     running._running["one"].process.wait()
     with pytest.raises(DemoError, match=r"(?s)one ended by itself.*no such setting"):
@@ -72,7 +72,7 @@ def test_a_child_that_dies_is_told_with_its_last_words(tmp_path: Path, mark: str
 
 def test_a_sweep_ends_grandchildren(tmp_path: Path, mark: str) -> None:
     """A process is found by its mark, whoever started it."""
-    running = Children(tmp_path)
+    running = DemoProcesses(tmp_path)
     running.start("one", "-c", PARENT)
     until_said(tmp_path / "one.log", 2)
     running.kill("one")
@@ -82,7 +82,7 @@ def test_a_sweep_ends_grandchildren(tmp_path: Path, mark: str) -> None:
 
 def test_a_sweep_kills_what_does_not_end(tmp_path: Path, mark: str) -> None:
     """SIGKILL follows SIGTERM."""
-    running = Children(tmp_path)
+    running = DemoProcesses(tmp_path)
     running.start("one", "-c", STUBBORN)
     until_said(tmp_path / "one.log", 1)
     sweep(mark, grace=0.2)
@@ -103,7 +103,7 @@ def test_the_guard_ends_what_outlives_the_demo(
 ) -> None:
     """The pipe to the guard closes, however the demo ends, and the guard ends what still bears the mark."""
     monkeypatch.delenv(ENV_MARK)
-    running = Children(tmp_path)
+    running = DemoProcesses(tmp_path)
     with guarded(mark):
         monkeypatch.setenv(ENV_MARK, mark)
         running.start("one", "-c", ENDLESS)

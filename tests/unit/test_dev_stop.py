@@ -10,7 +10,7 @@ import pytest
 
 from kantor_orchestrator.dev.broker import DevBroker
 from kantor_orchestrator.dev.process import Ending
-from kantor_orchestrator.dev.record import Record
+from kantor_orchestrator.dev.record import BrokerRecord
 
 
 @pytest.fixture
@@ -31,9 +31,11 @@ def test_a_broker_of_ours_is_stopped_though_another_cluster_is_named(
     broker: DevBroker, monkeypatch: pytest.MonkeyPatch, is_alive: bool, ending: Ending
 ) -> None:
     """It was started before the variable was set; the other cluster is never touched."""
-    monkeypatch.setattr(Record, "is_alive", property(lambda _: is_alive))
+    monkeypatch.setattr(BrokerRecord, "is_alive", property(lambda _: is_alive))
     token = str(psutil.Process(os.getpid()).create_time())
-    Record("127.0.0.1:2", 2, 3, "4.3.0", os.getpid(), token, "2027-01-01T00:00:00Z").write(broker._state)
+    BrokerRecord("127.0.0.1:2", 2, 3, "4.3.0", os.getpid(), token, "2027-01-01T00:00:00Z").write(
+        broker._state
+    )
     assert broker.stop() == ending
 
 

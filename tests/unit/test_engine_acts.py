@@ -38,7 +38,7 @@ def broker() -> MemoryBroker:
 def history(
     broker: MemoryBroker,
     folder: Path,
-    *acts: journal.Act,
+    *acts: journal.ActEntry,
     copies: int = 0,
     registry: CollectorRegistry | None = None,
 ) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def history(
 
 def test_it_is_told_that_there_is_no_such_transaction(broker: MemoryBroker, tmp_path: Path) -> None:
     """At once, with the act's id, in nobody's history: there is no transaction."""
-    (told,) = history(broker, tmp_path, journal.Act("a-1", core.RETRY, "ann", "please"))
+    (told,) = history(broker, tmp_path, journal.ActEntry("a-1", core.RETRY, "ann", "please"))
     assert (told["message_id"], told["kind"], told["code"]) == ("a-1", "ignored", core.NO_TRANSACTION)
     assert told["transaction_id"] == ""
     assert refusal([told]) == "the engine knows no transaction nobody"
@@ -74,7 +74,7 @@ def test_it_is_told_that_there_is_no_such_transaction(broker: MemoryBroker, tmp_
 
 def test_an_act_makes_no_transaction(broker: MemoryBroker, tmp_path: Path) -> None:
     """No state is kept of it, and the same act is answered again."""
-    act = journal.Act("a-1", core.CLOSE, "ann", "please")
+    act = journal.ActEntry("a-1", core.CLOSE, "ann", "please")
     assert [told["code"] for told in history(broker, tmp_path, act, act)] == [core.NO_TRANSACTION] * 2
     states = broker.topics[topics.STATE].logs[0].read(0, 100, 1e12, committed=True)[0]
     assert {record.key() for record in states} <= {topics.SHARD_KEY, topics.NOTHING_KEY}
@@ -82,7 +82,7 @@ def test_an_act_makes_no_transaction(broker: MemoryBroker, tmp_path: Path) -> No
 
 def test_a_start_by_an_entry_that_is_not_there_is_refused(broker: MemoryBroker, tmp_path: Path) -> None:
     """A mistyped offset would put off everything that comes for the transaction, for as long as nothing lies there."""
-    act = journal.Act("a-1", core.START, "ann", "please", fields={"offset": 4711})
+    act = journal.ActEntry("a-1", core.START, "ann", "please", fields={"offset": 4711})
     (told,) = history(broker, tmp_path, act)
     assert (told["kind"], told["code"]) == ("ignored", core.IMPOSSIBLE)
     assert refusal([told]) == "a start needs the journal offset of the message that starts it: name it"
@@ -92,8 +92,8 @@ def test_a_start_by_an_entry_that_is_no_message_of_it_waits_for_a_person(
     broker: MemoryBroker, tmp_path: Path
 ) -> None:
     """What lies at a mistyped offset is not done to this transaction: here it would be closed."""
-    close = journal.Act("a-1", core.CLOSE, "ann", "please")
-    start = journal.Act("a-2", core.START, "ann", "please", fields={"offset": 0})
+    close = journal.ActEntry("a-1", core.CLOSE, "ann", "please")
+    start = journal.ActEntry("a-2", core.START, "ann", "please", fields={"offset": 0})
     found = history(broker, tmp_path, close, start, copies=1)
     assert [(told["kind"], told["code"]) for told in found] == [
         ("ignored", core.NO_TRANSACTION),
@@ -108,9 +108,9 @@ def test_a_start_by_an_entry_that_is_no_message_of_it_waits_for_a_person(
 def test_what_was_closed_before_it_began_took_no_time(broker: MemoryBroker, tmp_path: Path) -> None:
     """It counts as ended; it would have taken half a century."""
     acts = (
-        journal.Act("a-1", core.CLOSE, "ann", "please"),
-        journal.Act("a-2", core.START, "ann", "please", fields={"offset": 0}),
-        journal.Act("a-3", core.CLOSE, "ann", "please"),
+        journal.ActEntry("a-1", core.CLOSE, "ann", "please"),
+        journal.ActEntry("a-2", core.START, "ann", "please", fields={"offset": 0}),
+        journal.ActEntry("a-3", core.CLOSE, "ann", "please"),
     )
     registry = CollectorRegistry()
     found = history(broker, tmp_path, *acts, registry=registry)

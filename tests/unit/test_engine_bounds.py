@@ -68,7 +68,7 @@ class Bounded(Place):
 
     def signal(self, number: int, note: str) -> None:
         fields = {"id": str(number), "note": note}
-        act = journal.Act(f"s-{number}", core.SIGNAL, "ann", "", f"notes[{number}].note", fields)
+        act = journal.ActEntry(f"s-{number}", core.SIGNAL, "ann", "", f"notes[{number}].note", fields)
         self._producer.produce(topics.JOURNAL, act.dump(), b"t", journal.ACT_HEADERS, 0)
         self._producer.flush()
 

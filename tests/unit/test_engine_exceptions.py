@@ -12,7 +12,7 @@ from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import ShardTimers
-from kantor_orchestrator.engine.writing import Writer
+from kantor_orchestrator.engine.writing import LogWriter
 from unit.engine_place import CATALOG, Place
 
 
@@ -43,7 +43,7 @@ class Boom:
     ("owner", "name"),
     [
         (ShardTimers, "set_by"),
-        (Writer, "put"),
+        (LogWriter, "put"),
         (Sender, "send"),
         (DecisionLog, "append"),
         (Shard, "take_cut"),

@@ -16,7 +16,7 @@ from kantor.clients import Admin
 from kantor.errors import KafkaUnavailableError
 from kantor.testing.clock import EPOCH, VirtualClock
 from kantor_orchestrator.core.transaction import StepState, StepStatus, Transaction
-from kantor_orchestrator.engine.appending import Appender
+from kantor_orchestrator.engine.appending import EngineEntries
 from kantor_orchestrator.engine.firing import Firing
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import ShardTimers
@@ -62,7 +62,7 @@ class Place:
         self.time = time = BrokerTime(self.clock)
         time.writing()(NOW + 1_000)
         self.firing = Firing(
-            cast("Appender", appender),
+            cast("EngineEntries", appender),
             cast("Admin", self),
             self.later,
             cast("Watermarks", watermarks),

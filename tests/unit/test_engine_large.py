@@ -15,7 +15,7 @@ from kantor.testing import MemoryBroker
 from kantor.testing.admin import MemoryAdmin
 from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.core.transaction import Incident
-from kantor_orchestrator.engine.appending import Appender
+from kantor_orchestrator.engine.appending import EngineEntries
 from kantor_orchestrator.formats import journal, topics
 from kantor_orchestrator.formats.snapshots import Outgoing
 from unit.core_kit import ORDER
@@ -125,7 +125,7 @@ def test_a_refusal_that_the_journal_does_not_take_is_told_again_after_a_pause() 
     """journal-17: it was handed over again at once in the client's own callback, which never came back."""
     broker = MemoryBroker()
     broker.create_topic(topics.specs(1, 1 << 20)[0])
-    appender, told = Appender(broker.clients(), 1, broker.clock), list[str]()
+    appender, told = EngineEntries(broker.clients(), 1, broker.clock), list[str]()
     broker.unwritable.add(topics.JOURNAL)
     message = Outgoing("cmd.x.v1", b"t", [("ce_id", b"m"), ("ce_type", b"x.Do")], b"")
     appender.refused("t", message, "it is gone", lambda: told.append("t"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kantor_orchestrator.core.transaction import Status, StepState, StepStatus, Transaction
-from kantor_orchestrator.engine.timers import ShardTimers, Timer, Timers
+from kantor_orchestrator.engine.timers import PlannedTimer, ShardTimers, Timers
 
 
 def waiting(due: int, attempt: int = 1) -> Transaction:
@@ -11,7 +11,7 @@ def waiting(due: int, attempt: int = 1) -> Transaction:
     return Transaction("t", saga="s", version=1, status=Status.RUNNING, steps={"pay": step})
 
 
-def timer(due: int, attempt: int = 1) -> Timer:
+def timer(due: int, attempt: int = 1) -> PlannedTimer:
     return due, "t", "timeout", "pay", 1, attempt
 
 

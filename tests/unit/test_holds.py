@@ -67,7 +67,7 @@ def test_another_engine_knows_it(tmp_path: Path) -> None:
     producer = place.broker.clients().producer("people")
 
     def act(id_: str, what: str) -> None:
-        value = journal.Act(id_, what, "ann", "because", saga="checkout").dump()
+        value = journal.ActEntry(id_, what, "ann", "because", saga="checkout").dump()
         producer.produce(topics.JOURNAL, value, None, journal.ACT_HEADERS, 0)
         producer.flush()
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from kantor_orchestrator.formats import watermarks
-from kantor_orchestrator.formats.watermarks import Told
+from kantor_orchestrator.formats.watermarks import Statements
 from unit.intake_kit import Running
 
 SECRET, OPEN = "evt.secret.v1", "evt.open.v1"
 
 
-def told(running: Running) -> Told:
+def told(running: Running) -> Statements:
     """What everybody knows, after some seconds."""
     running.turn(500)
     return watermarks.read(running.broker.clients(), "test", running.broker.clock)

@@ -41,8 +41,8 @@ class FakeRecord:
 
 def test_a_timer_comes_back_as_it_was() -> None:
     """What it was set for survives the journal."""
-    fired = journal.Timer("timeout", "payment", 2, 3, 1_700_000_000_000)
-    assert journal.Timer.load(fired.dump()) == fired
+    fired = journal.TimerEntry("timeout", "payment", 2, 3, 1_700_000_000_000)
+    assert journal.TimerEntry.load(fired.dump()) == fired
 
 
 @pytest.mark.parametrize("value", [None, b"", b"[]", b"{}", b"\xff", b"[1,2]", b'["a","b","c","d","e"]'])
@@ -71,7 +71,7 @@ def test_half_a_surrogate_pair_in_an_act_is_replaced(part: str) -> None:
         "fields": {"x": ["\udcff"]},
         part: "a\udcff",
     }
-    found = journal.Act.load(json.dumps(act).encode())
+    found = journal.ActEntry.load(json.dumps(act).encode())
     assert (getattr(found, part), found.fields) == ("a?", {"x": ["?"]})
 
 

@@ -14,7 +14,7 @@ from unit.intake_kit import Running
 OWNERS = {"e": [(topics.JOURNAL, 0)]}
 
 
-def said(told: watermarks.Told, now: int) -> list[tuple[str, str]]:
+def said(told: watermarks.Statements, now: int) -> list[tuple[str, str]]:
     found = standing.problems(standing.stand(told, 1, OWNERS, now))
     return [(what, remedy) for what, remedy in found if "started nothing" in what]
 
@@ -22,7 +22,7 @@ def said(told: watermarks.Told, now: int) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("code", IGNORED_STARTS)
 def test_starts_that_started_nothing_are_told_for_a_day(code: str) -> None:
     """What all engines ignored, with the latest of them, and how it is started; a day after the latest: nothing."""
-    told = watermarks.Told()
+    told = watermarks.Statements()
     for engine, one, at in [
         ("gone", IgnoredStarts(2, "t-1", "evt.x.v1/0/1", 11), 5_000),
         ("here", IgnoredStarts(1, "t-2", "evt.x.v1/0/7", 12), 6_000),

@@ -62,7 +62,7 @@ class Running:
         names = (topics.JOURNAL, topics.STATE, topics.HISTORY, topics.WATERMARKS)
         self.broker.clients().admin().create_topics([TopicSpec(name, 1) for name in names])
         producer = self.broker.clients().producer("people")
-        act = journal.Act("a-1", core.RETRY, "ann", "please")
+        act = journal.ActEntry("a-1", core.RETRY, "ann", "please")
         producer.produce(topics.JOURNAL, act.dump(), b"nobody", journal.ACT_HEADERS, 0)
         producer.flush()
         bundle = bundles.bundle(Saga.load(EXAMPLE).model, kantor_schemas.example("checkout"), 1)

@@ -141,7 +141,7 @@ SILENT = "its engine has not reported"
 def test_who_took_it_last_has_it(running: Running) -> None:
     """Two engines name one shard where the first was killed: the later word counts."""
     said = marks.Shards([GOOD], {BAD: (0, "no luck")}).dump()
-    told = watermarks.Told()
+    told = watermarks.Statements()
     told.take(b"engine/first", said, 1_000)
     told.take(b"engine/second", marks.Shards([BAD], {}).dump(), 2_000)
     assert standing.stand(told, 2, {"engine": JOURNAL}, 3_000).untaken == []
@@ -149,7 +149,7 @@ def test_who_took_it_last_has_it(running: Running) -> None:
 
 def test_a_shard_that_was_given_to_no_engine_is_told() -> None:
     """So it is while engines begin: nobody says that all is well."""
-    told = watermarks.Told()
+    told = watermarks.Statements()
     begins = standing.stand(told, 2, {"a": [], "b": []}, 1_000)
     assert [one.shard for one in begins.untaken] == [GOOD, BAD]
     (problem, *_) = standing.problems(begins)
@@ -162,7 +162,7 @@ def test_a_shard_that_was_given_to_no_engine_is_told() -> None:
 
 def test_a_watermark_that_stands_names_its_partition() -> None:
     """Two partitions, of which a member covers one; nobody covers the other."""
-    told = watermarks.Told()
+    told = watermarks.Statements()
     about = marks.About({"evt.x.v1": 2}, {"evt.x.v1": [0]}).dump()
     told.take(b"about/intake-1", about, 1_000)
     told.take(b"mark/intake-1", marks.Mark(900, marks.fingerprint(about)).dump(), 1_000)
@@ -184,7 +184,7 @@ def test_a_partition_without_a_leader_is_named_with_what_waits() -> None:
 
 def test_a_topic_that_was_made_again_is_told_for_a_day() -> None:
     """Whoever has transactions that wait for what was in it finds out why."""
-    told = watermarks.Told()
+    told = watermarks.Statements()
     said = marks.Shards([0], {}, {f"{topics.HISTORY}/0": 5_000})
     told.take(b"engine/e", said.dump(), 6_000)
     owners = {"e": [(topics.JOURNAL, 0)]}

@@ -12,7 +12,7 @@ from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Kind, Transaction, Transition
 from kantor_orchestrator.formats import journal, topics
 from kantor_orchestrator.formats.snapshots import decision_record
-from kantor_orchestrator.view.database import Place
+from kantor_orchestrator.view.database import Location
 from kantor_orchestrator.view.facts import detail_of
 from kantor_orchestrator.view.queries import Criteria, View
 from kantor_orchestrator.view.search import SHORTEST_PREFIX
@@ -28,7 +28,7 @@ def traffic() -> Traffic:
 
 
 @pytest.fixture
-def path(places: Places) -> Place:
+def path(places: Places) -> Location:
     return places("view")
 
 
@@ -47,7 +47,7 @@ def act(traffic: Traffic, transaction: str = "") -> None:
     traffic.decision(shard, decision_record(after, entry, [ignored], [], traffic.epoch(shard), offset))
 
 
-def is_shown(path: Place) -> bool:
+def is_shown(path: Location) -> bool:
     """By any way that people have; either by each of them, or by none."""
     with View(path) as view:
         listed = [one.transaction_id for one in view.search(Criteria()).transactions]
@@ -74,7 +74,9 @@ def is_shown(path: Place) -> bool:
 
 
 @pytest.mark.parametrize("named", ["", ID])
-def test_an_act_on_what_nobody_knows_makes_no_transaction(traffic: Traffic, path: Place, named: str) -> None:
+def test_an_act_on_what_nobody_knows_makes_no_transaction(
+    traffic: Traffic, path: Location, named: str
+) -> None:
     """Neither if the engine's answer names none, nor if it names what was to be started; in each order of the topics."""
     act(traffic, named)
     project(traffic, path)
@@ -88,7 +90,7 @@ def test_an_act_on_what_nobody_knows_makes_no_transaction(traffic: Traffic, path
 @pytest.mark.parametrize("first", [topics.JOURNAL, topics.HISTORY])
 @pytest.mark.parametrize("batch", [1, 1_000])
 def test_an_act_is_in_the_timeline_of_a_transaction_that_is_known_later(
-    traffic: Traffic, path: Place, first: str, batch: int
+    traffic: Traffic, path: Location, first: str, batch: int
 ) -> None:
     """Its start is not in the journal any more, and the history is read later; or is read first."""
     traffic.order(ID)
@@ -109,7 +111,7 @@ def test_an_act_is_in_the_timeline_of_a_transaction_that_is_known_later(
         assert view.counts() == {("checkout", trace.status): 1}
 
 
-def test_what_begins_after_an_act_on_it_is_a_transaction(traffic: Traffic, path: Place) -> None:
+def test_what_begins_after_an_act_on_it_is_a_transaction(traffic: Traffic, path: Location) -> None:
     """The act is in its timeline: it was said, though nothing came of it."""
     act(traffic)
     project(traffic, path)
@@ -123,7 +125,7 @@ def test_what_begins_after_an_act_on_it_is_a_transaction(traffic: Traffic, path:
 
 
 @pytest.mark.parametrize("length", [2_000, 70_000])
-def test_who_said_what_is_known_of_a_long_act(traffic: Traffic, path: Place, length: int) -> None:
+def test_who_said_what_is_known_of_a_long_act(traffic: Traffic, path: Location, length: int) -> None:
     """Its page says who, what and why, and a repeated request finds it: what is kept is JSON, however much somebody has said."""
     traffic.order(ID, 1)
     traffic.act(ID, acts.CANCEL, why="x" * length)

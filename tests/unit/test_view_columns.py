@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from kantor_orchestrator.view import columns
-from kantor_orchestrator.view.columns import Beside, FoundBy, Kept, Known, Listed, Told
+from kantor_orchestrator.view.columns import Beside, FoundBy, Kept, Known, Listed, TransactionFacts
 from kantor_orchestrator.view.queries import Summary
 from kantor_orchestrator.view.sqlite import SqliteDatabase
 
@@ -32,7 +32,7 @@ def test_no_column_is_written_twice() -> None:
 
 def test_what_is_read_is_written() -> None:
     """By lists, by a transaction's own page, by the projection."""
-    for row in (Known, Listed, Told):
+    for row in (Known, Listed, TransactionFacts):
         assert WRITTEN.issuperset(row._fields), row.__name__
 
 

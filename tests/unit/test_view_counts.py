@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kantor_orchestrator.formats.marks import Uncorrelated
-from kantor_orchestrator.view.database import Place, Writer
+from kantor_orchestrator.view.database import Location, ViewWriter
 from kantor_orchestrator.view.queries import View
 from unit.view_kit import projector
 from view_places import Places
@@ -13,7 +13,7 @@ from view_traffic import Traffic, project
 
 
 @pytest.fixture
-def path(places: Places) -> Place:
+def path(places: Places) -> Location:
     return places("view")
 
 
@@ -22,7 +22,7 @@ def traffic() -> Traffic:
     return Traffic()
 
 
-def test_transactions_are_counted_by_saga_and_status(traffic: Traffic, path: Place) -> None:
+def test_transactions_are_counted_by_saga_and_status(traffic: Traffic, path: Location) -> None:
     """The counts are kept while transactions change."""
     traffic.completed("a")
     traffic.completed("b")
@@ -40,7 +40,7 @@ def test_transactions_are_counted_by_saga_and_status(traffic: Traffic, path: Pla
 
 
 def test_records_that_could_not_be_journaled_are_summed_over_intake_processes(
-    traffic: Traffic, path: Place
+    traffic: Traffic, path: Location
 ) -> None:
     """By topic and reason; each process counts from its own start; the latest sample is shown."""
     traffic.watermark("intake-1", {"evt.x": {"no id": Uncorrelated(2, "evt.x/0/1")}})
@@ -59,7 +59,7 @@ def test_records_that_could_not_be_journaled_are_summed_over_intake_processes(
 
 
 def test_a_topic_that_intake_may_not_read_is_shown_as_long_as_it_says_so(
-    traffic: Traffic, path: Place
+    traffic: Traffic, path: Location
 ) -> None:
     """Half a minute after it said so last, it is over."""
     traffic.watermark("intake-1", {}, {"evt.secret.v1": "not allowed", "evt.other.v1": "not allowed"})
@@ -68,7 +68,7 @@ def test_a_topic_that_intake_may_not_read_is_shown_as_long_as_it_says_so(
     traffic.now += 20_000
     traffic.watermark("intake-1", {})
     project(traffic, path)
-    writer = Writer(path)
+    writer = ViewWriter(path)
     writer.alive(traffic.now)
     writer.close()
     with View(path) as view:

@@ -6,14 +6,14 @@ import pytest
 
 from kantor.errors import ConfigError, KantorError, NotFoundError
 from kantor_orchestrator.formats import topics
-from kantor_orchestrator.view.database import Place, Writer
+from kantor_orchestrator.view.database import Location, ViewWriter
 from kantor_orchestrator.view.queries import View
 from view_places import Places, execute, plans
 from view_traffic import Traffic, project
 
 
 @pytest.fixture
-def path(places: Places) -> Place:
+def path(places: Places) -> Location:
     """A view of six checkouts: three completed, two compensated, one running."""
     traffic = Traffic()
     traffic.completed("tx-1001", 1)
@@ -27,25 +27,25 @@ def path(places: Places) -> Place:
     return path
 
 
-def test_a_transaction_is_found_by_its_id(path: Place) -> None:
+def test_a_transaction_is_found_by_its_id(path: Location) -> None:
     """The whole id names one transaction."""
     with View(path) as view:
         assert view.find("tx-1001") == ["tx-1001"]
 
 
-def test_transactions_are_found_by_key_and_value_the_newest_first(path: Place) -> None:
+def test_transactions_are_found_by_key_and_value_the_newest_first(path: Location) -> None:
     """Several may have the same key."""
     with View(path) as view:
         assert view.find("order_id=2") == ["tx-2001", "tx-1002"]
 
 
-def test_a_keys_value_alone_finds_transactions(path: Place) -> None:
+def test_a_keys_value_alone_finds_transactions(path: Location) -> None:
     """Who has an order number need not know what the saga calls it."""
     with View(path) as view:
         assert view.find("c-4") == ["tx-3001"]
 
 
-def test_the_beginning_of_an_id_finds_transactions(path: Place) -> None:
+def test_the_beginning_of_an_id_finds_transactions(path: Location) -> None:
     """Six characters are enough."""
     with View(path) as view:
         assert view.find("tx-300") == ["tx-3002", "tx-3001"]
@@ -55,19 +55,19 @@ def test_the_beginning_of_an_id_finds_transactions(path: Place) -> None:
 @pytest.mark.parametrize(
     "what", ["", "=", "order_id=", "order_id=99", "other=2", "nothing-like-it", "%", "tx-_001"]
 )
-def test_what_is_not_there_is_not_found(path: Place, what: str) -> None:
+def test_what_is_not_there_is_not_found(path: Location, what: str) -> None:
     """Nothing is guessed, and no character means anything special."""
     with View(path) as view:
         assert view.find(what) == []
 
 
-def test_an_unknown_transaction_can_not_be_traced(path: Place) -> None:
+def test_an_unknown_transaction_can_not_be_traced(path: Location) -> None:
     """The command line makes exit code 4 of it."""
     with View(path) as view, pytest.raises(NotFoundError):
         view.trace("nope")
 
 
-def test_a_list_is_filtered_by_status_and_saga(path: Place) -> None:
+def test_a_list_is_filtered_by_status_and_saga(path: Location) -> None:
     """Both, one or none."""
     with View(path) as view:
         assert [t.transaction_id for t in view.transactions(status="compensated").transactions] == [
@@ -81,7 +81,7 @@ def test_a_list_is_filtered_by_status_and_saga(path: Place) -> None:
         assert view.transactions(saga="other").transactions == []
 
 
-def test_a_list_is_filtered_by_version(path: Place) -> None:
+def test_a_list_is_filtered_by_version(path: Location) -> None:
     """Those of another version are not shown."""
     with View(path) as view:
         (every, one, other) = (
@@ -91,7 +91,7 @@ def test_a_list_is_filtered_by_version(path: Place) -> None:
         assert (len(one), other) == (len(every), [])
 
 
-def test_pages_follow_each_other_without_gap_or_repetition(path: Place) -> None:
+def test_pages_follow_each_other_without_gap_or_repetition(path: Location) -> None:
     """The last page names no next one."""
     with View(path) as view:
         first = view.transactions(limit=4)
@@ -101,7 +101,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(path: Place) -> None:
         assert second.next_page == ""
 
 
-def test_open_transactions_past_their_timer_are_overdue(path: Place) -> None:
+def test_open_transactions_past_their_timer_are_overdue(path: Location) -> None:
     """A step that should have timed out long ago shows that timers do not go off."""
     with View(path) as view:
         (running,) = view.transactions(status="running").transactions
@@ -109,25 +109,25 @@ def test_open_transactions_past_their_timer_are_overdue(path: Place) -> None:
         assert [t.transaction_id for t in view.overdue(running.due + 1)] == ["tx-4001"]
 
 
-def test_rare_statuses_are_found_by_an_index(path: Place) -> None:
+def test_rare_statuses_are_found_by_an_index(path: Location) -> None:
     """Among millions that completed, the few others are listed at once."""
     found = plans(path, lambda view: (view.transactions(status="compensating"), view.overdue(1)))
     assert len(found) == 2
     assert all("transactions_by_status" in plan for plan in found), found
 
 
-def test_only_one_process_may_write(path: Place) -> None:
+def test_only_one_process_may_write(path: Location) -> None:
     """A second view of the same file would do everything twice."""
-    writer = Writer(path)
+    writer = ViewWriter(path)
     with pytest.raises(ConfigError, match="another process"):
-        Writer(path)
+        ViewWriter(path)
     writer.close()
-    Writer(path).close()
+    ViewWriter(path).close()
 
 
-def test_a_wiped_database_starts_over(path: Place) -> None:
+def test_a_wiped_database_starts_over(path: Location) -> None:
     """Of another cluster's transactions nothing is left."""
-    writer = Writer(path)
+    writer = ViewWriter(path)
     writer.wipe()
     assert (writer.positions(), writer.next_no()) == ({}, 1)
     writer.close()
@@ -135,11 +135,11 @@ def test_a_wiped_database_starts_over(path: Place) -> None:
         assert (view.transactions().transactions, view.counts()) == ([], {})
 
 
-def test_what_fails_halfway_is_not_stored(path: Place) -> None:
+def test_what_fails_halfway_is_not_stored(path: Location) -> None:
     """Rows and positions are stored together or not at all."""
     execute(path, "ALTER TABLE positions RENAME TO positions_full")  # the last table that is written to
     execute(path, "CREATE VIEW positions AS SELECT * FROM positions_full WHERE position > 0 LIMIT 99")
-    writer = Writer(path)
+    writer = ViewWriter(path)
     before = writer.positions()
     traffic = Traffic()
     traffic.order("tx-new")
@@ -149,7 +149,7 @@ def test_what_fails_halfway_is_not_stored(path: Place) -> None:
     writer.close()
 
 
-def project_with(writer: Writer, traffic: Traffic) -> None:
+def project_with(writer: ViewWriter, traffic: Traffic) -> None:
     from kantor_orchestrator.view.projector import Projector
     from view_traffic import KnownSagas
 
@@ -157,9 +157,9 @@ def project_with(writer: Writer, traffic: Traffic) -> None:
     writer.store(projector.project(traffic.records), {})
 
 
-def test_positions_are_kept_by_topic_id(path: Place) -> None:
+def test_positions_are_kept_by_topic_id(path: Location) -> None:
     """A topic that was made again is another one; its old positions can be forgotten."""
-    writer = Writer(path)
+    writer = ViewWriter(path)
     assert {topic for topic, _ in writer.positions()} >= {topics.JOURNAL, topics.HISTORY, "cmd.shipping.v1"}
     writer.forget_positions("cmd.shipping.v1")
     assert ("cmd.shipping.v1", 0) not in writer.positions()

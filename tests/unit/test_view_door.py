@@ -18,7 +18,7 @@ from kantor_orchestrator.cli import status
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.formats import journal, topics
 from kantor_orchestrator.operations.condition import Condition, Role, inspect
-from kantor_orchestrator.view.database import Writer
+from kantor_orchestrator.view.database import ViewWriter
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.sql import NoViewError, ViewUnavailableError, ViewUnopenableError
@@ -115,7 +115,7 @@ def closed(tmp_path: Path) -> Path:
 def test_a_folder_that_can_not_be_written_is_named_with_the_remedy(closed: Path, tmp_path: Path) -> None:
     """The process of the view ends with a sentence; nothing is gained by trying again."""
     with pytest.raises(ViewUnopenableError, match=f"{closed.parent}.*KANTOR_VIEW_URL"):
-        Writer(closed)
+        ViewWriter(closed)
     with pytest.raises(ViewUnopenableError, match="can't be opened"):
         View(tmp_path)  # a folder
     assert issubclass(ViewUnopenableError, ConfigError)

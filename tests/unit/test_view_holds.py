@@ -6,7 +6,7 @@ import pytest
 
 from kantor_orchestrator.core.act_kinds import HOLD, RELEASE
 from kantor_orchestrator.formats.holds import ALL
-from kantor_orchestrator.view.database import Place
+from kantor_orchestrator.view.database import Location
 from kantor_orchestrator.view.queries import View
 from view_places import Places
 from view_traffic import Traffic, project
@@ -15,7 +15,7 @@ HELD = "held by ann: payments are down"
 
 
 @pytest.fixture
-def path(places: Places) -> Place:
+def path(places: Places) -> Location:
     return places("view")
 
 
@@ -25,7 +25,7 @@ def traffic() -> Traffic:
 
 
 @pytest.mark.parametrize("saga", ["checkout", ALL])
-def test_a_hold_is_listed_once_until_its_release(traffic: Traffic, path: Place, saga: str) -> None:
+def test_a_hold_is_listed_once_until_its_release(traffic: Traffic, path: Location, saga: str) -> None:
     """However many shards have carried it out."""
     traffic.hold(HOLD, saga)
     project(traffic, path)
@@ -38,7 +38,7 @@ def test_a_hold_is_listed_once_until_its_release(traffic: Traffic, path: Place, 
         assert view.counts() == {}, "a hold is no transaction"
 
 
-def test_releasing_what_is_not_held_shows_nothing(traffic: Traffic, path: Place) -> None:
+def test_releasing_what_is_not_held_shows_nothing(traffic: Traffic, path: Location) -> None:
     """The act is ignored, and so it is no hold."""
     traffic.hold(RELEASE)
     project(traffic, path)
@@ -46,7 +46,7 @@ def test_releasing_what_is_not_held_shows_nothing(traffic: Traffic, path: Place)
         assert view.holds() == []
 
 
-def test_a_transaction_that_stands_still(traffic: Traffic, path: Place) -> None:
+def test_a_transaction_that_stands_still(traffic: Traffic, path: Location) -> None:
     """It says who holds it and why, a person has the ball; after the release the next service has it."""
     cause = traffic.order("tx")
     traffic.hold(HOLD)
@@ -66,7 +66,9 @@ def test_a_transaction_that_stands_still(traffic: Traffic, path: Place) -> None:
 
 
 @pytest.mark.parametrize("saga", ["checkout", ALL])
-def test_of_a_held_saga_nothing_but_the_release_is_proposed(traffic: Traffic, path: Place, saga: str) -> None:
+def test_of_a_held_saga_nothing_but_the_release_is_proposed(
+    traffic: Traffic, path: Location, saga: str
+) -> None:
     """Also for a transaction for which nothing has come since: any other act is refused (view-15)."""
     traffic.given_up("tx")
     traffic.hold(HOLD, "another")

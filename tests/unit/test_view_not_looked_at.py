@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.formats import topics
-from kantor_orchestrator.view.database import Place, Writer
+from kantor_orchestrator.view.database import Location, ViewWriter
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.search import Criteria
 from kantor_orchestrator.view.status import ShownStatus
@@ -21,7 +21,7 @@ BEHIND = "not looked at yet (engine behind)"
 
 
 @pytest.fixture
-def path(places: Places) -> Place:
+def path(places: Places) -> Location:
     return places("view")
 
 
@@ -34,25 +34,27 @@ def traffic() -> Traffic:
     return traffic
 
 
-def shown(path: Place, id_: str = "tx") -> tuple[str, str, list[str]]:
+def shown(path: Location, id_: str = "tx") -> tuple[str, str, list[str]]:
     with View(path) as view:
         (found,) = view.summaries([id_])
         return found.status, view.trace(id_).status, found.waiting_for
 
 
-def looked_at(path: Place, shard: int, position: int) -> None:
-    writer = Writer(path)
+def looked_at(path: Location, shard: int, position: int) -> None:
+    writer = ViewWriter(path)
     writer.looked_at({shard: position})
     writer.close()
 
 
-def test_a_start_that_no_engine_has_looked_at_is_not_called_observed(traffic: Traffic, path: Place) -> None:
+def test_a_start_that_no_engine_has_looked_at_is_not_called_observed(
+    traffic: Traffic, path: Location
+) -> None:
     """It waits for Kantor, in lists and on its own page."""
     project(traffic, path, looked_at=False)
     assert shown(path) == ("not_looked_at", "not_looked_at", ["kantor"])
 
 
-def test_it_is_observed_once_the_engine_is_past_it(traffic: Traffic, path: Place) -> None:
+def test_it_is_observed_once_the_engine_is_past_it(traffic: Traffic, path: Location) -> None:
     """An entry without consequences leaves no record in the history: the engine's position tells."""
     project(traffic, path, looked_at=False)
     entry = traffic.records[0]
@@ -62,7 +64,7 @@ def test_it_is_observed_once_the_engine_is_past_it(traffic: Traffic, path: Place
     assert shown(path) == ("observed", "observed", [])
 
 
-def test_a_decision_about_a_later_entry_tells_it_at_once(traffic: Traffic, path: Place) -> None:
+def test_a_decision_about_a_later_entry_tells_it_at_once(traffic: Traffic, path: Location) -> None:
     """The engine goes in the order of the journal."""
     (entry,) = traffic.records
     for number in range(50):
@@ -73,7 +75,7 @@ def test_a_decision_about_a_later_entry_tells_it_at_once(traffic: Traffic, path:
 
 
 @pytest.mark.parametrize("batch", [1, 1_000])
-def test_who_takes_the_shard_makes_nothing_unlooked_at(traffic: Traffic, path: Place, batch: int) -> None:
+def test_who_takes_the_shard_makes_nothing_unlooked_at(traffic: Traffic, path: Location, batch: int) -> None:
     """What the engine before it had looked at stays observed, though the new one has decided on nothing yet."""
     (entry,) = traffic.records
     for number in range(50):
@@ -83,7 +85,7 @@ def test_who_takes_the_shard_makes_nothing_unlooked_at(traffic: Traffic, path: P
     assert shown(path)[0] == "observed"
 
 
-def test_positions_of_the_engine_never_go_back(traffic: Traffic, path: Place) -> None:
+def test_positions_of_the_engine_never_go_back(traffic: Traffic, path: Location) -> None:
     """They are committed late, and may be those of an older look."""
     project(traffic, path, looked_at=False)
     shard = traffic.records[0].partition()
@@ -92,7 +94,7 @@ def test_positions_of_the_engine_never_go_back(traffic: Traffic, path: Place) ->
     assert shown(path)[0] == "observed"
 
 
-def test_each_change_of_it_is_another_stamp(traffic: Traffic, path: Place) -> None:
+def test_each_change_of_it_is_another_stamp(traffic: Traffic, path: Location) -> None:
     """A page that is open is refreshed."""
     project(traffic, path, looked_at=False)
     with View(path) as view:
@@ -111,7 +113,9 @@ def test_each_change_of_it_is_another_stamp(traffic: Traffic, path: Place) -> No
         (("completed",), ["done"]),
     ],
 )
-def test_lists_are_filtered_by_what_they_show(path: Place, status: tuple[str, ...], found: list[str]) -> None:
+def test_lists_are_filtered_by_what_they_show(
+    path: Location, status: tuple[str, ...], found: list[str]
+) -> None:
     """As by any other status."""
     traffic = Traffic()
     traffic.completed("done")
@@ -128,7 +132,7 @@ def test_lists_are_filtered_by_what_they_show(path: Place, status: tuple[str, ..
 
 @pytest.mark.parametrize("command", [["list"], ["trace", "tx"]])
 def test_people_are_told_that_the_engine_is_behind(
-    traffic: Traffic, path: Place, monkeypatch: pytest.MonkeyPatch, command: list[str]
+    traffic: Traffic, path: Location, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     """In words, and as JSON in one."""
     project(traffic, path, looked_at=False)

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from kantor_orchestrator.formats import topics
-from kantor_orchestrator.view.database import Place, Writer
+from kantor_orchestrator.view.database import Location, ViewWriter
 from kantor_orchestrator.view.queries import View
 from unit.view_kit import projector, statuses, traced
 from view_places import Places
@@ -16,7 +16,7 @@ from view_traffic import T0, Traffic, project
 
 
 @pytest.fixture
-def path(places: Places) -> Place:
+def path(places: Places) -> Location:
     return places("view")
 
 
@@ -58,7 +58,7 @@ def test_an_entry_is_decided_on_once(traffic: Traffic, places: Places, batch: in
         assert view.trace("tx") == before
 
 
-def test_a_history_without_its_beginning_counts(traffic: Traffic, path: Place) -> None:
+def test_a_history_without_its_beginning_counts(traffic: Traffic, path: Location) -> None:
     """Kafka has deleted the oldest records, with the epoch in which they were written: what is left is shown as it is."""
     traffic.given_up("tx")
     gone = {
@@ -70,7 +70,7 @@ def test_a_history_without_its_beginning_counts(traffic: Traffic, path: Place) -
     assert statuses(trace) == {"stock": "incident", "payment": "failed", "shipping": "pending"}
 
 
-def test_an_epoch_whose_value_can_not_be_read_begins_all_the_same(traffic: Traffic, path: Place) -> None:
+def test_an_epoch_whose_value_can_not_be_read_begins_all_the_same(traffic: Traffic, path: Location) -> None:
     """Its headers say what it is, as to the engine: else all that follows would be void."""
     traffic.booking("tx")
     traffic.records = [
@@ -82,12 +82,12 @@ def test_an_epoch_whose_value_can_not_be_read_begins_all_the_same(traffic: Traff
     assert statuses(traced(traffic, path))["shipping"] == "active"
 
 
-def test_an_epoch_is_remembered_though_nothing_else_comes(traffic: Traffic, path: Place) -> None:
+def test_an_epoch_is_remembered_though_nothing_else_comes(traffic: Traffic, path: Location) -> None:
     """The position moves past its record: whoever goes on from there must know it."""
     shard = 0
     epoch = traffic.take(shard)
     project(traffic, path)
-    writer = Writer(path)
+    writer = ViewWriter(path)
     assert writer.epochs()[shard].epoch == epoch
     writer.close()
 

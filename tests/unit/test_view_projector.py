@@ -10,7 +10,7 @@ from kantor.errors import UnknownSchemaError
 from kantor_orchestrator.core.saga import Command, Saga, Step
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.marks import Uncorrelated
-from kantor_orchestrator.view.database import Place
+from kantor_orchestrator.view.database import Location
 from kantor_orchestrator.view.queries import View
 from unit.view_kit import projector, said, statuses, traced
 from view_places import Places
@@ -20,7 +20,7 @@ from view_traffic import T0, Traffic, project
 
 
 @pytest.fixture
-def path(places: Places) -> Place:
+def path(places: Places) -> Location:
     return places("view")
 
 
@@ -29,7 +29,7 @@ def traffic() -> Traffic:
     return Traffic()
 
 
-def test_a_completed_transaction_shows_all_that_was_said(traffic: Traffic, path: Place) -> None:
+def test_a_completed_transaction_shows_all_that_was_said(traffic: Traffic, path: Location) -> None:
     """Events and commands are in the timeline in their order, and nobody has the ball."""
     traffic.completed("tx")
     trace = traced(traffic, path)
@@ -45,7 +45,7 @@ def test_a_completed_transaction_shows_all_that_was_said(traffic: Traffic, path:
     assert trace.ended_at - trace.started_at == 30
 
 
-def test_steps_have_their_times_attempts_and_owners(traffic: Traffic, path: Place) -> None:
+def test_steps_have_their_times_attempts_and_owners(traffic: Traffic, path: Location) -> None:
     """Each step says when it began and ended, how often it was tried and who answers for it."""
     traffic.completed("tx")
     steps = traced(traffic, path).steps
@@ -57,7 +57,7 @@ def test_steps_have_their_times_attempts_and_owners(traffic: Traffic, path: Plac
     assert [(s.started_at - T0, s.ended_at - T0) for s in steps] == [(10, 20), (20, 30), (30, 40)]
 
 
-def test_a_compensated_transaction_says_why_and_what_was_reversed(traffic: Traffic, path: Place) -> None:
+def test_a_compensated_transaction_says_why_and_what_was_reversed(traffic: Traffic, path: Location) -> None:
     """The reason, the compensations in reverse order and their confirmations are there."""
     traffic.compensated("tx")
     trace = traced(traffic, path)
@@ -75,7 +75,7 @@ def test_a_compensated_transaction_says_why_and_what_was_reversed(traffic: Traff
     assert payment.compensation_ended_at - payment.compensation_started_at == 10
 
 
-def test_every_message_says_where_it_lies(traffic: Traffic, path: Place) -> None:
+def test_every_message_says_where_it_lies(traffic: Traffic, path: Location) -> None:
     """Events have the place of their source record and of their journal entry, commands that on their topic."""
     traffic.completed("tx")
     trace = traced(traffic, path)
@@ -86,14 +86,14 @@ def test_every_message_says_where_it_lies(traffic: Traffic, path: Place) -> None
     assert (book.origin, book.step, book.attempt) == ("cmd.shipping.v1/0/0", "shipping", 1)
 
 
-def test_messages_name_their_causes(traffic: Traffic, path: Place) -> None:
+def test_messages_name_their_causes(traffic: Traffic, path: Location) -> None:
     """The causal chain can be followed from message to message."""
     traffic.completed("tx")
     timeline = traced(traffic, path).timeline
     assert [m.causation_id for m in timeline] == ["", *(m.id for m in timeline[:-1])]
 
 
-def test_moves_hang_on_the_message_that_caused_them(traffic: Traffic, path: Place) -> None:
+def test_moves_hang_on_the_message_that_caused_them(traffic: Traffic, path: Location) -> None:
     """What the engine concluded is told with its cause."""
     traffic.completed("tx")
     timeline = traced(traffic, path).timeline
@@ -106,7 +106,7 @@ def test_moves_hang_on_the_message_that_caused_them(traffic: Traffic, path: Plac
     ]
 
 
-def test_the_service_of_an_open_step_has_the_ball(traffic: Traffic, path: Place) -> None:
+def test_the_service_of_an_open_step_has_the_ball(traffic: Traffic, path: Location) -> None:
     """While a step is open, the service that must answer is waited for."""
     traffic.order("tx")
     trace = traced(traffic, path)
@@ -114,7 +114,7 @@ def test_the_service_of_an_open_step_has_the_ball(traffic: Traffic, path: Place)
     assert statuses(trace) == {"stock": "active", "payment": "pending", "shipping": "pending"}
 
 
-def test_kantor_has_the_ball_during_a_backoff(traffic: Traffic, path: Place) -> None:
+def test_kantor_has_the_ball_during_a_backoff(traffic: Traffic, path: Location) -> None:
     """Between two attempts nobody else can do anything."""
     traffic.booking("tx")
     traffic.timer("tx", "timeout", "shipping")
@@ -125,13 +125,13 @@ def test_kantor_has_the_ball_during_a_backoff(traffic: Traffic, path: Place) -> 
     assert (shipping.attempts, shipping.timer, shipping.due) == (1, "retry", traffic.now + 200)
 
 
-def test_the_compensating_service_has_the_ball_until_it_confirms(traffic: Traffic, path: Place) -> None:
+def test_the_compensating_service_has_the_ball_until_it_confirms(traffic: Traffic, path: Location) -> None:
     """While a compensation is under way, the service that it was sent to is waited for."""
     traffic.declined("tx")
     assert traced(traffic, path).waiting_for == ["inventory"]
 
 
-def test_a_person_has_the_ball_when_a_compensation_is_given_up(traffic: Traffic, path: Place) -> None:
+def test_a_person_has_the_ball_when_a_compensation_is_given_up(traffic: Traffic, path: Location) -> None:
     """An incident is listed, open, and waits for a person."""
     traffic.given_up("tx")
     trace = traced(traffic, path)
@@ -144,7 +144,7 @@ def test_a_person_has_the_ball_when_a_compensation_is_given_up(traffic: Traffic,
         assert [i.transaction_id for i in view.incidents()] == ["tx"]
 
 
-def test_a_late_confirmation_closes_the_incident(traffic: Traffic, path: Place) -> None:
+def test_a_late_confirmation_closes_the_incident(traffic: Traffic, path: Location) -> None:
     """What was reversed after all needs no person any more."""
     traffic.given_up("tx")
     traffic.event("tx", "inventory.StockReleased", cause=traffic.compensation_id("tx", "stock"))
@@ -155,7 +155,7 @@ def test_a_late_confirmation_closes_the_incident(traffic: Traffic, path: Place) 
         assert view.incident_count() == 0
 
 
-def test_retries_are_told_with_their_timers(traffic: Traffic, path: Place) -> None:
+def test_retries_are_told_with_their_timers(traffic: Traffic, path: Location) -> None:
     """Timers that went off and further attempts are part of the story."""
     traffic.booking("tx")
     traffic.timer("tx", "timeout", "shipping")
@@ -170,7 +170,7 @@ def test_retries_are_told_with_their_timers(traffic: Traffic, path: Place) -> No
     assert trace.steps[2].attempts == 2
 
 
-def test_what_no_saga_describes_is_observed(traffic: Traffic, path: Place) -> None:
+def test_what_no_saga_describes_is_observed(traffic: Traffic, path: Location) -> None:
     """A transaction that nobody modelled has its full timeline, from the journal alone."""
     cause = traffic.event("tx", "crm.LeadCreated")
     traffic.event("tx", "crm.LeadCalled", cause=cause)
@@ -180,7 +180,7 @@ def test_what_no_saga_describes_is_observed(traffic: Traffic, path: Place) -> No
     assert said(trace.timeline) == [("event", "crm.LeadCreated"), ("event", "crm.LeadCalled")]
 
 
-def test_a_start_from_before_the_deployment_stays_observed(path: Place) -> None:
+def test_a_start_from_before_the_deployment_stays_observed(path: Location) -> None:
     """It was ignored, and the timeline says why."""
     traffic = Traffic(replace(CHECKOUT, deployed_at=T0))
     traffic.event("tx", "shop.OrderPlaced", {"order_id": "1"}, sent_at=T0 - 1)
@@ -189,7 +189,7 @@ def test_a_start_from_before_the_deployment_stays_observed(path: Place) -> None:
     assert [move.code for move in trace.timeline[0].moves] == ["before_deployment"]
 
 
-def test_an_event_before_its_start_is_in_the_timeline_once(traffic: Traffic, path: Place) -> None:
+def test_an_event_before_its_start_is_in_the_timeline_once(traffic: Traffic, path: Location) -> None:
     """What was kept until the start is shown where it came, and counts from the start on."""
     traffic.event("tx", "inventory.StockReserved")
     traffic.order("tx")
@@ -199,7 +199,7 @@ def test_an_event_before_its_start_is_in_the_timeline_once(traffic: Traffic, pat
     assert (trace.status, trace.waiting_for) == ("running", ["payment"])
 
 
-def test_what_intake_journals_again_is_shown_once(traffic: Traffic, path: Place) -> None:
+def test_what_intake_journals_again_is_shown_once(traffic: Traffic, path: Location) -> None:
     """A replay is the same message: it is counted, not repeated."""
     traffic.order("tx")
     traffic.replay("tx")
@@ -207,7 +207,7 @@ def test_what_intake_journals_again_is_shown_once(traffic: Traffic, path: Place)
     assert [(message.type, message.seen) for message in trace.timeline] == [("shop.OrderPlaced", 2)]
 
 
-def test_a_message_that_its_service_sent_twice_is_marked(traffic: Traffic, path: Place) -> None:
+def test_a_message_that_its_service_sent_twice_is_marked(traffic: Traffic, path: Location) -> None:
     """The second record of one message id changes nothing, and says so."""
     traffic.order("tx")
     traffic.event("tx", "inventory.StockReserved", id_="m-1")
@@ -215,7 +215,7 @@ def test_a_message_that_its_service_sent_twice_is_marked(traffic: Traffic, path:
     assert [message.is_repeat for message in traced(traffic, path).timeline] == [False, False, True]
 
 
-def test_a_command_that_was_not_seen_on_its_topic_yet_has_no_place(traffic: Traffic, path: Place) -> None:
+def test_a_command_that_was_not_seen_on_its_topic_yet_has_no_place(traffic: Traffic, path: Location) -> None:
     """The history tells that it went out; where it lies comes later."""
     traffic.booking("tx")
     traffic.records = [r for r in traffic.records if not r.topic().startswith("cmd.")]
@@ -223,7 +223,7 @@ def test_a_command_that_was_not_seen_on_its_topic_yet_has_no_place(traffic: Traf
     assert (book.kind, book.type, book.origin) == ("command", "shipping.BookShipment", "")
 
 
-def test_what_the_journal_has_forgotten_is_told_by_the_history(traffic: Traffic, path: Place) -> None:
+def test_what_the_journal_has_forgotten_is_told_by_the_history(traffic: Traffic, path: Location) -> None:
     """The history is kept longer: each message is still named, with its place."""
     traffic.completed("tx")
     traffic.records = [r for r in traffic.records if r.topic() != topics.JOURNAL]
@@ -233,7 +233,7 @@ def test_what_the_journal_has_forgotten_is_told_by_the_history(traffic: Traffic,
     assert trace.status == "completed"
 
 
-def test_records_that_are_read_again_change_nothing(traffic: Traffic, path: Place) -> None:
+def test_records_that_are_read_again_change_nothing(traffic: Traffic, path: Location) -> None:
     """After a restart that reads everything again, the picture is the same."""
     traffic.compensated("tx")
     traffic.watermark("intake-1", {"evt.x": {"why": Uncorrelated(3, "evt.x/0/1")}})
@@ -267,7 +267,7 @@ def test_history_of_an_unknown_schema_is_waited_for_until_it_is_given_up(traffic
     assert projector(traffic, frozenset({7})).project([record]).unreadable == 1
 
 
-def test_without_a_definition_steps_are_shown_by_their_names(path: Place) -> None:
+def test_without_a_definition_steps_are_shown_by_their_names(path: Location) -> None:
     """A definition that can't be found costs owners and keys, not the trace."""
     traffic = Traffic()
     traffic.order("tx")
@@ -276,7 +276,7 @@ def test_without_a_definition_steps_are_shown_by_their_names(path: Place) -> Non
     assert (trace.status, trace.waiting_for, trace.keys) == ("running", ["stock"], [])
 
 
-def test_items_of_a_composite_are_listed_with_their_steps(path: Place) -> None:
+def test_items_of_a_composite_are_listed_with_their_steps(path: Location) -> None:
     """Each item comes with its own steps, in the definition's order; what has not begun is pending."""
     book = Step(
         path="all.book",
@@ -301,7 +301,7 @@ def test_items_of_a_composite_are_listed_with_their_steps(path: Place) -> None:
     ]
 
 
-def test_a_step_that_a_person_retries_is_as_new(path: Place) -> None:
+def test_a_step_that_a_person_retries_is_as_new(path: Location) -> None:
     """Its error and its end are gone, and it was asked for twice."""
     traffic = Traffic(AFTER_PIVOT_SAGA)
     traffic.event("tx", "x.Begun")
@@ -337,7 +337,7 @@ AFTER_PIVOT_SAGA = Saga(
 )
 
 
-def test_what_was_asked_for_once_was_tried_once(path: Place) -> None:
+def test_what_was_asked_for_once_was_tried_once(path: Location) -> None:
     """Whatever kind of step asks: a task, a call, a child, a command."""
     kinds = ("command", "task", "call", "saga")
     steps = {
@@ -353,7 +353,7 @@ def test_what_was_asked_for_once_was_tried_once(path: Place) -> None:
     assert trace.waiting_for == ["a person", "x"]
 
 
-def test_a_completed_transaction_has_no_last_error(traffic: Traffic, path: Place) -> None:
+def test_a_completed_transaction_has_no_last_error(traffic: Traffic, path: Location) -> None:
     """What went wrong on the way has been overcome."""
     traffic.booking("tx")
     traffic.timer("tx", "timeout", "shipping")

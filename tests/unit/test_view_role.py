@@ -18,7 +18,7 @@ from kantor_orchestrator.process import wellness as wellness_module
 from kantor_orchestrator.process.wellness import Wellness
 from kantor_orchestrator.running.roles import view as view_role
 from kantor_orchestrator.view import role
-from kantor_orchestrator.view.database import InUseError, Writer
+from kantor_orchestrator.view.database import InUseError, ViewWriter
 from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.sql import ReplacedError, ViewUnavailableError
@@ -33,7 +33,7 @@ def test_the_database_is_taken_over_once_the_process_before_has_ended(
 ) -> None:
     """A restart need not wait for the last process's very end."""
     monkeypatch.setattr(role, "HANDOVER", PATIENCE)
-    before = Writer(tmp_path / "view.db")
+    before = ViewWriter(tmp_path / "view.db")
     threading.Timer(0.3, before.close).start()
     after = role._take(tmp_path / "view.db", threading.Event())
     assert after is not None
@@ -45,7 +45,7 @@ def test_who_is_told_to_stop_does_not_wait_for_the_database(
 ) -> None:
     """Ctrl-C works at any time."""
     monkeypatch.setattr(role, "HANDOVER", PATIENCE)
-    before = Writer(tmp_path / "view.db")
+    before = ViewWriter(tmp_path / "view.db")
     stop = threading.Event()
     stop.set()
     assert role._take(tmp_path / "view.db", stop) is None
@@ -57,7 +57,7 @@ def test_a_database_that_stays_in_use_is_a_wrong_setting(
 ) -> None:
     """Two views of one database would do everything twice."""
     monkeypatch.setattr(role, "HANDOVER", 0.1)
-    before = Writer(tmp_path / "view.db")
+    before = ViewWriter(tmp_path / "view.db")
     with pytest.raises(InUseError, match="another process"):
         role._take(tmp_path / "view.db", threading.Event())
     before.close()
@@ -95,7 +95,7 @@ def test_what_was_read_of_a_topic_that_was_made_again_is_forgotten(
     """The view is projected again from what there is; where only one of journal and history begins anew, it says since when it is
     complete."""
     ids = dict.fromkeys([topics.JOURNAL, topics.HISTORY, "cmd.payment.v1"], "one")
-    database, before = Writer(tmp_path / "view.db"), int(time.time() * 1000)
+    database, before = ViewWriter(tmp_path / "view.db"), int(time.time() * 1000)
     database.reached({(name, 0): 17 for name in ids}, ids)
     role.forget_others(database, ids | dict.fromkeys(again, "another"))
     left = {topic for topic, _ in database.positions()}
@@ -115,7 +115,7 @@ def test_a_topic_that_is_gone_for_a_while_may_come_back_as_another(
     specs = {spec.name: spec for spec in topics.specs(1, 1 << 20)}
     broker.clients().admin().create_topics(list(specs.values()))
     settings = cast("Settings", SimpleNamespace(kafka=broker.clients(), registry_url=""))
-    registry, database = CollectorRegistry(), Writer(tmp_path / "view.db")
+    registry, database = CollectorRegistry(), ViewWriter(tmp_path / "view.db")
     projection = role._Projection(
         settings, database, ViewMetrics(registry), CensusMetrics(registry), Wellness()
     )
@@ -222,7 +222,7 @@ def test_a_file_that_is_deleted_while_it_is_in_use_is_made_anew(
     path, stop, files = tmp_path / "home" / "view.db", threading.Event(), list[int]()
 
     class Projection:
-        def __init__(self, _: object, database: Writer, *__: object) -> None:
+        def __init__(self, _: object, database: ViewWriter, *__: object) -> None:
             self._database = database
 
         def run(self, *_: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kantor_orchestrator.view.database import Place
+from kantor_orchestrator.view.database import Location
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.search import Criteria, PageTokenError, asked
 from view_places import Places, execute, plans
@@ -14,7 +14,7 @@ ALL = ["tx-observed", "tx-running", "tx-stuck", "tx-compensated-2", "tx-compensa
 
 
 @pytest.fixture
-def path(places: Places) -> Place:
+def path(places: Places) -> Location:
     """One completed, two compensated, one that waits for payment and shipping, one for stock, one observed."""
     traffic = Traffic()
     traffic.completed("tx-completed", 1)
@@ -57,14 +57,14 @@ def ids(view: View, wanted: Criteria) -> list[str]:
     ],
 )
 def test_every_criterion_finds_what_it_says_the_newest_first(
-    path: Place, wanted: Criteria, found: list[str]
+    path: Location, wanted: Criteria, found: list[str]
 ) -> None:
     """Alone and together."""
     with View(path) as view:
         assert ids(view, wanted) == found
 
 
-def test_transactions_are_found_by_when_they_started(path: Place) -> None:
+def test_transactions_are_found_by_when_they_started(path: Location) -> None:
     """From an instant on, up to and without another."""
     with View(path) as view:
         started = {one.transaction_id: one.started_at for one in view.search(Criteria()).transactions}
@@ -74,7 +74,7 @@ def test_transactions_are_found_by_when_they_started(path: Place) -> None:
         assert ids(view, Criteria(started_before=started["tx-completed"])) == []
 
 
-def test_what_is_stuck_is_open_and_has_not_changed_for_long(path: Place) -> None:
+def test_what_is_stuck_is_open_and_has_not_changed_for_long(path: Location) -> None:
     """Ended ones do not change either, and are not stuck."""
     with View(path) as view:
         changed = {one.transaction_id: one.updated_at for one in view.search(Criteria()).transactions}
@@ -82,7 +82,7 @@ def test_what_is_stuck_is_open_and_has_not_changed_for_long(path: Place) -> None
         assert ids(view, Criteria(unchanged_since=changed["tx-running"] + 1)) == ["tx-running", "tx-stuck"]
 
 
-def test_pages_of_a_search_follow_each_other(path: Place) -> None:
+def test_pages_of_a_search_follow_each_other(path: Location) -> None:
     """Without gap or repetition, whatever the limit, and the last one names no next one."""
     with View(path) as view:
         for limit in range(1, 8):
@@ -98,7 +98,7 @@ def test_pages_of_a_search_follow_each_other(path: Place) -> None:
             assert found == ALL
 
 
-def test_new_transactions_do_not_move_the_pages(path: Place) -> None:
+def test_new_transactions_do_not_move_the_pages(path: Location) -> None:
     """What comes while somebody turns pages is on none of the later ones."""
     with View(path) as view:
         first = view.search(Criteria(), limit=2)
@@ -112,7 +112,7 @@ def test_new_transactions_do_not_move_the_pages(path: Place) -> None:
         assert [one.transaction_id for one in second.transactions] == ALL[2:]
 
 
-def test_a_search_that_takes_too_long_says_so_and_goes_on(path: Place) -> None:
+def test_a_search_that_takes_too_long_says_so_and_goes_on(path: Location) -> None:
     """Its page is partial; the next ones bring the rest, once each."""
     execute(
         path,
@@ -134,7 +134,7 @@ def test_a_search_that_takes_too_long_says_so_and_goes_on(path: Place) -> None:
         assert partial > 1
 
 
-def test_pages_go_on_though_time_does(path: Place) -> None:
+def test_pages_go_on_though_time_does(path: Location) -> None:
     """ "Stuck for ten minutes" and "since an hour" mean another time with each page, and are the same search; another saga
     is another one."""
     with View(path) as view:
@@ -154,7 +154,7 @@ def test_pages_go_on_though_time_does(path: Place) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "MTIz", "é", "MTIzLjAwMDAwMDAw", "-1", "9" * 5_000])
-def test_a_token_that_is_none_is_refused(path: Place, token: str) -> None:
+def test_a_token_that_is_none_is_refused(path: Location, token: str) -> None:
     """With what to do instead."""
     with View(path) as view, pytest.raises(PageTokenError, match="begin without one"):
         view.search(Criteria(), page=token)
@@ -171,7 +171,7 @@ def test_a_token_that_is_none_is_refused(path: Place, token: str) -> None:
         (Criteria(text="order_id=2"), "keys"),
     ],
 )
-def test_an_index_gives_the_candidates(path: Place, wanted: Criteria, index: str) -> None:
+def test_an_index_gives_the_candidates(path: Location, wanted: Criteria, index: str) -> None:
     """Of a million transactions only a few are looked at; what a page then shows are its rows, their keys and the sagas'
     facts."""
     found = plans(path, lambda view: view.search(wanted))

@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from kantor.errors import ConfigError, KantorError
-from kantor_orchestrator.view.database import Writer, is_shared
+from kantor_orchestrator.view.database import ViewWriter, is_shared
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.reader import NoViewError
 from view_traffic import Traffic, project
@@ -27,7 +27,7 @@ def test_a_database_of_a_newer_kantor_is_refused(path: Path) -> None:
     """An older program would misread it."""
     apsw.Connection(str(path)).pragma("user_version", 99)
     with pytest.raises(ConfigError, match="newer"):
-        Writer(path)
+        ViewWriter(path)
     with pytest.raises(ConfigError, match="another version"):
         View(path)
 
@@ -47,7 +47,7 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(KantorError, match="delete it"):
         View(tmp_path / "view.db")
     with pytest.raises(KantorError, match="delete it"):
-        Writer(tmp_path / "view.db")
+        ViewWriter(tmp_path / "view.db")
 
 
 @pytest.mark.parametrize("url", ["", "mysql://host/db", "sqlite://", "view.db", "postgresql://"])
@@ -70,5 +70,5 @@ def test_a_new_database_has_one_version_or_none(tmp_path: Path, monkeypatch: pyt
 
     text = Path.read_text
     monkeypatch.setattr(Path, "read_text", meanwhile)
-    Writer(place).close()
+    ViewWriter(place).close()
     assert len(met) > 1

@@ -6,7 +6,7 @@ import pytest
 
 from kantor_orchestrator.core.saga import Saga, Step
 from kantor_orchestrator.formats import journal, topics
-from kantor_orchestrator.view.database import Place
+from kantor_orchestrator.view.database import Location
 from kantor_orchestrator.view.queries import View
 from unit.view_kit import said, traced
 from view_places import Places
@@ -15,7 +15,7 @@ from view_traffic import Traffic, project
 
 
 @pytest.fixture
-def path(places: Places) -> Place:
+def path(places: Places) -> Location:
     return places("view")
 
 
@@ -34,7 +34,7 @@ def again(traffic: Traffic, **others: bytes) -> None:
     )
 
 
-def test_what_intake_journals_again_is_one_message(traffic: Traffic, path: Place) -> None:
+def test_what_intake_journals_again_is_one_message(traffic: Traffic, path: Location) -> None:
     """It says how often it was journaled, and the message that it repeats is no other one."""
     traffic.order("tx")
     again(traffic)
@@ -42,7 +42,7 @@ def test_what_intake_journals_again_is_one_message(traffic: Traffic, path: Place
     assert (message.type, message.seen, message.is_repeat) == ("shop.OrderPlaced", 2, False)
 
 
-def test_a_copy_of_what_was_put_off_is_not_seen_again(traffic: Traffic, path: Place) -> None:
+def test_a_copy_of_what_was_put_off_is_not_seen_again(traffic: Traffic, path: Location) -> None:
     """Intake has journaled it once; the engine has copied it, to read it again."""
     traffic.order("tx")
     again(traffic, **{journal.AGAIN: b"0"})
@@ -50,7 +50,7 @@ def test_a_copy_of_what_was_put_off_is_not_seen_again(traffic: Traffic, path: Pl
     assert (message.type, message.seen) == ("shop.OrderPlaced", 1)
 
 
-def test_a_record_of_a_topic_that_was_made_again_is_another_message(traffic: Traffic, path: Place) -> None:
+def test_a_record_of_a_topic_that_was_made_again_is_another_message(traffic: Traffic, path: Location) -> None:
     """Though it lies at the same place of a topic of the same name; a repetition, if its id is that of the first one."""
     traffic.order("tx")
     again(traffic, **{journal.TOPIC_ID: b"BBBBBBBBBBBBBBBBBBBBBB"})
@@ -64,7 +64,7 @@ def test_a_record_of_a_topic_that_was_made_again_is_another_message(traffic: Tra
     ]
 
 
-def test_what_is_ignored_changes_no_error(path: Place) -> None:
+def test_what_is_ignored_changes_no_error(path: Location) -> None:
     """A step that is tried again still says why, though somebody has told of an older attempt of it."""
     traffic = Traffic()
     traffic.booking("tx")
@@ -79,7 +79,7 @@ def test_what_is_ignored_changes_no_error(path: Place) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 1_000])
-def test_a_key_has_its_first_value(path: Place, batch: int) -> None:
+def test_a_key_has_its_first_value(path: Location, batch: int) -> None:
     """Also if the view was started anew before another one came."""
     steps = {"one": Step(path="one", succeeds_on="x.One"), "two": Step(path="two", succeeds_on="x.Two")}
     captures = {"x.One": frozenset(("city",)), "x.Two": frozenset(("city",))}
@@ -94,7 +94,7 @@ def test_a_key_has_its_first_value(path: Place, batch: int) -> None:
         assert (view.find("city=Bern"), view.find("city=Rome")) == (["tx"], [])
 
 
-def test_keys_are_in_the_order_of_their_saga(path: Place) -> None:
+def test_keys_are_in_the_order_of_their_saga(path: Location) -> None:
     """On the page as in lists, whichever was told first."""
     steps = {"one": Step(path="one", succeeds_on="x.One"), "two": Step(path="two", succeeds_on="x.Two")}
     captures = {"x.One": frozenset(("city",)), "x.Two": frozenset(("name",))}
@@ -108,7 +108,7 @@ def test_keys_are_in_the_order_of_their_saga(path: Place) -> None:
     assert row.keys == trace.keys == [("name", "Ann"), ("city", "Bern")]
 
 
-def test_another_life_has_its_own_tries(traffic: Traffic, path: Place) -> None:
+def test_another_life_has_its_own_tries(traffic: Traffic, path: Location) -> None:
     """The engine has forgotten the first one, long after its end; steps count what this one has tried."""
     traffic.completed("tx")
     traffic.forget("tx")
@@ -118,7 +118,9 @@ def test_another_life_has_its_own_tries(traffic: Traffic, path: Place) -> None:
     assert [step.attempts for step in trace.steps] == [1, 1, 1]
 
 
-def test_what_begins_after_it_was_closed_and_forgotten_has_not_ended(traffic: Traffic, path: Place) -> None:
+def test_what_begins_after_it_was_closed_and_forgotten_has_not_ended(
+    traffic: Traffic, path: Location
+) -> None:
     """A person had closed it before any saga began; much later its start comes."""
     traffic.event("tx", "inventory.StockReserved")
     traffic.act("tx", "close")

@@ -15,10 +15,10 @@ from kantor_orchestrator.formats import topics
 from kantor_orchestrator.operations.condition import Condition, Role
 from kantor_orchestrator.operations.diagnosis import condition_as_json, diagnose
 from kantor_orchestrator.view import kept
-from kantor_orchestrator.view.database import Place, Writer, for_reading
+from kantor_orchestrator.view.database import Location, ViewWriter, for_reading
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.queries import UnreadDecisions, View
-from kantor_orchestrator.view.rows import Changes
+from kantor_orchestrator.view.rows import RowChanges
 from kantor_schemas import Schema, system
 from unit.test_unreadable_decisions import Forgetful
 from view_places import Places
@@ -32,7 +32,7 @@ FOREIGN = b"\0\x7f\xff\xff\xfarubbish"
 
 
 @pytest.fixture
-def path(places: Places) -> Place:
+def path(places: Places) -> Location:
     return places("view")
 
 
@@ -71,12 +71,12 @@ def place_of(record: Written) -> str:
     return f"{topics.HISTORY}/{SHARD}/{record.offset()}"
 
 
-def unread(path: Place) -> list[UnreadDecisions]:
+def unread(path: Location) -> list[UnreadDecisions]:
     with View(path) as view:
         return view.unread()
 
 
-def test_what_a_newer_kantor_decided_is_told(traffic: Traffic, path: Place) -> None:
+def test_what_a_newer_kantor_decided_is_told(traffic: Traffic, path: Location) -> None:
     """The transaction says where it lies and what to do, in its story and in lists, though it looks as if it was well; the shard
     says how many, and which is the first. What comes after it is read."""
     first, second = decisions(traffic)[1:3]
@@ -94,7 +94,7 @@ def test_what_a_newer_kantor_decided_is_told(traffic: Traffic, path: Place) -> N
     assert (found.shard, found.count, found.place, found.transaction_id) == (SHARD, 2, place_of(first), "tx")
 
 
-def test_a_void_decision_is_no_gap(traffic: Traffic, path: Place) -> None:
+def test_a_void_decision_is_no_gap(traffic: Traffic, path: Location) -> None:
     """Of an epoch that is not in force, or on an entry that was decided on: whoever wrote it had lost the shard."""
     first = decisions(traffic)[0]
     new = of_a_newer_kantor(traffic, first)
@@ -109,16 +109,16 @@ def test_a_void_decision_is_no_gap(traffic: Traffic, path: Place) -> None:
 class Story:
     """A view whose registry loses the schema of decisions, once it is to have read ``before`` records."""
 
-    def __init__(self, traffic: Traffic, path: Place) -> None:
+    def __init__(self, traffic: Traffic, path: Location) -> None:
         self.traffic, self.path, self.schemas = traffic, path, Forgetful()
         self.schemas.__dict__.update(traffic.schemas.__dict__)
         self.id = traffic.schemas.id_of(system("Decision"), topics.HISTORY)
 
     def read(
         self, given_up: frozenset[int] = frozenset(), since: int = 0, records: list[Written] | None = None
-    ) -> Changes:
+    ) -> RowChanges:
         """One life of the view."""
-        writer = Writer(self.path)
+        writer = ViewWriter(self.path)
         try:
             positions = {partition: position for partition, (position, _) in writer.positions().items()}
             projector = Projector(
@@ -136,7 +136,7 @@ class Story:
 
 
 @pytest.fixture
-def story(traffic: Traffic, path: Place) -> Story:
+def story(traffic: Traffic, path: Location) -> Story:
     return Story(traffic, path)
 
 

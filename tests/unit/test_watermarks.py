@@ -16,7 +16,7 @@ from kantor_orchestrator.formats.marks import (
     fingerprint,
     load_uncorrelated,
 )
-from kantor_orchestrator.formats.watermarks import Told, Watermarks
+from kantor_orchestrator.formats.watermarks import Statements, Watermarks
 from kantor_orchestrator.intake import marking
 from unit.intake_kit import EVENT, Running
 
@@ -27,7 +27,7 @@ class Story:
     """What members say, one after the other."""
 
     def __init__(self) -> None:
-        self.told = Told()
+        self.told = Statements()
         self.at = 1_000
 
     def about(self, member: str, counts: dict[str, int], covers: dict[str, list[int]]) -> str:

@@ -19,7 +19,7 @@ from kantor_orchestrator.api.app import create_app
 from kantor_orchestrator.api.config import ApiSettings
 from kantor_orchestrator.api.payloads import Payload
 from kantor_orchestrator.definitions import diagram_svg
-from kantor_orchestrator.view.database import Writer
+from kantor_orchestrator.view.database import ViewWriter
 from kantor_orchestrator.view.remedies import Remedy
 from view_places import Places, execute
 from view_traffic import Traffic, project
@@ -231,12 +231,12 @@ def test_a_view_that_lags_says_as_of_when(browser: TestClient, backend: StoredBa
     """More than it may be behind."""
     import time
 
-    from kantor_orchestrator.view.database import Writer
+    from kantor_orchestrator.view.database import ViewWriter
 
     now = int(time.time() * 1000)
     later = now + int(PATIENCE * 1000)  # it keeps up while the page is asked for, however long that takes
     for complete, lags in ((later, False), (now - 60_000, True)):
-        writer = Writer(backend._path)
+        writer = ViewWriter(backend._path)
         writer.alive(0, complete)
         writer.close()
         assert ("As of" in browser.get("/").text) is lags
@@ -291,7 +291,7 @@ def test_pages_and_api_say_from_when_the_view_is_complete(browser: TestClient, p
         assert "may be missing" not in browser.get(path).text, path
     assert browser.get(api).json()["complete_from"] is None
     (after,) = {started["tx-running"]}
-    writer = Writer(places("pages"))
+    writer = ViewWriter(places("pages"))
     writer.incomplete_before(int(datetime.fromisoformat(after).timestamp() * 1000))
     writer.close()
     for path in ("/", "/transactions", "/transactions/tx-completed", "/transactions/nope"):

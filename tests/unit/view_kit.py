@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kantor_orchestrator.view.database import Place
+from kantor_orchestrator.view.database import Location
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.trace import Message, Trace
@@ -10,7 +10,7 @@ from view_saga import CHECKOUT
 from view_traffic import KnownSagas, Traffic, project
 
 
-def traced(traffic: Traffic, path: Place, id_: str = "tx") -> Trace:
+def traced(traffic: Traffic, path: Location, id_: str = "tx") -> Trace:
     project(traffic, path)
     with View(path) as view:
         return view.trace(id_)

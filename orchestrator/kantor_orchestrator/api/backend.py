@@ -23,7 +23,7 @@ from kantor_orchestrator.definitions.catalogue import Definitions, DefinitionsTo
 from kantor_orchestrator.definitions.personal import personal_names
 from kantor_orchestrator.operations.acts import Acts, Move, NoAnswerError
 from kantor_orchestrator.operations.condition import Condition, inspect
-from kantor_orchestrator.view.database import Place, is_shared, path_of
+from kantor_orchestrator.view.database import Location, is_shared, path_of
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.trace import Message, Trace
 
@@ -52,7 +52,7 @@ class Backend:
         self.settings = settings
         self._clock = clock
         url = settings.view_url
-        self._path: Place = url if is_shared(url) else path_of(url)
+        self._path: Location = url if is_shared(url) else path_of(url)
         self._views: list[tuple[tuple[int, int], View]] = []
         self._acts: list[Acts] = []
         self._lock = threading.Lock()

@@ -18,7 +18,7 @@ from kantor_orchestrator.dev.broker import DevBroker
 from kantor_orchestrator.dev.errors import DevError
 from kantor_orchestrator.dev.files import megabytes
 from kantor_orchestrator.dev.progress import BarProgress, PlainProgress, Progress
-from kantor_orchestrator.dev.record import Status
+from kantor_orchestrator.dev.record import BrokerStatus
 
 NOT_FOUND = 4
 KAFKAS_PORT = 9092  # where everybody looks for Kafka; the first choice, if it is free
@@ -107,7 +107,7 @@ def _say(message: str) -> None:
     click.echo(message, err=True)
 
 
-def _table(found: Status) -> str:
+def _table(found: BrokerStatus) -> str:
     kept = f"{found.data} ({megabytes(found.disk_bytes or 0)})" if found.data else None
     rows = {
         "state": found.state,

@@ -15,8 +15,8 @@ from kantor_orchestrator.cli.words import STATUS_STYLES
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.transaction import Status
 from kantor_orchestrator.operations.condition import Condition, Role, inspect
-from kantor_orchestrator.operations.diagnosis import Problem, condition_as_json, diagnose
-from kantor_orchestrator.operations.standing import Member
+from kantor_orchestrator.operations.diagnosis import StatusProblem, condition_as_json, diagnose
+from kantor_orchestrator.operations.standing import IntakeMember
 from kantor_orchestrator.view.database import is_shared
 from kantor_orchestrator.words import date_and_clock, duration, incomplete
 
@@ -40,7 +40,7 @@ def status(as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _print(to: Console, found: Condition, problems: list[Problem]) -> None:
+def _print(to: Console, found: Condition, problems: list[StatusProblem]) -> None:
     if problems:
         to.print(Text(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found", style="bold red"))
         for problem in problems:
@@ -89,7 +89,7 @@ def _shards(found: Condition) -> Padding:
     return Padding(table, (1, 0, 0, 0))
 
 
-def _members(members: list[Member]) -> Padding:
+def _members(members: list[IntakeMember]) -> Padding:
     table = _table("intake", "partitions", "journaled all up to")
     for one in members:
         table.add_row(one.name, str(one.partitions), f"{duration(round(one.age, -3))} ago")

@@ -38,7 +38,7 @@ class DemoError(Exception):
     """The demo can't go on. The message says why, and where to look."""
 
 
-class Child:
+class DemoProcess:
     """One process and its log."""
 
     def __init__(self, name: str, arguments: Iterable[str], log: Path) -> None:
@@ -63,18 +63,18 @@ class Child:
         return "\n".join(f"  {line}" for line in lines[-LINES:])
 
 
-class Children:
+class DemoProcesses:
     """The processes that run now, in the order of their start."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
-        self._running: dict[str, Child] = {}
+        self._running: dict[str, DemoProcess] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str, *arguments: str) -> None:
         """``python <arguments>``; what it says goes to ``<name>.log``."""
         log = self._logs / f"{name}.log"
-        self._running[name] = Child(name, arguments, log)
+        self._running[name] = DemoProcess(name, arguments, log)
 
     def pid(self, name: str) -> int:
         return self._running[name].process.pid

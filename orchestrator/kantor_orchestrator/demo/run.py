@@ -12,7 +12,7 @@ from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
 from kantor_orchestrator.config import ADDRESS_FILE, Settings
 from kantor_orchestrator.definitions import deploy, files
-from kantor_orchestrator.demo.children import Children, DemoError
+from kantor_orchestrator.demo.children import DemoError, DemoProcesses
 from kantor_orchestrator.demo.quiet import Quiet
 from kantor_orchestrator.demo.show import Show
 from kantor_orchestrator.dev.broker import DevBroker
@@ -33,7 +33,7 @@ class Running:
     def __init__(self, home: Path, external: str | None, show: Show, progress: Progress) -> None:
         self.home = home
         self.data = home / "checkout"
-        self.children = Children(home / "logs")
+        self.children = DemoProcesses(home / "logs")
         self._external = external
         self._broker = DevBroker(home, external=external, progress=progress)
         self._show = show

@@ -11,7 +11,7 @@ from kantor_examples.checkout.orders import Fault, Planned
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FaultOutcome:
     """How the orders with one fault ended. ``statuses`` counts transactions, as the platform's view has them."""
 
     fault: Fault
@@ -19,13 +19,13 @@ class Outcome:
     statuses: Mapping[str, int]
 
 
-def outcomes(planned: Sequence[Planned], books: Books, statuses: Mapping[str, str]) -> list[Outcome]:
+def outcomes(planned: Sequence[Planned], books: Books, statuses: Mapping[str, str]) -> list[FaultOutcome]:
     """By fault, in the order of the faults. ``statuses``: the view's, by transaction id."""
     by_order = {o.order_id: statuses.get(o.transaction_id, "unknown") for o in books.orders}
     found: dict[Fault, Counter[str]] = {fault: Counter() for fault in Fault}
     for one in planned:
         found[one.fault][by_order.get(one.order.order_id, "never placed")] += 1
-    return [Outcome(fault, sum(c.values()), c) for fault, c in found.items() if c]
+    return [FaultOutcome(fault, sum(c.values()), c) for fault, c in found.items() if c]
 
 
 def problems(planned: Sequence[Planned], books: Books, statuses: Mapping[str, str]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from kantor_orchestrator.view.database import Place
+from kantor_orchestrator.view.database import Location
 from kantor_orchestrator.view.queries import Summary, View
 from kantor_orchestrator.view.reader import NoViewError
 from kantor_orchestrator.view.trace import Trace
@@ -16,7 +16,7 @@ ENDED = frozenset({"completed", "compensated"})
 class Watch:
     """The transactions that were placed so far, by id."""
 
-    def __init__(self, view: Place, ids: Collection[str]) -> None:
+    def __init__(self, view: Location, ids: Collection[str]) -> None:
         """``ids`` may grow later. The view's database may not be there yet."""
         self._place = view
         self._ids = ids

@@ -32,7 +32,7 @@ from .jvm import KafkaJava
 from .maven import MavenResolver, java
 from .process import Ending, java_environment, start_detached
 from .progress import PlainProgress, Progress
-from .record import Record, State, Status
+from .record import BrokerRecord, BrokerStatus, State
 
 READY_S = 120.0  # measured: 1.5 s, 4 s without the class cache, 33 s with eight processes for each core
 ASK_S = 0.5  # for the first attempts to connect and be answered: on a machine under load they take longer than this
@@ -49,14 +49,14 @@ def running_address(home: Path) -> str | None:
 
     None too where the packages for a local broker are not installed: none can have been started there.
     """
-    record = Record.read(home / "kafka" / "broker.json")
+    record = BrokerRecord.read(home / "kafka" / "broker.json")
     try:
         return record.bootstrap_servers if record and record.is_alive else None
     except NotInstalledError:
         return None
 
 
-def _answers(record: Record, timeout_s: float) -> bool:
+def _answers(record: BrokerRecord, timeout_s: float) -> bool:
     return probe.answers(KafkaSettings(record.bootstrap_servers), timeout_s)
 
 
@@ -99,7 +99,7 @@ class DevBroker:
         deploy = self._deploy or config.deploy_folder()
         lock = Lock.read(deploy / "jgo.lock.toml")
         with self._alone():
-            record = Record.read(self._state)
+            record = BrokerRecord.read(self._state)
             if record and record.is_alive:
                 return self._join(record)
             if record and record.process:
@@ -131,20 +131,22 @@ class DevBroker:
             return self._stop()
 
     def _runs_ours(self) -> bool:
-        record = Record.read(self._state)
+        record = BrokerRecord.read(self._state)
         return record is not None and record.is_alive
 
-    def status(self) -> Status:
+    def status(self) -> BrokerStatus:
         if self._external:
             return self._external.status()
         data, used = str(self.data), disk_use(self.data)
-        record = Record.read(self._state)
+        record = BrokerRecord.read(self._state)
         if record is None:
-            return Status("stopped", False, data=data, disk_bytes=used)
+            return BrokerStatus("stopped", False, data=data, disk_bytes=used)
         if not record.is_alive:
             ended: State = "died" if record.pid else "stopped"
-            return Status(ended, False, version=record.version, data=data, disk_bytes=used, log=str(self.log))
-        return Status(
+            return BrokerStatus(
+                ended, False, version=record.version, data=data, disk_bytes=used, log=str(self.log)
+            )
+        return BrokerStatus(
             "running" if _answers(record, ANSWER_S) else "unreachable",
             False,
             record.bootstrap_servers,
@@ -174,13 +176,13 @@ class DevBroker:
 
     def kill(self) -> None:
         """Ends the broker as a power cut would, for tests. The next `start` recovers."""
-        record = Record.read(self._state)
+        record = BrokerRecord.read(self._state)
         if record and record.process:
             record.process.kill()
 
     # -- the parts, called with the lock held
 
-    def _join(self, record: Record) -> str:
+    def _join(self, record: BrokerRecord) -> str:
         if self._port and self._port != record.port:
             raise DevError(
                 f"Kafka is already running at {record.bootstrap_servers}. For port {self._port}, `kantor dev stop` it first."
@@ -202,7 +204,7 @@ class DevBroker:
             command = kafka.server(properties, token)
             process = start_detached(command, token, self.folder, self.logs / "console.log")
             try:
-                record = Record(
+                record = BrokerRecord(
                     bootstrap_servers=f"127.0.0.1:{port}",
                     port=port,
                     controller_port=controller_port,
@@ -221,7 +223,7 @@ class DevBroker:
                 raise
         return record.bootstrap_servers
 
-    def _await_ready(self, record: Record, log_start: int) -> None:
+    def _await_ready(self, record: BrokerRecord, log_start: int) -> None:
         began = time.monotonic()
         patience = ASK_S
         while not _answers(record, patience):
@@ -236,7 +238,7 @@ class DevBroker:
                     f"Look into {self.log}; `kantor dev stop`, then start again."
                 )
 
-    def _death(self, record: Record, log_start: int) -> DevError:
+    def _death(self, record: BrokerRecord, log_start: int) -> DevError:
         lines = tail(self.log, log_start) + tail(self.logs / "console.log", 0)
         text = "\n".join(lines)
         if "Address already in use" in text:
@@ -249,7 +251,7 @@ class DevBroker:
         return DevError(f"Kafka died at start. {reason}The last lines of {self.log}:\n{last}")
 
     def _stop(self) -> Ending:
-        record = Record.read(self._state)
+        record = BrokerRecord.read(self._state)
         if record is None or record.process is None:
             return "not running"
         if record.writes_cache:
@@ -280,7 +282,7 @@ class DevBroker:
         settings = deploy / "log4j2.properties"
         return KafkaJava(program, major, jars, settings, self.logs, self._cache.folder / "java")
 
-    def _choose_ports(self, record: Record | None) -> tuple[int, int]:
+    def _choose_ports(self, record: BrokerRecord | None) -> tuple[int, int]:
         return ports.choose(self._port, self._first_port, record, self._say)
 
     def _check_space(self) -> None:

@@ -9,7 +9,7 @@ from kantor.kafka import KafkaSettings
 from . import config, probe
 from .errors import DevError
 from .process import Ending
-from .record import Status
+from .record import BrokerStatus
 
 ANSWER_S = 10.0  # for a broker that should be up already
 
@@ -35,9 +35,9 @@ class ExternalCluster:
         self._say(f"{self._name} is not ours to stop.")
         return "not running"
 
-    def status(self) -> Status:
+    def status(self) -> BrokerStatus:
         answers = probe.answers(self._settings, ANSWER_S)
-        return Status("running" if answers else "unreachable", True, self._settings.bootstrap_servers)
+        return BrokerStatus("running" if answers else "unreachable", True, self._settings.bootstrap_servers)
 
     def reset(self) -> Ending:
         raise DevError(

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 from .errors import DevError
-from .record import Record
+from .record import BrokerRecord
 
 # Below the ports that Linux (32768) and macOS (49152) hand out by themselves: a client that keeps trying to reach a
 # stopped broker on such a port can end up connected to itself, and then the broker can't have it back.
@@ -43,7 +43,7 @@ def free_port(*unwanted: int) -> int:
 
 
 def choose(
-    asked: int | None, first: int | None, last: Record | None, say: Callable[[str], None]
+    asked: int | None, first: int | None, last: BrokerRecord | None, say: Callable[[str], None]
 ) -> tuple[int, int]:
     """Ports for clients and for the controller: last time's where that is possible, else ``first``, else any.
 

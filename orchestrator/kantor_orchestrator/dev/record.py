@@ -15,7 +15,7 @@ State = Literal["running", "unreachable", "stopped", "died"]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class BrokerRecord:
     """The content of `broker.json`. ``pid`` is None after an orderly stop; the ports are kept for the next start."""
 
     bootstrap_servers: str
@@ -35,14 +35,14 @@ class Record:
     def is_alive(self) -> bool:
         return self.process is not None and self.process.is_alive()
 
-    def stopped(self) -> Record:
+    def stopped(self) -> BrokerRecord:
         return replace(self, pid=None, writes_cache=False)
 
     def write(self, path: Path) -> None:
         write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
-    def read(cls, path: Path) -> Record | None:
+    def read(cls, path: Path) -> BrokerRecord | None:
         """None if nothing was ever started there. Raises `DevError` for a file that is not ours."""
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
@@ -55,7 +55,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class BrokerStatus:
     """``died``: started, never stopped, and gone. ``unreachable``: it is there and doesn't answer."""
 
     state: State

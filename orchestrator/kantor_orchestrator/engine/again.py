@@ -14,7 +14,7 @@ from kantor.clients import Admin, Clients, Consumer, Partition, Record
 from kantor.clock import Clock
 from kantor.envelope import Headers
 from kantor.errors import KafkaUnavailableError, KantorError
-from kantor_orchestrator.engine.appending import Appender
+from kantor_orchestrator.engine.appending import EngineEntries
 from kantor_orchestrator.formats import journal, topics
 from kantor_orchestrator.formats.appending import LARGE, Alone
 
@@ -30,7 +30,7 @@ class Copies:
     """Reads originals from the journal and appends copies of them, beside the engine's thread."""
 
     def __init__(
-        self, clients: Clients, admin: Admin, appender: Appender, jobs: Executor, clock: Clock
+        self, clients: Clients, admin: Admin, appender: EngineEntries, jobs: Executor, clock: Clock
     ) -> None:
         self._clients = clients
         self._appender = appender

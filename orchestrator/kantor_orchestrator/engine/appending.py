@@ -20,7 +20,7 @@ log = logging.getLogger("kantor.engine")
 _AGAIN = 1.0
 
 
-class Appender:
+class EngineEntries:
     """One for a process, with a producer of its own. An entry may come twice, and may be lost with the process: whoever
     appends knows it from the state that waits for it."""
 
@@ -44,7 +44,7 @@ class Appender:
         self,
         shard: int,
         transaction: str,
-        timer: journal.Timer,
+        timer: journal.TimerEntry,
         written: Callable[[int], None],
         lost: Callable[[], None],
     ) -> None:

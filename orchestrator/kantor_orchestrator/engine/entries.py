@@ -75,7 +75,7 @@ def sent_at(headers: Headers) -> int:
 
 def timer_entry(record: Record) -> Entry:
     try:
-        fired = journal.Timer.load(record.value() or b"")
+        fired = journal.TimerEntry.load(record.value() or b"")
     except _NO_JSON as error:
         raise MalformedEntry(f"no timer: {error}") from error
     at = record.timestamp()[1]
@@ -84,7 +84,7 @@ def timer_entry(record: Record) -> Entry:
 
 def act_entry(record: Record) -> Entry:
     try:
-        act = journal.Act.load(record.value() or b"")
+        act = journal.ActEntry.load(record.value() or b"")
     except _NO_JSON as error:
         raise MalformedEntry(f"no act: {error}") from error
     return Entry(

@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 
 from kantor.clients import Admin
 from kantor.errors import KafkaUnavailableError
-from kantor_orchestrator.engine.appending import Appender
+from kantor_orchestrator.engine.appending import EngineEntries
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.timers import Timers
 from kantor_orchestrator.formats import journal, topics
@@ -35,7 +35,7 @@ class Firing:
 
     def __init__(
         self,
-        appender: Appender,
+        appender: EngineEntries,
         admin: Admin,
         asking: Executor,
         watermarks: Watermarks,
@@ -109,6 +109,6 @@ class Firing:
                 fired.discard(identity)
                 timers.add((due, *identity))
 
-            timer = journal.Timer(kind, step, round_, attempt, due)
+            timer = journal.TimerEntry(kind, step, round_, attempt, due)
             self._appender.timer(shard.number, id_, timer, written, lost)
             self._metrics.timer_lateness.observe((now - due) / 1000)

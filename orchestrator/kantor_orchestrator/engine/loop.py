@@ -21,7 +21,7 @@ from kantor_orchestrator.config import ENGINE_GROUP, NEVER_LONG
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.lookups import AskedError, beside
 from kantor_orchestrator.engine.again import Copies
-from kantor_orchestrator.engine.appending import Appender
+from kantor_orchestrator.engine.appending import EngineEntries
 from kantor_orchestrator.engine.deciding import Decider
 from kantor_orchestrator.engine.entries import BeingRead, NotYet, PayloadReader
 from kantor_orchestrator.engine.firing import Firing
@@ -99,7 +99,7 @@ class Engine:
         )
         self._jobs = jobs or Aside("engine")
         self._time = BrokerTime(clock)
-        self._appender = Appender(clients, shards, clock)
+        self._appender = EngineEntries(clients, shards, clock)
         codec, admin = Codec(beside(schemas, self._jobs, clock)), clients.admin("kantor-engine-admin")
         self._means = Means(
             clients, admin, Codec(schemas), folder, self._jobs, Budget(MEMORY), self._appender.refused, clock, self._time

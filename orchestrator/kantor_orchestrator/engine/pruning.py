@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from kantor_orchestrator.core.decide import OLD_START
 from kantor_orchestrator.engine.shard import Shard
-from kantor_orchestrator.formats.watermarks import Told
+from kantor_orchestrator.formats.watermarks import Statements
 
 #: Seconds between looks.
 LOOK = 600.0
@@ -30,7 +30,7 @@ class Pruner:
             str, tuple[float, int]
         ] = {}  # by topic id: since when, monotonic (s) and the broker's (ms)
 
-    def look(self, shards: Collection[Shard], told: Told, now: float, time: int) -> None:
+    def look(self, shards: Collection[Shard], told: Statements, now: float, time: int) -> None:
         """Call it as often as you like, once the watermarks have been read. ``now``: monotonic (s); ``time``: the broker's (ms)."""
         if now < self._next_look:
             return

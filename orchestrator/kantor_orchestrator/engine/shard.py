@@ -29,7 +29,7 @@ from kantor_orchestrator.engine.memory import AtRest, InLog, Transactions
 from kantor_orchestrator.engine.sending import Sender
 from kantor_orchestrator.engine.timers import HORIZON, ShardTimers
 from kantor_orchestrator.engine.timers import of as timers_of
-from kantor_orchestrator.engine.writing import Turn, Writer
+from kantor_orchestrator.engine.writing import LogWriter, Turn
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.holds import Holds
 from kantor_orchestrator.formats.snapshots import Decided, Stub, is_lost
@@ -121,7 +121,7 @@ class Shard:
         self.cutter = cutter
         self.recorded = recorded
         self.catch_up_to = catch_up_to
-        self.writer = Writer(log, sender, jobs, clock)
+        self.writer = LogWriter(log, sender, jobs, clock)
         self.timers = ShardTimers()
         self.pending = Pending()
         #: Monotonic (s): it waits until then, for the registry, a definition, or a snapshot from the log; since when, and what for.

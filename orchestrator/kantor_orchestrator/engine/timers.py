@@ -28,7 +28,7 @@ HORIZON = 60_000
 PAUSES = frozenset({RETRY, COMPENSATION_RETRY, RELEASE, AGAIN})
 
 #: (due, transaction id, kind, step, round, attempt)
-Timer = tuple[int, str, str, str, int, int]
+PlannedTimer = tuple[int, str, str, str, int, int]
 #: A timer without its time.
 Identity = tuple[str, str, str, int, int]
 
@@ -41,16 +41,16 @@ class Timers:
     """Timers by due time. One that was set anew or is obsolete is found out when it is due, not before."""
 
     def __init__(self) -> None:
-        self._heap: list[Timer] = []
+        self._heap: list[PlannedTimer] = []
 
-    def add(self, timer: Timer) -> None:
+    def add(self, timer: PlannedTimer) -> None:
         heapq.heappush(self._heap, timer)
 
     def first(self) -> int:
         """When the first one is due (ms), a release that is due at once at 1; 0 if there is none."""
         return max(1, self._heap[0][0]) if self._heap else 0
 
-    def due(self, until: int, get: Callable[[str], Transaction | None]) -> list[Timer]:
+    def due(self, until: int, get: Callable[[str], Transaction | None]) -> list[PlannedTimer]:
         """Take out what is due up to ``until`` (ms) and still set."""
         heap, found = self._heap, []
         while heap and heap[0][0] <= until:
@@ -73,7 +73,7 @@ class ShardTimers:
     #: What is due later than this (ms) is left in the store.
     horizon: int = 0
 
-    def set(self, timer: Timer) -> None:
+    def set(self, timer: PlannedTimer) -> None:
         """Keep a timer in memory if it is due soon; else the store has it."""
         if timer[0] < self.horizon:
             (self.pauses if timer[2] in PAUSES else self.verdicts).add(timer)
@@ -105,6 +105,6 @@ class ShardTimers:
                 self.set(timer)
 
 
-def of(txn: Transaction) -> list[Timer]:
+def of(txn: Transaction) -> list[PlannedTimer]:
     """Every timer that a transaction has."""
     return [(due, txn.id, kind, step, round_, attempt) for due, kind, step, round_, attempt in timers_of(txn)]

@@ -38,7 +38,7 @@ class Turn(NamedTuple):
     in_log: InLog | None = None
 
 
-class Writer:
+class LogWriter:
     """One for a shard. :meth:`put` and the rest are the engine's thread's."""
 
     def __init__(self, log: DecisionLog, sender: Sender, jobs: Executor, clock: Clock) -> None:

@@ -90,7 +90,7 @@ class Alone:
             producer.purge()
 
 
-class Appender:
+class JournalAppender:
     """What intake writes to the journal. Owned by its thread. Any error means: make a new one, and read again from what is
     committed."""
 

@@ -23,7 +23,7 @@ ALL = ""
 MOST_ACTS = 100
 
 
-class Act(Struct):
+class HoldAct(Struct):
     """One that was there. ``refused``: why; empty: it was carried out."""
 
     id: str
@@ -39,7 +39,7 @@ class Holds:
         self, found: Mapping[str, str] | None = None, acts: Iterable[Mapping[str, Any]] = ()
     ) -> None:
         self._held = dict(found or {})
-        self._acts = {one["id"]: Act(**one) for one in acts}
+        self._acts = {one["id"]: HoldAct(**one) for one in acts}
         #: Whether there may be transactions that nobody holds any more: their releases must be set.
         self.is_released = True
 
@@ -84,7 +84,7 @@ class Holds:
     def fold(self, done: Transition, act: str, id_: str) -> None:
         """Apply what :meth:`decide` came to for the act with this id, now or as the log tells it."""
         if id_ and id_ not in self._acts and act in (HOLD, RELEASE):
-            self._acts[id_] = Act(id_, act, done.saga, done.reason if done.kind is Kind.IGNORED else "")
+            self._acts[id_] = HoldAct(id_, act, done.saga, done.reason if done.kind is Kind.IGNORED else "")
             if len(self._acts) > MOST_ACTS:
                 del self._acts[next(iter(self._acts))]
         if done.kind is Kind.HELD:

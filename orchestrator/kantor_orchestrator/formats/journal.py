@@ -54,7 +54,7 @@ def read(value: bytes) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Timer:
+class TimerEntry:
     """A timer that went off. What it was set for tells whether it is stale by the time it is read."""
 
     timer: str
@@ -67,13 +67,13 @@ class Timer:
         return json.dumps([self.timer, self.step, self.round, self.attempt, self.due]).encode()
 
     @classmethod
-    def load(cls, value: bytes) -> Timer:
+    def load(cls, value: bytes) -> TimerEntry:
         timer, step, round_, attempt, due = read(value)
         return cls(str(timer), str(step), int(round_), int(attempt), int(due))
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class ActEntry:
     """What a person did to a transaction (``core.acts``), or without a key to all transactions of ``saga`` (empty: of all
     sagas). ``id``: the same for one that is sent again."""
 
@@ -89,7 +89,7 @@ class Act:
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def load(cls, value: bytes) -> Act:
+    def load(cls, value: bytes) -> ActEntry:
         """Raises ``ValueError`` or ``TypeError`` for anything else."""
         found = cls(**read(value))
         texts = (found.id, found.act, found.actor, found.why, found.step, found.saga)

@@ -81,7 +81,7 @@ class Member:
     fingerprint: str = ""
 
 
-class Told:
+class Statements:
     """What the topic's records tell, one after the other. No I/O, no clock."""
 
     def __init__(self) -> None:
@@ -257,7 +257,7 @@ class Watermarks:
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """``name``: of the clients; ``extra``: settings of its consumer. ``observe`` hears the broker's time of each record."""
-        self.told = Told()
+        self.told = Statements()
         self._observe = observe
         self._clock = clock
         self._consumer = clients.consumer(f"{name}-watermarks", ends=True, extra=extra)
@@ -286,7 +286,7 @@ class Watermarks:
         self.producer.poll()
 
     def low(self) -> int:
-        """See :meth:`Told.low`."""
+        """See :meth:`Statements.low`."""
         return self.told.low()
 
     def want(self, shard: int | str) -> None:
@@ -326,7 +326,7 @@ def read(
     observe: Callable[[int], None] = lambda _: None,
     *,
     asks: bool = False,
-) -> Told:
+) -> Statements:
     """All that the topic tells now. ``asks``: how far intake is now, and waits a second at most for the answer; its own
     question, read back, tells ``observe`` what time it is for the broker. Raises ``KantorError`` if the topic's end is not met."""
     # An empty fetch, which brings the end, would wait 500 ms.

@@ -23,7 +23,7 @@ from kantor.envelope import KANTOR_SOURCE, TRANSACTION_ID
 from kantor.errors import KantorError
 from kantor_orchestrator.config import INTAKE_GROUP, NEVER_LONG
 from kantor_orchestrator.formats import journal, topics
-from kantor_orchestrator.formats.appending import LARGE, Appender
+from kantor_orchestrator.formats.appending import LARGE, JournalAppender
 from kantor_orchestrator.intake.addressing import (
     FAILED_ON,
     GONE,
@@ -92,7 +92,7 @@ class Intake:
         self._admin = clients.admin("kantor-intake-admin")
         self._consumer = clients.consumer("kantor-intake", group=INTAKE_GROUP, ends=True, extra=NEVER_LONG)
         self._aside = aside or Aside("intake")
-        self._appender = Appender(clients, self._admin, clock, self._aside)
+        self._appender = JournalAppender(clients, self._admin, clock, self._aside)
         self._topic_ids: dict[str, bytes] = {}
         self._under_way = UnderWay()
         self._confirmed = 0  # records, by the broker

@@ -74,7 +74,7 @@ class Acts:
             raise NotFoundError(
                 f"there is no transaction {transaction_id[:200]!r}: an id has up to 128 of A-Z, a-z, 0-9 and ._:-; nothing was done"
             )
-        entry = journal.Act(id_ or str(uuid4()), act, actor, why, step, dict(fields or {}))
+        entry = journal.ActEntry(id_ or str(uuid4()), act, actor, why, step, dict(fields or {}))
         shard = shard_of(transaction_id, self._shards)
         moves = self._answers({entry.id}, {shard}, lambda: self._write(entry, transaction_id.encode(), shard))
         if not moves:
@@ -96,7 +96,7 @@ class Acts:
         """The same to several transactions, by id the act's id: the moves that the engine made of each; those that it has
         not answered for are left out: the act is in the journal and will be carried out. Raises as :meth:`do`, but for
         ``NoAnswerError``."""
-        entries = {id_: journal.Act(act_id, act, actor, why) for id_, act_id in transactions.items()}
+        entries = {id_: journal.ActEntry(act_id, act, actor, why) for id_, act_id in transactions.items()}
         owners = {entry.id: id_ for id_, entry in entries.items()}
 
         def write() -> None:
@@ -112,7 +112,7 @@ class Acts:
     def do_to_all(self, act: str, saga: str, *, actor: str, why: str, id_: str = "") -> list[Move]:
         """Hold or release a saga (``holds.ALL``: every one): an entry for every shard, and a move of each. Raises as
         :meth:`do`; ``NoAnswerError`` if some shard has not answered."""
-        entry = journal.Act(id_ or str(uuid4()), act, actor, why, saga=saga)
+        entry = journal.ActEntry(id_ or str(uuid4()), act, actor, why, saga=saga)
 
         def write() -> None:
             for shard in range(self._shards):
@@ -128,7 +128,7 @@ class Acts:
             )
         return _joined(moves)
 
-    def _write(self, entry: journal.Act, key: bytes | None, shard: int) -> None:
+    def _write(self, entry: journal.ActEntry, key: bytes | None, shard: int) -> None:
         self._producer.produce(topics.JOURNAL, entry.dump(), key, journal.ACT_HEADERS, shard)
         self._producer.flush()
 

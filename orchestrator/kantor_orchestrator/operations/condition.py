@@ -58,7 +58,7 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
+class ShardCondition:
     """The journal's end, and how far engine and view have come; -1: nowhere yet."""
 
     number: int
@@ -75,7 +75,7 @@ class Condition:
     broker_error: str = ""
     is_set_up: bool = True  # the platform's topics exist
     roles: list[Role] = field(default_factory=list)
-    shards: list[Shard] = field(default_factory=list)
+    shards: list[ShardCondition] = field(default_factory=list)
     view_error: str = ""
     complete_from: int = 0  # of the view; 0: from the beginning
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -144,7 +144,7 @@ def inspect(settings: Settings, open_view: Views, clock: Clock = SYSTEM_CLOCK) -
     return found
 
 
-def _ask_the_time(clients: Clients, clock: Clock) -> tuple[watermarks.Told, BrokerTime]:
+def _ask_the_time(clients: Clients, clock: Clock) -> tuple[watermarks.Statements, BrokerTime]:
     """What the watermarks tell, and the broker's time: only if it has stamped a question just now, else this machine's."""
     time = BrokerTime(clock)
     told = watermarks.read(
@@ -190,7 +190,7 @@ def _ask_kafka(
     clients: Clients,
     view_lives: bool,
     headless: Collection[Partition],
-    told: watermarks.Told | None,
+    told: watermarks.Statements | None,
     time: BrokerTime,
 ) -> None:
     """Whatever a partition without a leader is needed for is left out: the others answer."""
@@ -231,7 +231,7 @@ def _ask_kafka(
     for number in range(shards):
         place = (topics.JOURNAL, number)
         found.shards.append(
-            Shard(
+            ShardCondition(
                 number,
                 ends.get(place, 0),
                 positions[ENGINE_GROUP].get(place, -1),

@@ -16,21 +16,21 @@ LAG_PER_SHARD = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class StatusProblem:
     what: str
     remedy: str
 
 
-def diagnose(found: Condition) -> list[Problem]:
+def diagnose(found: Condition) -> list[StatusProblem]:
     """What is wrong, the worst first."""
     if found.broker_error:
         what = f"Kafka at {found.servers} does not answer: {found.broker_error}"
         remedy = "start it (`kantor dev start` on this machine), or correct KANTOR_BOOTSTRAP_SERVERS"
-        return [Problem(what, remedy), *_of_dead(found)]
+        return [StatusProblem(what, remedy), *_of_dead(found)]
     if not found.is_set_up:
         return [
             *_of_dead(found),
-            Problem(
+            StatusProblem(
                 "the platform has never run on this cluster: its topics do not exist",
                 "start it: `kantor run`",
             ),
@@ -41,13 +41,13 @@ def diagnose(found: Condition) -> list[Problem]:
         *_of_roles(found),
         *_of_standing(found),
         *(
-            Problem(
+            StatusProblem(
                 f"{topic} has {partitions} partitions, but there are {len(found.shards)} shards: the added partitions are not used",
                 "nothing to do; other writers to the journal must not use them, either",
             )
             for topic, partitions in found.added
         ),
-        *(Problem(one.what, one.remedy) for one in found.unread),
+        *(StatusProblem(one.what, one.remedy) for one in found.unread),
         *_of_unread_decisions(found),
         *_of_unlooked(found),
         *_of_refused(found),
@@ -55,133 +55,133 @@ def diagnose(found: Condition) -> list[Problem]:
         *_of_transactions(found),
         *_of_sources(found),
         *_of_dead_letters(found),
-        *(Problem(what, remedy) for what, remedy in found.weaknesses),
+        *(StatusProblem(what, remedy) for what, remedy in found.weaknesses),
     ]
 
 
-def _of_kafka(found: Condition) -> Iterator[Problem]:
-    yield from (Problem(*standing.leaderless(place)) for place in found.leaderless)
+def _of_kafka(found: Condition) -> Iterator[StatusProblem]:
+    yield from (StatusProblem(*standing.leaderless(place)) for place in found.leaderless)
     if found.unanswered:
-        yield Problem(
+        yield StatusProblem(
             f"Kafka did not answer every question, so this list is incomplete: {found.unanswered}",
             "ask again; if it persists, see the brokers' logs and the ACLs of the user who asks",
         )
 
 
-def _of_dead(found: Condition) -> Iterator[Problem]:
+def _of_dead(found: Condition) -> Iterator[StatusProblem]:
     for one in found.dead:
         times = "" if one.count == 1 else f" {one.count} times in {duration(round(deaths.RECENT) * 1_000)}"
         last = "" if one.count == 1 else ", the last time"
         since = "" if one.is_ready else "; it has not been ready since"
         ago = duration(round(one.age) * 1_000)
-        yield Problem(
+        yield StatusProblem(
             f"a process of {one.role} has died{times}{last} {ago} ago with {one.how}{since}",
             deaths.remedy(one),
         )
 
 
-def _of_standing(found: Condition) -> Iterator[Problem]:
-    yield from (Problem(*one) for one in standing.clocks(found.apart))
+def _of_standing(found: Condition) -> Iterator[StatusProblem]:
+    yield from (StatusProblem(*one) for one in standing.clocks(found.apart))
     running = {role.name for role in found.roles if role.is_running}
     if {"intake", "engine"} <= running:
-        yield from (Problem(*one) for one in standing.problems(found.standing))
+        yield from (StatusProblem(*one) for one in standing.problems(found.standing))
 
 
-def _of_roles(found: Condition) -> Iterator[Problem]:
+def _of_roles(found: Condition) -> Iterator[StatusProblem]:
     for role in found.roles:
         if role.name == "view" and found.view_error:
-            yield Problem(
+            yield StatusProblem(
                 f"nothing can be told here of transactions, incidents and holds: {found.view_error}",
                 "see the view's log (`kantor run --role view` starts it, if it does not run)",
             )
         elif role.name == "view" and not role.is_running:
-            yield Problem(
+            yield StatusProblem(
                 f"the view has not given a sign of life for {duration(VIEW_SILENT)}: {_MEANING[role.name]}",
                 "if it does not run, start it (`kantor run --role view`); if it does, its log and /readyz say why it can't write to "
                 "its database (`view_restarted`, `view_waits`)",
             )
         elif not role.is_running:
-            yield Problem(
+            yield StatusProblem(
                 f"{role.name} is not running: {_MEANING[role.name]}",
                 f"start it: `kantor run --role {role.name}`",
             )
     for role in found.roles:
         if role.is_running and role.lag > LAG_PER_SHARD * len(found.shards):
             replica = "" if role.name == "view" else f"add a replica (`kantor run --role {role.name}`) or "
-            yield Problem(
+            yield StatusProblem(
                 f"{role.name} is {count(role.lag, 'record')} behind",
                 f"ask again; if it grows, {replica}look at its log",
             )
 
 
-def _of_unread_decisions(found: Condition) -> Iterator[Problem]:
+def _of_unread_decisions(found: Condition) -> Iterator[StatusProblem]:
     for one in found.unread_decisions:
         whose = f", of transaction {one.transaction_id}" if one.transaction_id else ""
         why, _, remedy = one.reason.rpartition("; ")
-        yield Problem(
+        yield StatusProblem(
             f"the view could not read {count(one.count, 'decision')} of shard {one.shard}, so what it shows of their transactions "
             f"may be wrong; the first is {one.place}{whose}: {why}",
             f"{remedy}; then `kantor view rebuild`, which reads them again",
         )
 
 
-def _of_unlooked(found: Condition) -> Iterator[Problem]:
+def _of_unlooked(found: Condition) -> Iterator[StatusProblem]:
     for one in found.unlooked:
         entries = f"{one.count:,} {'entry' if one.count == 1 else 'entries'} not processed, "
         entries += f"the oldest for {duration(round(one.age, -3))}"
         if one.stands:
-            yield Problem(
+            yield StatusProblem(
                 f"shard {one.shard} is stuck at {one.position}: {entries}",
                 "see /readyz and the log of the engine that owns it; `kantor run` replaces a hanging engine, "
                 "otherwise restart it",
             )
         else:
-            yield Problem(
+            yield StatusProblem(
                 f"shard {one.shard}: {entries}",
                 "the engine is behind: ask again; if it grows, add a replica (`kantor run --role engine`)",
             )
 
 
-def _of_dead_letters(found: Condition) -> Iterator[Problem]:
+def _of_dead_letters(found: Condition) -> Iterator[StatusProblem]:
     for topic, letters in sorted(found.dead_letters.items()):
-        yield Problem(
+        yield StatusProblem(
             f"{count(letters, 'dead letter')} in {topic}: a service set them aside",
             "the headers __dlq.errors.* say what and why; fix the producer, and publish them again",
         )
 
 
-def _of_transactions(found: Condition) -> Iterator[Problem]:
+def _of_transactions(found: Condition) -> Iterator[StatusProblem]:
     if found.incident_count:
         oldest = "".join(
             f", the oldest in {one.transaction_id}: {one.reason or one.kind}" for one in found.incidents[:1]
         )
-        yield Problem(
+        yield StatusProblem(
             f"{count(found.incident_count, 'incident')} open{oldest}",
             "see the reason with `kantor trace ID`, then decide",
         )
     if found.overdue:
         first = found.overdue[0]
         many = count(len(found.overdue), "transaction") + (" or more" if len(found.overdue) == MOST else "")
-        yield Problem(
+        yield StatusProblem(
             f"{many} overdue: a timer of {first.transaction_id} should have fired "
             f"more than {duration(OVERDUE)} ago",
             "timers depend on the engine, and on intake, which reports up to when the journal is complete",
         )
 
 
-def _of_holds(found: Condition) -> Iterator[Problem]:
+def _of_holds(found: Condition) -> Iterator[StatusProblem]:
     for hold in found.holds:
         option = f" --saga {hold.saga}" if hold.saga else ""
-        yield Problem(
+        yield StatusProblem(
             f"{hold.saga or 'every saga'} is on hold: {hold.reason}",
             f"release it when its transactions may continue: `kantor release{option} --why ...`",
         )
 
 
-def _of_refused(found: Condition) -> Iterator[Problem]:
+def _of_refused(found: Condition) -> Iterator[StatusProblem]:
     for one in found.refused:
         why, _, remedy = one.reason.partition("; ")
-        yield Problem(
+        yield StatusProblem(
             f"intake may see {one.topic} but not read it, so every timeout waits: {why}",
             remedy
             or "allow it (ACL READ on the topic for its principal), or hide the topic from it (no DESCRIBE) "
@@ -189,12 +189,12 @@ def _of_refused(found: Condition) -> Iterator[Problem]:
         )
 
 
-def _of_sources(found: Condition) -> Iterator[Problem]:
+def _of_sources(found: Condition) -> Iterator[StatusProblem]:
     for topic in found.uncorrelated:
         what, _, remedy = (
             topic.reason.rpartition("; ") if "; " in topic.reason else (topic.reason, "", "fix its producer")
         )
-        yield Problem(
+        yield StatusProblem(
             f"{count(topic.count, 'record')} of {topic.topic} could not be journaled, so no saga receives them: {what}",
             f"{remedy}; the latest is {topic.sample}",
         )
@@ -207,7 +207,7 @@ _MEANING = {
 }
 
 
-def condition_as_json(found: Condition, problems: list[Problem]) -> dict[str, Any]:
+def condition_as_json(found: Condition, problems: list[StatusProblem]) -> dict[str, Any]:
     return {
         "broker": {
             "bootstrap_servers": found.servers,

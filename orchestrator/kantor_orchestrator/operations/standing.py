@@ -12,7 +12,7 @@ from kantor_orchestrator.core.decide import OLD_START_CODE
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.brokertime import SKEW
 from kantor_orchestrator.formats.marks import IgnoredStarts
-from kantor_orchestrator.formats.watermarks import Told
+from kantor_orchestrator.formats.watermarks import Statements
 from kantor_orchestrator.view.as_json import time
 from kantor_orchestrator.words import duration
 
@@ -25,7 +25,7 @@ RECENT = 24 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Untaken:
+class UntakenShard:
     """A shard that no engine works on. ``engine`` empty: the group has given it to none, or none has spoken of it. ``age``:
     for how long (ms); -1: nobody knows."""
 
@@ -45,7 +45,7 @@ class WithoutDisk:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class IntakeMember:
     """A process of intake. ``complete_until``: the broker's time (ms) up to which all that it reads is journaled; ``age``: how
     long ago (ms) that is."""
 
@@ -70,8 +70,8 @@ class Standing:
     """``low``: how old (ms) the lowest watermark is, -1: there is none; ``lowest``: a partition that it is of. ``anew``: by partition,
     how long ago (ms) an engine found it to be another than before: made again, or cut off."""
 
-    untaken: list[Untaken] = field(default_factory=list)
-    members: list[Member] = field(default_factory=list)
+    untaken: list[UntakenShard] = field(default_factory=list)
+    members: list[IntakeMember] = field(default_factory=list)
     low: int = 0
     lowest: Partition | None = None
     anew: dict[str, int] = field(default_factory=dict)
@@ -81,25 +81,27 @@ class Standing:
     apart: dict[str, int] = field(default_factory=dict)
 
 
-def stand(told: Told, shards: int, owners: Mapping[str, Collection[Partition]], now: int) -> Standing:
+def stand(told: Statements, shards: int, owners: Mapping[str, Collection[Partition]], now: int) -> Standing:
     """``owners``: of each member of the engines' group, what it has been given. ``now``: the broker's (ms)."""
     given = {number for places in owners.values() for topic, number in places if topic == topics.JOURNAL}
     untaken, without_disk = [], []
     for number in range(shards) if owners else ():
         found = told.engine_of(number)
         if number not in given:
-            untaken.append(Untaken(number, "", "the group of engines has not assigned it to a member", -1))
+            untaken.append(
+                UntakenShard(number, "", "the group of engines has not assigned it to a member", -1)
+            )
         elif found is None:
-            untaken.append(Untaken(number, "", "its engine is starting and has not reported it yet", -1))
+            untaken.append(UntakenShard(number, "", "its engine is starting and has not reported it yet", -1))
         elif number in found[1].untaken:
             since, why = found[1].untaken[number]
-            untaken.append(Untaken(number, found[0], why, max(0, now - since)))
+            untaken.append(UntakenShard(number, found[0], why, max(0, now - since)))
         elif now - found[1].at > SILENT:
-            untaken.append(Untaken(number, found[0], "its engine has not reported", now - found[1].at))
+            untaken.append(UntakenShard(number, found[0], "its engine has not reported", now - found[1].at))
         elif number in found[1].without_disk:
             without_disk.append(WithoutDisk(number, found[0], found[1].without_disk[number]))
     members = [
-        Member(
+        IntakeMember(
             name,
             sum(map(len, member.about.covers.values())) if member.about is not None else 0,
             member.mark.at,
@@ -124,7 +126,7 @@ def is_apart(ahead: int) -> bool:
     return abs(ahead) > SKEW
 
 
-def _ignored(told: Told, now: int) -> list[Ignored]:
+def _ignored(told: Statements, now: int) -> list[Ignored]:
     """Of the last day, by kind; also what an engine told that has ended."""
     recent: dict[str, list[IgnoredStarts]] = {}
     for (_, kind), said in told.ignored_starts.items():
@@ -148,7 +150,7 @@ def clocks(apart: Mapping[str, int]) -> Iterator[tuple[str, str]]:
 
 def problems(found: Standing) -> Iterator[tuple[str, str]]:
     """What is wrong, and the remedy; each shard by its name. ``found`` is of a platform whose roles run."""
-    alike: dict[tuple[str, str], list[Untaken]] = {}
+    alike: dict[tuple[str, str], list[UntakenShard]] = {}
     for one in found.untaken:
         alike.setdefault((one.engine, one.why.replace(f"/{one.shard}", "/*")), []).append(one)
     for some in alike.values():

@@ -103,7 +103,7 @@ class Patience:
         return now - self._since >= NOT_READY
 
 
-class Child:
+class RoleProcess:
     """One role's process, again and again."""
 
     def __init__(
@@ -285,7 +285,9 @@ def supervise(
     asking = Aside("kantor-asking")
     heard, held = os.pipe()  # the system closes what we hold, whatever ends us
     children = [
-        Child(role, command(role), {ENV_PORT: str(http_port + number if http_port else 0)}, asking, heard)
+        RoleProcess(
+            role, command(role), {ENV_PORT: str(http_port + number if http_port else 0)}, asking, heard
+        )
         for number, role in enumerate(roles)
     ]
     obituary = Obituary(home)

@@ -6,7 +6,7 @@ import logging
 import time
 
 from kantor.errors import KantorError
-from kantor_orchestrator.view.database import Place
+from kantor_orchestrator.view.database import Location
 from kantor_orchestrator.view.metrics import CensusMetrics
 from kantor_orchestrator.view.queries import View
 
@@ -17,7 +17,7 @@ log = logging.getLogger("kantor.view")
 INTERVAL = 10.0
 
 
-def count(place: Place, metrics: CensusMetrics) -> None:
+def count(place: Location, metrics: CensusMetrics) -> None:
     """Once. A view that does not answer now is counted the next time: whoever writes to it says what is wrong."""
     try:
         with View(place) as view:

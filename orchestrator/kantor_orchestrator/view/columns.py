@@ -76,7 +76,7 @@ class Listed(NamedTuple):
     entry: int
 
 
-class Told(NamedTuple):
+class TransactionFacts(NamedTuple):
     """What is read for a transaction's own page. ``waiting_for``: JSON."""
 
     no: int

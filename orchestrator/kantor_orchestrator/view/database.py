@@ -17,13 +17,13 @@ from kantor_orchestrator.formats.history import Epoch
 from kantor_orchestrator.view import columns
 from kantor_orchestrator.view.columns import Beside, FoundBy, Kept, Known
 from kantor_orchestrator.view.facts import to_json
-from kantor_orchestrator.view.rows import Changes, Shown, TransactionRow
+from kantor_orchestrator.view.rows import RowChanges, Shown, TransactionRow
 from kantor_orchestrator.view.shown import NOTHING_IS_OPEN, last_error, what_is_open
 from kantor_orchestrator.view.sql import Database, InUseError, ReplacedError, Row
 from kantor_orchestrator.view.sqlite import SqliteDatabase
 from kantor_orchestrator.view.status import NO_TRANSACTION
 
-__all__ = ["InUseError", "Row", "Writer", "beside", "for_reading", "is_shared", "path_of"]
+__all__ = ["InUseError", "Row", "ViewWriter", "beside", "for_reading", "is_shared", "path_of"]
 
 #: Places in the timeline for each transaction: ten times what the engine lets it have. One that is only observed may have
 #: more (a constant as the transaction id, say): its timeline ends there.
@@ -39,10 +39,10 @@ TABLES = (
 )  # fmt: skip
 
 #: What :func:`path_of` and the others take: a URL, or the path of an SQLite file.
-Place = str | Path
+Location = str | Path
 
 
-def is_shared(place: Place) -> bool:
+def is_shared(place: Location) -> bool:
     """Whether several processes may wait for their turn to write. Raises ``ConfigError`` for a URL that is none."""
     if isinstance(place, Path) or place.startswith("sqlite:"):
         path_of(place)
@@ -52,7 +52,7 @@ def is_shared(place: Place) -> bool:
     raise _unsupported(place)
 
 
-def path_of(place: Place) -> Path:
+def path_of(place: Location) -> Path:
     """The file of ``sqlite:///path``. Raises ``ConfigError`` for anything else."""
     if isinstance(place, Path):
         return place
@@ -69,7 +69,7 @@ def _unsupported(place: str) -> ConfigError:
     )
 
 
-def for_writing(place: Place) -> Database:
+def for_writing(place: Location) -> Database:
     """Made if it is not there, up to date. Raises ``InUseError`` if another process writes to it, ``ConfigError`` if that
     can't work, ``ViewUnavailableError`` if the server does not answer."""
     if is_shared(place):
@@ -79,7 +79,7 @@ def for_writing(place: Place) -> Database:
     return SqliteDatabase.for_writing(path_of(place))
 
 
-def for_reading(place: Place) -> Database:
+def for_reading(place: Location) -> Database:
     """Raises ``NoViewError`` if there is none yet, and as :func:`for_writing`."""
     if is_shared(place):
         from kantor_orchestrator.view.postgresql import PostgresDatabase
@@ -88,7 +88,7 @@ def for_reading(place: Place) -> Database:
     return SqliteDatabase.for_reading(path_of(place))
 
 
-def beside(place: Place) -> Database:
+def beside(place: Location) -> Database:
     """An empty one of the same kind, for ``Database.replace_by``; raises as :func:`for_writing`."""
     if is_shared(place):
         from kantor_orchestrator.view.postgresql import PostgresDatabase
@@ -97,10 +97,10 @@ def beside(place: Place) -> Database:
     return SqliteDatabase.beside(path_of(place))
 
 
-class Writer:
+class ViewWriter:
     """The one that writes: the view process, or a rebuild."""
 
-    def __init__(self, place: Place | Database) -> None:
+    def __init__(self, place: Location | Database) -> None:
         """Raises as :func:`for_writing`."""
         self._db: Database = for_writing(place) if isinstance(place, str | Path) else place
         self.is_remote = self._db.is_remote
@@ -195,7 +195,7 @@ class Writer:
         )
         return row, b"".join(moves for (moves,) in parts)
 
-    def store(self, changes: Changes, topic_ids: Mapping[str, str]) -> None:
+    def store(self, changes: RowChanges, topic_ids: Mapping[str, str]) -> None:
         """Store these, with the positions, in one SQL transaction. Raises ``KantorError``: nothing was stored."""
         self._found = {}
         with self._writing():
@@ -253,7 +253,7 @@ class Writer:
         ((number,),) = self._db.rows("SELECT number FROM about WHERE name = ?", name)
         return int(number)
 
-    def _store(self, changes: Changes, topic_ids: Mapping[str, str]) -> None:
+    def _store(self, changes: RowChanges, topic_ids: Mapping[str, str]) -> None:
         many = self._db.many
         tallies: Counter[tuple[str, str]] = Counter()
         new, found_otherwise, changed, timeline = [], [], [], []

@@ -20,7 +20,7 @@ def to_json(value: object) -> str:
     return _encode(value).decode()
 
 
-class Entry(NamedTuple):
+class EntryFacts(NamedTuple):
     """An entry of the journal, without its payload. ``detail``: the value of a timer or an act. ``topic``: tells the topic that
     ``origin`` is in from others of its name, before and after it (0: of none). ``again``: of a copy of an entry that was put
     off, the original's offset (-1: it is none)."""
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
     again: int = -1
 
 
-class Command(NamedTuple):
+class CommandPlace(NamedTuple):
     """Where a command of the engine lies on its topic."""
 
     at: int
@@ -49,10 +49,10 @@ class Command(NamedTuple):
     causation_id: str
 
 
-def messages_from_json(text: str) -> Iterator[Entry | Command]:
+def messages_from_json(text: str) -> Iterator[EntryFacts | CommandPlace]:
     """What ``to_json`` made of a list of entries' and commands' facts."""
     for facts in json.loads(text):
-        yield Command(*facts) if len(facts) == len(Command._fields) else Entry(*facts)
+        yield CommandPlace(*facts) if len(facts) == len(CommandPlace._fields) else EntryFacts(*facts)
 
 
 #: Bytes of a timer's or an act's value that are kept as they are; characters of each text of an act that is larger.

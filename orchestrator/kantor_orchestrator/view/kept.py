@@ -12,8 +12,8 @@ from kantor.codec import SchemaStore
 from kantor.errors import UnknownSchemaError
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.view.database import PARTS
-from kantor_orchestrator.view.facts import Command, Entry, frames, messages_from_json
-from kantor_orchestrator.view.rows import Changes
+from kantor_orchestrator.view.facts import CommandPlace, EntryFacts, frames, messages_from_json
+from kantor_orchestrator.view.rows import RowChanges
 from kantor_orchestrator.view.sagas import SagaFacts, Sagas
 from kantor_orchestrator.view.sql import Database
 from kantor_orchestrator.view.status import NO_TRANSACTION
@@ -24,20 +24,20 @@ _PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class OlderFacts:
     """What of one transaction only the older view still has. ``moves``: history offsets and records. ``is_known``: see
     ``TransactionRow``."""
 
     id: str
     shard: int
     started_at: int
-    messages: list[Entry | Command]
+    messages: list[EntryFacts | CommandPlace]
     moves: list[tuple[int, bytes]]
     unread: str = ""
     is_known: bool = True
 
 
-def told(old: Database, starts: Mapping[Partition, int]) -> Iterator[list[Told]]:
+def told(old: Database, starts: Mapping[Partition, int]) -> Iterator[list[OlderFacts]]:
     """By pages, all that lies before ``starts``, where Kafka's partitions begin. What is of a topic that is not among them
     is gone, too."""
     last = 0
@@ -58,13 +58,19 @@ def told(old: Database, starts: Mapping[Partition, int]) -> Iterator[list[Told]]
         for no, id_, shard, started_at, unread, status in found:
             journal, history = starts.get((topics.JOURNAL, shard)), starts.get((topics.HISTORY, shard))
             is_lost = bool(unread) and _is_before(int(unread.partition(":")[0].rpartition("/")[2]), history)
-            one = Told(id_, shard, started_at, [], [], unread if is_lost else "", status != NO_TRANSACTION)
+            one = OlderFacts(
+                id_, shard, started_at, [], [], unread if is_lost else "", status != NO_TRANSACTION
+            )
             for text, moves in parts.get(no, ()):
                 if text != "[]":
                     one.messages.extend(
                         m
                         for m in messages_from_json(text)
-                        if (_is_before(m.position, journal) if isinstance(m, Entry) else _is_gone(m, starts))
+                        if (
+                            _is_before(m.position, journal)
+                            if isinstance(m, EntryFacts)
+                            else _is_gone(m, starts)
+                        )
                     )
                 one.moves.extend(move for move in frames(moves) if _is_before(move[0], history))
             if one.messages or one.moves or one.unread:
@@ -76,14 +82,14 @@ def _is_before(offset: int, start: int | None) -> bool:
     return start is None or offset < start
 
 
-def _is_gone(command: Command, starts: Mapping[Partition, int]) -> bool:
+def _is_gone(command: CommandPlace, starts: Mapping[Partition, int]) -> bool:
     topic, partition, offset = command.origin.rsplit("/", 2)
     return _is_before(int(offset), starts.get((topic, int(partition))))
 
 
-def told_of_all(old: Database) -> Changes:
+def told_of_all(old: Database) -> RowChanges:
     """What of no single transaction the older view has; what Kafka tells replaces it."""
-    return Changes(
+    return RowChanges(
         uncorrelated=old.rows("SELECT topic, intake, count, reason, sample, at FROM uncorrelated"),
         refused=old.rows("SELECT topic, reason, at FROM refused"),
         holds=old.rows("SELECT saga, shard, reason, at FROM holds"),

@@ -24,10 +24,10 @@ from kantor_orchestrator.core.transaction import Kind
 from kantor_orchestrator.formats import journal, topics
 from kantor_orchestrator.formats.history import Epoch, is_epoch, may_be_ours, prefix_of
 from kantor_orchestrator.formats.marks import MALFORMED, Mark, load_uncorrelated
-from kantor_orchestrator.view.facts import Entry, detail_of, frame, frames
-from kantor_orchestrator.view.kept import Told
+from kantor_orchestrator.view.facts import EntryFacts, detail_of, frame, frames
+from kantor_orchestrator.view.kept import OlderFacts
 from kantor_orchestrator.view.reading import HistoryReader, Said, UnfoldableError
-from kantor_orchestrator.view.rows import Changes, Folded, TransactionRow
+from kantor_orchestrator.view.rows import Folded, RowChanges, TransactionRow
 from kantor_orchestrator.view.sagas import SagaFacts, Sagas, keys_in
 
 log = logging.getLogger("kantor.view")
@@ -46,7 +46,7 @@ _OF_COMMANDS = ("ce_id", "ce_type", "ce_causationid")
 #: Loads a transaction: its row, and its moves so far.
 Find = Callable[[str], tuple[TransactionRow, bytes] | None]
 #: Projects a record; its partition and its offset.
-Handler = Callable[[Record, int, int], None]
+RecordHandler = Callable[[Record, int, int], None]
 
 
 class Projector:
@@ -67,7 +67,7 @@ class Projector:
         """``find`` looks into the database, where ``next_no`` and what follows are free. ``given_up``: schema ids that
         stayed unknown for too long; history written with them is skipped, and counted. ``epochs``: by shard, as far as its
         history has been read. Older history than ``patient_since`` (ms) does not wait for its schema."""
-        self._changes = Changes()
+        self._changes = RowChanges()
         self._read = HistoryReader(codec, schemas, lambda id_, s: self._changes.schemas.append((id_, s))).read
         self._sagas = sagas
         self._find = find
@@ -81,20 +81,20 @@ class Projector:
         self._old: dict[str, TransactionRow] = {}
         self._known_sagas: dict[tuple[str, int], SagaFacts] = {}
         #: By topic; any other is one of commands.
-        self._handlers: dict[str, Handler] = {
+        self._handlers: dict[str, RecordHandler] = {
             topics.JOURNAL: self._entry, topics.HISTORY: self._move, topics.WATERMARKS: self._watermark,
         }  # fmt: skip
 
-    def project(self, records: Iterable[Record]) -> Changes:
+    def project(self, records: Iterable[Record]) -> RowChanges:
         """What these records change. The caller stores it, all or nothing.
 
         Raises ``UnknownSchemaError``, ``RegistryUnavailableError`` or ``KafkaUnavailableError``: wait, and project the
         same records again with a new projector.
         """
-        changes = self._changes = Changes()
+        changes = self._changes = RowChanges()
         count = position = 0
         topic, partition = "", -1
-        handle: Handler = self._command
+        handle: RecordHandler = self._command
         for record in records:
             offset = record.offset()
             if record.partition() != partition or record.topic() != topic:  # they come in runs
@@ -123,14 +123,14 @@ class Projector:
         """The offset after the last record of it that was projected."""
         return self._positions.get(partition, 0)
 
-    def recall(self, told: Iterable[Told]) -> Changes:
+    def recall(self, told: Iterable[OlderFacts]) -> RowChanges:
         """What an older view knows and Kafka does not any more. It comes before everything else."""
-        changes = self._changes = Changes()
+        changes = self._changes = RowChanges()
         for one in told:
             row = self._transaction(one.id, one.shard, one.started_at, one.is_known)
             row.unread = one.unread
             row.messages += one.messages
-            row.entry = max((m.position for m in one.messages if isinstance(m, Entry)), default=-1)
+            row.entry = max((m.position for m in one.messages if isinstance(m, EntryFacts)), default=-1)
             for offset, value in one.moves:
                 said = self._read(value)
                 self._recalled(one.shard, said)

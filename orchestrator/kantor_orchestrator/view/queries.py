@@ -12,7 +12,7 @@ from kantor.clients import Partition
 from kantor.errors import NotFoundError
 from kantor_orchestrator.core.step_kinds import KANTOR
 from kantor_orchestrator.view.columns import Listed
-from kantor_orchestrator.view.database import INTAKE, Place
+from kantor_orchestrator.view.database import INTAKE, Location
 from kantor_orchestrator.view.reader import Reader
 from kantor_orchestrator.view.search import Criteria, PageTokenError
 from kantor_orchestrator.view.status import ShownStatus, is_not_looked_at
@@ -124,7 +124,7 @@ _LISTED = ", ".join(Listed._fields)
 class View:
     """The view's database, for reading. Close it, or use it with ``with``."""
 
-    def __init__(self, place: Place, hides: Hides = lambda _saga, _version, _names: frozenset()) -> None:
+    def __init__(self, place: Location, hides: Hides = lambda _saga, _version, _names: frozenset()) -> None:
         """``place``: a URL as in KANTOR_VIEW_URL, or the path of an SQLite file. ``hides``: which of these keys of a saga and
         its version lists must not show. Raises ``NoViewError`` if nothing has been projected yet, ``ViewUnavailableError`` if
         the server does not answer."""

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from kantor_orchestrator.formats.holds import ALL
-from kantor_orchestrator.view.columns import Told
-from kantor_orchestrator.view.database import PARTS, Place, Row, for_reading
+from kantor_orchestrator.view.columns import TransactionFacts
+from kantor_orchestrator.view.database import PARTS, Location, Row, for_reading
 from kantor_orchestrator.view.sagas import SagaFacts
-from kantor_orchestrator.view.search import BUDGET, FEW, OPEN, Criteria, Found, search
+from kantor_orchestrator.view.search import BUDGET, FEW, OPEN, Criteria, FoundRows, search
 from kantor_orchestrator.view.sql import NoViewError
 from kantor_orchestrator.view.status import NO_TRANSACTION
 from kantor_orchestrator.view.trace import Incident, Stored
@@ -19,20 +19,22 @@ from kantor_orchestrator.view.trace import Incident, Stored
 __all__ = ["NoViewError", "Reader"]
 
 
-_TOLD = ", ".join(Told._fields)
+_TOLD = ", ".join(TransactionFacts._fields)
 
 
 class Reader:
     """Reads while another process writes."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         """Raises ``NoViewError`` if there is no database yet; see ``database.for_reading``."""
         self._db = for_reading(place)
 
     def close(self) -> None:
         self._db.close()
 
-    def search(self, columns: str, wanted: Criteria, limit: int, page: str, budget: float = BUDGET) -> Found:
+    def search(
+        self, columns: str, wanted: Criteria, limit: int, page: str, budget: float = BUDGET
+    ) -> FoundRows:
         """``columns`` of transactions, ``no`` first: see ``view.search``."""
         with self._snapshot():
             return search(self._rows, self._db.dialect, self._key_names, columns, wanted, limit, page, budget)
@@ -51,7 +53,7 @@ class Reader:
             )
             if not found:
                 return None
-            row = Told(*found[0])
+            row = TransactionFacts(*found[0])
             is_held = row.held or (
                 row.saga
                 and self._rows(

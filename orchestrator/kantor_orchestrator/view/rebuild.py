@@ -22,11 +22,11 @@ from kantor.schemas import schema_store
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.view import kept
-from kantor_orchestrator.view.database import Writer, beside, for_reading
+from kantor_orchestrator.view.database import ViewWriter, beside, for_reading
 from kantor_orchestrator.view.in_order import InOrder
 from kantor_orchestrator.view.projector import Projector
 from kantor_orchestrator.view.role import BATCH, PATIENCE, after_gaps, gaps, is_ours, partitions_of
-from kantor_orchestrator.view.rows import Changes
+from kantor_orchestrator.view.rows import RowChanges
 from kantor_orchestrator.view.sagas import DeployedSagas
 from kantor_orchestrator.view.sql import Database, InUseError
 
@@ -72,12 +72,12 @@ def rebuild(settings: Settings, tell: Callable[[Progress], None]) -> Rebuilt:
 
 
 @contextmanager
-def _both(place: str) -> Iterator[tuple[Database, Writer]]:
+def _both(place: str) -> Iterator[tuple[Database, ViewWriter]]:
     try:
-        Writer(place).close()  # made if there is none, brought up to date
+        ViewWriter(place).close()  # made if there is none, brought up to date
     except InUseError:
         log.info("the view's process continues meanwhile", extra={"action": "rebuild_beside"})
-    new = Writer(beside(place))
+    new = ViewWriter(beside(place))
     try:
         old = for_reading(place)
         try:
@@ -90,7 +90,7 @@ def _both(place: str) -> Iterator[tuple[Database, Writer]]:
 
 class _Rebuild:
     def __init__(
-        self, settings: Settings, old: Database, new: Writer, tell: Callable[[Progress], None]
+        self, settings: Settings, old: Database, new: ViewWriter, tell: Callable[[Progress], None]
     ) -> None:
         self._old = old
         self._new = new
@@ -199,7 +199,7 @@ class _Rebuild:
                 self._projector = self._begin(self._positions)
                 time.sleep(0.5)
 
-    def _store(self, changes: Changes) -> None:
+    def _store(self, changes: RowChanges) -> None:
         self._new.store(changes, {})
 
     def _begin(self, positions: Mapping[Partition, int]) -> Projector:

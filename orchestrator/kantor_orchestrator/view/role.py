@@ -23,7 +23,7 @@ from kantor_orchestrator.formats import topics
 from kantor_orchestrator.process.wellness import Wellness
 from kantor_orchestrator.view.census import INTERVAL as CENSUS
 from kantor_orchestrator.view.census import count
-from kantor_orchestrator.view.database import Place, Writer, is_shared
+from kantor_orchestrator.view.database import Location, ViewWriter, is_shared
 from kantor_orchestrator.view.kept import OldSchemas
 from kantor_orchestrator.view.metrics import CensusMetrics, ViewMetrics
 from kantor_orchestrator.view.projector import Projector
@@ -71,7 +71,7 @@ def run_view(
     retry can mend (another process writes to the database, for example)."""
     wellness = wellness or Wellness()
     unknown: dict[int, float] = {}  # schema ids, since when
-    database: Writer | None = None
+    database: ViewWriter | None = None
     started, since = time.monotonic(), 0.0  # in trouble (monotonic)
 
     def tell(why: str) -> None:
@@ -115,12 +115,12 @@ def run_view(
 
 
 def _take(
-    place: Place,
+    place: Location,
     stop: Event,
     waiting: Callable[[], None] = lambda: None,
     turning: Callable[[], None] = lambda: None,
     telling: Callable[[str], None] = lambda _: None,
-) -> Writer | None:
+) -> ViewWriter | None:
     """The database, once the process that had it before has ended, or its server answers; None if told to stop meanwhile.
 
     ``turning`` is called with each attempt, ``waiting`` while another replica writes: this one is well, and takes over when the other ends.
@@ -131,7 +131,7 @@ def _take(
     while True:
         turning()
         try:
-            return Writer(place)
+            return ViewWriter(place)
         except InUseError as error:
             if not shared and time.monotonic() > deadline:
                 raise
@@ -155,7 +155,7 @@ class _Projection:
     def __init__(
         self,
         settings: Settings,
-        database: Writer,
+        database: ViewWriter,
         metrics: ViewMetrics,
         census: CensusMetrics,
         wellness: Wellness,
@@ -335,7 +335,7 @@ class _Projection:
             self._assign(found)
 
 
-def forget_others(database: Writer, ids: Mapping[str, str]) -> None:
+def forget_others(database: ViewWriter, ids: Mapping[str, str]) -> None:
     """view-11: forget what was read of topics that are others now: were deleted and made again. Journal and history are told
     together, so with either of them everything goes; if it is one alone, what began before now is not complete any more."""
     changed = {topic for (topic, _), (_, id_) in database.positions().items() if ids.get(topic) != id_}

@@ -159,7 +159,7 @@ class TransactionRow:
 
 
 @dataclass(slots=True)
-class Changes:
+class RowChanges:
     """What one batch of records changes. Tuples are rows of the tables of the same names."""
 
     transactions: list[TransactionRow] = field(default_factory=list)

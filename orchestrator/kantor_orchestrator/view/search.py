@@ -111,7 +111,7 @@ def asked(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRows:
     """Rows: ``no``, then the columns asked for. ``next_page`` empty: these are the last. ``is_partial``: the time was up
     before the page was full."""
 
@@ -129,7 +129,7 @@ def search(
     limit: int,
     page: str = "",
     budget: float = BUDGET,
-) -> Found:
+) -> FoundRows:
     """One page. ``columns``: ``no`` first. Raises ``PageTokenError`` for a ``page`` that is not from this search."""
     before = _number_in(page, wanted)
     candidates, (where, values) = _plan(rows, dialect, key_names, wanted)
@@ -149,11 +149,11 @@ def search(
             )
             before = numbers[-1]
         if len(found) > limit:
-            return Found(found[:limit], _token(int(found[limit - 1][0]), wanted), False)
+            return FoundRows(found[:limit], _token(int(found[limit - 1][0]), wanted), False)
         if len(numbers) < chunk:
-            return Found(found, "", False)
+            return FoundRows(found, "", False)
         if time.monotonic() > deadline:
-            return Found(found, _token(before, wanted), True)
+            return FoundRows(found, _token(before, wanted), True)
         chunk = min(_MOST, chunk * 4)
 
 

@@ -15,7 +15,7 @@ from kantor_orchestrator.core.decision import CHILD, COMPENSATION
 from kantor_orchestrator.core.transaction import SentCommand, Status, StepState, Transition
 from kantor_orchestrator.formats import journal, topics
 from kantor_orchestrator.formats.snapshots import Decided, decided_from
-from kantor_orchestrator.view.facts import Command, Entry, frames, messages_from_json
+from kantor_orchestrator.view.facts import CommandPlace, EntryFacts, frames, messages_from_json
 from kantor_orchestrator.view.remedies import Remedy, remedies
 from kantor_orchestrator.view.rows import Folded
 from kantor_orchestrator.view.sagas import SagaFacts, keys_in
@@ -149,8 +149,8 @@ class _Told:
 
 
 def build_trace(stored: Stored) -> Trace:
-    entries: list[Entry] = []
-    sent: dict[str, Command] = {}
+    entries: list[EntryFacts] = []
+    sent: dict[str, CommandPlace] = {}
     told: list[_Told] = []
     decode = _decoder(stored.schemas)
     keys: dict[str, str] = {}
@@ -159,7 +159,7 @@ def build_trace(stored: Stored) -> Trace:
     tries: dict[str, Tries] = {}
     for messages, records in stored.parts:
         for message in messages_from_json(messages):
-            if isinstance(message, Entry):
+            if isinstance(message, EntryFacts):
                 entries.append(message)
             else:
                 sent.setdefault(message.id, message)
@@ -246,7 +246,9 @@ def _decoder(schemas: Mapping[int, Schema]) -> Callable[[bytes], Decided | None]
     return decode
 
 
-def _timeline(shard: int, entries: list[Entry], told: list[_Told], sent: dict[str, Command]) -> list[Message]:
+def _timeline(
+    shard: int, entries: list[EntryFacts], told: list[_Told], sent: dict[str, CommandPlace]
+) -> list[Message]:
     by_position: dict[int, Message] = {}
     by_origin: dict[tuple[int, str], Message] = {}  # of a topic that is made again, offsets are others'
     ids: set[tuple[str, str]] = set()
@@ -291,7 +293,7 @@ def _timeline(shard: int, entries: list[Entry], told: list[_Told], sent: dict[st
     return timeline
 
 
-def _of_entry(shard: int, entry: Entry) -> Message:
+def _of_entry(shard: int, entry: EntryFacts) -> Message:
     message = Message(
         kind=entry.kind,
         type=entry.type,
@@ -306,7 +308,7 @@ def _of_entry(shard: int, entry: Entry) -> Message:
     )
     if entry.kind == journal.TIMER.decode():
         try:
-            timer = journal.Timer.load(entry.detail.encode())
+            timer = journal.TimerEntry.load(entry.detail.encode())
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             return message
         message.type, message.step, message.attempt, message.detail = (
@@ -329,7 +331,7 @@ def _of_decision(shard: int, decided: Decided) -> Message:
     )
 
 
-def _of_command(move: Transition, command: SentCommand, found: Command | None) -> Message:
+def _of_command(move: Transition, command: SentCommand, found: CommandPlace | None) -> Message:
     return Message(
         kind="compensation" if command.kind == COMPENSATION else "command",
         type=command.type,
