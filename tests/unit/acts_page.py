@@ -27,54 +27,54 @@ OF_A_STEP = (acts.RETRY, acts.SKIP, acts.SIGNAL)
 OF_ALL = (acts.RETRY, acts.SKIP, acts.CANCEL, acts.COMPENSATE, acts.CLOSE, acts.START)
 _STATUSES = [*Status]
 #: What follows a step's name in a reason: some sagas' steps are named as an article is.
-_AFTER_A_STEP = r"(?= (?:is|holds|took|waits for)\b|:|,|\)|$)"
+_AFTER_A_STEP = r"(?= (?:is|has|holds|took|waits for)\b|:|,|\)|$)"
 _STEPS = [*StepStatus]
 
-_HEAD = """# What people may do, and when
+_HEAD = """# Operator actions in each state
 
 Run `kantor trace ID`: if an incident is open, it says what to type. This page covers every case. Find the section for the transaction's **status**, then the row for its
-**open incidents**. An incident of a step is in the section's second table, too. Trying is safe: an act that is refused changes nothing, and says why. Each
-act takes `--why`: a `skip` without one is always refused.
+**open incidents**. An incident of a step is in the section's second table, too. Trying is safe: a refused operator action changes nothing, and says why. Each
+operator action takes `--why`: a `skip` without one is always refused.
 
-The tables are generated. A program visits the states that small sagas can reach (together they use every feature of the language), tries each act in the
-nearest 300 of each saga, and records the outcome (`tests/unit/acts_page.py`; a test keeps this page equal to what it finds). [How far it
-looked](#how-far-it-looked) tells what it found and did not try; `make acts STATES=20000` goes on to those.
+The tables are generated. A program visits the states that small sagas can reach (together they use every feature of the language), tries each operator action in the
+nearest 300 states of each saga, and records the outcome (`tests/unit/acts_page.py`; a test keeps this page equal to the result). [Coverage](#coverage)
+says which states were found but not tried; `make acts STATES=20000` tries those, too.
 
-## What waits
+## Incidents
 
 | incident | what happened | what usually helps |
 |---|---|---|
 | `compensation_failed` | a compensation used up its attempts, or was refused for good | fix the service, `retry`; or reverse it by hand, `skip` |
-| `after_pivot` | something failed after the pivot: there is no way back | fix, `retry`; or do it by hand, `skip` |
-| `no_answer` | a step may have happened, and no answer says whether it did | find out. It did: `skip --step`. It did not: `retry --step`, or `compensate` |
-| `refused` | Kafka did not take a message: its topic is gone, may not be written to, or does not take messages of that size | fix the topic, `retry` |
+| `after_pivot` | something failed after the pivot: there is no way back | fix it, `retry`; or do it by hand, `skip` |
+| `no_answer` | the outcome of a step is unknown: no reply | find out. It happened: `skip --step`. It did not: `retry --step`, or `compensate` |
+| `refused` | Kafka rejected a message: its topic is gone, is not writable, or does not accept messages of that size | fix the topic, `retry` |
 | `expression` | a guard or field of the saga failed on this transaction's data | `skip`, or deploy the saga again and `retry` |
 | `timer_failed` | the engine failed when a timeout was due | `retry` |
 | `second_effect` | a step may have taken effect again after it was reversed | find out. If it did, `retry` reverses it; if not, `skip` |
 | `after_close` | an effect became known after a person had closed the transaction | reverse it by hand, `skip` |
-| `poison`, put off | a message can't be read; it and what came after it wait | publish the schema, `retry`; or go on without the message, `skip` |
-| `put_off_full` | 10,000 messages waited behind one that can't be read; what came after them is lost to this transaction | find out what those messages were; `skip` |
-| held | a person holds the saga: `kantor hold` | `kantor release`; other acts are refused until then |
+| `poison`, put off | a message is unreadable; it and the messages after it wait | publish the schema, `retry`; or go on without the message, `skip` |
+| `put_off_full` | 10,000 messages waited behind an unreadable one; later messages are lost to this transaction | find out what those messages were; `skip` |
+| held | a person holds the saga: `kantor hold` | `kantor release`; other operator actions are refused until then |
 
-## What the acts do
+## What each operator action does
 
-- `retry` tries again. The same effect is not asked for twice: the service knows the command by its idempotency key.
-- `skip` says that a step, or its compensation, was done by hand. If messages are put off, it **drops the first of them for good**.
+- `retry` tries again. The same effect is not requested twice: the service knows the command by its idempotency key.
+- `skip` records that a step, or its compensation, was done by hand. If messages are put off, it **drops the first of them for good**.
 - `cancel` reverses what has happened, as long as there is a way back: usually this is the one you want. `compensate` does the same, but if a pivot's
   outcome is unknown, it also records that the pivot **did not happen**: make sure of that first. (`cancel` is refused then.)
-- `close` ends a transaction as it is, whatever its state. It **reverses nothing**, and nothing is sent any more.
-- `signal` gives the signal that a step waits for; `start` starts a transaction whose start event came too late to start it (`--offset`: the journal offset of that message).
+- `close` ends a transaction as it is, whatever its state. It **reverses nothing**, and nothing more is sent.
+- `signal` gives a step the signal that it is waiting for; `start` starts a transaction whose start event came too late to start it (`--offset`: the journal offset of that message).
 
-- Every incident has a way forward besides `close` (once it is released, if it is held); a test finds one with `retry` and `skip` alone.
-- `closed` is final. `skip` and `close` only mark its incidents as dealt with; `retry` is refused, except for a message that could not be read.
-- One effect is reversed once, whatever is tried again.
+- Every incident has a way forward besides `close` (after the release, if the saga is held); a test finds one with `retry` and `skip` alone.
+- `closed` is final. `skip` and `close` only mark its incidents as dealt with; `retry` is refused, except for an unreadable message.
+- One effect is reversed once, however often you retry.
 
-How to read a cell: a name is the **first move** that the act makes, as the history has it. A number means that the act is **refused**, for the reason with that number at
-the end of the page. Where a cell has several, the saga and the other steps decide which one applies. The moves: `command_sent`, `compensation_sent`, `asked`: a message goes to
-a service; `resumed`: the incident is closed, and what it held up goes on (nothing, where the transaction has ended); `skipped`, `compensation_confirmed`: done by hand; `again_asked`:
-what is put off is read again; `answered`: its parent is told again; `dropped`: done without it; `succeeded`: it counts as an effect, and is reversed; `failed`: it counts as not happened; `ended`: it
-is over. `not tried`: such a state can be reached, and is not among the nearest. States that the program did not find have no row: below each table is said which
-those are; items of `each` behave like other steps, and have none either.
+How to read a cell: a name is the **first transition** that the operator action makes, as recorded in the history. A number means that it is **refused**, for the reason with that number at
+the end of the page. Where a cell has several entries, the saga and the other steps decide which one applies. The transitions: `command_sent`, `compensation_sent`, `asked`: a message is sent to
+a service; `resumed`: the incident is closed, and what it blocked goes on (nothing, if the transaction has ended); `skipped`, `compensation_confirmed`: done by hand; `again_asked`:
+the messages that were put off are read again; `answered`: its parent is told again; `dropped`: the message is dropped; `succeeded`: it counts as an effect, and is reversed; `failed`: it counts as not happened; `ended`: the
+transaction has ended. `not tried`: the state can be reached, but is not among the nearest. States that the program did not find have no row: below each table is a list of
+them. Items of `each` behave like other steps, and have no rows of their own.
 """
 
 #: All that may wait, one by one.
@@ -83,11 +83,11 @@ _WAITS = [
     "second_effect", "timer_failed",
 ]  # fmt: skip
 
-_HOW_FAR = """## How far it looked
+_HOW_FAR = """## Coverage
 
-States of each small saga that were found and tried. From a state that was found and not tried nobody knows what comes of an act. *Way to an end*: states from which an end besides
-`close` was not seen, because each way leads on to what was not tried; *by people*: states whose incidents `retry` and `skip` alone were not seen to deal with, for the same
-reason. No state was seen from which there is no way.
+For each small saga: how many states were found, and how many were tried. In a state that was found but not tried, the result of an operator action is unknown. *Way to an end*: states from which no end besides
+`close` was seen, because every way leads to states that were not tried; *by people*: states whose incidents `retry` and `skip` alone were not seen to close, for the same
+reason. No state without a way to an end was seen.
 
 | saga | found | tried | left | way to an end not seen | by people not seen |
 |---|---|---|---|---|---|
@@ -123,10 +123,10 @@ def page(walks: Iterable[Walk]) -> str:
             continue
         parts.append(f"## {status}\n\nOn the transaction (no `--step`):\n")
         parts.append(
-            _table(("what waits",), [((name,), whole[name]) for name in sorted(whole)], OF_ALL, reasons)
+            _table(("incidents",), [((name,), whole[name]) for name in sorted(whole)], OF_ALL, reasons)
         )
         parts.append(
-            _not_found("with nothing but this waiting", _WAITS, {one for one in whole if "," not in one})
+            _not_found("with this incident alone", _WAITS, {one for one in whole if "," not in one})
         )
         if steps:
             keys = sorted(steps, key=lambda key: (_STEPS.index(key[0]), key[1]))

@@ -40,7 +40,7 @@ class Behind(StoredBackend):
         if self._asked < 3:
             return []
         if self._other:
-            raise KeyUsedError("the key k belongs to another act: signal; use a new one")
+            raise KeyUsedError("the key k belongs to another operator action: signal; use a new one")
         return self._shown
 
     def again(self) -> list[Move]:
@@ -49,13 +49,13 @@ class Behind(StoredBackend):
 
 def test_one_that_was_refused_is_refused_again(tmp_path: Path) -> None:
     """The engine only knows that it was there; whoever asks waits for the view, which knows the refusal."""
-    refused = move("ignored", reason="nothing waits for a person")
+    refused = move("ignored", reason="it has no open incident")
     assert Behind(tmp_path, [refused]).again() == [refused]
 
 
 def test_a_key_of_another_act_is_refused_though_the_view_is_behind(tmp_path: Path) -> None:
     """Nothing was done: the engine takes the second one for the first."""
-    with pytest.raises(KeyUsedError, match="belongs to another act"):
+    with pytest.raises(KeyUsedError, match="belongs to another operator action"):
         Behind(tmp_path, [], other=True).again()
 
 
@@ -70,7 +70,7 @@ def test_what_the_view_does_not_show_is_not_known(tmp_path: Path) -> None:
 
 def test_of_many_each_is_answered_as_the_first_time(tmp_path: Path) -> None:
     """A bulk act that comes again with its key claims no success for those that were refused."""
-    refused = move("ignored", reason="nothing waits for a person")
+    refused = move("ignored", reason="it has no open incident")
     backend = Behind(tmp_path, [refused])
     assert Backend.act_on_many(backend, "retry", ["t"], actor="ann", why="x", key="k") == {"t": [refused]}
 
@@ -80,7 +80,7 @@ def test_of_many_those_are_refused_whose_key_belongs_to_another_act(tmp_path: Pa
     found = Backend.act_on_many(
         Behind(tmp_path, [], other=True), "cancel", ["t"], actor="ann", why="x", key="k"
     )
-    assert "belongs to another act" in refusal(found["t"])
+    assert "belongs to another operator action" in refusal(found["t"])
 
 
 def test_of_many_those_are_unanswered_that_the_view_does_not_show(tmp_path: Path) -> None:
@@ -120,4 +120,4 @@ def test_one_that_came_before_there_was_a_transaction_is_not_the_first_one(tmp_p
             traffic.order("tx", 1)
     project(traffic, place)
     (told,) = Backend._done(StoredBackend(tmp_path), "tx", "k", "retry", "", {})
-    assert "nothing waits for a person" in told["reason"]
+    assert "it has no open incident" in told["reason"]

@@ -143,7 +143,7 @@ def test_no_incidents(traffic: Traffic) -> None:
     """An empty list is good news, and says so."""
     result = kantor("incidents")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "nothing waits for a person" in result.stderr
+    assert "No open incidents" in result.stderr
 
 
 def test_watching_a_trace_ends_with_its_transaction(traffic: Traffic) -> None:

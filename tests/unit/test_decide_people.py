@@ -17,7 +17,7 @@ CREDIT = command("credit", after=["reserve"], pivot=True, in_doubt=WAIT)
 
 
 def unanswered(*, failing: bool) -> Story:
-    """The transfer is the pivot, and nobody says whether it happened; ``failing``: the deadline has passed meanwhile."""
+    """The transfer is the pivot, and outcome unknown: no reply; ``failing``: the deadline has passed meanwhile."""
     settle = command("settle", after=["credit"])
     saga = build(command("reserve", reversible=True), CREDIT, settle, deadline=15_000 if failing else 0)
     story = reply(begun(saga), "ReserveDone", "reserve")

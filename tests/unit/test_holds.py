@@ -46,7 +46,10 @@ def test_a_key_of_another_act_is_refused() -> None:
     holds = Holds()
     told(holds, "k1", "hold")
     assert told(holds, "k1", "release") == ("ignored", "act_impossible")
-    assert reason(holds, "k1", "release") == "the key k1 belongs to another act: hold of order; use a new one"
+    assert (
+        reason(holds, "k1", "release")
+        == "the key k1 belongs to another operator action: hold of order; use a new one"
+    )
     assert told(holds, "k1", "hold", saga="") == ("ignored", "act_impossible")
 
 

@@ -235,7 +235,7 @@ def test_what_comes_for_a_lost_snapshot_waits_for_a_person(
     (_, _, reason) = story.moves("t")[1]
     assert "sys.kantor.history/0/" in reason
     assert "is gone" in reason
-    assert "messages for it wait for a person" in caplog.text
+    assert "messages for it need a person" in caplog.text
     story.act("t", core.RETRY)
     story.turn_until(lambda: story.kinds("t").count("put_off") == 2)
     story.restart()

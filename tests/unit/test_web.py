@@ -70,7 +70,7 @@ def test_the_list_keeps_its_filters_in_the_address(browser: TestClient) -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("q=zzz", "No transaction matches"),
+        ("q=zzz", "No transactions match"),
         ("status=gone", "status"),
         ("page_token=xyz", "begin without one"),
         ("stuck_for=soon", "stuck_for"),

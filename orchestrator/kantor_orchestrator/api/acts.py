@@ -51,7 +51,7 @@ Key = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[A-Za-z0-9._:-]{1,128}$",
-        description="Becomes the act's id: a request repeated with the same key takes effect once.",
+        description="Becomes the operator action's id: a request repeated with the same key takes effect once.",
     ),
 ]
 

@@ -42,7 +42,7 @@ _LOADING, _AGAIN = 5.0, 10.0
 
 
 class KeyUsedError(KantorError):
-    """The idempotency key belongs to another act."""
+    """The idempotency key belongs to another operator action."""
 
 
 class Backend:
@@ -264,7 +264,7 @@ class Backend:
         while not (done := self._done(transaction_id, key, act, step, fields)):
             if self._clock() >= until:
                 raise NoAnswerError(
-                    f"an act with the key {key} was there before, and the view does not show yet what became of it: ask again, or "
+                    f"an operator action with the key {key} exists already, and the view does not show its outcome yet: ask again, or "
                     f"see `kantor trace {transaction_id}`"
                 )
             time.sleep(0.1)
@@ -286,11 +286,11 @@ class Backend:
             if found.get("id") == key and is_it:
                 if (found.get("act"), found.get("step", "")) != (act, step):
                     raise KeyUsedError(
-                        f"the key {key} belongs to another act: {found.get('act')}; use a new one"
+                        f"the key {key} belongs to another operator action: {found.get('act')}; use a new one"
                     )
                 if found.get("fields", {}) != fields and not found.get("is_cut"):
                     raise KeyUsedError(
-                        f"the key {key} belongs to a {act} with other fields, which was heard: use a new one"
+                        f"the key {key} belongs to an operator action `{act}` with other fields: use a new one"
                     )
                 return [
                     {name: getattr(move, name) for name in ("kind", "at", "step", "status", "code", "reason")}

@@ -133,7 +133,7 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
         access.check_form(request, form.get("form", ""))
         name = form.get("act", "")
         if name not in FOR_MANY:
-            raise ProblemError(422, f"act: {name[:50]} can't be done to many")
+            raise ProblemError(422, f"act: {name[:50]} is not available for many transactions at once")
         chosen = [(key, value) for key, value in given if key not in ("form", "act")]
         counted, sample = await acts.in_thread(doing.count, name, _filters(chosen), person_of(request))
         return frame.page(

@@ -147,15 +147,15 @@ def describe(app: FastAPI) -> dict[str, Any]:
         title="Kantor",
         version="1",
         openapi_version="3.1.0",
-        summary="Transactions that span many services: search, follow, act.",
+        summary="Transactions that span many services: search, follow, operate.",
         routes=app.routes,
         tags=[
             {"name": "transactions", "description": "Search, and the whole story of one."},
             {
                 "name": "acts",
-                "description": "What people do. Every act is an entry of the journal: who, when, why.",
+                "description": "Operator actions. Each is an entry in the journal: who, when, why.",
             },
-            {"name": "incidents", "description": "What waits for a person."},
+            {"name": "incidents", "description": "Problems that need a person."},
             {"name": "definitions", "description": "The sagas that are deployed."},
             {"name": "platform", "description": "Its condition, who you are, and events."},
         ],

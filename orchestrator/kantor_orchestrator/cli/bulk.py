@@ -46,7 +46,7 @@ def bulk(act: str, why: str, actor: str, yes: bool, as_json: bool, **options: An
         )
     found = _found(wanted)
     if not found:
-        say("No transaction matches: nothing to do.")
+        say("No transactions match: nothing to do.")
     elif not yes:
         print_list(console(sys.stderr if as_json else sys.stdout), found[:SAMPLE])
         if len(found) > SAMPLE:
@@ -60,7 +60,9 @@ def bulk(act: str, why: str, actor: str, yes: bool, as_json: bool, **options: An
         for id_, reason in refused.items():
             say(f"{id_}: not possible: {reason}")
         for id_ in unanswered:
-            say(f"{id_}: the engine has not answered yet; the act is in the journal and will be carried out")
+            say(
+                f"{id_}: the engine has not answered yet; the operator action is in the journal and will be carried out"
+            )
         say(f"done: {len(ids) - len(refused) - len(unanswered):,} of {len(ids):,}")
     if refused or unanswered:
         raise KantorError(f"{act} was not done for {count(len(refused) + len(unanswered), 'transaction')}")

@@ -46,7 +46,7 @@ def _show(found: IncidentPage, total: int, as_json: bool) -> None:
         print_json({"open": total, "incidents": shown, "next_page": found.next_page or None})
         return
     if not found.incidents:
-        say("No incident is open: nothing waits for a person.")
+        say("No open incidents.")
         return
     _print(console(), printable(found.incidents))
     if found.next_page:

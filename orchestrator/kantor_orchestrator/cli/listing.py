@@ -74,7 +74,7 @@ def _show(found: Page, as_json: bool, hint: str, complete_from: int) -> None:
 
 def _why_empty(wanted: Criteria, page: str, total: int) -> str:
     if total and wanted:
-        return f"None of {total:,} transactions matches; `kantor list` without options shows the latest."
+        return f"No transactions match ({total:,} in total); `kantor list` without options shows the latest."
     if total and page:
         return "That was the last page."
     return (

@@ -43,15 +43,15 @@ KINDS = {
         ActKind(
             RETRY,
             "Retry",
-            "Retry what waits for a person: a step, its compensation, or the whole transaction.",
+            "Retry what needs a person: a step, its compensation, or the whole transaction.",
             means="Try the step again.",
-            of_each="Whatever waits for a person in each of them is tried again.",
+            of_each="Retries the open incidents of each transaction.",
             step=POSSIBLE,
         ),
         ActKind(
             SKIP,
             "Skip",
-            "Record that a step, or its compensation, was done by hand. Without --step, go on without what waits for a person. Give "
+            "Record that a step, or its compensation, was done by hand. Without --step, close the open incidents and go on. Give "
             "the evidence with --why.",
             means="Record that the step was done by hand; the evidence is kept.",
             step=POSSIBLE,

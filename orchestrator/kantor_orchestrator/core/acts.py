@@ -47,7 +47,7 @@ def act(d: Decision) -> None:
     if entry.type in IN_ANY_STATE:
         IN_ANY_STATE[entry.type](d, why)
     elif entry.type not in OF_A_SAGA:
-        d.ignore("act_unknown", f"there is no act {entry.type!r}")
+        d.ignore("act_unknown", f"there is no operator action {entry.type!r}")
     elif txn.put_off and not is_about_step and entry.type in (RETRY, SKIP):
         _of_quarantine(d, why)
     elif not txn.saga:
@@ -55,7 +55,9 @@ def act(d: Decision) -> None:
     elif d.hold or txn.held:
         d.ignore(IMPOSSIBLE, f"it is held ({d.hold or txn.held}): release it first")
     elif txn.put_off:
-        d.ignore(IMPOSSIBLE, "a message waits that can't be read: retry or skip that first, without a step")
+        d.ignore(
+            IMPOSSIBLE, "it is blocked by an unreadable message: retry or skip that first, without a step"
+        )
     else:
         OF_A_SAGA[entry.type](d, why)
 
@@ -85,9 +87,7 @@ def _close(d: Decision, why: str) -> None:
             quarantine.drop(d, reason)
         return
     if not txn.incidents and not txn.put_off:
-        d.ignore(
-            IMPOSSIBLE, f"it is {txn.status} already, and nothing waits for a person: there is nothing to do"
-        )
+        d.ignore(IMPOSSIBLE, f"it is already {txn.status} and has no open incident: there is nothing to do")
         return
     # It has ended; what came later and waits for a person is done without. But a parent waits for its answer all the same.
     if mending.parent_waits(d):
@@ -114,7 +114,7 @@ def _start(d: Decision, why: str) -> None:
     if txn.saga:
         d.ignore(IMPOSSIBLE, "its saga has already started: there is nothing to start")
     elif txn.put_off:
-        d.ignore(IMPOSSIBLE, "a message waits that can't be read: retry or skip that first")
+        d.ignore(IMPOSSIBLE, "it is blocked by an unreadable message: retry or skip that first")
     elif txn.status in ENDED:
         d.ignore(IMPOSSIBLE, ways.of_transaction(d))
     elif not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset < d.entry.journal_offset:
@@ -147,7 +147,7 @@ def _cancel(d: Decision, why: str) -> None:
     elif reversal.pivot_status(d, ROOT, ROOT) is not None:
         d.ignore(
             IMPOSSIBLE,
-            "its pivot has succeeded, or may have, so there is no way back: retry or skip what waits for a person",
+            "its pivot has succeeded, or may have, so there is no way back: retry or skip its open incidents",
         )
     else:
         progress.give_up(d, "cancelled", reason)

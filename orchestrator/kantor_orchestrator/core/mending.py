@@ -212,7 +212,7 @@ def _may_be_skipped(d: Decision, path: str, status: StepStatus, *, waits: bool) 
 def _skip_whole(d: Decision, said: str) -> None:
     """What is about no step: its end is told without what can't be filled in, if that is what waits."""
     if not _has_incident(d, ""):
-        d.ignore(IMPOSSIBLE, "only steps wait for a person: name the step")
+        d.ignore(IMPOSSIBLE, "only steps have open incidents: name the step")
         return
     can_not_end = _has_incident(d, "", sending.EXPRESSION)
     d.emit(Kind.RESUMED, reason=f"done without by {said}")

@@ -108,7 +108,7 @@ def is_wanted(d: Decision, path: str) -> bool:
 
 def no_answer(d: Decision, path: str) -> None:
     """Nobody says whether a step happened that is waited for: a person can find out."""
-    d.incident("no_answer", f"{path}: nobody says whether it happened", path)
+    d.incident("no_answer", f"{path}: outcome unknown: no reply", path)
 
 
 def ask(d: Decision, step: Step, path: str, *, by_person: bool = False) -> None:
@@ -119,9 +119,7 @@ def ask(d: Decision, step: Step, path: str, *, by_person: bool = False) -> None:
     state = d.state(path)
     number = state.questions + 1
     if number > COMPENSATION_RETRY.attempts and not by_person:
-        d.incident(
-            "no_answer", f"{path}: nobody says whether it happened, asked {state.questions} times", path
-        )
+        d.incident("no_answer", f"{path}: outcome unknown: no reply to {state.questions} questions", path)
         return
     try:
         command = message(d, step.ask, path, QUESTION, state.round, number)

@@ -41,21 +41,21 @@ _COMPENSATING = _RUNNING | {
 def of_transaction(d: Decision) -> str:
     """It is in no state to be reversed, or begun."""
     status = d.txn.status
-    return _ENDED.get(status) or f"it is {status}: retry or skip what waits for a person"
+    return _ENDED.get(status) or f"it is {status}: retry or skip its open incidents"
 
 
 def of_nothing(d: Decision) -> str:
     """Nothing waits for a person."""
     if d.txn.status in ENDED:
-        return f"nothing waits for a person, and it has ended ({d.txn.status}): there is nothing to do"
-    return "nothing waits for a person: it goes on by itself; to act on one step, name that step"
+        return f"it has ended ({d.txn.status}) and has no open incident: there is nothing to do"
+    return "it has no open incident and continues by itself; to act on one step, name that step"
 
 
 def of_step(d: Decision, path: str) -> str:
     """This step is in no state to be tried again, or skipped."""
     txn, status = d.txn, d.status(path)
     if txn.status in ENDED:
-        return f"it is {txn.status}, and nothing in {path} waits for a person: there is nothing to do"
+        return f"it is {txn.status}, and {path} has no open incident: there is nothing to do"
     ways = _RUNNING if txn.status is Status.RUNNING else _COMPENSATING
     return f"{path} is {status}: {ways[status]}"
 

@@ -86,7 +86,7 @@ def act_entry(record: Record) -> Entry:
     try:
         act = journal.ActEntry.load(record.value() or b"")
     except _NO_JSON as error:
-        raise MalformedEntry(f"no act: {error}") from error
+        raise MalformedEntry(f"not an operator action: {error}") from error
     return Entry(
         "act",
         record.timestamp()[1],

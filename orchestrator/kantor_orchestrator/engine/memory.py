@@ -135,7 +135,7 @@ class Transactions:
                 continue
             if isinstance(one, str):
                 facts = {"action": "snapshot_lost", "transaction": id_}
-                log.error("%s: messages for it wait for a person", one, extra=facts)
+                log.error("%s: messages for it need a person", one, extra=facts)
                 self._read_last[id_] = lost(stub, one)
             else:
                 self._read_last[id_] = one[0]

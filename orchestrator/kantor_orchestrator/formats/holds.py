@@ -59,7 +59,7 @@ class Holds:
             if (before.act, before.saga) != (act.type, saga):
                 code, reason = (
                     IMPOSSIBLE,
-                    f"the key {act.id} belongs to another act: {before.act} of {before.saga or 'every saga'}; use a new one",
+                    f"the key {act.id} belongs to another operator action: {before.act} of {before.saga or 'every saga'}; use a new one",
                 )
             elif before.refused:
                 code, reason = IMPOSSIBLE, before.refused
@@ -78,7 +78,7 @@ class Holds:
             else f"{saga or 'everything'} is not held: there is nothing to release"
         )
         if act.type != RELEASE:
-            reason = f"there is no act {act.type!r} on a whole saga"
+            reason = f"there is no operator action {act.type!r} on a whole saga"
         return Transition(Kind.IGNORED, act.at, saga=saga, code=IMPOSSIBLE, reason=reason, actor=act.actor)
 
     def fold(self, done: Transition, act: str, id_: str) -> None:

@@ -94,5 +94,5 @@ class ActEntry:
         found = cls(**read(value))
         texts = (found.id, found.act, found.actor, found.why, found.step, found.saga)
         if not all(isinstance(text, str) for text in texts) or not isinstance(found.fields, dict):
-            raise TypeError("a part of an act is of the wrong type")
+            raise TypeError("a field of the operator action has the wrong type")
         return found

@@ -79,7 +79,7 @@ class Acts:
         moves = self._answers({entry.id}, {shard}, lambda: self._write(entry, transaction_id.encode(), shard))
         if not moves:
             raise NoAnswerError(
-                f"the engine has not answered in {PATIENCE:.0f} s: the act is in the journal and will be carried out; "
+                f"the engine has not answered in {PATIENCE:.0f} s: the operator action is in the journal and will be carried out; "
                 f"see `kantor status` and `kantor trace {transaction_id}`"
             )
         found = _joined(moves[entry.id])
@@ -94,7 +94,7 @@ class Acts:
         self, act: str, transactions: Mapping[str, str], *, actor: str, why: str
     ) -> dict[str, list[Move]]:
         """The same to several transactions, by id the act's id: the moves that the engine made of each; those that it has
-        not answered for are left out: the act is in the journal and will be carried out. Raises as :meth:`do`, but for
+        not answered for are left out: the operator action is in the journal and will be carried out. Raises as :meth:`do`, but for
         ``NoAnswerError``."""
         entries = {id_: journal.ActEntry(act_id, act, actor, why) for id_, act_id in transactions.items()}
         owners = {entry.id: id_ for id_, entry in entries.items()}
@@ -123,7 +123,7 @@ class Acts:
         )
         if len(moves) < self._shards:
             raise NoAnswerError(
-                f"within {PATIENCE:.0f} s the engine has answered for only {len(moves)} of {self._shards} shards: the act is in the "
+                f"within {PATIENCE:.0f} s the engine has answered for only {len(moves)} of {self._shards} shards: the operator action is in the "
                 "journal and will be carried out; see `kantor status`"
             )
         return _joined(moves)

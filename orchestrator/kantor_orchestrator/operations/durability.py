@@ -80,7 +80,7 @@ def _differs(topic: str, wanted: Mapping[str, str], config: Mapping[str, str]) -
 
 
 def _forgets(history: Mapping[str, str]) -> list[tuple[str, str]]:
-    what = f"{topics.HISTORY} is kept too briefly (%s): late messages for ended transactions would wait for a person"
+    what = f"{topics.HISTORY} is kept too briefly (%s): late messages for ended transactions would become incidents"
     found = []
     if 0 <= int(history.get("retention.ms", "-1")) < _STUBS:
         days = f"retention.ms is {history['retention.ms']}, less than {_STUBS // 86_400_000} days"

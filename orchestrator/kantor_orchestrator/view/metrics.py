@@ -70,7 +70,7 @@ class CensusMetrics:
             registry=registry,
         )
         self._incidents = Gauge(
-            "kantor_incidents_open", "Incidents that wait for a person", ["saga"], registry=registry
+            "kantor_incidents_open", "Open incidents", ["saga"], registry=registry
         )
         self._oldest = Gauge(
             "kantor_incident_oldest_age_seconds",
