@@ -125,9 +125,7 @@ def page(walks: Iterable[Walk]) -> str:
         parts.append(
             _table(("incidents",), [((name,), whole[name]) for name in sorted(whole)], OF_ALL, reasons)
         )
-        parts.append(
-            _not_found("with this incident alone", _WAITS, {one for one in whole if "," not in one})
-        )
+        parts.append(_not_found("with this incident alone", _WAITS, {one for one in whole if "," not in one}))
         if steps:
             keys = sorted(steps, key=lambda key: (_STEPS.index(key[0]), key[1]))
             parts.append("On one step (`--step`):\n")

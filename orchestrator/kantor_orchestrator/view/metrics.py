@@ -69,9 +69,7 @@ class CensusMetrics:
             ["saga", "status"],
             registry=registry,
         )
-        self._incidents = Gauge(
-            "kantor_incidents_open", "Open incidents", ["saga"], registry=registry
-        )
+        self._incidents = Gauge("kantor_incidents_open", "Open incidents", ["saga"], registry=registry)
         self._oldest = Gauge(
             "kantor_incident_oldest_age_seconds",
             "How long the oldest open incident has waited; 0: none is open",
