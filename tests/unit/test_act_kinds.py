@@ -74,7 +74,7 @@ def test_programs_are_told_which_acts_need_a_step() -> None:
 def test_every_act_is_on_the_page_for_operators(name: str) -> None:
     """What it does, in a sentence, and a column of the tables."""
     page = (DOCS / "acts.md").read_text(encoding="utf-8")
-    section = page.partition("## What the acts do")[2].partition("\n## ")[0]
+    section = page.partition("## What each operator action does")[2].partition("\n## ")[0]
     assert f"`{name}`" in section
     assert name in (*acts_page.OF_A_STEP, *acts_page.OF_ALL)
 

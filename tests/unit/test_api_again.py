@@ -64,7 +64,7 @@ def test_what_the_view_does_not_show_is_not_known(tmp_path: Path) -> None:
     backend = Behind(tmp_path, [])
     times = iter([0.0, 0.0, 1.0, 60.0])
     backend._clock = lambda: next(times)
-    with pytest.raises(NoAnswerError, match="does not show yet what became of it"):
+    with pytest.raises(NoAnswerError, match="does not show its outcome yet"):
         backend.again()
 
 

@@ -199,7 +199,7 @@ def test_a_database_that_can_not_be_had_is_told(monkeypatch: pytest.MonkeyPatch)
             stop.set()
         raise ViewUnavailableError("it does not answer")
 
-    monkeypatch.setattr(role, "Writer", refuse)
+    monkeypatch.setattr(role, "ViewWriter", refuse)
     monkeypatch.setattr(role, "_AGAIN_SERVER", 0)
     assert role._take("postgresql://u@h/db", stop, telling=told.append) is None
     assert set(told) == {"waits for its database: it does not answer"}
