@@ -124,6 +124,14 @@ def test_a_word_has_an_effect_or_is_refused(name: str, word: str) -> None:
     assert is_refused != (word in FORMS[name].takes), found
 
 
+@pytest.mark.parametrize("word", ["compensate_with", "compensated_on"])
+def test_a_child_reverses_itself(word: str) -> None:
+    """What else should reverse it is refused: it would never be sent."""
+    found = lint(f"  x: {{saga: child, {word}: {WORDS[word]}}}")
+    what = f"step x: a child reverses itself, so `{word}` has no effect; remove it"
+    assert any(what in line for line in found), found
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_words_below_a_word_are_known(name: str) -> None:
     """Whoever mistypes a word in a step's mapping is told the words of that mapping."""

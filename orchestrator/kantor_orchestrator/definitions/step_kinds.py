@@ -133,8 +133,12 @@ class _Sleep(Form[str]):
 
 class _Saga(Form[str]):
     name = word = "saga"
-    takes = _EFFECT | {"fields"}
+    takes = (_EFFECT | {"fields"}) - {"compensate_with", "compensated_on"}
     why, remedy = "runs a child saga", "that saga's end decides its outcome"
+    refused = {  # noqa: RUF012
+        word: (f"a child reverses itself, so `{word}` has no effect", "remove it")
+        for word in ("compensate_with", "compensated_on")
+    }
     brackets, style = ("[[", "]]"), "fill:#e2f6f6"
 
     def sends(self, step: StepModel, children: Children) -> str:
