@@ -18,16 +18,8 @@ MOST_OPEN = 2_000
 
 def definition(bundle: Bundle, counts: dict[str, dict[str, int]] | None) -> dict[str, Any]:
     """A deployed version; ``counts``: of the transactions of each saga by status, None if nobody knows."""
-    model = bundle.model
-    return {
-        "saga": model.saga,
-        "version": model.version,
-        "starts_on": model.starts_on,
-        "steps": list(model.steps),
-        "keys": list(model.keys),
-        "deployed_at": as_json.time(bundle.deployed_at),
-        "transactions": None if counts is None else counts.get(model.saga, {}),
-    }
+    counted = None if counts is None else counts.get(bundle.model.saga, {})
+    return as_json.definition(bundle) | {"transactions": counted}
 
 
 def at_each_step(backend: Backend, saga: str, version: int) -> dict[str, int]:

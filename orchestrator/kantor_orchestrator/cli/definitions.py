@@ -24,7 +24,6 @@ from kantor_orchestrator.config import Settings
 from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions import files as definition_files
 from kantor_orchestrator.definitions import undeploy as undeploying
-from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.check import check
 from kantor_orchestrator.definitions.diagram import mermaid
@@ -32,6 +31,7 @@ from kantor_orchestrator.definitions.diagram_svg import svg
 from kantor_orchestrator.definitions.reading import Reading
 from kantor_orchestrator.definitions.stranding import StrandingError
 from kantor_orchestrator.formats import topics
+from kantor_orchestrator.view.as_json import definition
 from kantor_schemas import Catalog, SchemaFileError
 
 ENV_SCHEMAS = "KANTOR_SCHEMAS"
@@ -90,7 +90,7 @@ def deploy(files: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) ->
     for topic in done.topics:
         click.echo(f"created topic {topic}", err=True)
     if as_json:
-        _print_json([_shown(outcome.bundle) | {"changed": outcome.changed} for outcome in done.outcomes])
+        _print_json([definition(outcome.bundle) | {"changed": outcome.changed} for outcome in done.outcomes])
         return
     for outcome in done.outcomes:
         model = outcome.bundle.model
@@ -127,7 +127,7 @@ def undeploy(saga: str | None, version: int | None, whole: bool, unreadable: boo
     except DefinitionError as error:
         _refused(error, as_json)
     if as_json:
-        _print_json([_shown(bundle) for bundle in removed])
+        _print_json([definition(bundle) for bundle in removed])
         return
     for bundle in removed:
         click.echo(f"{bundle.model.saga} version {bundle.model.version}: removed")
@@ -171,7 +171,7 @@ def definitions(as_json: bool) -> None:
         click.echo(f"{one.what}; {one.remedy}", err=True)
     found = there.bundles()
     if as_json:
-        _print_json([_shown(bundle) for bundle in found])
+        _print_json([definition(bundle) for bundle in found])
         return
     for bundle in found:
         model = bundle.model
@@ -225,18 +225,6 @@ def _catalog(folders: tuple[Path, ...]) -> Catalog:
         return Catalog.load(*chosen)
     except SchemaFileError as error:
         raise click.ClickException(str(error)) from error
-
-
-def _shown(bundle: Bundle) -> dict[str, Any]:
-    model = bundle.model
-    return {
-        "saga": model.saga,
-        "version": model.version,
-        "starts_on": model.starts_on,
-        "steps": list(model.steps),
-        "keys": list(model.keys),
-        "deployed_at": rfc3339(bundle.deployed_at),
-    }
 
 
 def _print_json(value: Any) -> None:

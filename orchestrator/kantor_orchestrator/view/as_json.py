@@ -9,6 +9,7 @@ from typing import Any
 
 from kantor.envelope import rfc3339
 from kantor_orchestrator import voice
+from kantor_orchestrator.definitions.bundle import Bundle
 from kantor_orchestrator.view.queries import (
     Hold,
     OpenIncident,
@@ -26,6 +27,19 @@ Json = dict[str, Any]
 
 def time(milliseconds: int) -> str | None:
     return rfc3339(milliseconds) if milliseconds else None
+
+
+def definition(bundle: Bundle) -> Json:
+    """A deployed version."""
+    model = bundle.model
+    return {
+        "saga": model.saga,
+        "version": model.version,
+        "starts_on": model.starts_on,
+        "steps": list(model.steps),
+        "keys": list(model.keys),
+        "deployed_at": time(bundle.deployed_at),
+    }
 
 
 def trace(found: Trace, complete_from: int) -> Json:
