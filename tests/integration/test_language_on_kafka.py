@@ -98,7 +98,7 @@ class Wire:
             "KANTOR_HOME": str(self.platform.folder / "nowhere"),
         }
         # With more patience than people have: an engine on a machine under load is not one that does not run.
-        program = f"from kantor_orchestrator import acts; acts.PATIENCE = {PATIENCE}; from kantor_orchestrator.cli.main import main; main()"
+        program = f"from kantor_orchestrator.operations import acts; acts.PATIENCE = {PATIENCE}; from kantor_orchestrator.cli.main import main; main()"
         command = [sys.executable, "-c", program, *words]
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
