@@ -152,7 +152,8 @@ def _of_service(step: StepShape, item: dict[str, str]) -> dict[str, Any]:
     }
     if step.kind == "command":
         words["command"] = {"type": type_of(step, "Do"), "fields": item}
-        words["retry"] = {"attempts": step.attempts, "backoff": "200ms"}
+        words["retry"] = {"attempts": step.attempts}
+        words["retry"] |= {"backoff": "200ms"} if step.attempts > 1 else {}
     elif item:
         words["match"] = "event.item == index"
     if step.pivot:
