@@ -7,7 +7,6 @@ purpose is told by ``cli.main``.
 from __future__ import annotations
 
 import json
-import logging
 import os
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +18,7 @@ from kantor.envelope import rfc3339
 from kantor.errors import DefinitionError
 from kantor.kafka import KafkaSettings
 from kantor.schemas import schema_store
-from kantor_orchestrator.cli.output import say
+from kantor_orchestrator.cli.output import say, silence_clients
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.definitions import deploy as deploying
 from kantor_orchestrator.definitions import files as definition_files
@@ -149,8 +148,7 @@ def _discard(as_json: bool) -> None:
 
 
 def _kafka() -> KafkaSettings:
-    # What a client would log is what is raised, or passes by itself.
-    logging.getLogger("kantor.kafka").setLevel(logging.CRITICAL)
+    silence_clients()
     return Settings.from_env().kafka
 
 

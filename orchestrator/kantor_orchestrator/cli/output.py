@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import sys
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Any, TextIO, TypeVar
 
 import click
@@ -28,6 +30,13 @@ def open_view() -> View:
 def view_url() -> str:
     """Where the view is: KANTOR_VIEW_URL, or a file in the home folder."""
     return os.environ.get("KANTOR_VIEW_URL") or f"sqlite:///{home_folder() / 'view.db'}"
+
+
+def silence_clients() -> None:
+    """Nothing of Kafka's clients is logged while this command runs: what they would say is raised, is the answer, or passes by itself."""
+    log = logging.getLogger("kantor.kafka")
+    click.get_current_context().call_on_close(partial(log.setLevel, log.level))
+    log.setLevel(logging.CRITICAL)
 
 
 def print_json(value: Any) -> None:

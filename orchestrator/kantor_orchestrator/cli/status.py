@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from kantor_orchestrator.cli.output import as_json_option, console, open_view, print_json, printable
+from kantor_orchestrator.cli.output import (
+    as_json_option,
+    console,
+    open_view,
+    print_json,
+    printable,
+    silence_clients,
+)
 from kantor_orchestrator.cli.words import STATUS_STYLES
 from kantor_orchestrator.config import Settings
 from kantor_orchestrator.core.transaction import Status
@@ -25,7 +30,7 @@ from kantor_orchestrator.words import date_and_clock, duration, incomplete
 @as_json_option
 def status(as_json: bool) -> None:
     """Show the health of the platform and what is wrong. Exit code 1 if Kafka does not answer."""
-    logging.getLogger("kantor.kafka").setLevel(logging.CRITICAL)  # what it would log is the answer
+    silence_clients()
     settings = Settings.from_env()
     is_shared(
         settings.view_url
