@@ -107,3 +107,14 @@ def test_a_broker_that_confirms_nothing_is_told(running: Running) -> None:
     running.aside.confirm()
     running.turn(1)
     assert running.wellness.reasons() == []
+
+
+def test_what_was_given_away_is_not_waited_for(running: Running) -> None:
+    """A partition that is another's now, with all that was under way: intake does not stand still for it."""
+    running.send()
+    running.turn(1)
+    running.intake._revoked([FIRST])
+    running.aside.confirm()
+    running.turn(3_000)
+    assert running.wellness.reasons() == []
+    assert running.intake._under_way.records == 0

@@ -237,7 +237,7 @@ class Intake:
         """What is under way is done if the broker has it. A partition never goes back: a position behind the last record is
         short of the end that was met (a commit marker's)."""
         done = self._under_way
-        if not (done.positions or done.ends) or not self._appender.is_done():
+        if not (done.records or done.ends) or not self._appender.is_done():
             return
         self._under_way = UnderWay()
         self._confirmed = 0  # records, by the broker
