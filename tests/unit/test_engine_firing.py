@@ -148,6 +148,16 @@ def test_a_verdict_waits_for_what_intake_has_not_journaled(place: Place) -> None
     assert (place.wanted, place.later.asked, place.fired) == ([0], [], [])
 
 
+def test_nobody_is_asked_about_a_step_that_is_done(place: Place) -> None:
+    """Its timer is still there when its time comes, as each step leaves one: intake would be asked without a pause."""
+    place.low = DUE - 1
+    place.shard.timed(0).steps["a"].status = StepStatus.SUCCEEDED
+    place.shard.timed(0).steps["a"].timer = ""
+    place.fire()
+    assert (place.wanted, place.later.asked, place.fired) == ([], [], [])
+    assert place.shard.timers.verdicts.first() == 0
+
+
 def test_a_mark_from_the_future_lets_nothing_go_off_early(place: Place) -> None:
     """A broker's clock was ahead when it stamped the question: a timer that is not due by now is not due."""
     place.low = 1 << 62

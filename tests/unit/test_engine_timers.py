@@ -29,6 +29,25 @@ def test_a_due_timer_comes_with_what_it_was_set_for() -> None:
     assert timers.due(100, lambda _: waiting(100)) == [timer(100)]
 
 
+def test_what_no_longer_counts_is_not_the_first() -> None:
+    """Its step was done long before: nobody is asked whether its time has come."""
+    timers = Timers()
+    timers.add(timer(100))
+    timers.add(timer(120, attempt=2))
+    assert timers.first_set(110, lambda _: None) == 120
+    assert timers.first_set(200, lambda _: waiting(120, attempt=2)) == 120
+    assert timers.first_set(200, lambda _: None) == 0
+
+
+def test_one_that_was_put_off_counts_when_it_is_due_now() -> None:
+    """Progress set it anew, and the new time has its place, too."""
+    timers = Timers()
+    timers.add(timer(100))
+    timers.add(timer(300))
+    assert timers.first_set(110, lambda _: waiting(300)) == 300
+    assert timers.due(300, lambda _: waiting(300)) == [timer(300)]
+
+
 def test_a_timer_is_taken_out_once() -> None:
     """Its entry is on its way: it is written once for each time it fires."""
     timers = Timers()

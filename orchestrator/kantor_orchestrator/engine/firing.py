@@ -61,7 +61,7 @@ class Firing:
         timers = shard.timers
         if 0 < timers.pauses.first() <= now:
             self._fire(shard, timers.pauses, now, now)
-        first = timers.verdicts.first()
+        first = timers.verdicts.first_set(now, shard.timed)
         if not first:
             return
         # A mark may lie in the future, if a broker's clock did for a while: what went off by it would come too early, again and

@@ -38,7 +38,7 @@ _ALL_ANEW = frozenset({Kind.RELEASED, Kind.PUT_OFF, Kind.AGAIN_ASKED, Kind.TAKEN
 
 
 class Timers:
-    """Timers by due time. One that was set anew or is obsolete is found out when it is due, not before."""
+    """Timers by due time. One that was set anew or is obsolete is found out when it is due, not before. ``get``: a transaction whose timers count."""
 
     def __init__(self) -> None:
         self._heap: list[PlannedTimer] = []
@@ -50,16 +50,27 @@ class Timers:
         """When the first one is due (ms), a release that is due at once at 1; 0 if there is none."""
         return max(1, self._heap[0][0]) if self._heap else 0
 
+    def first_set(self, now: int, get: Callable[[str], Transaction | None]) -> int:
+        """As :meth:`first`; what is due by ``now`` (ms) and obsolete does not count, and is taken out: nobody is to be asked about it."""
+        heap = self._heap
+        while heap and heap[0][0] <= now and not _still_set(heap[0], now, get):
+            heapq.heappop(heap)
+        return self.first()
+
     def due(self, until: int, get: Callable[[str], Transaction | None]) -> list[PlannedTimer]:
         """Take out what is due up to ``until`` (ms) and still set."""
         heap, found = self._heap, []
         while heap and heap[0][0] <= until:
-            _, id_, *identity = heapq.heappop(heap)
-            txn = get(id_)
-            for due, kind, step, round_, attempt in timers_of(txn) if txn else ():
-                if [kind, step, round_, attempt] == identity and due <= until:
-                    found.append((due, id_, kind, step, round_, attempt))
+            found += _still_set(heapq.heappop(heap), until, get)
         return found
+
+
+def _still_set(
+    timer: PlannedTimer, until: int, get: Callable[[str], Transaction | None]
+) -> list[PlannedTimer]:
+    """The timer, with the time that it is due by now, if that is up to ``until`` (ms)."""
+    txn = get(timer[1])
+    return [one for one in (of(txn) if txn else ()) if one[0] <= until and one[1:] == timer[1:]]
 
 
 @dataclass(slots=True)
