@@ -28,19 +28,19 @@ class AtOnce(Executor):
 
     def __init__(self) -> None:
         self.slow = False
-        self._waiting: list[Step] = []
+        self.waiting: list[Step] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         step = Step(lambda: fn(*args, **kwargs))
         if self.slow and fn.__name__ == "flush":
-            self._waiting.append(step)
+            self.waiting.append(step)
         else:
             step.run()
         return step
 
     def confirm(self) -> None:
         """The broker answers."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         for step in waiting:
             step.run()
 

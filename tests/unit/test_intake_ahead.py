@@ -118,3 +118,29 @@ def test_what_was_given_away_is_not_waited_for(running: Running) -> None:
     running.turn(3_000)
     assert running.wellness.reasons() == []
     assert running.intake._under_way.records == 0
+
+
+def test_records_that_come_without_a_pause_are_no_standstill(running: Running) -> None:
+    """One is always under way, and none of them for long."""
+    for _ in range(300):
+        running.broker.clock.sleep(0.1)
+        running.aside.confirm()
+        running.send()
+        running.turn(1)
+        assert running.intake._under_way.records == 1
+        assert running.wellness.reasons() == []
+
+
+def test_each_event_wakes_the_client(running: Running) -> None:
+    """While it is being flushed, librdkafka lets what is produced lie until the broker has answered; and of one partition it
+    has at most five requests in flight."""
+    for count in (1, 2, 3, 4, 5, 5):
+        running.send()
+        running.turn(1)
+        assert len(running.aside.waiting) == count
+    running.aside.confirm()
+    running.turn(1)
+    assert len(running.aside.waiting) == 1
+    running.aside.confirm()
+    running.turn(1)
+    assert running.intake._under_way.records == 0

@@ -27,6 +27,8 @@ BATCH_BYTES = 2 * LARGE
 #: Whoever appends flushes, and until then records wait (ms): librdkafka's thread spins, without a pause, while records that need not wait
 #: any more can't be sent because those before them are under way. It cost as much as all the rest of intake.
 _LINGER = 1_000
+#: Flushes at a time. Of one partition an idempotent producer has at most five requests in flight; a further one would spin as above.
+_IN_FLIGHT = 5
 #: What a record takes beside its key, value and headers: the batch's frame, lengths; for each header a few bytes more.
 _FRAME, _HEADER = 4_096, 16
 #: Seconds until a raised limit is in force at the brokers: they hear of it within moments.
@@ -97,8 +99,8 @@ class JournalAppender:
     def __init__(self, clients: Clients, admin: Admin, clock: Clock, aside: Executor) -> None:
         """``aside`` waits for the broker while more is read."""
         self._aside = aside
-        self._flush: Future[None] | None = None  # under way
-        self._is_more = False  # produced since that began
+        self._flushes: list[Future[None]] = []  # under way, the oldest first
+        self._is_more = False  # produced since the last of them began
         self._producer = clients.producer(
             "kantor-intake",
             linger_ms=_LINGER,
@@ -110,31 +112,30 @@ class JournalAppender:
         self.produce = self._producer.produce
 
     def send(self) -> None:
-        """Let what was produced go out, without waiting for the broker."""
+        """Let what was produced go out, without waiting for the broker. Each flush wakes librdkafka's thread: what is produced
+        during one would lie until the broker has answered, and be sent then."""
         self._is_more = True
-        if self._flush is None or self._flush.done():
-            self.is_done()
+        self._begin()
 
     def is_done(self) -> bool:
         """Whether the broker has all of it. Raises as :meth:`flush`."""
-        while self._flush is not None or self._is_more:
-            if self._flush is None:
-                self._is_more = False
-                self._flush = self._aside.submit(self._producer.flush, STUCK)
-            if not self._flush.done():
-                return False
-            flush, self._flush = self._flush, None
-            flush.result()
-        return True
+        while self._flushes and self._flushes[0].done():
+            self._flushes.pop(0).result()
+        self._begin()
+        return not self._flushes
 
     def flush(self) -> None:
         """Wait for the broker. Raises ``KafkaUnavailableError`` if nothing is delivered for long, ``KantorError`` if a
         record was refused."""
-        flush, self._flush = self._flush, None
-        if flush is not None:
-            flush.result()
+        while self._flushes:
+            self._flushes.pop(0).result()
         self._is_more = False
         self._producer.flush(STUCK)
+
+    def _begin(self) -> None:
+        if self._is_more and len(self._flushes) < _IN_FLIGHT:
+            self._is_more = False
+            self._flushes.append(self._aside.submit(self._producer.flush, STUCK))
 
     def append_large(self, value: bytes | None, key: bytes, headers: Headers, shard: int, size: int) -> str:
         """Append one record, behind all that came before; when this returns the broker has it. Or why it does not take it,

@@ -46,7 +46,7 @@ BATCH = 2_000
 #: Seconds between commits: replays after a crash are at most this much, and change nothing.
 COMMIT_INTERVAL = 0.25
 #: Records that the broker has yet to confirm while more are read. More wait for it: its answer is then one for many.
-AHEAD = 200
+AHEAD = 20
 
 _valid = TRANSACTION_ID.fullmatch
 _OURS = KANTOR_SOURCE.encode()
@@ -137,10 +137,10 @@ class Intake:
     def turn(self) -> None:
         """One turn of the loop: journal what is there; at times commit, and tell the shards the time."""
         self._wellness.beat("intake")
-        under_way = self._under_way.records
-        patience = 0.005 if under_way else 0.01 if self._marker.is_urgent else 0.05
+        patience = 0.005 if self._under_way.records else 0.01 if self._marker.is_urgent else 0.05
         batch = self._consumer.poll(patience, BATCH)
-        if under_way and under_way + len(batch.records) > AHEAD:
+        self._settle()
+        if self._under_way.records and self._under_way.records + len(batch.records) > AHEAD:
             self._appender.flush()
             self._settle()
         if batch.records:
@@ -240,7 +240,6 @@ class Intake:
         if not (done.records or done.ends) or not self._appender.is_done():
             return
         self._under_way = UnderWay()
-        self._confirmed = 0  # records, by the broker
         self._positions.update(done.positions)
         reached = self._reached
         for found in (done.positions, done.ends):

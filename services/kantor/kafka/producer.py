@@ -76,8 +76,8 @@ class Producer:
         """Wait until everything handed over is delivered. Raises ``KafkaUnavailableError`` if that takes longer than
         ``timeout`` (it stays queued: call again), ``KantorError`` if a record was refused for good."""
         left = self._serve(self._flush, timeout)
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
+        failure, self._failure = self._failure, None
+        if failure is not None:
             refused = TooLargeError if failure.code() == ck.KafkaError.MSG_SIZE_TOO_LARGE else KantorError
             raise refused(f"a record was not delivered: {failure}")
         if left:
