@@ -297,7 +297,7 @@ class Transactions:
 
 def next_due(txn: Transaction) -> int | None:
     """When a transaction must be looked at again (ms); None: not by itself."""
-    if txn.held:
+    if txn.held and not txn.put_off:
         return HELD
     timers = timers_of(txn)
     return min(timers)[0] if timers else None

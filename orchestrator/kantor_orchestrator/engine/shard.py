@@ -351,12 +351,14 @@ class Shard:
         return self.transactions.is_flush_due or now - self._last_flush > _FLUSH_INTERVAL
 
     def timed(self, id_: str) -> Transaction | None:
-        """The transaction, if its timers count: not while it is held, nor when it is at rest."""
+        """The transaction, if its timers count: not when it is at rest, nor while it is held, but for that which asks again for
+        what is put off."""
         try:
             txn = self.transactions.get(id_)
         except AtRest:
             return None
-        return None if txn is not None and txn.held and self.holds.of(txn.saga) else txn
+        stands_still = txn is not None and txn.held and not txn.put_off and self.holds.of(txn.saga)
+        return None if stands_still else txn
 
     def load_timers(self, now: int) -> None:
         """Bring timers that are due soon from the store into memory; ``now``: ms."""
