@@ -353,7 +353,9 @@ MUTATIONS = (
         "",
         ("one effect, one reversal",),
     ),
-    Mutation("the kit's fence is removed", (Inbox, "fence", _nothing), near(6_100_033), "", ("all or nothing",)),
+    Mutation(
+        "the kit's fence is removed", (Inbox, "fence", _nothing), near(6_100_033), "", ("all or nothing",)
+    ),
     Mutation("a hold is ignored", (Holds, "of", _nobody), near(2), "people", ("standstill",)),
     Mutation("a release is lost", (decide_module, "_release", _nothing), near(2), "people", ("no orphan",)),
     Mutation("a pivot is ignored", (reversal, "pivot_status", _nothing), near(14), "", ("all or nothing",)),
