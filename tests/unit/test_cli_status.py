@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ def test_a_role_that_does_not_run_is_named_with_its_meaning(place: int) -> None:
     silent = "the view has not given a sign of life for 15 s: "  # it may run, and its database take nothing
     assert told(found).startswith(silent if name == "view" else f"{name} is not running: ")
     assert f"kantor run --role {name}" in told(found)
+
+
+def test_a_foreign_member_of_a_group_is_named() -> None:
+    """It takes partitions from the role, or keeps it out; then the role's log says the same."""
+    found = healthy()
+    found.roles[0] = replace(found.roles[0], foreign=("rogue@/10.0.0.7#1a2b3c",))
+    assert told(found).startswith("the group of intake has 1 foreign member: rogue@/10.0.0.7#1a2b3c -> end that program")
+    found.roles[0] = replace(found.roles[0], is_running=False, members={})
+    assert "intake itself is not in it: no event reaches the journal" in told(found)
+    assert "intake is not running" not in told(found)
 
 
 def test_a_role_far_behind_is_a_problem() -> None:
@@ -247,6 +258,7 @@ def test_the_condition_as_json(kantor_status: pytest.MonkeyPatch) -> None:
         "role": "intake",
         "running": True,
         "members": [{"id": "intake@host", "partitions": 12}],
+            "foreign_members": [],
         "lag_records": 3,
     }
     assert found["shards"][1] == {

@@ -117,6 +117,7 @@ class Engine:
         self._paused: set[int] = set()
         self._gaps: dict[int, tuple[int, int]] = {}  # met once: (from, to)
         self._ready: Callable[[], None] = lambda: None
+        self._is_member = False  # the group has told what is ours
         self._next_look = self._next_group = 0.0
 
     # -- the loop
@@ -131,7 +132,8 @@ class Engine:
             self.close()
 
     def start(self, ready: Callable[[], None]) -> None:
-        """Join the group. ``ready`` is called when every shard that is ours is taken."""
+        """Join the group. ``ready`` is called when every shard that is ours is taken, also if none is: there are more engines than
+        shards."""
         self._ready = ready
         self._consumer.subscribe(
             [topics.JOURNAL], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
@@ -301,6 +303,7 @@ class Engine:
     # -- shards come and go
 
     def _assigned(self, partitions: list[Partition]) -> None:
+        self._is_member = True
         for _, number in partitions:
             if number < self._all_shards:  # else somebody has added partitions: nothing belongs there
                 self._taking[number] = Taking(self._clock.monotonic())
@@ -338,7 +341,7 @@ class Engine:
                 log.error("taking shard %d hangs in the Kafka client", number, extra={"action": "take_hangs"})
                 taking.job.add_done_callback(_let_go)
                 self._taking[number] = taking.again(now, f"{taking.does}, for {TAKING_HANGS:.0f} s")
-        if not self._taking and self._shards:
+        if not self._taking and self._is_member:
             self._ready()
 
     def _lose(self, shard: Shard, error: Exception) -> None:

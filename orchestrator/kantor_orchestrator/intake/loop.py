@@ -120,7 +120,7 @@ class Intake:
             self.close()
 
     def start(self, ready: Callable[[], None]) -> None:
-        """Join the group."""
+        """Join the group. ``ready`` is called when it has told what is ours, if only that nothing is."""
 
         def assigned(partitions: list[Partition]) -> dict[Partition, int]:
             self._learn_topics([topic for topic, _ in partitions])
@@ -132,7 +132,6 @@ class Intake:
             return begin
 
         self._consumer.subscribe([PATTERN], on_assign=assigned, on_revoke=self._revoked, on_lost=self._forget)
-        ready()
 
     def turn(self) -> None:
         """One turn of the loop: journal what is there; at times commit, and tell the shards the time."""

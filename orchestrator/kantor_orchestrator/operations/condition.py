@@ -49,12 +49,14 @@ _TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """``members``: partitions by process; of the view only whether it lives is known. ``lag``: records, -1 unknown."""
+    """``members``: partitions by process; of the view only whether it lives is known. ``lag``: records, -1 unknown.
+    ``foreign``: members of the role's group that are not of Kantor."""
 
     name: str
     is_running: bool
     members: dict[str, int]
     lag: int
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +217,11 @@ def _ask_kafka(
     }
     for name, group in (("intake", INTAKE_GROUP), ("engine", ENGINE_GROUP)):
         owners = admin.group_members(group, _TIMEOUT)
-        members = {member: len(parts) for member, parts in owners.items()}
-        found.roles.append(Role(name, bool(members), members, _lag(read_by[name], positions[group])))
+        # Its clients are called like the group.
+        members = {member: len(parts) for member, parts in owners.items() if member.startswith(f"{group}@")}
+        foreign = tuple(sorted(owners.keys() - members.keys()))
+        lag = _lag(read_by[name], positions[group])
+        found.roles.append(Role(name, bool(members), members, lag, foreign))
     read_by_view = {
         p: end for p, end in ends.items() if not p[0].startswith("evt.") and p[0] != topics.OWN_COMMANDS
     }

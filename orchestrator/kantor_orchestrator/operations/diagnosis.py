@@ -100,6 +100,13 @@ def _of_roles(found: Condition) -> Iterator[StatusProblem]:
                 "if it does not run, start it (`kantor run --role view`); if it does, its log and /readyz say why it can't write to "
                 "its database (`view_restarted`, `view_waits`)",
             )
+        elif role.foreign:
+            kept_out = "" if role.is_running else f"; {role.name} itself is not in it: {_MEANING[role.name]}"
+            yield StatusProblem(
+                f"the group of {role.name} has {count(len(role.foreign), 'foreign member')}: {', '.join(role.foreign)}{kept_out}",
+                f"end that program: what it is assigned, {role.name} does not read, and if it assigns partitions in another way, "
+                f"{role.name} can't join",
+            )
         elif not role.is_running:
             yield StatusProblem(
                 f"{role.name} is not running: {_MEANING[role.name]}",
@@ -219,6 +226,7 @@ def condition_as_json(found: Condition, problems: list[StatusProblem]) -> dict[s
                 "role": role.name,
                 "running": role.is_running,
                 "members": [{"id": name, "partitions": count} for name, count in role.members.items()],
+                "foreign_members": list(role.foreign),
                 "lag_records": role.lag if role.lag >= 0 else None,
             }
             for role in found.roles
