@@ -83,6 +83,7 @@ class Runner:
         self._port = 0
         self._stop = threading.Event()
         self._ready = threading.Event()
+        self._trouble = ""  # why it joins anew
         self._now: Session | None = None
 
     def stop(self) -> None:
@@ -96,7 +97,7 @@ class Runner:
     def readiness(self) -> Readiness:
         """Ready: it has joined its group, waits for no registry and no store, and is not draining."""
         if self._stop.is_set() or not self._ready.is_set():
-            return Readiness(["it has not begun yet, or is about to end"])
+            return Readiness([self._trouble or "it has not begun yet, or is about to end"])
         waits = self._now.waits if self._now is not None else ""
         return Readiness([f"it waits: {waits}"] if waits else [])
 
@@ -136,6 +137,7 @@ class Runner:
                 # The broker is not there or did not take a batch, or a client hangs: join again, with new clients, from the
                 # committed positions.
                 self._ready.clear()
+                self._trouble = f"it begins anew: {error}"
                 log.warning("waiting: %s", error, extra={"action": "unavailable"})
                 self._stop.wait(_PAUSE)
 
@@ -155,6 +157,7 @@ class Runner:
             session.close()
 
     def _assigned(self, partitions: list[Partition]) -> None:
+        self._trouble = ""
         if not self._ready.is_set():
             self._ready.set()
             log.info("ready", extra={"action": "ready", "port": self._port})

@@ -85,12 +85,9 @@ def test_an_intake_that_is_kept_out_of_its_group_is_never_ready(settings: KafkaS
 
 def test_a_member_for_whom_nothing_is_left_is_ready(settings: KafkaSettings, tmp_path: Path) -> None:
     """It stands by; an orchestrator of containers that waits for it must not wait for ever."""
-    intakes = [Intake(settings, 1, IntakeMetrics(CollectorRegistry())) for _ in range(4)]
-    engines = [
-        Engine(
-            settings, 1, tmp_path / str(number), schema_store(settings), Definitions([]), EngineMetrics(CollectorRegistry())
-        )
-        for number in range(2)
-    ]  # fmt: skip
-    with ready([member.run for member in (*intakes, *engines)]):
+    runs: list[Run] = [Intake(settings, 1, IntakeMetrics(CollectorRegistry())).run for _ in range(4)]
+    for number in range(2):
+        schemas, metrics = schema_store(settings), EngineMetrics(CollectorRegistry())
+        runs.append(Engine(settings, 1, tmp_path / str(number), schemas, Definitions([]), metrics).run)
+    with ready(runs):
         pass

@@ -68,7 +68,9 @@ def test_a_foreign_member_of_a_group_is_named() -> None:
     """It takes partitions from the role, or keeps it out; then the role's log says the same."""
     found = healthy()
     found.roles[0] = replace(found.roles[0], foreign=("rogue@/10.0.0.7#1a2b3c",))
-    assert told(found).startswith("the group of intake has 1 foreign member: rogue@/10.0.0.7#1a2b3c -> end that program")
+    assert told(found).startswith(
+        "the group of intake has 1 foreign member: rogue@/10.0.0.7#1a2b3c -> end that program"
+    )
     found.roles[0] = replace(found.roles[0], is_running=False, members={})
     assert "intake itself is not in it: no event reaches the journal" in told(found)
     assert "intake is not running" not in told(found)
@@ -258,7 +260,7 @@ def test_the_condition_as_json(kantor_status: pytest.MonkeyPatch) -> None:
         "role": "intake",
         "running": True,
         "members": [{"id": "intake@host", "partitions": 12}],
-            "foreign_members": [],
+        "foreign_members": [],
         "lag_records": 3,
     }
     assert found["shards"][1] == {

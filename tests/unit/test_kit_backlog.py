@@ -12,7 +12,7 @@ from kantor import Retryable, Service, runner
 from kantor.backlog import BATCH_SECONDS, Keeper, done_of
 from kantor.clients import Record, TopicSpec, java_partition
 from kantor.codec import Codec, MemorySchemas
-from kantor.errors import RegistryUnavailableError
+from kantor.errors import KafkaUnavailableError, KantorError, RegistryUnavailableError
 from kantor.metrics import Metrics
 from kantor.runner import Session
 from kantor.testing import MemoryBroker
@@ -227,3 +227,26 @@ def test_readiness_names_what_is_waited_for() -> None:
     assert running.readiness().reasons == []
     shipping.session.waits = "403 at GET /schemas/ids/7"
     assert running.readiness().reasons == ["it waits: 403 at GET /schemas/ids/7"]
+
+
+def test_readiness_names_why_the_service_joins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker keeps it out, or is away: its probe says so, as its log does. It goes when the service has joined."""
+    running = runner.Runner(Service("shipping"), MemoryBroker().clients())
+    outcomes: list[KantorError | None] = [
+        KafkaUnavailableError("the broker keeps this process out of the group shipping"),
+        None,
+    ]
+    said: list[list[str]] = []
+
+    def session(*_: object) -> None:
+        said.append(running.readiness().reasons)
+        if (outcome := outcomes.pop(0)) is not None:
+            raise outcome
+        running._assigned([])
+        said.append(running.readiness().reasons)
+        running.stop()
+
+    monkeypatch.setattr(runner, "_PAUSE", 0.0)
+    monkeypatch.setattr(running, "_session", session)
+    running._sessions(MemorySchemas(), None, "")
+    assert said[1:] == [["it begins anew: the broker keeps this process out of the group shipping"], []]
