@@ -60,6 +60,20 @@ CREATE INDEX IF NOT EXISTS kantor_actions_age ON kantor_actions (handled_at);
 """
 
 
+#: What to do about what SQLite says, by the beginning of its error's name; the first that fits.
+_REMEDIES = {
+    "SQLITE_READONLY_DBMOVED": "the file was deleted, moved or replaced while the service runs; put it back, or restart the service to "
+    "work with what is there now, which may not know what was done",
+    "SQLITE_READONLY": "let the service's user write to the file and to its folder",
+    "SQLITE_CANTOPEN": "the folder must exist, and the service's user must be able to write to it and to the file",
+    "SQLITE_FULL": "free some space on its disk",
+    "SQLITE_BUSY": "another process writes to it for too long: end that one's transaction",
+    "SQLITE_NOTADB": "give the store a file of its own, or restore it",
+    "SQLITE_CORRUPT": "stop the service, and restore the file",
+    "SQLITE_IOERR": "look after its disk",
+}
+
+
 class StoreError(KantorError):
     """The store did not take the batch (locked, disk full). Nothing of it happened; the caller tries it again."""
 
@@ -95,13 +109,14 @@ class SqliteStore:
         try:
             return Inbox(self)
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from error
+            raise StoreError(_told(self.path, error)) from error
 
 
 class Inbox:
     """An open store. One thread."""
 
     def __init__(self, store: SqliteStore) -> None:
+        self._path = store.path
         # No implicit transactions: the batch's are explicit, and DDL in a handler is part of them.
         self.db = sqlite3.connect(
             store.path, timeout=_BUSY_MS / 1000, isolation_level=None, factory=Connection
@@ -125,13 +140,13 @@ class Inbox:
         try:
             self._execute("BEGIN IMMEDIATE" + OURS)
         except sqlite3.Error as error:
-            raise StoreError(f"can't begin: {error}") from error
+            raise StoreError(_told(self._path, error)) from error
         try:
             self._pass_time(monotonic)
             yield
             self._execute("COMMIT" + OURS)
         except sqlite3.Error as error:
-            raise StoreError(f"can't commit: {error}") from error
+            raise StoreError(_told(self._path, error)) from error
         finally:
             if self.db.in_transaction:
                 self._execute("ROLLBACK" + OURS)
@@ -172,13 +187,13 @@ class Inbox:
         full)."""
         if not self.db.in_transaction:
             if is_the_stores(error):
-                raise StoreError(f"the SQL transaction is gone: {error}") from error
+                raise StoreError(_told(self._path, error)) from error
             raise EndedError(self.db.loss) from error
         try:
             self._execute(f"ROLLBACK TO {SAVEPOINT}{OURS}")
             self._execute(f"RELEASE {SAVEPOINT}{OURS}")
         except sqlite3.Error as trouble:
-            raise StoreError(f"the SQL transaction is gone: {trouble}") from trouble
+            raise StoreError(_told(self._path, trouble)) from trouble
         return self.db.explained(error)
 
     def answers(self, key: str) -> list[Payload] | None:
@@ -225,7 +240,7 @@ class Inbox:
                 self._execute("COMMIT" + OURS)
                 self._execute("BEGIN IMMEDIATE" + OURS)
         except sqlite3.Error as error:
-            raise StoreError(f"can't note an attempt: {error}") from error
+            raise StoreError(_told(self._path, error)) from error
 
     def fence(self, action: str, confirmation: Iterable[Payload], *, reversed_: bool) -> None:
         """A compensation of ``action`` was answered; ``reversed_``: by reversing an effect."""
@@ -247,6 +262,13 @@ class Inbox:
 
     def close(self) -> None:
         sqlite3.Connection.close(self.db)
+
+
+def _told(path: str, error: BaseException) -> str:
+    """What is wrong with the store's file, and what to do."""
+    name = getattr(error, "sqlite_errorname", "")
+    remedy = next((remedy for prefix, remedy in _REMEDIES.items() if name.startswith(prefix)), "")
+    return f"the store {path}: {error}{'; ' if remedy else ''}{remedy}"
 
 
 def _dump(payloads: Iterable[Payload]) -> str:

@@ -134,7 +134,7 @@ def test_a_batch_is_one_sql_transaction(desk: Desk, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "service.db")
     other.execute("BEGIN IMMEDIATE")
     desk.inbox.db.execute("PRAGMA busy_timeout = 10")
-    with pytest.raises(StoreError, match="locked"):
+    with pytest.raises(StoreError, match=r"service\.db: .*locked; another process"):
         desk.handle(*records)
     other.close()
     assert effects(tmp_path) == []
@@ -244,8 +244,29 @@ def test_two_processes_with_one_store_let_time_pass_once(desk: Desk) -> None:
 
 def test_a_store_that_cannot_be_opened(tmp_path: Path) -> None:
     """A store in a folder that does not exist is refused, with its path."""
-    with pytest.raises(StoreError, match="nowhere"):
+    with pytest.raises(StoreError, match=r"nowhere.*; the folder must exist"):
         SqliteStore(str(tmp_path / "nowhere" / "service.db")).open()
+
+
+@pytest.mark.parametrize("with_", [None, b"SQLite format 3\0"])
+def test_a_store_whose_file_is_gone_takes_nothing(desk: Desk, tmp_path: Path, with_: bytes | None) -> None:
+    """Deleted or replaced while the service runs: what is done would be lost with it, so nothing is, and the error says what to do."""
+    desk.send(RESERVED, id_="m1")
+    (tmp_path / "service.db").rename(tmp_path / "moved.db")
+    if with_ is not None:
+        (tmp_path / "service.db").write_bytes(with_)
+    with pytest.raises(StoreError, match=r"service\.db: .*replaced while the service runs; put it back"):
+        desk.send(RESERVED, id_="m2")
+    (tmp_path / "moved.db").rename(tmp_path / "service.db")
+    assert len(desk.send(RESERVED, id_="m2")) == 1
+    assert len(effects(tmp_path)) == 2
+
+
+def test_a_file_that_is_no_store_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    """It is left as it is."""
+    (tmp_path / "text").write_text("not a database " * 100)
+    with pytest.raises(StoreError, match=r"text: .*; give the store a file of its own"):
+        SqliteStore(str(tmp_path / "text")).open()
 
 
 def test_both_answers_to_a_command_tell_one_fact(tmp_path: Path) -> None:
