@@ -33,6 +33,8 @@ _OURS = frozenset(
         "group.id",
         "group.protocol",
         "isolation.level",
+        "max.in.flight",
+        "max.in.flight.requests.per.connection",
         "partition.assignment.strategy",
         "transactional.id",
     }
@@ -41,6 +43,10 @@ _OURS = frozenset(
 #: Until a request that nobody answers is asked again, on another connection (ms). A connection may go mute: a firewall forgot it,
 #: and only a time limit tells. librdkafka's default is 60 s; a transactional producer takes its Kafka transaction's limit.
 _MUTE = 10_000
+#: Requests of a producer at a time, to each broker. Of two, a broker that has just become a partition's leader may refuse the first (it does
+#: not lead yet) and accept the second: of a producer that it does not know, it takes any sequence number. librdkafka then reports the
+#: first as delivered ("implicitly acked"), and it is lost.
+_IN_FLIGHT = 1
 #: Until a member that does not poll is none any more (ms); and a request to join the group gets this long: while its connection is
 #: mute nothing else ends it. The default is five minutes. The kit polls while a handler works (``backlog.py``).
 _POLL_INTERVAL = 30_000
@@ -151,6 +157,7 @@ class KafkaSettings:
     ) -> Producer:
         config = self._common(client_id) | {
             "enable.idempotence": True,
+            "max.in.flight.requests.per.connection": _IN_FLIGHT,
             "linger.ms": linger_ms,
             "queue.buffering.max.messages": 500_000,
         }
