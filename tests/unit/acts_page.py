@@ -47,6 +47,7 @@ says which states were found but not tried; `make acts STATES=20000` tries those
 | `compensation_failed` | a compensation used up its attempts, or was refused for good | fix the service, `retry`; or reverse it by hand, `skip` |
 | `after_pivot` | something failed after the pivot: there is no way back | fix it, `retry`; or do it by hand, `skip` |
 | `no_answer` | the outcome of a step is unknown: no reply | find out. It happened: `skip --step`. It did not: `retry --step`, or `compensate` |
+| `no_result` | the service of a task says that it is done, and did not publish its `result` | let it publish that; or `retry` asks again; or go on without, `skip --step` |
 | `refused` | Kafka rejected a message: its topic is gone, is not writable, or does not accept messages of that size | fix the topic, `retry` |
 | `expression` | a guard or field of the saga failed on this transaction's data | `skip`, or deploy the saga again and `retry` |
 | `timer_failed` | the engine failed when a timeout was due | `retry` |
@@ -79,8 +80,8 @@ them. Items of `each` behave like other steps, and have no rows of their own.
 
 #: All that may wait, one by one.
 _WAITS = [
-    "-", "after_close", "after_pivot", "compensation_failed", "expression", "held", "no_answer", "put off", "refused",
-    "second_effect", "timer_failed",
+    "-", "after_close", "after_pivot", "compensation_failed", "expression", "held", "no_answer", "no_result", "put off",
+    "refused", "second_effect", "timer_failed",
 ]  # fmt: skip
 
 _HOW_FAR = """## Coverage

@@ -143,6 +143,7 @@ def small_sagas() -> dict[str, Small]:
                 reversed_("a", after=["w"]),
             )
         ),
+        "a task with a result": Small(build(reversed_("a", bare="x.ABare"), command("b", after=["a"]))),
         "a child": Small(build(_child("c"), command("b", after=["c"]))),
         "a child that its parent reverses": Small(build(reversed_("a"), command("b")), parent=True),
         "a child that may never begin": Small(

@@ -179,9 +179,12 @@ def test_task() -> None:
 
 
 def test_result_of_a_task() -> None:
-    """A task's result is the event that it succeeds on."""
-    assess = compiled("insurance_claim").steps["assess"]
-    assert assess.succeeds_on == "claims.Assessment"
+    """A task's result is the event that it succeeds on; what other tasks succeed on is heard, too."""
+    saga = compiled("insurance_claim")
+    assess = saga.steps["assess"]
+    assert (assess.succeeds_on, assess.bare) == ("claims.Assessment", "kantor.TaskSucceeded")
+    assert "kantor.TaskSucceeded" in saga.types
+    assert not compiled("expense_report").steps["approvals.manager"].bare
 
 
 def test_call() -> None:

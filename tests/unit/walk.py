@@ -218,7 +218,7 @@ class Walk:
             if own and state.round > 1:
                 first = command_id(txn.id, path, ACTION, 1, 1)
                 yield self._success(txn, step, first), ""
-        for type_ in step.fails_on[:1]:
+        for type_ in (*step.fails_on[:1], *filter(None, [step.bare])):
             yield self._event(txn, type_, cause), ""
         for retryable in (True, False) if step.succeeds_on else ():
             failed = {"code": "broken", "message": "it said so", "retryable": retryable}

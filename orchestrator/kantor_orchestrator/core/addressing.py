@@ -28,18 +28,29 @@ def addressed(d: Decision, message: Entry | Early, steps: Iterable[Step]) -> str
     found: list[str] = []
     is_told = True
     asks = d.is_enforced()  # else services act by themselves, and nobody waits for our commands
+    is_others: bool | None = None  # whether it names a command, of another step; not known yet
     for step in steps:
         for path in d.instances(step):
             if _is_named(d, path, message):
                 return path
-            if asks and step.command is not None and d.status(path) in _NEVER_ASKED:
-                continue
+            if asks and step.command is not None:
+                if d.status(path) in _NEVER_ASKED:
+                    continue
+                if is_others is None:
+                    is_others = d.is_own_command(message.causation_id)
+                if is_others:
+                    continue
             if step.match is None or _matches(d, step, path, message):
                 found.append(path)
                 is_told = is_told and (step.command is None or step.match is not None)
     if len(found) > 1 and asks and not is_told:
         raise _ambiguous(message, found, "give the step a `match`")
     return d.first_of(found, S.ACTIVE, S.IN_DOUBT, S.PENDING) or next(iter(found), "")
+
+
+def named(d: Decision, message: Entry | Early, steps: Iterable[Step]) -> str:
+    """The instance of these steps whose command a message names; empty: of none."""
+    return next((path for step in steps for path in d.instances(step) if _is_named(d, path, message)), "")
 
 
 def confirmed(d: Decision, message: Entry | Early, steps: Iterable[Step]) -> str:

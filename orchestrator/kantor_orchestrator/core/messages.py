@@ -83,6 +83,8 @@ def message(d: Decision, message: Entry | Early) -> None:
             parents.is_closed_child(d, message) or parents.is_not_reversed(d, message)
         ):
             pass
+        elif type_ in saga.by_bare and (path := addressing.named(d, message, saga.by_bare[type_])):
+            sending.no_result(d, path, message)
         elif type_ in saga.by_confirmation and _confirms(d, message):
             _confirmation(d, message, saga.by_confirmation[type_])
         elif type_ in saga.by_success and _is_success(message):
@@ -91,6 +93,8 @@ def message(d: Decision, message: Entry | Early) -> None:
             _failure(d, message)
         elif type_ in saga.by_progress:
             _progressed(d, message, saga.by_progress[type_])
+        elif type_ in saga.by_bare:
+            d.ignore("no_match", f"{type_} answers no step's command", saga.by_bare[type_][0].path)
         elif type_ == saga.starts_on:
             d.ignore("second_start", "the transaction has started already")
     except AmbiguousError as error:

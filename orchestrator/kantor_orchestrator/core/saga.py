@@ -127,6 +127,7 @@ class Step:
     fails_on: tuple[str, ...] = ()
     match: Expression | None = None
     progress_on: str = ""  # restarts the timeout
+    bare: str = ""  # the answer that says that it is done, without what the step succeeds on: a task's without its result
     timeout: int = 0  # 0: none
     retry: Retry = field(default_factory=Retry)
     compensation: Compensation | None = None
@@ -181,7 +182,7 @@ class Saga:
     def types(self) -> frozenset[str]:
         """Every message type that means something to this saga."""
         found = {self.starts_on, STEP_FAILED, *self.by_success, *self.by_failure, *self.by_confirmation}
-        found |= {COMPENSATE_TRANSACTION, *self.by_progress} | (
+        found |= {COMPENSATE_TRANSACTION, *self.by_progress, *self.by_bare} | (
             {self.cancel_on.event} if self.cancel_on else set()
         )
         return frozenset(found)
@@ -201,6 +202,10 @@ class Saga:
     @cached_property
     def by_progress(self) -> Mapping[str, tuple[Step, ...]]:
         return _index((step.progress_on, step) for step in self.steps.values() if step.progress_on)
+
+    @cached_property
+    def by_bare(self) -> Mapping[str, tuple[Step, ...]]:
+        return _index((step.bare, step) for step in self.steps.values() if step.bare)
 
     @cached_property
     def children(self) -> Mapping[str, tuple[Step, ...]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from kantor.envelope import child_id, command_id, idempotency_key
 from kantor_orchestrator.core.decision import ACTION, CHILD, QUESTION, Decision, ExpressionError
 from kantor_orchestrator.core.entry import QUESTION as QUESTION_TIMER
-from kantor_orchestrator.core.entry import RETRY, TIMEOUT
+from kantor_orchestrator.core.entry import RETRY, TIMEOUT, Entry
 from kantor_orchestrator.core.saga import COMPENSATION_RETRY, WAIT, Command, Step
-from kantor_orchestrator.core.transaction import Kind, SentCommand, Status, StepStatus
+from kantor_orchestrator.core.transaction import Early, Kind, SentCommand, Status, StepStatus
 
 S = StepStatus
 #: The incident of a guard or field that threw.
@@ -109,6 +109,26 @@ def is_wanted(d: Decision, path: str) -> bool:
 def no_answer(d: Decision, path: str) -> None:
     """Nobody says whether a step happened that is waited for: a person can find out."""
     d.incident("no_answer", f"{path}: outcome unknown: no reply", path)
+
+
+def no_result(d: Decision, path: str, message: Entry | Early) -> None:
+    """Its service says that a step is done, and not what the steps after it need: a person can see to that."""
+    step, status = d.step(path), d.status(path)
+    assert step is not None
+    if (
+        d.txn.status is not Status.RUNNING
+        or status not in (S.ACTIVE, S.IN_DOUBT)
+        or d.is_given_up(step, status)
+    ):
+        code = "already_succeeded" if status is S.SUCCEEDED else "no_match"
+        d.ignore(code, f"{path} is {status}: {message.type} changes nothing", path)
+        return
+    d.incident(
+        "no_result",
+        f"{path}: {message.source} says that it is done ({message.type}), without {step.succeeds_on}, which the step succeeds on: "
+        "let it publish that, or ask again",
+        path,
+    )
 
 
 def ask(d: Decision, step: Step, path: str, *, by_person: bool = False) -> None:

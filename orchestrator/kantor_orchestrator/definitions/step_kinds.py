@@ -203,7 +203,9 @@ class _Task(Form[Task]):
             check.task(task, check.known, check.when_it_begins, check.at)
 
     def compiled(self, step: core.Step, compiler: Compiler, node: Node) -> core.Step:
-        return replace(step, command=compiler.task(self.said(node.step), node))
+        task = self.said(node.step)
+        bare = TASK_SUCCEEDED if task.result else ""
+        return replace(step, command=compiler.task(task, node), bare=bare)
 
     def drawn(self, step: StepModel) -> Iterator[str]:
         yield f"task: {self.said(step).title}"

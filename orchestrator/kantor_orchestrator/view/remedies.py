@@ -26,6 +26,7 @@ _MEANS = {
     ),
     "after_pivot": ("the cause is fixed: it is tried again", "it was done by hand"),
     "no_answer": ("it is not known: the service is asked again", "it did happen"),
+    "no_result": ("its service is fixed: it is asked again", "its result was handed on by hand"),
     "refused": ("the topic is fixed: the message is sent again", "it was done by hand"),
     "expression": ("the saga is fixed and deployed: it is tried again", "the transaction goes on without it"),
     "timer_failed": ("it is tried again", "it was done by hand"),
