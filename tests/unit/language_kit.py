@@ -38,13 +38,15 @@ SCHEMAS = Catalog(
     ]
 )  # fmt: skip
 
-HEAD = "saga: s\nversion: 1\nstarts_on: a.Begun\ndeadline: 1h\n"
+HEAD = "saga: s\nversion: 1\nstarts_on: a.Begun\ndeadline: 90d\n"
 DO = "{command: b.Do, succeeds_on: b.Done, fails_on: b.Failed}"
 THEN = "{after: x, command: c.Do, succeeds_on: c.Done}"
 
 
-def lint(steps: str, more: str = "", deployed: tuple[SagaModel, ...] = ()) -> list[str]:
+def lint(
+    steps: str, more: str = "", deployed: tuple[SagaModel, ...] = (), deadline: str = "90d"
+) -> list[str]:
     """What is wrong with a saga of these steps (from line 6 on; ``more``, from line 5 on, comes before them)."""
-    reading = read(f"{HEAD}{more}steps:\n{steps}\n")
+    reading = read(f"{HEAD.replace('90d', deadline)}{more}steps:\n{steps}\n")
     found = sorted(reading.problems + check(reading.written, SCHEMAS, deployed))
     return [str(problem).removeprefix("order.yaml:") for problem in found]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from kantor.envelope import choreographed_action
 from kantor_orchestrator.core.entry import CONFIRMATION, timers_of
+from kantor_orchestrator.core.saga import Compensation, Retry
 from kantor_orchestrator.core.transaction import Kind
 from unit.core_kit import checkout, declined, given, in_doubt, seconds
+from unit.saga_kit import begun, build, event, message
 
 # -- failures
 
@@ -181,6 +183,19 @@ def test_retryable_failure_of_a_compensation() -> None:
     """A service that asks for it gets the compensation again."""
     story = declined().fails("stock", retryable=True).wait(seconds(1))
     assert story.sent() == ["ReleaseStock"]
+
+
+def test_a_final_code_of_a_compensation_is_an_incident() -> None:
+    """As the saga says, it is not repeated, whatever its service says."""
+    patient = Compensation(
+        command=message("ReverseA"),
+        confirmed_on="x.AReversed",
+        retry=Retry(attempts=5, final=frozenset({"closed"})),
+    )
+    story = begun(build(event("a", compensation=patient), event("b"))).when("ADone", "BFailed")
+    cause = story.txn.steps["a"].compensation_id
+    story.fails("a", "closed", retryable=True, causation_id=cause)
+    assert story.steps["a"] == "incident"
 
 
 def test_failure_of_an_earlier_compensation_attempt() -> None:

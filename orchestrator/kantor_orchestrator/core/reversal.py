@@ -212,7 +212,7 @@ def retry_compensation(d: Decision, step: Step, path: str, code: str, reason: st
     """Schedule another attempt of a step's compensation, if one is left (saga-20)."""
     state, compensation = d.state(path), step.compensation
     assert compensation is not None
-    if state.compensation_attempt >= compensation.retry.attempts:
+    if state.compensation_attempt >= compensation.retry.attempts or code in compensation.retry.final:
         return False
     d.emit(
         Kind.COMPENSATION_RETRY_SCHEDULED,

@@ -16,6 +16,7 @@ from kantor_orchestrator.definitions.check_replies import check_replies
 from kantor_orchestrator.definitions.check_saga import check_saga
 from kantor_orchestrator.definitions.check_shape import check_shape
 from kantor_orchestrator.definitions.check_step import StepCheck
+from kantor_orchestrator.definitions.check_times import check_times
 from kantor_orchestrator.definitions.children import children_of, started_by
 from kantor_orchestrator.definitions.compile import key_scopes
 from kantor_orchestrator.definitions.meaning import Children, heard
@@ -24,6 +25,9 @@ from kantor_orchestrator.definitions.problem import Findings, Problem, Ways, nea
 from kantor_orchestrator.definitions.reading import Written
 from kantor_orchestrator.definitions.scopes import Scopes
 from kantor_schemas import Schema
+
+#: Steps of a saga at most, those in composites included: each of them may name all that come before it, in what it sends.
+MOST_STEPS = 1_000
 
 
 def check(
@@ -113,12 +117,17 @@ class _Check:
         self._messages = MessageCheck(self._scopes, self._found)
         self._formulas = FormulaCheck(self._found, self._scopes)
         self._fields = FieldCheck(self._found, self._scopes, self._formulas)
-        #: Steps whose place in the order is known: only of them can be said what is known when they begin.
-        self._placed = {node.path for node in self._tree.ordered()}
 
     def run(self) -> list[Problem]:
+        if (count := len(self._tree.nodes)) > MOST_STEPS:
+            what = f"the saga has {count:,} steps; it may have at most {MOST_STEPS:,}"
+            self._found.add(what, "run parts of it as child sagas (`saga:`), or use `each`", ("steps",))
+            return self._found.problems
+        #: Steps whose place in the order is known: only of them can be said what is known when they begin.
+        self._placed = {node.path for node in self._tree.ordered()}
         self._messages.event(self._model.starts_on, ("starts_on",))
         check_shape(self._tree, self._found)
+        check_times(self._model, self._tree, self._found)
         for node in self._tree.nodes.values():
             placed = all(place.path in self._placed for place in (node, *node.around))
             StepCheck(

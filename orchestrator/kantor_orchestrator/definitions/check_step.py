@@ -83,6 +83,11 @@ class StepCheck:
             )
 
     def call(self, call: Call, known: Mapping[str, Scope], when: str, at: Path) -> None:
+        if call.method == "GET" and call.body is not None:
+            what = f"step {self.node.name}: a GET request has no body, and many servers refuse or ignore one"
+            self.found.add(
+                what, "put the values into the `url`, or use another `method`", (*at, "call", "body")
+            )
         for text, path in call_formulas(call):
             self.formulas.check(text, known, self.node, when, (*at, "call", *path))
 
