@@ -130,13 +130,9 @@ def _has_ended(backend: Backend, transaction_id: str) -> bool:
     return bool(found) and bool(found[0].ended_at)
 
 
-def story_for(backend: Backend, transaction_id: str, person: Person) -> Trace:
-    """The story as this person may see it. Raises ``NotFoundError``, which says so if the view may have lost it."""
-    return story_and_start(backend, transaction_id, person)[0]
-
-
 def story_and_start(backend: Backend, transaction_id: str, person: Person) -> tuple[Trace, int]:
-    """With the time (ms) from which the view is complete, if this began before; else 0."""
+    """The story as this person may see it, with the time (ms) from which the view is complete if this began before, else 0. Raises
+    ``NotFoundError``, which says so if the view may have lost it."""
     with backend.view() as view:
         complete_from = view.complete_from()
         try:
