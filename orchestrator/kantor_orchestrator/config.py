@@ -66,7 +66,9 @@ def home_folder() -> Path:
     """``KANTOR_HOME``, or ``.kantor`` in the current folder. Raises ``ConfigError`` for what can't be a folder's name."""
     found = Path(os.environ.get("KANTOR_HOME") or ".kantor").absolute()
     try:
-        found.exists()  # also if it is not there, or may not be seen
+        found.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it will be made, or what is in its place is told then
     except OSError as error:
         raise ConfigError(
             f"KANTOR_HOME={str(found)!r:.100} can't be a folder: {error.strerror}; name another one"

@@ -102,11 +102,13 @@ class SqliteDatabase:
     def for_reading(cls, path: Path) -> SqliteDatabase:
         """Raises ``NoViewError`` if there is no view yet, ``ConfigError`` if it is another version's."""
         try:
-            is_there = path.exists()
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NoViewError(
+                f"there is no view yet ({path} does not exist): start one with `kantor run`"
+            ) from error
         except OSError as error:
             raise _unopenable(path, error.strerror or str(error)) from error
-        if not is_there:
-            raise NoViewError(f"there is no view yet ({path} does not exist): start one with `kantor run`")
         with translated(path):
             db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
             db.set_busy_timeout(BUSY)
