@@ -93,6 +93,9 @@ def test_transactions_are_chosen_by_options(
     [
         (["--stuck", "soon"], "write a whole number and a unit"),
         (["--since", "yesterday"], "write 2026-01-31T12:00, or how long ago: 2h"),
+        (["--since", "2026-02-29"], "write 2026-01-31T12:00, or how long ago: 2h"),
+        (["--until", "0m"], "'0m' is out of range; write a duration from 1ms to 3650d"),
+        (["--since", "10000000d"], "'10000000d' is out of range; write a duration from 1ms to 3650d"),
         (["--version", "1"], "name it with --saga"),
         (["--status", "open"], "'open' is not one of"),
     ],

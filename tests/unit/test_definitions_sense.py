@@ -31,6 +31,33 @@ ORDERED = record(
 )
 
 
+@pytest.mark.parametrize(
+    ("when", "part"),
+    [
+        ("timestamp('2026-02-29T00:00:00Z') < start.at", "timestamp('2026-02-29T00:00:00Z')"),
+        ("timestamp('0001-01-01T00:00:00+14:00') < start.at", "timestamp('0001-01-01T00:00:00+14:00')"),
+        ("start.at < timestamp('tomorrow')", "timestamp('tomorrow')"),
+        ("start.at - start.at < duration('1 day')", "duration('1 day')"),
+        ("start.price > 3 && [1, 2].exists(n, n > int('three'))", "int('three')"),
+    ],
+)
+def test_a_value_that_can_not_be_what_is_written(when: str, part: str) -> None:
+    """It failed in every transaction that came there: it is a part of an expression about fields, so it was not tried."""
+    (found,) = problems(order(line_13=f'    after: stock\n    when: "{when}"'), ORDERED)
+    assert (
+        f"the expression always fails: {part!r}" in found or f'the expression always fails: "{part}"' in found
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["timestamp('9999-12-31T23:59:59Z') + duration('1h')", "timestamp('0001-01-01T00:00:00+14:00')"]
+)
+def test_times_that_no_calendar_has(text: str) -> None:
+    """They are refused as others are."""
+    (found,) = problems(order(line_13=f'    after: stock\n    when: "{text} == {text}"'), ORDERED)
+    assert "the expression always fails" in found
+
+
 # -- null
 
 

@@ -28,6 +28,9 @@ class _Duration(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+DURATION = _Duration()
+
+
 class _Time(click.ParamType[int]):
     """A time, or how long ago: in milliseconds since the epoch."""
 
@@ -35,7 +38,7 @@ class _Time(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if durations.is_written(value):
-            return now() - durations.parse(value)
+            return now() - DURATION.convert(value, param, ctx)
         try:
             return int(datetime.fromisoformat(value).timestamp() * 1000)
         except ValueError:
@@ -77,7 +80,7 @@ _OPTIONS = (
     click.option(
         "--stuck",
         "stuck_for",
-        type=_Duration(),
+        type=DURATION,
         default=None,
         help="Only open ones to which nothing has happened for this long.",
     ),

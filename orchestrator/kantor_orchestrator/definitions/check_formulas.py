@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kantor.envelope import TRANSACTION_ENDED
-from kantor_orchestrator.definitions import avro, expressions, kinds, references
+from kantor_orchestrator.definitions import avro, expressions, kinds, references, syntax
 from kantor_orchestrator.definitions.expressions import Ref
 from kantor_orchestrator.definitions.kinds import ANY
 from kantor_orchestrator.definitions.problem import Findings, Path, nearest
@@ -49,6 +49,8 @@ class FormulaCheck:
             return False
         if not uses:
             return self._constant(text, at)
+        if not all(self._constant(part, at) for part in _conversions(text)):
+            return False
         if not self._sums(text, known, at):
             return False
         nulls = dict.fromkeys(
@@ -245,6 +247,16 @@ class FormulaCheck:
             else f"it has {', '.join(fields) or 'no fields'}"
         )
         self._found.add(f"{_shown(path)}: {owner} has no field {name}", remedy, *at)
+
+
+def _conversions(text: str) -> Iterator[str]:
+    """The parts that make a value of what is written there, such as ``timestamp('2026-02-29T00:00:00Z')``."""
+    waiting = [syntax.parse(text)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, syntax.Call) and all(isinstance(part, syntax.Literal) for part in node.parts):
+            yield text[node.at : node.end]
+        waiting += node.parts
 
 
 def _is_sealed(type_: Any, *, whole: bool = False) -> bool:
