@@ -181,7 +181,7 @@ class Traffic:
         self._write(topics.HISTORY, shard, key, self._encode(record), headers)
 
     def forget(self, transaction: str) -> None:
-        """The engine knows nothing of it any more: its stub has expired."""
+        """The engine knows nothing of it any more: its retained record has expired."""
         del self._transactions[transaction]
 
     def step(self, transaction: str, step: str) -> StepState:

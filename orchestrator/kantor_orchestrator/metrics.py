@@ -141,8 +141,8 @@ class EngineMetrics:
             "Journal entries that retention removed before any engine had read them",
             registry=registry,
         )
-        self.made_again = Counter(
-            "kantor_shard_topics_made_again",
+        self.recreated = Counter(
+            "kantor_shard_topics_recreated",
             "Times that a shard's journal or history turned out to be a different one: the topic was recreated, or truncated",
             ["topic"],
             registry=registry,

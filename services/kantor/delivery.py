@@ -118,7 +118,7 @@ class TransactionalDelivery:
         self._outside = self._consumer.group_metadata()
 
     def assigned(self, partitions: list[Partition]) -> None:  # noqa: ARG002
-        # A broker's crash may tear a Kafka transaction of ours: committed, but the group never gets its marker, and tells
+        # A broker's crash may leave a Kafka transaction of ours partially committed: committed, but the group never gets its marker, and tells
         # its positions to nobody any more (docs/decisions/0011). Our next marker there commits it, so one is written for
         # nothing; as nobody in particular, whom the broker does not refuse for a rebalance.
         self._producer.begin()

@@ -39,7 +39,7 @@ class EnvelopeError(KantorError):
 
 class UnreadableHeadersError(EnvelopeError):
     """The client can't decode this record's headers, because a header's name is not UTF-8. All headers are lost; key and
-    value are not. The record is set aside; its writer must use header names in UTF-8."""
+    value are not. The record is dead-lettered; its writer must use header names in UTF-8."""
 
 
 class CodecError(KantorError):

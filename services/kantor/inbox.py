@@ -33,7 +33,7 @@ from kantor.errors import KantorError
 from kantor.writing import Payload
 
 #: How long final answers are kept, in days in which the service runs: as long as the orchestrator can still ask (a compensated
-#: transaction's stub lives 30 days), and a duplicate can still come.
+#: transaction's retained record lives 30 days), and a duplicate can still come.
 KEEP_DAYS = 45
 #: Milliseconds of running that a crash may forget: what is kept is kept so much longer then.
 _NOTED_EVERY = 1_000

@@ -1,4 +1,4 @@
-"""Dead letters: what a service sets aside because nobody can read it, with where it was and why (wire-20)."""
+"""Dead letters: records that a service can't read, with where they were and why (wire-20)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _ENVELOPE = 4_096
 
 
 def dead_letters(group: str) -> str:
-    """Where a group sets records aside."""
+    """The dead letter topic of a group."""
     return f"dlq.{group}"
 
 

@@ -39,7 +39,7 @@ def measure(ground: Ground, partitions: int, seconds: float) -> dict[str, Any]:
         while time.monotonic() - began < seconds:
             time.sleep(min(5.0, seconds))
             after = _sizes(ground.kafka_data)
-            # A file that shrank was compacted, or made anew.
+            # A file that shrank was compacted, or recreated.
             written.update(
                 {path.parent.name: max(0, size - before.get(path, 0)) for path, size in after.items()}
             )

@@ -1,7 +1,7 @@
 """Cases A (every step succeeds) and B (shipping fails, refund and release follow): sagas per second, and what they cost.
 
 The shop places all orders at full speed. The clock runs from the first order's produce until the last terminal record
-is seen; the CPU time until everybody has come to rest, so that work which is put off (the view's) counts, too.
+is seen; the CPU time until everybody has come to rest, so that work which is deferred (the view's) counts, too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What really happened: effects from the services' databases, moves from the history, snapshots from the state topic, and
+"""What really happened: effects from the services' databases, transitions from the history, snapshots from the state topic, and
 whether they agree."""
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def completed(platform: Platform, orders: Orders) -> int:
 
 
 def repeated_moves(platform: Platform, orders: Orders) -> list[str]:
-    """Transactions whose history has a move twice, or moves out of the journal's order."""
+    """Transactions whose history has a transition twice, or transitions out of the journal's order."""
     found = []
     for id_ in orders:
         moves = [(m["journal_offset"], m["kind"], m["step"]) for m in platform.follower.moves[id_]]
@@ -82,7 +82,7 @@ def wrong_snapshots(platform: Platform, orders: Orders) -> list[str]:
 
 
 def pointed_to(platform: Platform, stub: Stub) -> Transaction:
-    """What a stub is of: read from the log."""
+    """What a retained record is of: read from the log."""
     place = (topics.HISTORY, shard_of(stub.id, platform.admin.topics()[topics.HISTORY]))
     consumer, found = platform.settings.consumer("chaos-stubs"), list[Record]()
 

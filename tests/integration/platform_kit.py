@@ -1,7 +1,7 @@
 """Kantor and the services of ``chaos_services``, each a real process, for tests that break them.
 
 :class:`Platform` starts them, places orders, waits for conditions (never for a time), and reads what really happened:
-effects from the services' databases, moves from the history, snapshots from the state topic.
+effects from the services' databases, transitions from the history, snapshots from the state topic.
 """
 
 from __future__ import annotations

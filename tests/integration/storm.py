@@ -4,7 +4,7 @@ Two engines, intake, view and four services, each behind a proxy (the services s
 connections, kills or freezes a process, or kills the broker; one or two at a time. Then everything must settle, and:
 
 * every order ended whole or compensated, by the services' own databases, or waits for a person in the lists;
-* the history has each move once, in the journal's order;
+* the history has each transition once, in the journal's order;
 * a message that left more than once is the same, byte for byte;
 * what left is in a valid decision of the log, and what the log says has left;
 * the view shows every order as it is.

@@ -56,7 +56,7 @@ def shown(url: str, orders: Orders) -> dict[str, str]:
 
 
 def moves_in(url: str) -> dict[str, list[tuple[int, bytes]]]:
-    """By transaction, its moves as they are stored."""
+    """By transaction, its transitions as they are stored."""
     db = for_reading(url)
     try:
         ids: dict[int, str] = dict(db.rows("SELECT no, id FROM transactions"))

@@ -1,4 +1,4 @@
-"""What only a real broker does to intake: batches that are compressed, header names as bytes, topics made again."""
+"""What only a real broker does to intake: batches that are compressed, header names as bytes, topics recreated."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_header_whose_name_is_no_utf_8(running: Running) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 12])
-def test_a_topic_that_is_deleted_and_made_again_at_once(running: Running, count: int) -> None:
+def test_a_topic_that_is_deleted_and_recreated_at_once(running: Running, count: int) -> None:
     """All of its records are journaled under its new id, whether it has fewer than the old one had, or more."""
     old = [f"old-{n}" for n in range(6)]
     for id_ in old:

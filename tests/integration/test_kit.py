@@ -205,7 +205,7 @@ def test_sigterm_during_an_outage(own_kafka: DevBroker, tmp_path: Path) -> None:
 
 
 def test_dead_letter(space: Space) -> None:
-    """An unreadable record is set aside with its bytes, key and headers; the records behind it are answered."""
+    """An unreadable record is dead-lettered with its bytes, key and headers; the records behind it are answered."""
     space.start("plain")
     producer = space.settings.producer("test")
     headers = [("ce_type", b"inventory.StockReserved"), ("ce_correlationid", b"bad"), ("x", b"\xff")]

@@ -1,4 +1,4 @@
-"""The language on a real Kafka: a saga with a child, acts of people, and what goes between them by the journal."""
+"""The language on a real Kafka: a saga with a child, operator actions, and what goes between them by the journal."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_an_act_that_is_not_possible(wire: Wire) -> None:
 
 
 def test_an_act_is_done_once(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same act under the same id twice in the journal changes the transaction once."""
+    """The same operator action under the same id twice in the journal changes the transaction once."""
     monkeypatch.setattr(acts, "PATIENCE", PATIENCE)
     id_, _ = claim(wire)
     operator = Acts(wire.platform.settings)

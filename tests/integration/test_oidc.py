@@ -101,7 +101,7 @@ def claims_in(token: str) -> dict[str, object]:
 def test_somebody_logs_in_acts_under_their_name_and_logs_out(
     browser: TestClient, provider: OpenIdProvider, backend: StoredBackend
 ) -> None:
-    """The whole way: the page asked for, the provider, back to it, an act, out; a copy of the cookie is worth nothing then."""
+    """The whole way: the page asked for, the provider, back to it, an operator action, out; a copy of the cookie is worth nothing then."""
     wanted = browser.get("/transactions")
     assert wanted.headers["location"] == "/login?next=%2Ftransactions"
     page = browser.get("/login?next=%2Ftransactions").text

@@ -89,8 +89,8 @@ def test_what_was_never_written_is_gone_at_once(payloads: Payloads, topic: str) 
 
 
 def test_another_message_at_the_same_place_is_not_this_one(payloads: Payloads, topic: str) -> None:
-    """The topic was made again, and has other messages there."""
-    with pytest.raises(GoneError, match="made again"):
+    """The topic was recreated, and has other messages there."""
+    with pytest.raises(GoneError, match="recreated"):
         payloads.read(f"{topic}/0/0", "id-of-another-life")
 
 

@@ -1,4 +1,4 @@
-"""What comes late for an order that has ended, when the engine has nothing of it but the stub in the state topic."""
+"""What comes late for an order that has ended, when the engine has nothing of it but the retained record in the state topic."""
 
 from __future__ import annotations
 

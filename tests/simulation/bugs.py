@@ -258,7 +258,7 @@ BUGS = (
         "a timeout needs no watermark", (Statements, "low", _all_is_read), near(11), "intakes", ("no haste",)
     ),
     Mutation(
-        "acts on what waits for a person are refused",
+        "operator actions on what waits for a person are refused",
         (mending, "_each", _refuses),
         near(3),
         "people",
@@ -311,7 +311,7 @@ BUGS = (
         "nobody asks about a doubt", (sending, "ask", _nothing_is_asked), near(18), "services", ("no orphan",)
     ),
     Mutation(
-        "a stub points to another decision",
+        "a retained record points to another decision",
         (Transactions, "point", _one_before),
         near(1),
         "",

@@ -146,7 +146,7 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class MadeAgain:
-    """The topic is deleted, with what some service may not have read yet, and made again."""
+    """The topic is deleted, with what some service may not have read yet, and recreated."""
 
     topic: str
     at: float

@@ -40,14 +40,14 @@ INVARIANTS = (
         "An effect is reversed once at most; what is known to have happened is there when it is reversed.",
         reversals.one_effect_one_reversal,
     ),
-    Invariant("once", "No effect, no command and no move comes twice.", reversals.once),
+    Invariant("once", "No effect, no command and no transition comes twice.", reversals.once),
     Invariant("reverse", "Effects are reversed in the saga's order, the last one first.", reversals.reverse),
     Invariant(
         "no orphan",
         "Every transaction ends, or waits visibly for a person, for a reason that the plan gave.",
         outcomes.no_orphan,
     ),
-    Invariant("standstill", "While a saga is held, its transactions make no move.", people.standstill),
+    Invariant("standstill", "While a saga is held, its transactions make no transition.", people.standstill),
     Invariant(
         "closed is final",
         "A transaction that a person closed gets no command, no announcement and no other status.",
@@ -55,7 +55,7 @@ INVARIANTS = (
     ),
     Invariant(
         "a way forward",
-        "From every incident of a quiet world an act besides `close` is carried out.",
+        "From every incident of a quiet world an operator action besides `close` is carried out.",
         people.a_way_forward,
     ),
     Invariant(

@@ -46,7 +46,7 @@ def form(message: Outgoing) -> Form:
 
 
 def fold(found: Transaction, moves: Iterable[tuple[int, Transition]]) -> Transaction:
-    """A transaction after these moves, each of an entry of the journal. What nothing is left of after one begins anew."""
+    """A transaction after these transitions, each of an entry of the journal. What nothing is left of after one begins anew."""
     last = -1
     for offset, transition in moves:
         if offset != last and is_gone(found):
@@ -88,9 +88,9 @@ class Ledger:
         self._positions: dict[Log, int] = {}
         #: Topics that are no more.
         self.gone: list[Topic] = []
-        #: Records that none of the run's processes has written: not their places, for a topic may be made again.
+        #: Records that none of the run's processes has written: not their places, for a topic may be recreated.
         self.foreign: set[Entry] = set()
-        #: By transaction: the moves that the log has of it, each with its decision's fields.
+        #: By transaction: the transitions that the log has of it, each with its decision's fields.
         self.history: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         #: By shard: the valid decisions, in order.
         self.decisions: defaultdict[int, list[Decided]] = defaultdict(list)
@@ -98,7 +98,7 @@ class Ledger:
         self._decided: dict[tuple[int, int], Decided] = {}  # the valid ones, by shard and offset
         #: By shard: what people did to whole sagas.
         self.holds: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-        #: By transaction: its last snapshot, or stub; None for a tombstone.
+        #: By transaction: its last snapshot, or retained record; None for a tombstone.
         self.snapshots: dict[str, bytes | None] = {}
         self._shards: dict[str, int] = {}
         self.commands: list[Command] = []
@@ -177,7 +177,7 @@ class Ledger:
         return found
 
     def transaction(self, id_: str) -> Transaction | None:
-        """As its last snapshot says, or that which its stub points to."""
+        """As its last snapshot says, or that which its retained record points to."""
         snapshot = self.snapshots.get(id_)
         if snapshot is None:
             return None
@@ -185,7 +185,7 @@ class Ledger:
         return self.pointed_to(self._shards[id_], found) if isinstance(found, Stub) else found
 
     def pointed_to(self, shard: int, stub: Stub) -> Transaction:
-        """What a stub is of. One that has no other id than its own, if that is no valid decision on it with a snapshot."""
+        """What a retained record is of. One that has no other id than its own, if that is no valid decision on it with a snapshot."""
         decided = self._decided.get((shard, stub.history))
         if decided is None or decided.transaction_id != stub.id or not decided.snapshot:
             return Transaction(stub.id)
@@ -197,7 +197,7 @@ class Ledger:
         return isinstance(found, Stub) or is_at_rest(found)
 
     def held_by(self, shard: Shard, id_: str) -> Transaction | None:
-        """What an engine's shard has of it, or what its stub points to: nothing is read for it."""
+        """What an engine's shard has of it, or what its retained record points to: nothing is read for it."""
         stub = shard.transactions.stub(id_)
         return shard.transactions.get(id_) if stub is None else self.pointed_to(shard.number, stub)
 

@@ -15,10 +15,10 @@ from simulation.faults import Ahead
 from simulation.ledger import form
 from simulation.world import World
 
-#: Bytes of a decision beside twice what it is made of (its entry is captured and quoted, a message's fields are in its move and
-#: in the message): facts, and each of its moves. Half as much again as the largest took in hundreds of seeds.
+#: Bytes of a decision beside twice what it is made of (its entry is captured and quoted, a message's fields are in its transition and
+#: in the message): facts, and each of its transitions. Half as much again as the largest took in hundreds of seeds.
 _DECISION, _MOVE = 300, 450
-#: Bytes of a stub.
+#: Bytes of a retained record.
 _STUB = 120
 #: What an engine writes into the journal.
 _WRITTEN = {journal.TIMER: "timer", journal.REFUSED: "refused"}
@@ -50,7 +50,7 @@ def in_order(world: World) -> Iterator[str]:
 def bounded(world: World) -> Iterator[str]:
     """What an entry of the journal costs, at most: of the history one record for each owner that decided on it, of a size
     that its own parts explain; of the state one snapshot for each cut after a decision, no larger than all decisions on that
-    transaction, a stub of one that is at rest, and a mark for each source; of the journal no entry but for a timer that was set, a message that Kafka
+    transaction, a retained record of one that is at rest, and a mark for each source; of the journal no entry but for a timer that was set, a message that Kafka
     refused, a copy that was asked for, once for each owner."""
     for number in range(world.shards):
         yield from _history_bounded(world, number)

@@ -202,7 +202,7 @@ class Outside:
         offsets = [world.broker.group(name).offsets for name in readers]
         logs = world.broker.topics[what.topic].logs
         if all(found.get(log.place, 0) >= log.end for log in logs for found in offsets):
-            world.note(f"{what.topic} is deleted and made again")
+            world.note(f"{what.topic} is deleted and recreated")
             world.ledger.read()
             world.ledger.gone.append(world.broker.make_again(what.topic))
         elif now < TROUBLE:

@@ -17,7 +17,7 @@ from simulation.sagas import definitions
 from simulation.seen import seen_now
 from simulation.world import World
 
-#: Moves of a transaction that stands still: what comes for it is kept, and what can't be done is told; people care for what can't
+#: Transitions of a transaction that stands still: what comes for it is kept, and what can't be done is told; people care for what can't
 #: be read meanwhile.
 _STILL = (
     Kind.STARTED, Kind.KEPT, Kind.HELD, Kind.IGNORED, Kind.EXPIRED, Kind.PUT_OFF, Kind.AGAIN_ASKED, Kind.TAKEN_BACK,
@@ -36,8 +36,8 @@ def same_view(world: World) -> Iterator[str]:
 
 
 def standstill(world: World) -> Iterator[str]:
-    """While a person holds a saga, its transactions make no move (saga-30), unless a person closes one: then
-    that act also tells what the messages that were kept tell of."""
+    """While a person holds a saga, its transactions make no transition (saga-30), unless a person closes one: then
+    that operator action also tells what the messages that were kept tell of."""
     for id_, moves in world.ledger.history.items():
         closing = {
             move["journal_offset"]
@@ -97,14 +97,14 @@ def a_way_forward(world: World) -> Iterator[str]:
 
 
 def _ways(incident: Incident) -> Iterator[tuple[str, str]]:
-    """Acts, and the steps that they are about."""
+    """Operator actions, and the steps that they are about."""
     for step in dict.fromkeys((incident.step, "")):
         yield from ((acts.RETRY, step), (acts.SKIP, step))
     yield acts.COMPENSATE, ""
 
 
 def _is_done(saga: Saga | None, found: Transaction, act: str, step: str) -> bool:
-    """Whether the act changes something now. What it would do is not done."""
+    """Whether the operator action changes something now. What it would do is not done."""
     at, said = found.updated_at + 1, {"why": "she knows why", "fields": {}}
     entry = Entry("act", at, act, "a way forward", "acts", payload=said, step=step, actor="ada")
     return any(t.kind is not Kind.IGNORED for t in decide(saga, found, entry, at))

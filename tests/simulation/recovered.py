@@ -130,7 +130,7 @@ def contradictions(world: World, shard: Shard, when: str) -> Iterator[str]:
             if not ledger.has_left(message):
                 yield f"{where}: {message.topic} of entry {one.journal_offset} never left, and its cut is at {shard.position}"
     moves, ahead = _moves(told), _moves(shard.recorded)
-    with suppress(StoreLostError):  # another one has the store: it is taken anew
+    with suppress(StoreLostError):  # another one has the store: it is retaken
         for id_, all_ in moves.items():
             txn, found = fold(Transaction(id_), all_), ledger.held_by(shard, id_)
             found = fold(Transaction(id_) if found is None else found.copy(), ahead[id_])

@@ -1,4 +1,4 @@
-"""What happens once: effects, reversals, commands, moves; and in which order effects are reversed."""
+"""What happens once: effects, reversals, commands, transitions; and in which order effects are reversed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from simulation.order import Order
 from simulation.services import effects
 from simulation.world import World
 
-#: Moves that one entry may make more than once.
+#: Transitions that one entry may make more than once.
 _SEVERAL = (Kind.IGNORED, Kind.KEPT)
 
 
 def once(world: World) -> Iterator[str]:
-    """No effect twice, none reversed that was not there; no command and no move twice; what is delivered in Kafka
+    """No effect twice, none reversed that was not there; no command and no transition twice; what is delivered in Kafka
     transactions is answered once for each record."""
     standing: Counter[tuple[str, str]] = Counter()
     for effect in effects(world.plan.shape, world.folder):
@@ -132,7 +132,7 @@ def _known_reversals(id_: str, moves: list[dict[str, Any]]) -> Iterator[tuple[st
 
 
 def _is_before(origin: str, other: str) -> bool:
-    """Whether both are in one partition (``topic/partition/offset``), in this order. Of what was kept until a release, no move
+    """Whether both are in one partition (``topic/partition/offset``), in this order. Of what was kept until a release, no transition
     says where it was told."""
     (place, _, offset), (there, _, end) = origin.rpartition("/"), other.rpartition("/")
     return bool(place) and place == there and int(offset) < int(end)

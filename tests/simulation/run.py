@@ -92,7 +92,7 @@ def _where(error: Exception) -> str:
 
 
 def _story(world: World) -> Iterator[str]:
-    """Faults and moves in the order of time."""
+    """Faults and transitions in the order of time."""
     from kantor.testing.clock import EPOCH
 
     told = [(moment, 0, text) for moment, text in world.notes]

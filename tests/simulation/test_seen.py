@@ -133,7 +133,7 @@ def test_each_field_of_a_part_of_a_page_is_compared(worlds: list[World], part: t
 
 @pytest.mark.parametrize("name", [one.name for one in fields(Move)])
 def test_each_field_of_a_move_is_compared(worlds: list[World], name: str) -> None:
-    """If anything of a move was shown otherwise, the simulation would tell."""
+    """If anything of a transition was shown otherwise, the simulation would tell."""
 
     def change(trace: Trace) -> Trace:
         for message in trace.timeline:

@@ -68,7 +68,7 @@ class Told:
 
     @property
     def is_one(self) -> bool:
-        """Whether there is a transaction: more than acts on what nobody knows."""
+        """Whether there is a transaction: more than operator actions on what nobody knows."""
         if self.places or any(_headers(entry)[journal.ENTRY] != journal.ACT for entry in self.entries):
             return True
         moves = [move for decided in self.decisions for move in decided.transitions]
@@ -150,7 +150,7 @@ class Story:
         #: By step: what went wrong and was not overcome: when, code, reason.
         self.errors: dict[str, tuple[int, str, str]] = {}
         self.captured: dict[str, str] = {}  # the first of each name
-        #: By journal offset: the moves, as they are shown.
+        #: By journal offset: the transitions, as they are shown.
         self.moves: dict[int, list[view.Move]] = {}
         self._open: list[tuple[Incident, int]] = []  # with its place among all
         for decided in of.decisions:
@@ -247,7 +247,7 @@ class Story:
 
 
 def timeline(of: Told, story: Story, chosen: dict[str, Shown]) -> list[view.Message]:
-    """Every message of the journal once, in its order, with the moves that it caused, and behind it the commands that left
+    """Every message of the journal once, in its order, with the transitions that it caused, and behind it the commands that left
     because of it. ``chosen``: of what lies in several places, which one is shown, by id."""
     found: list[view.Message] = []
     by_identity: dict[object, view.Message] = {}

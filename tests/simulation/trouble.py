@@ -57,7 +57,7 @@ def _refusals(
 
 
 def _acts(random: Random, shape: Shape, transactions: tuple[Started, ...]) -> Iterator[Fault]:
-    """Any act, on whatever there is or is not."""
+    """Any operator action, on whatever there is or is not."""
     for _ in range(random.choice([1, 2, 4])):
         one = random.choice(transactions)
         paths = [path for path, _, _ in instances(shape.steps, one.lines)]

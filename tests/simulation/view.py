@@ -79,7 +79,7 @@ class ViewProcess(Process):
         self._next_look = self.clock.monotonic() + LOOK
         admin = self.clients.admin()
         if admin.topic_ids(list(self._topic_ids)) != self._topic_ids:
-            raise KantorError("a topic was made again")
+            raise KantorError("a topic was recreated")
         offsets = admin.group_offsets(ENGINE_GROUP).items()
         self._database.looked_at({shard: n for (topic, shard), n in offsets if topic == topics.JOURNAL})
 

@@ -106,10 +106,10 @@ def _bug(name: str, change: tuple[Any, str, Any], seed: int) -> Mutation:
 VIEW_BUGS = (
     _bug("the view closes no incident", (Folded, "fold", _keeps_incidents), 3),
     _bug("the view forgets when an incident was closed", (ViewWriter, "store", _closed_at_once), 3),
-    _bug("a topic that was made again is the old one", (projector, "crc32", _all_are_one_topic), 5_000_002),
+    _bug("a topic that was recreated is the old one", (projector, "crc32", _all_are_one_topic), 5_000_002),
     _bug("a copy counts as journaled again", (projector, "_NUMBERS", _copies_count), 5_000_047),
     _bug("the view reads no commands' places", (Projector, "_command", _nothing), 0),
-    _bug("moves hang on the message before", (trace, "_timeline", _on_the_one_before), 0),
+    _bug("transitions hang on the message before", (trace, "_timeline", _on_the_one_before), 0),
     _bug("a timeline is in the order of sending", (trace, "_timeline", _in_order_of_time), 0),
     _bug("the view has no children", (trace, "_children", _no_children), 4),
     _bug("what has been overcome is still the last error", (Folded, "move", _errors_stay), 0),

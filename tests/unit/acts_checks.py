@@ -1,4 +1,4 @@
-"""What must hold of every act in every state of a small saga that was tried (``walk``) (saga-31).
+"""What must hold of every operator action in every state of a small saga that was tried (``walk``) (saga-31).
 
 A state that was found and not tried is neither good nor bad: what leads there only is *unknown*, and is told as that.
 """
@@ -37,7 +37,7 @@ def tell(edge: Edge) -> str:
 
 
 def answered(edge: Edge) -> str:
-    """An act is carried out, or refused with its reason and nothing changed."""
+    """An operator action is carried out, or refused with its reason and nothing changed."""
     if not edge.act:
         return ""
     if not edge.moves:
@@ -55,7 +55,7 @@ def closed_is_final(edge: Edge) -> str:
     if edge.after.status is not Status.CLOSED:
         return "not closed any more"
     if edge.act and not is_refusal(edge) and {move.kind for move in edge.moves} - _OF_CLOSED:
-        return "closed, and an act changes more than an incident"
+        return "closed, and an operator action changes more than an incident"
     if any(move.command and move.command.kind != ANSWER for move in edge.moves):
         return "closed, and something is sent"
     if any(state.timer for state in edge.after.steps.values()) or edge.after.deadline:
@@ -89,7 +89,7 @@ def one_effect_one_reversal(edge: Edge) -> str:
 
 #: By name: what is wrong with an edge, if anything is.
 OF_EVERY_EDGE: dict[str, Callable[[Edge], str]] = {
-    "an act is carried out, or refused with its reason": answered,
+    "an operator action is carried out, or refused with its reason": answered,
     "closed is final": closed_is_final,
     "one effect, one reversal": one_effect_one_reversal,
 }
@@ -123,7 +123,7 @@ def refused_though_proposed(found: Walk) -> list[str]:
 
 
 def carried_out_though_not_proposed(found: Walk) -> list[str]:
-    """Where nothing else has to be done first (a release, what is put off), people are told each ``retry`` and ``skip`` that
+    """Where nothing else has to be done first (a release, what is deferred), people are told each ``retry`` and ``skip`` that
     is carried out for a step with an incident."""
     facts = SagaFacts.of(found.saga).steps
     wrong = []
@@ -207,4 +207,4 @@ def tell_place(place: Place) -> str:
     txn = place.txn
     steps = {path: f"{state.status} {state.timer}" for path, state in txn.steps.items()}
     incidents = [(one.kind, one.step) for one in txn.incidents]
-    return f"{txn.status} {steps} {incidents} held {place.is_held} {bool(txn.held)} put off {txn.put_off} failing {txn.failing}"
+    return f"{txn.status} {steps} {incidents} held {place.is_held} {bool(txn.held)} deferred {txn.put_off} failing {txn.failing}"

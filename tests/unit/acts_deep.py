@@ -1,5 +1,5 @@
 """``make acts STATES=20000``: the walk of ``test_decide_acts``, to as many states of each small saga. What is wrong is told, what
-comes of an act that docs/acts.md does not have, and how far it looked. Exit status 1 if anything is wrong."""
+comes of an operator action that docs/acts.md does not have, and how far it looked. Exit status 1 if anything is wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from unit.walk import Walk
 
 #: Of each kind of fault, and of a saga's news, as many are told.
 _TOLD = 5
-#: By a row of the page, and the act: what came of it.
+#: By a row of the page, and the operator action: what came of it.
 Outcomes = dict[tuple[str, ...], set[str]]
 
 
@@ -59,7 +59,7 @@ def outcomes(found: Walk) -> Outcomes:
 
 
 def walked(asked: tuple[str, int]) -> tuple[str, str, list[str], Outcomes]:
-    """Of one saga: its name, how far it was looked, what is wrong, and what comes of the acts."""
+    """Of one saga: its name, how far it was looked, what is wrong, and what comes of the operator actions."""
     name, most = asked
     found = Walk(name, small_sagas()[name], most)
     ways = [len(unknown) for _, unknown in (to_an_end(found), by_people_alone(found))]

@@ -1,4 +1,4 @@
-"""docs/acts.md: what each act of a person does in each state, found by trying it (``walk``).
+"""docs/acts.md: what each operator action does in each state, found by trying it (``walk``).
 
 PYTHONPATH=tests python -m unit.acts_page > docs/acts.md
 """
@@ -19,7 +19,7 @@ from unit.walk import HOLD, NOWHERE, Edge, Place, Walk
 
 #: Places from which everything is tried, of each saga.
 MOST = 300
-#: In a cell: such a state was found, and the act was not tried in it.
+#: In a cell: such a state was found, and the operator action was not tried in it.
 NOT_TRIED = "not tried"
 
 #: The columns of the page.
@@ -53,14 +53,14 @@ says which states were found but not tried; `make acts STATES=20000` tries those
 | `timer_failed` | the engine failed when a timeout was due | `retry` |
 | `second_effect` | a step may have taken effect again after it was reversed | find out. If it did, `retry` reverses it; if not, `skip` |
 | `after_close` | an effect became known after a person had closed the transaction | reverse it by hand, `skip` |
-| `poison`, put off | a message is unreadable; it and the messages after it wait | publish the schema, `retry`; or go on without the message, `skip` |
+| `poison`, deferred | a message is unreadable; it and the messages after it wait | publish the schema, `retry`; or go on without the message, `skip` |
 | `put_off_full` | 10,000 messages waited behind an unreadable one; later messages are lost to this transaction | find out what those messages were; `skip` |
 | held | a person holds the saga: `kantor hold` | `kantor release`; other operator actions are refused until then |
 
 ## What each operator action does
 
 - `retry` tries again. The same effect is not requested twice: the service knows the command by its idempotency key.
-- `skip` records that a step, or its compensation, was done by hand. If messages are put off, it **drops the first of them for good**.
+- `skip` records that a step, or its compensation, was done by hand. If messages are deferred, it **drops the first of them for good**.
 - `cancel` reverses what has happened, as long as there is a way back: usually this is the one you want. `compensate` does the same, but if a pivot's
   outcome is unknown, it also records that the pivot **did not happen**: make sure of that first. (`cancel` is refused then.)
 - `close` ends a transaction as it is, whatever its state. It **reverses nothing**, and nothing more is sent.
@@ -73,14 +73,14 @@ says which states were found but not tried; `make acts STATES=20000` tries those
 How to read a cell: a name is the **first transition** that the operator action makes, as recorded in the history. A number means that it is **refused**, for the reason with that number at
 the end of the page. Where a cell has several entries, the saga and the other steps decide which one applies. The transitions: `command_sent`, `compensation_sent`, `asked`: a message is sent to
 a service; `resumed`: the incident is closed, and what it blocked goes on (nothing, if the transaction has ended); `skipped`, `compensation_confirmed`: done by hand; `again_asked`:
-the messages that were put off are read again; `answered`: its parent is told again; `dropped`: the message is dropped; `succeeded`: it counts as an effect, and is reversed; `failed`: it counts as not happened; `ended`: the
+the messages that were deferred are read again; `answered`: its parent is told again; `dropped`: the message is dropped; `succeeded`: it counts as an effect, and is reversed; `failed`: it counts as not happened; `ended`: the
 transaction has ended. `not tried`: the state can be reached, but is not among the nearest. States that the program did not find have no row: below each table is a list of
 them. Items of `each` behave like other steps, and have no rows of their own.
 """
 
 #: All that may wait, one by one.
 _WAITS = [
-    "-", "after_close", "after_pivot", "compensation_failed", "expression", "held", "no_answer", "no_result", "put off",
+    "-", "after_close", "after_pivot", "compensation_failed", "deferred", "expression", "held", "no_answer", "no_result",
     "refused", "second_effect", "timer_failed",
 ]  # fmt: skip
 
@@ -145,7 +145,7 @@ def page(walks: Iterable[Walk]) -> str:
 
 
 class Rows:
-    """What is known of the acts: by what a row is about, by act, what came of it. A row that is empty is of a state that was
+    """What is known of the operator actions: by what a row is about, by act, what came of it. A row that is empty is of a state that was
     found, and in which nothing was tried."""
 
     def __init__(self) -> None:
@@ -205,7 +205,7 @@ def _of_step(txn: Transaction, path: str) -> str:
 def _of_all(txn: Transaction, hold: str) -> str:
     waits = [one.kind for one in txn.incidents]
     if txn.put_off:
-        waits.append("put off")
+        waits.append("deferred")
     if txn.held or hold:
         waits.append("held")
     return _joined(waits) or "-"
@@ -216,7 +216,7 @@ def _joined(words: Iterable[str]) -> str:
 
 
 def _outcome(edge: Edge) -> set[str]:
-    """The moves that it made, or why not (told by a space)."""
+    """The transitions that it made, or why not (told by a space)."""
     made = [str(move.kind) for move in edge.moves if move.kind is not Kind.IGNORED]
     if made:
         return {" + ".join(dict.fromkeys(made[:1]))}

@@ -104,7 +104,7 @@ class Place:
         self._producer.flush()
 
     def history(self) -> list[tuple[str, str, str]]:
-        """(transaction, move, step) in order."""
+        """(transaction, transition, step) in order."""
         return [(move["transaction_id"], move["kind"], move["step"]) for move in self._moves()]
 
     def told(self, transaction: str) -> list[Mapping[str, Any]]:
@@ -144,8 +144,8 @@ class UnderWay:
         pass
 
 
-def made_again(place: Place, name: str) -> None:
-    """The topic is deleted, and made again."""
+def recreated(place: Place, name: str) -> None:
+    """The topic is deleted, and recreated."""
     del place.broker.topics[name]
     (spec,) = (spec for spec in topics.specs(1, 1 << 20) if spec.name == name)
     place.broker.create_topic(spec)

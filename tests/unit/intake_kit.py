@@ -106,7 +106,7 @@ class Running:
         return self.broker.topics[topics.JOURNAL].logs[0].entries
 
     def make_again(self, topic: str, id_: int, *, reader: bool = True) -> None:
-        """The topic is deleted and made again, before anybody's metadata show it; ``reader``: intake's starts over, because
+        """The topic is deleted and recreated, before anybody's metadata show it; ``reader``: intake's starts over, because
         there is nothing where it was (auto.offset.reset)."""
         made = self.broker.topics[topic]
         made.id, made.logs = str(UUID(int=id_)), [Log(log.place) for log in made.logs]

@@ -31,7 +31,7 @@ ONCE, TWICE = Retry(attempts=1), Retry(attempts=2)
 
 @dataclass(frozen=True)
 class Small:
-    """A saga, and what besides messages and acts may happen to its transactions."""
+    """A saga, and what besides messages and operator actions may happen to its transactions."""
 
     saga: Saga
     holds: bool = False  # a person holds it

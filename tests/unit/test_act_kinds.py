@@ -1,4 +1,4 @@
-"""One registry of acts: who adds one is told by name what is missing (docs/contributing/acts.md)."""
+"""One registry of operator actions: who adds one is told by name what is missing (docs/contributing/acts.md)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_api_takes_the_acts_for_programs(name: str) -> None:
 
 
 def test_a_saga_is_held_and_released() -> None:
-    """The acts on sagas are none on transactions."""
+    """The operator actions on sagas are none on transactions."""
     assert [SagaActBody(act=name, why="x").act for name in ON_SAGAS] == ["hold", "release"]
     assert not KINDS.keys() & ON_SAGAS.keys()
 

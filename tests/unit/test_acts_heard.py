@@ -1,4 +1,4 @@
-"""An answer to a person's act counts only if it is of the engine that has the shard (view-17)."""
+"""An answer to an operator action counts only if it is of the engine that has the shard (view-17)."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def test_what_an_engine_says_that_has_lost_the_shard_is_no_answer(before: tuple[
 
 
 def test_a_shard_that_is_taken_while_one_waits_is_told_apart() -> None:
-    """The epoch comes between the act and its answer."""
+    """The epoch comes between the operator action and its answer."""
     assert heard(Written(1, 0, 4, "x"), Written(5), Written(6, *STALE), Written(7, *TRUE), since=2) == [
         "true"
     ]
 
 
 def test_what_was_said_before_the_act_was_written_is_no_answer() -> None:
-    """The same act, given again: the engine answers that it was done."""
+    """The same operator action, given again: the engine answers that it was done."""
     before = Written(6, 5, 6, "a-1", "the first time")
     assert heard(Written(5), before, Written(7, *TRUE), since=7) == ["true"]
 
@@ -100,7 +100,7 @@ def test_the_latest_epoch_counts_where_the_beginning_is_gone() -> None:
     ]
 
 
-def test_a_journal_that_was_made_again_is_decided_on_from_its_first_entry() -> None:
+def test_a_journal_that_was_recreated_is_decided_on_from_its_first_entry() -> None:
     """Its offsets begin anew, under a new epoch; within one, an entry counts once."""
     epoch = Epoch()
     epoch.begin(5)

@@ -1,4 +1,4 @@
-"""The REST API over a real view: searching, one transaction, acts, bulk, problems."""
+"""The REST API over a real view: searching, one transaction, operator actions, bulk, problems."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_changes_come_as_server_sent_events(api: TestClient) -> None:
 def test_an_act_is_done_by_whoever_asks_and_answers_with_the_moves(
     api: TestClient, backend: StoredBackend
 ) -> None:
-    """The idempotency key is the act's id."""
+    """The idempotency key is the operator action's id."""
     answer = api.post(
         f"{API}/transactions/tx-stuck/acts",
         json={"act": "retry", "why": "the carrier is back", "step": "shipping"},
@@ -150,7 +150,7 @@ def test_an_act_is_done_by_whoever_asks_and_answers_with_the_moves(
     )
     assert answer.status_code == 200
     assert answer.json()["id"] == "key-1"
-    assert answer.json()["moves"][0]["kind"] == "resumed"
+    assert answer.json()["transitions"][0]["kind"] == "resumed"
     assert backend.acted == [("retry", "tx-stuck", "local", "the carrier is back", "key-1")]
 
 
@@ -212,7 +212,7 @@ def test_a_transaction_may_be_newer_than_the_view(api: TestClient, backend: Stor
 
 
 def test_many_are_counted_before_anything_is_done_to_them(api: TestClient, backend: StoredBackend) -> None:
-    """The act brings the count's token, is done to exactly those, and once."""
+    """The operator action brings the count's token, is done to exactly those, and once."""
     wanted = {"act": "cancel", "filter": {"status": ["running"], "step": "stock"}}
     count = api.post(f"{API}/bulk/count", json=wanted).json()
     assert (count["count"], count["more"], len(count["sample"])) == (6, False, 6)
@@ -231,7 +231,7 @@ def test_many_are_counted_before_anything_is_done_to_them(api: TestClient, backe
 
 
 def test_nothing_is_done_to_everything(api: TestClient) -> None:
-    """A bulk act without a filter is a mistake, one with an unknown token as well."""
+    """A bulk action without a filter is a mistake, one with an unknown token as well."""
     assert api.post(f"{API}/bulk/count", json={"act": "close", "filter": {}}).status_code == 422
     assert api.post(f"{API}/bulk/acts", json={"token": "nope", "why": "x"}).status_code == 409
 

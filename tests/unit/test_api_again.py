@@ -1,4 +1,4 @@
-"""An act that comes again with its key is answered as the first time, not with a success that was none."""
+"""An operator action that comes again with its key is answered as the first time, not with a success that was none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from view_traffic import Traffic, project
 
 
 class Before:
-    """The engine: it has had these acts before."""
+    """The engine: it has had these operator actions before."""
 
     def do(self, *_arguments: object, **_options: object) -> list[Move]:
         return [move("ignored", reason="this retry was done before") | {"code": "done_already"}]
@@ -69,7 +69,7 @@ def test_what_the_view_does_not_show_is_not_known(tmp_path: Path) -> None:
 
 
 def test_of_many_each_is_answered_as_the_first_time(tmp_path: Path) -> None:
-    """A bulk act that comes again with its key claims no success for those that were refused."""
+    """A bulk action that comes again with its key claims no success for those that were refused."""
     refused = move("ignored", reason="it has no open incident")
     backend = Behind(tmp_path, [refused])
     assert Backend.act_on_many(backend, "retry", ["t"], actor="ann", why="x", key="k") == {"t": [refused]}

@@ -1,4 +1,4 @@
-"""Acts of people on the command line: what is written into the journal, and what is said of the answer."""
+"""Operator actions on the command line: what is written into the journal, and what is said of the answer."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_json_has_whatever_the_moves_have(monkeypatch: pytest.MonkeyPatch) -> No
     )
     result = run(engine, monkeypatch, "retry", "order-1", "--why", "again", "--json")
     assert result.exit_code == 0, result.output
-    sent, kept = json.loads(result.stdout)["moves"]
+    sent, kept = json.loads(result.stdout)["transitions"]
     assert (sent["kind"], sent["command"]["id"], sent["round"]) == ("command_sent", "c-1", 2)
     assert kept["early"]["payload"] == kept["captured"] == {"raw": {"$bytes": "/w=="}}
 

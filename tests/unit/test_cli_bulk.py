@@ -77,7 +77,7 @@ def test_the_count_and_some_are_shown_before_anything_is_done(engine: type[Engin
 
 @pytest.mark.parametrize(("more", "answer"), [((), "y\n"), (("--yes",), "")])
 def test_it_is_done_to_each(engine: type[Engine], more: tuple[str, ...], answer: str) -> None:
-    """After a yes, or with --yes; each act has an id of its own, who did it and why."""
+    """After a yes, or with --yes; each operator action has an id of its own, who did it and why."""
     result = bulk(*OPEN, *more, answer=answer)
     assert result.exit_code == 0
     assert sorted(engine.asked) == [("cancel", f"tx-{n}", "ann: a test") for n in range(7)]

@@ -180,10 +180,10 @@ def test_a_definition_that_can_not_be_read_is_told_with_its_place(kantor_status:
 
 
 def test_dead_letters_are_told_by_topic(kantor_status: pytest.MonkeyPatch) -> None:
-    """A service set them aside, and nobody may have noticed."""
+    """A service could not read them, and nobody may have noticed."""
     found = healthy()
     found.dead_letters = {"dlq.payment": 1_200, "dlq.shop": 1}
-    assert "1,200 dead letters in dlq.payment: a service set them aside -> " in told(found)
+    assert "1,200 dead letters in dlq.payment: a service could not read them -> " in told(found)
     assert "1 dead letter in dlq.shop" in told(found)
     shown = json.loads(run(kantor_status, found, "--json").stdout)["dead_letters"]
     assert shown[0] == {"topic": "dlq.payment", "count": 1_200}

@@ -42,12 +42,12 @@ def kantor(*arguments: str, **environment: str) -> Result:
 def test_a_trace_as_json_has_the_agreed_shape(view: Path) -> None:
     """Scripts and the API rely on these names, RFC 3339 times and topic/partition/offset."""
     found = json.loads(kantor("trace", "tx-compensated", "--json").stdout)
-    assert {name: found[name] for name in ("transaction_id", "saga", "version", "status", "waiting_for")} == {
+    assert {name: found[name] for name in ("transaction_id", "saga", "version", "status", "waiting_on")} == {
         "transaction_id": "tx-compensated",
         "saga": "checkout",
         "version": 1,
         "status": "compensated",
-        "waiting_for": [],
+        "waiting_on": [],
     }
     assert {name: found["steps"][2][name] for name in ("name", "kind", "status", "attempts")} == {
         "name": "shipping",
@@ -69,7 +69,7 @@ def test_a_trace_as_json_has_the_agreed_shape(view: Path) -> None:
 def test_what_has_not_happened_is_null(view: Path) -> None:
     """A step that was not reached has no times."""
     found = json.loads(kantor("trace", "tx-waiting", "--json").stdout)
-    assert (found["ended_at"], found["waiting_for"]) == (None, ["payment", "shipping"])
+    assert (found["ended_at"], found["waiting_on"]) == (None, ["payment", "shipping"])
     assert found["steps"][0]["code"] is None
 
 

@@ -21,7 +21,7 @@ def booking() -> Story:
 
 
 def test_happy_path() -> None:
-    """Every step succeeds: the transaction is completed and its stub expires."""
+    """Every step succeeds: the transaction is completed and its retained record expires."""
     story = given(checkout())
     story.when("OrderPlaced")
     assert (story.status, story.steps, story.sent()) == ("running", {"stock": "active"}, [])

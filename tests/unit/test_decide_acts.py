@@ -1,4 +1,4 @@
-"""Every act of a person in the nearest states of small sagas (``walk``) (saga-31); ``make acts`` goes on to the far ones."""
+"""Every operator action in the nearest states of small sagas (``walk``) (saga-31); ``make acts`` goes on to the far ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def walk(name: str) -> Walk:
 @pytest.mark.parametrize("name", SAGAS)
 @pytest.mark.parametrize("promise", OF_EVERY_EDGE)
 def test_of_every_act(name: str, promise: str) -> None:
-    """What each act must keep, wherever it was tried."""
+    """What each operator action must keep, wherever it was tried."""
     assert faults(walk(name), OF_EVERY_EDGE[promise])[:5] == []
 
 
@@ -75,6 +75,6 @@ def test_what_was_not_tried_is_not_taken_for_good() -> None:
 
 
 def test_the_page_says_what_the_acts_do() -> None:
-    """docs/acts.md is what comes of every act in every state. If it differs, make it anew: ``unit.acts_page`` says how."""
+    """docs/acts.md is what comes of every operator action in every state. If it differs, make it anew: ``unit.acts_page`` says how."""
     text = (Path(__file__).parents[2] / "docs" / "acts.md").read_text(encoding="utf-8")
     assert text == page(map(walk, SAGAS))

@@ -28,7 +28,7 @@ SEEDS = st.integers(0, 2**32)
 CODEC = Codec(MemorySchemas())
 STATE = CODEC.encoder(system("TransactionState"), "sys.kantor.state")
 HISTORY = CODEC.encoder(system("Decision"), "sys.kantor.history")
-#: Any act, that makes sense or not.
+#: Any operator action, that makes sense or not.
 ACTS = [acts.RETRY, acts.SKIP, acts.CANCEL, acts.COMPENSATE, acts.CLOSE, acts.SIGNAL]
 
 
@@ -85,7 +85,7 @@ def test_a_compensated_saga_has_no_effect_left(seed: int) -> None:
 @settings(derandomize=True, max_examples=40, deadline=None)
 @given_any(SEEDS)
 def test_duplicates_change_nothing(seed: int) -> None:
-    """Every message that was heard is told once more, in any order, after the end: not a single move."""
+    """Every message that was heard is told once more, in any order, after the end: not a single transition."""
     services = Services(draw(Random(seed)), Random(seed))
     story, heard = services.story, list[Entry]()
     deliver = story.deliver

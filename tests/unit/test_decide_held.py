@@ -96,7 +96,7 @@ def test_a_deadline_waits_for_the_release(story: Story) -> None:
 
 
 def test_a_late_effect_after_the_end_is_compensated_at_the_release(story: Story) -> None:
-    """The stub of an ended transaction does not expire while it is held."""
+    """The retained record of an ended transaction does not expire while it is held."""
     story.when("OrderPlaced", "StockReserved", "PaymentDeclined", "StockReleased")
     assert story.status == Status.COMPENSATED
     story.sent()
@@ -111,7 +111,7 @@ def test_a_late_effect_after_the_end_is_compensated_at_the_release(story: Story)
 
 
 def test_an_ended_transaction_that_nothing_happened_to_expires_as_before(story: Story) -> None:
-    """A message that tells nothing new, kept and looked at, leaves the stub its time."""
+    """A message that tells nothing new, kept and looked at, leaves the retained record its time."""
     story.when("OrderPlaced", "StockReserved", "PaymentDeclined", "StockReleased")
     held(story).when("PaymentDeclined", id="again")
     assert released(story).txn.expires_at > story.at

@@ -68,7 +68,7 @@ def test_many_small_messages_are_counted_now_and_then() -> None:
 
 
 def test_a_start_that_is_too_much_starts_nothing() -> None:
-    """It is put off, and listed."""
+    """It is deferred, and listed."""
     story = begun(build(event("a")), line=BIG * 5)
     assert LIMIT in reasons(story)[0][1]
     assert (story.txn.saga, state(story)) == ("", "parked")

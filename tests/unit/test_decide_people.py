@@ -29,7 +29,7 @@ def unanswered(*, failing: bool) -> Story:
 
 
 def told(story: Story) -> str:
-    """What the person is told of the last act."""
+    """What the person is told of the last operator action."""
     return next(t.reason for t in reversed(story.log) if t.kind is Kind.IGNORED)
 
 
@@ -60,7 +60,7 @@ def test_a_pivot_that_a_person_says_did_not_happen_lets_the_rest_be_reversed(fai
 
 
 def test_a_pivot_that_took_effect_in_vain_is_told_of_twice() -> None:
-    """The second message tells nothing new; it is not a move that the table does not have."""
+    """The second message tells nothing new; it is not a transition that the table does not have."""
     story = reply(begun(build(command("p", pivot=True, in_doubt=WAIT))), "PFailed", "p")
     reply(story, "PDone", "p")
     assert story.steps["p"] == "incident"

@@ -15,7 +15,7 @@ UNKNOWN = {"not_yet": "schema 7 is not known"}
 
 
 def asked(story: Story) -> list[int]:
-    """The offsets of the copies that the shell has to append, since the last move that was none."""
+    """The offsets of the copies that the shell has to append, since the last transition that was none."""
     found: list[int] = []
     for transition in reversed(story.log):
         if transition.kind is not Kind.AGAIN_ASKED:
@@ -25,7 +25,7 @@ def asked(story: Story) -> list[int]:
 
 
 def copy_of(story: Story, offset: int, type_: str, **facts: Any) -> Story:
-    """The copy of what was put off, as the shell appends it."""
+    """The copy of what was deferred, as the shell appends it."""
     return story.when(type_, id=f"e-{offset}", again=offset, journal_offset=1_000 + len(story.log), **facts)
 
 

@@ -1,4 +1,4 @@
-"""Whatever the journal holds, decide answers with legal moves."""
+"""Whatever the journal holds, decide answers with legal transitions."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def left_over(story: Story) -> list[object]:
 @settings(derandomize=True, max_examples=200, deadline=None)
 @given_any(soups())
 def test_any_soup(soup: tuple[Saga, list[dict[str, Any]]]) -> None:
-    """Whatever the journal holds: decide never raises and makes only legal moves, its history tells the same
+    """Whatever the journal holds: decide never raises and makes only legal transitions, its history tells the same
     transaction, and what has ended has no timers and nothing left to reverse."""
     saga, entries = soup
     story = given(saga)

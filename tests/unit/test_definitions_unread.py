@@ -219,7 +219,7 @@ def place(tmp_path: Path, definitions: Definitions) -> Iterator[Place]:
 def test_a_start_that_only_an_unread_definition_names_is_no_stranger(
     place: Place, definitions: Definitions
 ) -> None:
-    """It is put off, becomes an incident, and starts once a person asks for it when the definition can be read."""
+    """It is deferred, becomes an incident, and starts once a person asks for it when the definition can be read."""
     definitions.update([], unread=[unread(frozenset(["shop.OrderPlaced"]))])
     place.event("t", "shop.OrderPlaced")
     place.turn_until(lambda: "incident_opened" in place.kinds("t"))

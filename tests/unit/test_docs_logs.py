@@ -10,7 +10,7 @@ from pathlib import Path
 from kantor_orchestrator.core.transaction import Kind
 
 ROOT = Path(__file__).parents[2]
-#: Their action is the kind of a move: a saga is held, or released.
+#: Their action is the kind of a transition: a saga is held, or released.
 NAMED_BY_A_MOVE = {str(Kind.HELD), str(Kind.RELEASED)}
 
 

@@ -1,4 +1,4 @@
-"""What the engine answers to an act on a transaction that it does not know; in memory."""
+"""What the engine answers to an operator action on a transaction that it does not know; in memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def history(
     copies: int = 0,
     registry: CollectorRegistry | None = None,
 ) -> list[dict[str, Any]]:
-    """What a new engine writes when these acts on the transaction ``nobody`` are in the journal, and about so many copies that
+    """What a new engine writes when these operator actions on the transaction ``nobody`` are in the journal, and about so many copies that
     it asks for."""
     producer = broker.clients().producer("people")
     for act in acts:
@@ -65,7 +65,7 @@ def history(
 
 
 def test_it_is_told_that_there_is_no_such_transaction(broker: MemoryBroker, tmp_path: Path) -> None:
-    """At once, with the act's id, in nobody's history: there is no transaction."""
+    """At once, with the operator action's id, in nobody's history: there is no transaction."""
     (told,) = history(broker, tmp_path, journal.ActEntry("a-1", core.RETRY, "ann", "please"))
     assert (told["message_id"], told["kind"], told["code"]) == ("a-1", "ignored", core.NO_TRANSACTION)
     assert told["transaction_id"] == ""
@@ -73,7 +73,7 @@ def test_it_is_told_that_there_is_no_such_transaction(broker: MemoryBroker, tmp_
 
 
 def test_an_act_makes_no_transaction(broker: MemoryBroker, tmp_path: Path) -> None:
-    """No state is kept of it, and the same act is answered again."""
+    """No state is kept of it, and the same operator action is answered again."""
     act = journal.ActEntry("a-1", core.CLOSE, "ann", "please")
     assert [told["code"] for told in history(broker, tmp_path, act, act)] == [core.NO_TRANSACTION] * 2
     states = broker.topics[topics.STATE].logs[0].read(0, 100, 1e12, committed=True)[0]
@@ -81,7 +81,7 @@ def test_an_act_makes_no_transaction(broker: MemoryBroker, tmp_path: Path) -> No
 
 
 def test_a_start_by_an_entry_that_is_not_there_is_refused(broker: MemoryBroker, tmp_path: Path) -> None:
-    """A mistyped offset would put off everything that comes for the transaction, for as long as nothing lies there."""
+    """A mistyped offset would defer everything that comes for the transaction, for as long as nothing lies there."""
     act = journal.ActEntry("a-1", core.START, "ann", "please", fields={"offset": 4711})
     (told,) = history(broker, tmp_path, act)
     assert (told["kind"], told["code"]) == ("ignored", core.IMPOSSIBLE)

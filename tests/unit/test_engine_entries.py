@@ -161,7 +161,7 @@ def test_a_start_that_is_too_old_is_told_and_a_person_may_start_it(
 
 
 def test_an_entry_that_comes_once_more_costs_its_shard_one_look(place: Place) -> None:
-    """journal-21: it may be another journal's: the shard is taken anew, once, and passes it over if it is not."""
+    """journal-21: it may be another journal's: the shard is retaken, once, and passes it over if it is not."""
     for schema in CATALOG.values():
         place.schemas.id_of(schema, "t")
     place.event("t", "shop.OrderPlaced")
@@ -197,7 +197,7 @@ def test_dear_entries_end_a_turn_sooner(place: Place, monkeypatch: pytest.Monkey
 
 
 def test_a_clock_that_was_ahead_goes_back(place: Place) -> None:
-    """A shard's time is that of its last entry; the highest ever would let every stub expire for as long as it was ahead."""
+    """A shard's time is that of its last entry; the highest ever would let every retained record expire for as long as it was ahead."""
 
     def clock_after_an_entry() -> int:
         place.event("t", "payment.PaymentCaptured")

@@ -52,7 +52,7 @@ class Boom:
 def test_an_exception_that_nobody_foresees(
     place: Place, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
 ) -> None:
-    """Wherever it is raised, the shard is taken anew, nothing half done is committed, and each message leaves once (log-7)."""
+    """Wherever it is raised, the shard is retaken, nothing half done is committed, and each message leaves once (log-7)."""
     for schema in CATALOG.values():
         place.schemas.id_of(schema, "t")
     place.turn_until(lambda: bool(place.engine._shards))

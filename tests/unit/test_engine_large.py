@@ -1,4 +1,4 @@
-"""Messages that are larger than what the engine writes otherwise: what was put off comes back (shard-24), whatever its size."""
+"""Messages that are larger than what the engine writes otherwise: what was deferred comes back (shard-24), whatever its size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a shard looks at a transaction again: its timers and its stub's expiry, as the store has them (shard-10)."""
+"""When a shard looks at a transaction again: its timers and its retained record's expiry, as the store has them (shard-10)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_a_stub_expires_unless_it_is_held(status: Status) -> None:
 
 
 def test_what_is_alive_does_not_expire() -> None:
-    """Only stubs do."""
+    """Only retained records do."""
     assert expiry(Transaction("t", "s", 1, Status.RUNNING, expires_at=7)) is None
 
 

@@ -67,7 +67,7 @@ class Signalled(Place):
         self.journaled("t", type_, Codec(self.schemas).encoder(SCHEMAS[type_], "t")(fields), cause=cause)
 
     def signal(self, **fields: object) -> Mapping[str, Any]:
-        """The last move that the engine made of it."""
+        """The last transition that the engine made of it."""
         before = len(self.told("t"))
         self.act("t", core.SIGNAL, "approve", **fields)
         self.turn_until(lambda: len(self.told("t")) > before)

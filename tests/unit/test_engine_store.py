@@ -107,7 +107,7 @@ NAMES = [f"t-{number}" for number in range(40)]
 
 
 def test_a_disk_that_is_full_while_a_shard_works(tmp_path: Path, disk: Disk) -> None:
-    """It is not taken anew, keeps what the disk does not take, says so once, and flushes it when there is room."""
+    """It is not retaken, keeps what the disk does not take, says so once, and flushes it when there is room."""
     place = begun(tmp_path)
     start(place, NAMES[:5])
     turn(place, 3)
@@ -126,7 +126,7 @@ def test_a_disk_that_is_full_while_a_shard_works(tmp_path: Path, disk: Disk) -> 
 
 
 def test_a_disk_that_is_full_when_a_shard_is_taken(tmp_path: Path, disk: Disk) -> None:
-    """It is restored into memory; once there is room it is taken anew, once, with its store on disk."""
+    """It is restored into memory; once there is room it is retaken, once, with its store on disk."""
     place = begun(tmp_path)
     start(place, NAMES)
     place.engine.close()
@@ -167,7 +167,7 @@ def test_a_store_that_can_not_be_opened(tmp_path: Path, in_the_way: str) -> None
 
 
 def test_a_store_that_is_damaged_in_the_middle(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The shard is taken anew once, from Kafka, whatever page it stumbles over; nothing is lost."""
+    """The shard is retaken once, from Kafka, whatever page it stumbles over; nothing is lost."""
     place = begun(tmp_path)
     names = [f"t-{number}" for number in range(300)]
     start(place, names)

@@ -1,4 +1,4 @@
-"""The only function that changes a transaction: legal moves, and what each of them changes (saga-1)."""
+"""The only function that changes a transaction: legal transitions, and what each of them changes (saga-1)."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def move(kind: Kind, **facts: object) -> Transition:
 
 @pytest.mark.parametrize(("kind", "before", "after"), LEGAL)
 def test_legal_move(kind: Kind, before: StepStatus, after: StepStatus) -> None:
-    """A move that the table has leads to the status that it names."""
+    """A transition that the table has leads to the status that it names."""
     assert evolve(transaction(before), move(kind)).steps["stock"].status is after
 
 
 @pytest.mark.parametrize(("kind", "before"), ILLEGAL)
 def test_illegal_move(kind: Kind, before: StepStatus) -> None:
-    """A move that the table lacks is refused and changes nothing."""
+    """A transition that the table lacks is refused and changes nothing."""
     txn = transaction(before)
     unchanged = deepcopy(txn)
     with pytest.raises(IllegalTransition):
@@ -77,7 +77,7 @@ def test_first_move_of_a_step() -> None:
 
 
 def test_move_sets_the_timer() -> None:
-    """A move sets the step's timer, or takes it away."""
+    """A transition sets the step's timer, or takes it away."""
     step = evolve(transaction(StepStatus.ACTIVE), move(Kind.COMMAND_SENT, timer="timeout", due=900)).steps[
         "stock"
     ]
@@ -195,7 +195,7 @@ def test_kept_beside_an_incident() -> None:
 
 
 def test_end_and_reopening() -> None:
-    """An end leaves a stub that expires; a late effect opens it again, and ends are counted."""
+    """An end leaves a retained record that expires; a late effect opens it again, and ends are counted."""
     txn = transaction()
     txn.deadline = 500
     evolve(txn, Transition(Kind.ENDED, 100, status=Status.COMPENSATED, due=900))
@@ -222,14 +222,14 @@ def test_compensation_has_no_deadline() -> None:
 
 
 def test_fingerprint_is_counted_once_for_an_entry() -> None:
-    """The first move of a message carries its fingerprint."""
+    """The first transition of a message carries its fingerprint."""
     txn = evolve(transaction(), Transition(Kind.IGNORED, 100, fingerprint=7))
     evolve(txn, Transition(Kind.IGNORED, 100))
     assert (txn.fingerprints, txn.entries) == ({7}, 1)
 
 
 def test_ignored_changes_nothing_else() -> None:
-    """What is ignored leaves only the time of the last move."""
+    """What is ignored leaves only the time of the last transition."""
     txn = evolve(transaction(), Transition(Kind.IGNORED, 100, step="stock", code="old_attempt"))
     expected = transaction()
     expected.updated_at = 100

@@ -52,7 +52,7 @@ def test_a_refused_release_that_comes_again_is_refused_again() -> None:
 
 
 def test_a_key_of_another_act_is_refused() -> None:
-    """It says which act it belongs to."""
+    """It says which operator action it belongs to."""
     holds = Holds()
     told(holds, "k1", "hold")
     assert told(holds, "k1", "release") == ("ignored", "act_impossible")

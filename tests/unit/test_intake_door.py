@@ -205,7 +205,7 @@ def test_a_limit_that_may_not_be_raised_is_said(
 
 
 def test_what_a_record_says_under_the_names_of_the_journal_is_left_out(running: Running) -> None:
-    """An entry was copied back to its topic with all of its headers: it is a message as any other, not one that was put off, or
+    """An entry was copied back to its topic with all of its headers: it is a message as any other, not one that was deferred, or
     a child's start. Parents are named on the platform's own topic only."""
     own = dict.fromkeys(journal.OWN, b"7")
     running.send_as([*own.items(), *GOOD_ONES, ("traceparent", b"t")])

@@ -1,4 +1,4 @@
-"""What Kafka does under intake's feet: topics made again, topics without ids, settings that may not be seen (journal-11,
+"""What Kafka does under intake's feet: topics recreated, topics without ids, settings that may not be seen (journal-11,
 journal-12).
 """
 
@@ -25,11 +25,11 @@ def running(caplog: pytest.LogCaptureFixture) -> Running:
     return Running()
 
 
-def made_again(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [r.getMessage() for r in caplog.records if getattr(r, "action", "") == "topic_made_again"]
+def recreated(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if getattr(r, "action", "") == "topic_recreated"]
 
 
-def test_a_topic_made_again_within_moments_loses_no_record(
+def test_a_topic_recreated_within_moments_loses_no_record(
     running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its records start over at low offsets: under the old topic's id they would be taken for replays."""
@@ -44,7 +44,7 @@ def test_a_topic_made_again_within_moments_loses_no_record(
     assert new.endswith("1267")  # 4711
     assert running.topic_ids().count(new) == 5
     assert running.journaled()[-5:] == [f"{EVENT}/0/{n}" for n in range(5)]
-    assert len(made_again(caplog)) == 1
+    assert len(recreated(caplog)) == 1
     assert running.broker.group("kantor-intake").offsets[EVENT, 0] == 5
 
 
@@ -71,7 +71,7 @@ def test_a_crash_right_after_a_topic_was_found_to_be_another_loses_no_record(run
     assert running.broker.group("kantor-intake").offsets[EVENT, 0] == 0
 
 
-def test_a_topic_made_again_that_has_grown_past_the_old_one_is_read_from_its_beginning(
+def test_a_topic_recreated_that_has_grown_past_the_old_one_is_read_from_its_beginning(
     running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A reader that goes on where it was notices nothing, and would pass over what is before."""
@@ -84,7 +84,7 @@ def test_a_topic_made_again_that_has_grown_past_the_old_one_is_read_from_its_beg
     new = running.topic_ids()[-1]
     found = zip(running.topic_ids(), running.journaled(), strict=True)
     assert [origin for id_, origin in found if id_ == new] == [f"{EVENT}/0/{n}" for n in range(5)]
-    assert len(made_again(caplog)) == 1
+    assert len(recreated(caplog)) == 1
 
 
 def test_without_topic_ids_each_topic_has_marks_of_its_own(
@@ -108,7 +108,7 @@ def test_without_topic_ids_each_topic_has_marks_of_its_own(
     running.turn()
     last = running.topic_ids()[-1]
     assert last.startswith(f"name:{EVENT}@")  # no replay of the first record of the topic that was before
-    assert len(made_again(caplog)) == 1
+    assert len(recreated(caplog)) == 1
 
 
 def test_offsets_that_go_back_in_the_same_topic_are_said(
@@ -123,7 +123,7 @@ def test_offsets_that_go_back_in_the_same_topic_are_said(
     consumer._positions[EVENT, 0], consumer._nothing_at = 1, -1
     running.turn()
     assert "continues at 1, although 10 was already read: Kafka lost records" in caplog.text
-    assert made_again(caplog) == []
+    assert recreated(caplog) == []
 
 
 def test_partitions_that_are_added_are_read(running: Running) -> None:

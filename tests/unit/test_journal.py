@@ -96,6 +96,6 @@ def test_an_entry_without_provenance_is_named_malformed(headers: dict[str, bytes
 
 
 def test_a_mark_names_the_topic_by_its_id() -> None:
-    """A topic that was deleted and made again under the same name starts over."""
+    """A topic that was deleted and recreated under the same name starts over."""
     headers = {"kantor_origin": b"evt.a/b/3/17", "kantor_topicid": b"ID"}
     assert entries.mark_of(headers) == ("ID/3", 17)

@@ -239,7 +239,7 @@ def replaced(desk: Desk, name: str, value: bytes | None) -> FakeRecord:
     ],
 )
 def test_a_dead_letter(spoil: Callable[[Desk], FakeRecord], reason: bytes) -> None:
-    """An unreadable record is set aside with its own key, bytes and headers, and with what is wrong; others go on."""
+    """An unreadable record is dead-lettered with its own key, bytes and headers, and with what is wrong; others go on."""
     desk = charging(raises())
     record = spoil(desk)
     dead, answer = desk.processor.batch([record, desk.record(RESERVED)])
@@ -262,7 +262,7 @@ def test_a_dead_letter(spoil: Callable[[Desk], FakeRecord], reason: bytes) -> No
 
 
 def test_a_malformed_expiry() -> None:
-    """A command whose expiry can't be read is set aside: acting on it might be wrong."""
+    """A command whose expiry can't be read is dead-lettered: acting on it might be wrong."""
     desk = booking()
     record = desk.record(BOOK, extra=[("ce_expirytime", b"soon")])
     (dead,) = desk.processor.batch([record])
@@ -270,7 +270,7 @@ def test_a_malformed_expiry() -> None:
 
 
 def test_a_dead_letter_without_headers() -> None:
-    """A record whose headers the client can't give is set aside whatever its type, and the letter says what is lost."""
+    """A record whose headers the client can't give is dead-lettered whatever its type, and the letter says what is lost."""
     desk = charging(raises())
     dead, answer = desk.processor.batch(
         [spoiled(desk, headers_=unreadable("a header's name is not UTF-8: b'\\xff'")), desk.record(RESERVED)]

@@ -133,7 +133,7 @@ def test_a_timeout_waits_for_the_watermark_though_marks_are_forgotten(place: Pla
 
 
 def test_intake_says_which_topics_it_reads() -> None:
-    """By their ids; and of one that was made again the new one."""
+    """By their ids; and of one that was recreated the new one."""
     running = Running()
     running.send()
     running.send(OTHER)

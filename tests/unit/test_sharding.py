@@ -106,7 +106,7 @@ ANOTHERS = next(f"t-{n}" for n in range(100) if shard_of(f"t-{n}", 2) == 1)
 def test_an_entry_in_another_shards_partition_is_refused_by_name(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its transaction lives elsewhere, and would live twice; everything else goes on. Acts and messages alike."""
+    """Its transaction lives elsewhere, and would live twice; everything else goes on. Operator actions and messages alike."""
     place.event(ANOTHERS, "shop.OrderPlaced")
     place.act(ANOTHERS, "cancel")
     place.event(MINE, "shop.OrderPlaced")
@@ -188,7 +188,7 @@ def test_an_act_finds_its_shard_where_nobody_has_said_how_many_there_are(broker:
 
 @pytest.mark.parametrize("id_", ["", "a/b", "' OR 1=1--", "x" * 129, "\n"])
 def test_an_act_on_what_can_be_no_transaction_is_not_written(broker: MemoryBroker, id_: str) -> None:
-    """Nobody could read it as an act; whoever asks is told what an id looks like."""
+    """Nobody could read it as an operator action; whoever asks is told what an id looks like."""
     begin(broker)
     with pytest.raises(NotFoundError, match=r"an id has up to 128 of A-Z"):
         acts.Acts(broker.clients()).do("cancel", id_, actor="ann", why="a test")

@@ -64,7 +64,7 @@ def test_a_forgotten_transaction_is_gone(path: Path) -> None:
 
 
 def test_a_store_of_another_cluster_is_wiped(path: Path) -> None:
-    """The state topic's id names the changelog: a topic made again starts over."""
+    """The state topic's id names the changelog: a topic recreated starts over."""
     store = open_store(path, "old-id/0")
     store.flush({"a": (b"1", None, None)}, 5, 0)
     store.close()
@@ -105,7 +105,7 @@ def test_due_before_finds_timers_and_only_them(path: Path) -> None:
 
 
 def test_expired_lists_the_oldest_stubs_first(path: Path) -> None:
-    """Stubs are dropped in the order in which they expire, a bounded number at a time."""
+    """Retained records are dropped in the order in which they expire, a bounded number at a time."""
     store = open_store(path)
     store.flush({name: (b"x", None, expires) for name, expires in (("b", 20), ("a", 10), ("c", 90))}, 1, 0)
     assert (list(store.expired(50, 10)), list(store.expired(50, 1))) == (["a", "b"], ["a"])

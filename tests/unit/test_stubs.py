@@ -1,4 +1,4 @@
-"""What is left of a transaction that has ended: a stub in the state, which points to its snapshot in the log (log-9)."""
+"""What is left of a transaction that has ended: a retained record in the state, which points to its snapshot in the log (log-9)."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Story(Place):
         return [one.value() for one in found if one.key() == transaction.encode()][-1]
 
     def moves(self, transaction: str) -> list[tuple[str, str, str]]:
-        """(move, step, reason)"""
+        """(transition, step, reason)"""
         found = self.broker.topics[topics.HISTORY].logs[0].read(0, 1_000, 1e12, committed=True)[0]
         decode = Codec(self.schemas).decode
         told = [move for one in found if not is_epoch(one) for move in moves_of(decode(one.value()))]

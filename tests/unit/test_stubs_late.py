@@ -1,4 +1,4 @@
-"""The last event of a transaction that has ended comes a day later: from memory, or from what a stub points to, it is the same."""
+"""The last event of a transaction that has ended comes a day later: from memory, or from what a retained record points to, it is the same."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from view_traffic import Traffic, project
 DAY = 86_400
 
 
-@pytest.fixture(params=["in memory", "from a stub"])
+@pytest.fixture(params=["in memory", "from a retained record"])
 def story(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Story]:
     """An order that was compensated a day ago."""
     story = Story(tmp_path)
     story.end("t")
     story.settle()
-    if request.param == "from a stub":
+    if request.param == "from a retained record":
         story.restart()
     story.broker.clock.sleep(DAY)
     yield story

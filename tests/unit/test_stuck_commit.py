@@ -112,7 +112,7 @@ def test_a_shard_whose_commit_hangs_is_taken_anew(running: Running) -> None:
 
 
 def test_the_engine_is_not_ready_while_a_commit_hangs(running: Running) -> None:
-    """It says which shard stands where; and is ready again when the shard has been taken anew."""
+    """It says which shard stands where; and is ready again when the shard has been retaken."""
     running.turn_until(lambda: bool(running.wellness.reasons()))
     assert running.wellness.reasons() == ["shard 0 has been at 0 for 7 s; the end is 1"]
     assert not running.metrics.retaken._value.get()

@@ -126,11 +126,11 @@ def test_decisions_that_are_gone_before_a_cut_contains_them_are_told(
     """Somebody has deleted the history's records: what they were about is decided again, and who looks is told."""
     first = take(0, means(broker, tmp_path), Taking(0.0))
     first.close()
-    assert first.made_again == []
+    assert first.recreated == []
     log = broker.topics[topics.HISTORY].logs[0]
     log.trim(log.end)
     shard = take(0, means(broker, tmp_path), Taking(0.0))
-    assert shard.made_again == [topics.HISTORY]
+    assert shard.recreated == [topics.HISTORY]
     assert f"{topics.HISTORY}/0 has lost the decisions from 0 to 1" in caplog.text
     shard.close()
 
@@ -141,7 +141,7 @@ def test_a_shard_that_has_lost_what_nobody_had_read_is_named_by_the_status() -> 
     watermarks = SimpleNamespace(say=lambda key, value: said.__setitem__(key, value))
     starts = SimpleNamespace(tell=lambda *_: None)
     gauges = Untaken(watermarks, Wellness(), EngineMetrics(CollectorRegistry()), starts)  # type: ignore[arg-type]
-    shard = SimpleNamespace(number=3, made_again=[], lost_entries=7, store_trouble="", waits_since=0.0)
+    shard = SimpleNamespace(number=3, recreated=[], lost_entries=7, store_trouble="", waits_since=0.0)
     gauges.taken(shard, 5_000)  # type: ignore[arg-type]
     gauges.tell({3: shard}, {}, 0.0, 5_000, 5_000)  # type: ignore[dict-item]
     (value,) = said.values()

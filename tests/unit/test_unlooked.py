@@ -124,7 +124,7 @@ def test_what_may_lose_acknowledged_records_is_told(asked: Asked, remedies: list
 def test_a_history_that_forgets_what_stubs_point_to_is_told(
     config: dict[str, str], remedies: list[str]
 ) -> None:
-    """Also of one broker alone: the stub of a transaction may live for 30 days."""
+    """Also of one broker alone: the retained record of a transaction may live for 30 days."""
     assert [remedy for _, remedy in weaknesses(Asked(1, **config))] == remedies
 
 

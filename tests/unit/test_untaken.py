@@ -182,14 +182,14 @@ def test_a_partition_without_a_leader_is_named_with_what_waits() -> None:
     assert "every timeout waits" in standing.leaderless(("evt.x.v1", 0))[0]
 
 
-def test_a_topic_that_was_made_again_is_told_for_a_day() -> None:
+def test_a_topic_that_was_recreated_is_told_for_a_day() -> None:
     """Whoever has transactions that wait for what was in it finds out why."""
     told = watermarks.Statements()
     said = marks.Shards([0], {}, {f"{topics.HISTORY}/0": 5_000})
     told.take(b"engine/e", said.dump(), 6_000)
     owners = {"e": [(topics.JOURNAL, 0)]}
     found = standing.stand(told, 1, owners, 65_000)
-    assert standing.as_json(found)["made_again"] == [{"partition": f"{topics.HISTORY}/0", "age_ms": 60_000}]
+    assert standing.as_json(found)["recreated"] == [{"partition": f"{topics.HISTORY}/0", "age_ms": 60_000}]
     assert any(
         f"{topics.HISTORY}/0 turned out to be a different topic" in what
         for what, _ in standing.problems(found)

@@ -1,4 +1,4 @@
-"""An act on what nobody knows: it makes no transaction, and is not lost if there is one after all (view-19)."""
+"""An operator action on what nobody knows: it makes no transaction, and is not lost if there is one after all (view-19)."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_an_act_is_in_the_timeline_of_a_transaction_that_is_known_later(
 
 
 def test_what_begins_after_an_act_on_it_is_a_transaction(traffic: Traffic, path: Location) -> None:
-    """The act is in its timeline: it was said, though nothing came of it."""
+    """The operator action is in its timeline: it was said, though nothing came of it."""
     act(traffic)
     project(traffic, path)
     assert not is_shown(path)

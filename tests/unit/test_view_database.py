@@ -158,7 +158,7 @@ def project_with(writer: ViewWriter, traffic: Traffic) -> None:
 
 
 def test_positions_are_kept_by_topic_id(path: Location) -> None:
-    """A topic that was made again is another one; its old positions can be forgotten."""
+    """A topic that was recreated is another one; its old positions can be forgotten."""
     writer = ViewWriter(path)
     assert {topic for topic, _ in writer.positions()} >= {topics.JOURNAL, topics.HISTORY, "cmd.shipping.v1"}
     writer.forget_positions("cmd.shipping.v1")

@@ -39,7 +39,7 @@ def test_a_hold_is_listed_once_until_its_release(traffic: Traffic, path: Locatio
 
 
 def test_releasing_what_is_not_held_shows_nothing(traffic: Traffic, path: Location) -> None:
-    """The act is ignored, and so it is no hold."""
+    """The operator action is ignored, and so it is no hold."""
     traffic.hold(RELEASE)
     project(traffic, path)
     with View(path) as view:
@@ -69,7 +69,7 @@ def test_a_transaction_that_stands_still(traffic: Traffic, path: Location) -> No
 def test_of_a_held_saga_nothing_but_the_release_is_proposed(
     traffic: Traffic, path: Location, saga: str
 ) -> None:
-    """Also for a transaction for which nothing has come since: any other act is refused (view-15)."""
+    """Also for a transaction for which nothing has come since: any other operator action is refused (view-15)."""
     traffic.given_up("tx")
     traffic.hold(HOLD, "another")
     project(traffic, path)

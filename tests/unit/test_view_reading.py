@@ -31,7 +31,7 @@ ENTRY = Entry("event", 7, "a.B", "m-1", "a", origin="evt.a.b.v1/0/1")
 def written(
     moves: list[Transition], txn: Transaction | None = None, schema: Schema | None = None, **more: Any
 ) -> bytes:
-    """A decision of these moves; ``more``: fields that its schema has besides."""
+    """A decision of these transitions; ``more``: fields that its schema has besides."""
     message = Outgoing("cmd.a.v1", b"tx", [("ce_id", b"c-1")], b"payload")
     record = decision_record(txn or Transaction("tx", saga="s", version=3), ENTRY, moves, [message], 41, 17)
     encode = ENCODE if schema is None else CODEC.encoder(schema, "sys.kantor.history")

@@ -89,7 +89,7 @@ def test_journal_history_and_commands_are_read(topic: str, is_read: bool) -> Non
         ([topics.JOURNAL], True, False),
     ],
 )
-def test_what_was_read_of_a_topic_that_was_made_again_is_forgotten(
+def test_what_was_read_of_a_topic_that_was_recreated_is_forgotten(
     tmp_path: Path, again: list[str], is_empty: bool, is_complete: bool
 ) -> None:
     """The view is projected again from what there is; where only one of journal and history begins anew, it says since when it is
@@ -125,7 +125,7 @@ def test_a_topic_that_is_gone_for_a_while_may_come_back_as_another(
     if looks_between:
         projection._look()
     broker.create_topic(specs[topics.HISTORY])
-    with pytest.raises(KantorError, match=f"{topics.HISTORY} was made again"):
+    with pytest.raises(KantorError, match=f"{topics.HISTORY} was recreated"):
         projection._look()
     projection._consumer.close()
     database.close()

@@ -50,7 +50,7 @@ def test_a_copy_of_what_was_put_off_is_not_seen_again(traffic: Traffic, path: Lo
     assert (message.type, message.seen) == ("shop.OrderPlaced", 1)
 
 
-def test_a_record_of_a_topic_that_was_made_again_is_another_message(traffic: Traffic, path: Location) -> None:
+def test_a_record_of_a_topic_that_was_recreated_is_another_message(traffic: Traffic, path: Location) -> None:
     """Though it lies at the same place of a topic of the same name; a repetition, if its id is that of the first one."""
     traffic.order("tx")
     again(traffic, **{journal.TOPIC_ID: b"BBBBBBBBBBBBBBBBBBBBBB"})

@@ -41,8 +41,8 @@ def test_every_transition_has_a_sentence_of_its_own(kind: Kind) -> None:
         (move("failed", code="payment.Declined", reason=""), "payment failed: payment.Declined"),
         (move("succeeded", reason="late"), "payment succeeded late"),
         (move("succeeded", reason="", code=""), "payment succeeded"),
-        (move("activated", due=6_000), "waiting for payment, for at most 5 s"),
-        (move("activated"), "waiting for payment"),
+        (move("activated", due=6_000), "waiting on payment, for at most 5 s"),
+        (move("activated"), "waiting on payment"),
         (move("retry_scheduled", due=1_200), "payment, attempt 2: timed out (no answer in time), again in 200 ms"),
         (move("ended", status="compensated"), "transaction compensated"),
         (move("incident_opened", step=""), "incident: timed out (no answer in time); a person is needed"),
@@ -67,7 +67,7 @@ def test_terminal_pages_and_api_say_the_same(kind: Kind) -> None:
     assert said(told).striptags() == sentence
     message = Message("event", "payment.Declined", 1_000, moves=[told])
     story = Trace("tx", 0, "checkout", 1, "running", 1, 1, 0, "", "", [], "", [], [], [message], [])
-    assert [one["text"] for one in as_json.trace(story, 0)["timeline"][0]["moves"]] == [sentence]
+    assert [one["text"] for one in as_json.trace(story, 0)["timeline"][0]["transitions"]] == [sentence]
 
 
 def test_an_answer_names_the_offset_and_the_command() -> None:
@@ -77,7 +77,7 @@ def test_an_answer_names_the_offset_and_the_command() -> None:
     sent = Transition(Kind.COMPENSATION_SENT, 5, "pay", command=command)
     made = decision_record(Transaction("tx"), Entry("act", 5, "retry"), [again, sent], [], 0, 3)
     assert [voice.answer(one) for one in moves_of(made)] == [
-        "what was set aside at journal offset 9 is read again",
+        "the deferred message at journal offset 9 is read again",
         "compensation sent for pay: pay.Refund (c)",
     ]
 

@@ -251,7 +251,7 @@ def test_members_that_are_gone_are_forgotten_in_time() -> None:
 
 
 def test_a_name_for_a_topic_without_id_outlives_its_intake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the next one would give the topic the name that it had before it was made again."""
+    """Else the next one would give the topic the name that it had before it was recreated."""
     monkeypatch.setattr(
         "kantor.testing.admin.MemoryAdmin.topic_ids", lambda _, names: dict.fromkeys(names, "")
     )

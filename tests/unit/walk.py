@@ -1,8 +1,8 @@
-"""Every state that a transaction of a small saga can reach, and every act of a person in each of them.
+"""Every state that a transaction of a small saga can reach, and every operator action in each of them.
 
 A *place* is a transaction as far as it matters for what may come next: without times, ids, and counts beyond those that are
 looked at. From one transaction in each place everything is tried that may happen there: every answer of every service, right
-away, late, twice, under another name; every timer; Kafka's refusals; a hold, a release; what can't be read; and every act of
+away, late, twice, under another name; every timer; Kafka's refusals; a hold, a release; what can't be read; and every operator action of
 people on each step. What comes of it is a place, too, until no new one is found.
 """
 

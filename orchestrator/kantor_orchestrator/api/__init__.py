@@ -2,6 +2,6 @@
 
 The walk of a request: ``guards.py`` (is it from here, is it small enough) -> ``access.py`` (who is it, may they: one table; by
 ``tokens.py``, ``sessions.py``, ``oidc.py``)
--> a route (``transactions.py``, ``acts.py``, ``rest.py``, ``pages.py``) -> ``backend.py`` (view, Kafka, acts: no web in it)
+-> a route (``transactions.py``, ``acts.py``, ``rest.py``, ``pages.py``) -> ``backend.py`` (view, Kafka, operator actions: no web in it)
 -> ``view.as_json`` (the one shape of data), or the templates in ``kantor_orchestrator/web``.
 """

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class _OneOf:
-    """Of the names of these acts, for pydantic and OpenAPI: as ``Literal`` would have them."""
+    """Of the names of these operator actions, for pydantic and OpenAPI: as ``Literal`` would have them."""
 
     def __init__(self, kinds: Iterable[ActKind]) -> None:
         self._names = [kind.name for kind in kinds]
@@ -55,7 +55,7 @@ Key = Annotated[
     ),
 ]
 
-#: Transactions that one bulk act may change; those of them that are shown first.
+#: Transactions that one bulk action may change; those of them that are shown first.
 MOST, SAMPLE = 1_000, 10
 #: Seconds that a count is good for; counts that are kept.
 GOOD_FOR, MOST_COUNTS = 600.0, 100
@@ -112,19 +112,19 @@ class BulkBody(Body):
 
 @dataclass(slots=True)
 class Count:
-    """What a bulk act would be done to."""
+    """What a bulk action would be done to."""
 
     act: str
     ids: list[str]
     actor: str
     until: float  # seconds since the epoch
     lock: threading.Lock = field(default_factory=threading.Lock)
-    id: str = ""  # of the act: the same for one that is sent again
+    id: str = ""  # of the operator action: the same for one that is sent again
     result: dict[str, Any] | None = None
 
 
 class Counts:
-    """Those that somebody was shown, by token: an act is done to exactly them. Of this process: a restart forgets them."""
+    """Those that somebody was shown, by token: an operator action is done to exactly them. Of this process: a restart forgets them."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -262,7 +262,7 @@ def _told(
         "act": act,
         "transaction_id": transaction_id or None,
         "saga": saga or None,
-        "moves": [
+        "transitions": [
             {part: move[part] or None for part in parts} | {"text": voice.answer(move)} for move in moves
         ],
     }
@@ -281,7 +281,7 @@ def router(doing: Doing) -> APIRouter:
     )
     def act(request: Request, transaction_id: TransactionId, body: ActBody, key: Key = None) -> JSONResponse:
         """Do something to a transaction, and answer with what the engine made of it. 404: the engine knows no such transaction, whatever
-        the view knows. 503: it has not answered yet; the act
+        the view knows. 503: it has not answered yet; the operator action
         is in the journal and will be carried out."""
         return JSONResponse(doing.one(transaction_id, body, person_of(request), key))
 
@@ -292,7 +292,7 @@ def router(doing: Doing) -> APIRouter:
 
     @routes.post("/bulk/count", responses=documented() | {200: {"model": shapes.BulkCount}})
     def count(request: Request, body: CountBody) -> JSONResponse:
-        """Before acting on many: how many, the first few, and the token that the act must bring. Changes nothing."""
+        """Before acting on many: how many, the first few, and the token that the operator action must bring. Changes nothing."""
         return JSONResponse(doing.count(body.act, body.filter, person_of(request))[0])
 
     @routes.post("/bulk/acts", responses=documented(409) | {200: {"model": shapes.BulkResult}})

@@ -29,13 +29,13 @@ from kantor_orchestrator.view.trace import Message, Trace
 
 log = logging.getLogger("kantor.api")
 
-#: Connections to the view, and clients that write acts, which are kept.
+#: Connections to the view, and clients that write operator actions, which are kept.
 _VIEWS, _ACTS = 16, 4
 #: Seconds that the platform's condition and the definitions are good for.
 _FRESH, _DEFINITIONS_FRESH = 2.0, 2.0
 #: Milliseconds: the view tells every two seconds how far it is, and may be two seconds behind.
 _LAG = 4_000
-#: Seconds that an act which came again waits for the view to show what became of the first one.
+#: Seconds that an operator action which came again waits for the view to show what became of the first one.
 _CATCHING_UP = 5.0
 #: Seconds that loading the definitions may take; until it is tried again.
 _LOADING, _AGAIN = 5.0, 10.0
@@ -203,7 +203,7 @@ class Backend:
                 raise
         return message, self.payloads.read(message.journal, message.id)
 
-    # -- acts
+    # -- operator actions
 
     def act(
         self,
@@ -216,7 +216,7 @@ class Backend:
         fields: Mapping[str, Any],
         key: str,
     ) -> list[Move]:
-        """As ``Acts.do``; ``key``: the act's id. One that is in the journal already is not written again: its moves are
+        """As ``Acts.do``; ``key``: the operator action's id. One that is in the journal already is not written again: its transitions are
         told. Raises ``NotFoundError`` for a transaction that the engine does not know, ``KeyUsedError``, ``NoAnswerError``."""
         done = self._done(transaction_id, key, act, step, fields)
         if done:
@@ -236,7 +236,7 @@ class Backend:
     def act_on_many(
         self, act: str, ids: Iterable[str], *, actor: str, why: str, key: str
     ) -> dict[str, list[Move]]:
-        """As ``Acts.do_many``. Each act's id is derived from ``key`` and the transaction: sent again, each is done once, and what
+        """As ``Acts.do_many``. Each operator action's id is derived from ``key`` and the transaction: sent again, each is done once, and what
         came of it then is told."""
         keys = {id_: derived_id(key, id_) for id_ in ids}
         with self._acting() as acts:
@@ -259,7 +259,7 @@ class Backend:
     def _before(
         self, transaction_id: str, key: str, act: str, step: str, fields: Mapping[str, Any], until: float
     ) -> list[Move]:
-        """As :meth:`_done`, of an act that the engine has had before: it may have been refused then, or have been another one, and only the
+        """As :meth:`_done`, of an operator action that the engine has had before: it may have been refused then, or have been another one, and only the
         view says so, which may be behind. Raises ``NoAnswerError`` if it does not by ``until``."""
         while not (done := self._done(transaction_id, key, act, step, fields)):
             if self._clock() >= until:
@@ -273,7 +273,7 @@ class Backend:
     def _done(
         self, transaction_id: str, key: str, act: str, step: str, fields: Mapping[str, Any]
     ) -> list[Move]:
-        """What the engine made of the act with this id; Empty: nothing yet, or there is none, or the view is not so far. One that
+        """What the engine made of the operator action with this id; Empty: nothing yet, or there is none, or the view is not so far. One that
         came before there was such a transaction led to nothing, and one that came again says nothing of the first."""
         try:
             with self.view() as view:
@@ -321,7 +321,7 @@ def _was_before(moves: Iterable[Move]) -> bool:
 
 
 def said(message: Message) -> dict[str, Any]:
-    """An act's facts: who, what, why; empty if they can't be read."""
+    """An operator action's facts: who, what, why; empty if they can't be read."""
     try:
         found = json.loads(message.detail)
     except ValueError:
@@ -330,5 +330,5 @@ def said(message: Message) -> dict[str, Any]:
 
 
 def new_key() -> str:
-    """For an act without an idempotency key of its own."""
+    """For an operator action without an idempotency key of its own."""
     return str(uuid4())

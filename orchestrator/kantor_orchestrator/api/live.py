@@ -73,7 +73,7 @@ class Live:
                         if now != last:
                             last = now
                             self._tell()
-            except KantorError as error:  # no view yet, or it is made anew
+            except KantorError as error:  # no view yet, or it is being rebuilt
                 log.debug("no view to watch: %s", error)
                 self._stop.wait(1.0)
 

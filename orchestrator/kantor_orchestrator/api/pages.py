@@ -78,7 +78,7 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
             messages=list(zip(first, gaps, strict=True)),
             remaining=[s.name for s in found.steps if s.status == "pending"] if not found.ended_at else [],
             acts=story.possible_acts(found) if person.may(OPERATOR) else [],
-            deeds=[story.deed(m) for m in first],
+            actions=[story.action(m) for m in first],
             diagram=contents.diagram(backend, found),
             lanes=swimlanes(found),
             tree=causal_tree(found.timeline),
@@ -113,7 +113,8 @@ def router(backend: Backend, settings: ApiSettings, access: Access, doing: Doing
         key = form.get("key", "")
         done = await acts.in_thread(doing.one, transaction_id, body, person_of(request), key or None)
         told = "; ".join(
-            " ".join(str(m[p]) for p in ("step", "kind") if m[p]).replace("_", " ") for m in done["moves"]
+            " ".join(str(m[p]) for p in ("step", "kind") if m[p]).replace("_", " ")
+            for m in done["transitions"]
         )
         return frame.page(
             request,

@@ -79,7 +79,7 @@ class Payloads:
             self._idle = []
 
     def read(self, place: str, id_: str = "") -> Payload:
-        """The record at ``topic/partition/offset``. ``id_``: its ``ce_id``, if known; a topic that was made again has
+        """The record at ``topic/partition/offset``. ``id_``: its ``ce_id``, if known; a topic that was recreated has
         others. Raises ``GoneError``, ``NotFoundError`` (no such place), ``KafkaUnavailableError``."""
         topic, partition, offset = parsed(place)
         with self._reader() as reader:
@@ -87,7 +87,7 @@ class Payloads:
         payload = self._decoded(place, record)
         found = payload.header("ce_id")
         if id_ and found and found != id_:
-            raise GoneError(f"{place} holds another message now: the topic was made again")
+            raise GoneError(f"{place} holds another message now: the topic was recreated")
         return payload
 
     def _decoded(self, place: str, record: Record) -> Payload:
@@ -173,7 +173,7 @@ def as_json(value: Any) -> Any:
 
 
 def _as_text(value: bytes) -> Any:
-    """JSON, of acts, timers and foreign messages; None if it is neither."""
+    """JSON, of operator actions, timers and foreign messages; None if it is neither."""
     if value[:1] not in (b"{", b"["):
         return None
     try:

@@ -32,7 +32,7 @@ class Summary(Shape):
     saga: Text
     version: int | None
     status: ShownStatus
-    waiting_for: list[str]
+    waiting_on: list[str]
     held: Text
     open_steps: list[str]
     started_at: Time
@@ -78,7 +78,7 @@ class Step(Shape):
     compensation: Compensation | None
 
 
-class Move(Shape):
+class Transition(Shape):
     """``text``: what happened, in a sentence."""
 
     kind: str
@@ -113,7 +113,7 @@ class Message(Shape):
     seen: int
     is_repeat: bool
     detail: Text
-    moves: list[Move]
+    transitions: list[Transition]
 
 
 class Incident(Shape):
@@ -138,7 +138,7 @@ class Transaction(Shape):
     saga: Text
     version: int | None
     status: ShownStatus
-    waiting_for: list[str]
+    waiting_on: list[str]
     held: Text
     started_at: Time
     updated_at: Time
@@ -222,16 +222,16 @@ class WholeDefinition(Definition):
 
 
 class Act(Shape):
-    """``moves``: what the engine made of it."""
+    """``transitions``: what the engine made of it."""
 
     id: str
     act: str
     transaction_id: Text
     saga: Text
-    moves: list[ActMove]
+    transitions: list[ActTransition]
 
 
-class ActMove(Shape):
+class ActTransition(Shape):
     """``text``: what happened, in a sentence."""
 
     kind: str
@@ -243,7 +243,7 @@ class ActMove(Shape):
 
 
 class BulkCount(Shape):
-    """``token`` lets the act be done to exactly these; null: there are too many, or none."""
+    """``token`` lets the operator action be done to exactly these; null: there are too many, or none."""
 
     act: str
     count: int

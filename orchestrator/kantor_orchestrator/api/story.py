@@ -1,4 +1,4 @@
-"""What a transaction's page adds to its story: which acts make sense now, the diagram's marks. Pure."""
+"""What a transaction's page adds to its story: which operator actions make sense now, the diagram's marks. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def possible_acts(story: Trace) -> list[PossibleAct]:
 
 
 def _always(story: Trace, waiting: AbstractSet[str]) -> Iterator[tuple[str, str]]:
-    """Acts that make sense though nothing waits for a person, with their steps."""
+    """Operator actions that make sense though nothing waits for a person, with their steps."""
     for step in story.steps:
         if step.status == "failed" and story.status == Status.RUNNING and step.name not in waiting:
             yield from ((RETRY, step.name), (SKIP, step.name))
@@ -78,8 +78,8 @@ def _mark(items: Sequence[Step]) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
-    """An act, as the timeline tells it; empty for what is none, and for those who may not know."""
+class OperatorAction:
+    """An operator action, as the timeline tells it; empty for what is none, and for those who may not know."""
 
     act: str = ""
     actor: str = ""
@@ -87,8 +87,8 @@ class Deed:
     why: str = ""
 
 
-def deed(message: Message) -> Deed:
+def action(message: Message) -> OperatorAction:
     if message.kind != "act":
-        return Deed()
+        return OperatorAction()
     facts = said(message)
-    return Deed(*(str(facts.get(part) or "") for part in ("act", "actor", "step", "why")))
+    return OperatorAction(*(str(facts.get(part) or "") for part in ("act", "actor", "step", "why")))

@@ -159,7 +159,7 @@ def without_guesses(found: Page, text: str, person: Person) -> Page:
 
 
 def without_personal_keys(backend: Backend, story: Trace) -> Trace:
-    """Keys that are personal data, and what people have said with acts, are masked."""
+    """Keys that are personal data, and what people have said with operator actions, are masked."""
     hidden = backend.personal_keys(story.saga, story.version, [name for name, _ in story.keys])
     story.keys[:] = [(name, MASK if name in hidden else value) for name, value in story.keys]
     for message in story.timeline:

@@ -1,4 +1,4 @@
-"""``kantor retry``, ``kantor hold``, ...: a command for each act, as ``core.act_kinds`` describes it."""
+"""``kantor retry``, ``kantor hold``, ...: a command for each operator action, as ``core.act_kinds`` describes it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _command_on_sagas(kind: ActKind) -> click.Command:
 
 def _tell(name: str, moves: list[Move], as_json: bool) -> None:
     if as_json:
-        print_json({"moves": moves})
+        print_json({"transitions": moves})
     for move in moves:
         if move["transaction_id"]:
             say(voice.answer(move))

@@ -1,4 +1,4 @@
-"""``kantor bulk retry``, ...: the same act on all transactions that the options choose."""
+"""``kantor bulk retry``, ...: the same operator action on all transactions that the options choose."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def print_list(console: Console, found: Sequence[Summary]) -> None:
     table.add_column("status")
     table.add_column("started", no_wrap=True, style="bright_black")
     table.add_column("took", justify="right", no_wrap=True)
-    table.add_column("waits for, or why", overflow="fold", ratio=1)
+    table.add_column("waiting on, or why", overflow="fold", ratio=1)
     for one in found:
         took = duration(one.ended_at - one.started_at) if one.ended_at else ""
         table.add_row(

@@ -1,4 +1,4 @@
-"""What each act says of itself: who does it, and why. Both are options of click's."""
+"""What each operator action says of itself: who does it, and why. Both are options of click's."""
 
 from __future__ import annotations
 

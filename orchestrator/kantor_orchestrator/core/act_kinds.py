@@ -1,6 +1,6 @@
 """What people may do: one registry. The command line, the API, the pages and what can be done to many are derived from it.
 
-How an act on a transaction is carried out is in ``acts.py``, by name; one on sagas in ``formats/holds.py``. A new act is an entry here and its
+How an operator action on a transaction is carried out is in ``acts.py``, by name; one on sagas in ``formats/holds.py``. A new operator action is an entry here and its
 function there; a test fails with its name until both are there (docs/contributing/acts.md).
 """
 
@@ -12,7 +12,7 @@ RETRY, SKIP, CANCEL, COMPENSATE, CLOSE = "retry", "skip", "cancel", "compensate"
 SIGNAL, START = "signal", "start"
 HOLD, RELEASE = "hold", "release"
 
-#: Whether an act is about one step.
+#: Whether an operator action is about one step.
 POSSIBLE, NEEDED = "possible", "needed"
 #: What it takes besides.
 FIELDS, OFFSET = "fields", "offset"
@@ -20,7 +20,7 @@ FIELDS, OFFSET = "fields", "offset"
 
 @dataclass(frozen=True, slots=True)
 class ActKind:
-    """An act. ``title``: what its button says. ``help``: of its command. ``means``: what it does to one transaction, where a page
+    """An operator action. ``title``: what its button says. ``help``: of its command. ``means``: what it does to one transaction, where a page
     offers it whatever waits. ``of_each``: what it does to each of many; empty: nobody does it to many."""
 
     name: str

@@ -1,6 +1,6 @@
 """What people do to a transaction: entries of the journal with who, when and why.
 
-An act that is not possible changes nothing; it is recorded with the reason why not (saga-31). ``mending.py`` has ``retry``
+An operator action that is not possible changes nothing; it is recorded with the reason why not (saga-31). ``mending.py`` has ``retry``
 and ``skip``, the ways forward from an incident.
 """
 
@@ -32,14 +32,14 @@ __all__ = [
 
 S = StepStatus
 
-#: The code of an act that came again under the same id (journal-18).
+#: The code of an operator action that came again under the same id (journal-18).
 DONE_ALREADY = "done_already"
-#: The code of an act on a transaction that the engine does not know.
+#: The code of an operator action on a transaction that the engine does not know.
 NO_TRANSACTION = "no_transaction"
 
 
 def act(d: Decision) -> None:
-    """Carry out ``d.entry``: its type says which act, its step what it is about, its payload ``why`` (text), and of a
+    """Carry out ``d.entry``: its type says which operator action, its step what it is about, its payload ``why`` (text), and of a
     signal ``fields``, of a start ``offset``."""
     entry, txn = d.entry, d.txn
     why = str((entry.payload or {}).get("why", ""))
@@ -63,7 +63,7 @@ def act(d: Decision) -> None:
 
 
 def as_before(d: Decision) -> str:
-    """Why an act changed nothing: what waits for a person is in the way of it, too."""
+    """Why an operator action changed nothing: what waits for a person is in the way of it, too."""
     said = [i.reason for i in d.txn.incidents if d.entry.step in ("", i.step)]
     return (
         f"it fails as before ({'; '.join(said)}): fix that first, or skip it"
@@ -73,7 +73,7 @@ def as_before(d: Decision) -> str:
 
 
 def _close(d: Decision, why: str) -> None:
-    """Of what is put off only the first, which can't be read, is done without. What waits behind it is looked at all the same:
+    """Of what is deferred only the first, which can't be read, is done without. What waits behind it is looked at all the same:
     it may be an effect, or the parent's question."""
     txn, at = d.txn, d.entry.at
     reason = f"closed by {d.entry.actor}: {why}"
@@ -221,7 +221,7 @@ def _signal(d: Decision, _why: str) -> None:
         progress.settle(d)
 
 
-#: How each act is carried out, by name (``act_kinds.KINDS``): whatever the transaction's state; and once its saga has started, while
+#: How each operator action is carried out, by name (``act_kinds.KINDS``): whatever the transaction's state; and once its saga has started, while
 #: nobody holds it and nothing waits that can't be read.
 IN_ANY_STATE: Mapping[str, Callable[[Decision, str], None]] = {CLOSE: _close, START: _start}
 OF_A_SAGA: Mapping[str, Callable[[Decision, str], None]] = {

@@ -16,9 +16,9 @@ The rules, each more exactly in docs/design/saga.md:
 * saga-11: a failure counts for its attempt only (its causation is a command of ours) or for its open step. saga-12: retries are
   durable: backoff is a timer in the state, jitter is derived from the command's id. saga-14: a timer that is early or stale does
   nothing.
-* shard-22: what can't be read is put off, and all that comes after it for the same transaction (``quarantine``).
+* shard-22: what can't be read is deferred, and all that comes after it for the same transaction (``quarantine``).
 * saga-30: while a person holds a saga, its transactions stand still: messages are kept, timers wait, nothing is sent. The
-  release is an entry for each, which looks at what was kept, in order. saga-31: acts of people are entries like all others.
+  release is an entry for each, which looks at what was kept, in order. saga-31: operator actions are entries like all others.
 
 Beside this file: ``messages`` (what a message means once the saga has started), ``fired`` (timers), ``acts`` (people),
 ``quarantine``, ``progress`` and ``reversal`` (what follows).
@@ -36,7 +36,7 @@ from kantor_orchestrator.core.transaction import EARLY_TTL, ENDED, Kind, Status,
 
 __all__ = ["EARLY_TTL", "EXPIRED", "OLD_START", "consider", "decide"]
 
-#: How old a start may be (ms). What is older may have ended, and nobody would know any more: its stub is gone.
+#: How old a start may be (ms). What is older may have ended, and nobody would know any more: its retained record is gone.
 OLD_START = progress.STUB_TTL[Status.COMPLETED]
 #: The codes of starts that start nothing: what services do because of them, nobody follows.
 IGNORED_STARTS = BEFORE_DEPLOYMENT, OLD_START_CODE = "before_deployment", "old_start"

@@ -94,7 +94,7 @@ class Decision:
 
     def emit(self, kind: Kind, **facts: Any) -> None:
         transition = Transition(kind, self.entry.at, **facts)
-        if self.fingerprint:  # on the first move that a message causes
+        if self.fingerprint:  # on the first transition that a message causes
             transition.fingerprint, self.fingerprint = self.fingerprint, 0
         if self.entry.actor:
             transition.actor = self.entry.actor

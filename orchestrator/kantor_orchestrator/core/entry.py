@@ -11,11 +11,11 @@ What can't be read (``core.quarantine`` has the rules) is an agreement between c
   copy's own, all else is the original's. A copy is told by no mark of a source partition. Copies may come twice, late or
   never (then the timer ``AGAIN`` asks again): those of anything but ``put_off[0]`` do nothing. If the journal has lost the
   original, the shell appends a copy without a value, and sets ``error`` to say so.
-* ``TAKEN_BACK`` comes before the moves that the message then makes; ``DROPPED`` says that a person did without it.
-* The act ``start`` (``core.acts``) on a transaction that no saga has started puts off the start at the journal offset that
+* ``TAKEN_BACK`` comes before the transitions that the message then makes; ``DROPPED`` says that a person did without it.
+* The operator action ``start`` (``core.acts``) on a transaction that no saga has started defers the start at the journal offset that
   it names and asks for it: the shell hands over a new ``Transaction`` for it where it knows none. The saga of a copy of a
   start is the version in force now. A copy is not judged by its age.
-* While anything is put off, no timer but ``AGAIN`` is set.
+* While anything is deferred, no timer but ``AGAIN`` is set.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class Entry(Struct):
     """One entry of the journal. Empty text: none.
 
     ``at`` is the broker's time (ms). ``payload`` has the fields that some saga captures, or None if nothing is needed of
-    it; an act's are what the person said (``core.acts``). ``error`` says why it can't be decoded, ``not_yet`` why not now.
-    ``timer`` and ``step``, ``round``, ``attempt`` are a timer's; an act's ``step`` is the one that it is about, ``actor``
-    who did it. ``journal_offset``: its own, of every entry; ``again``: of what was put off and this is a copy of; -1: it is
+    it; an operator action's are what the person said (``core.acts``). ``error`` says why it can't be decoded, ``not_yet`` why not now.
+    ``timer`` and ``step``, ``round``, ``attempt`` are a timer's; an operator action's ``step`` is the one that it is about, ``actor``
+    who did it. ``journal_offset``: its own, of every entry; ``again``: of what was deferred and this is a copy of; -1: it is
     none.
     """
 
     kind: str  # event | command | timer | act
     at: int
-    type: str = ""  # of an act: which
+    type: str = ""  # of an operator action: which
     id: str = ""
     source: str = ""
     causation_id: str = ""
@@ -79,7 +79,7 @@ def timers_of(transaction: Transaction) -> list[tuple[int, str, str, int, int]]:
     """Every timer that is set: (due, kind, step, round, attempt). The shell keeps them in a heap.
 
     While a transaction is held, none but its release, which is due once nobody holds it any more: the others are set
-    again then. While anything is put off, none but that which asks for it again.
+    again then. While anything is deferred, none but that which asks for it again.
     """
     if transaction.put_off:
         return [(transaction.again_at, AGAIN, "", 0, 0)] if transaction.again_at else []

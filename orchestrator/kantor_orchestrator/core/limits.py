@@ -4,7 +4,7 @@ Its values, captured from messages and built by expressions, are bounded togethe
 entry sends, for a decision is one record of the log; and the entries that count for it. Steps need no bound of their own: the
 definition has so many, and an ``each`` so many members (``progress``).
 
-A message that is more is put off, what the saga itself builds is an incident of its step, an act is refused. Each says which limit
+A message that is more is deferred, what the saga itself builds is an incident of its step, an operator action is refused. Each says which limit
 it is, and what to do. Many commands of one entry go out in portions: the next ones once the first are answered.
 """
 
@@ -28,7 +28,7 @@ MOST_ENTRIES = 10_000
 #: Characters of an id, a source or a cause: they are kept in the history and, with early messages, in the state.
 MOST_ATTRIBUTE = 1024
 
-#: Characters of a reason or a code: what a service says of a failure, a person of an act. The rest is in the message itself.
+#: Characters of a reason or a code: what a service says of a failure, a person of an operator action. The rest is in the message itself.
 MOST_TEXT = 4096
 
 #: What is smaller is not counted with all that is kept, but for once in ``_SELDOM`` entries: counting costs.

@@ -67,7 +67,7 @@ def keep(d: Decision, message: Entry | Early) -> None:
 
 
 def message(d: Decision, message: Entry | Early) -> None:
-    """Raises nothing: an expression that throws is an incident of this transaction, or puts the message off (saga-34)."""
+    """Raises nothing: an expression that throws is an incident of this transaction, or defers the message (saga-34)."""
     saga, type_ = d.saga, message.type
     assert saga is not None
     if d.txn.status is Status.CLOSED and type_ != COMPENSATE_TRANSACTION:

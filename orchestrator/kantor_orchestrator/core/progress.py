@@ -38,7 +38,7 @@ from kantor_orchestrator.core.transaction import (
 )
 
 S = StepStatus
-#: How long the stub of an ended transaction stays (ms; shard-10): a later effect reopens compensation (saga-21).
+#: How long the retained record of an ended transaction stays (ms; shard-10): a later effect reopens compensation (saga-21).
 STUB_TTL = {Status.COMPLETED: 86_400_000, Status.COMPENSATED: 30 * 86_400_000, Status.CLOSED: 30 * 86_400_000}
 #: Members of an ``each`` at most: a transaction's state is bounded.
 MOST_MEMBERS = 1_000

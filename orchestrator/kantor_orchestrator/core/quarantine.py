@@ -1,7 +1,7 @@
-"""What can't be read is put off, and so is all that comes after it for the same transaction, in order (docs/design/shard.md).
+"""What can't be read is deferred, and so is all that comes after it for the same transaction, in order (docs/design/shard.md).
 
 * shard-22: a message that can't be read changes nothing: no fingerprint of it is kept. Its journal offset is
-  (``Transaction.put_off``), and nobody else waits. What comes later for the transaction is put off behind it, whether it can
+  (``Transaction.put_off``), and nobody else waits. What comes later for the transaction is deferred behind it, whether it can
   be read or not; but for the same message (same source and id) that can be read: that one takes its place.
 * shard-23: the first one is asked for again by a timer, until it can be read or ``GRACE`` has passed. Then, or at once if it
   can never be read, it is an incident (``poison``): the transaction is parked, if it has no saga or runs, and no timer goes
@@ -27,12 +27,12 @@ GRACE = 30_000
 WAIT = 2_000
 #: After how long (ms) a copy that was asked for and did not come is asked for again.
 PATIENCE = 60_000
-#: How many are put off at most: 8 bytes each in the state.
+#: How many are deferred at most: 8 bytes each in the state.
 MOST = 10_000
 #: How many copies are asked for at once, when the first one could be read.
 PORTION = 100
 
-#: The code of an incident: more was put off than is kept; what came then is lost to this transaction.
+#: The code of an incident: more was deferred than is kept; what came then is lost to this transaction.
 OVERFLOW = "put_off_full"
 
 
@@ -64,7 +64,7 @@ def put_off(d: Decision, why: str = "") -> None:
 
 
 def copy(d: Decision) -> bool:
-    """A copy of what was put off. Whether it is looked at now as the message that it is."""
+    """A copy of what was deferred. Whether it is looked at now as the message that it is."""
     entry, txn = d.entry, d.txn
     if not txn.put_off or txn.put_off[0] != entry.again:
         return False  # stale
@@ -150,7 +150,7 @@ def _free(d: Decision, kind: Kind, reason: str) -> None:
     status = None
     if txn.status is Status.PARKED:
         status = Status.RUNNING if txn.saga else Status.OBSERVED
-    d.fingerprint = 0 if kind is Kind.TAKEN_BACK else mark  # it is the message's own moves that count
+    d.fingerprint = 0 if kind is Kind.TAKEN_BACK else mark  # it is the message's own transitions that count
     due = progress.lives_until(d)
     d.emit(kind, put_off=txn.put_off[0], reason=reason, status=status, due=due)
     if kind is Kind.TAKEN_BACK:

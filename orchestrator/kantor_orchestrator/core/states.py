@@ -1,4 +1,4 @@
-"""The legal moves of a step as a diagram, drawn from the one table that the engine obeys (words-4).
+"""The legal transitions of a step as a diagram, drawn from the one table that the engine obeys (words-4).
 
 python -m kantor_orchestrator.core.states    # what docs/states.md contains
 """

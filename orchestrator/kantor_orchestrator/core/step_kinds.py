@@ -16,7 +16,7 @@ SERVICE, PERSON, KANTOR, STEPS = "service", "a person", "kantor", "steps"
 @dataclass(frozen=True, slots=True)
 class StepKind:
     """A kind. ``is_asked``: a command asks for it, so that it can be asked for again. ``happens_unheard``: if it is given up while it is
-    under way, it may have happened all the same. ``takes_signal``: people may say that it has happened (the act ``signal``)."""
+    under way, it may have happened all the same. ``takes_signal``: people may say that it has happened (the operator action ``signal``)."""
 
     name: str
     waits_for: str  # SERVICE | PERSON | KANTOR | STEPS

@@ -1,4 +1,4 @@
-"""A transaction, its legal moves, and the only function that changes one.
+"""A transaction, its legal transitions, and the only function that changes one.
 
 Theory
 ------
@@ -6,9 +6,9 @@ Theory
 processing, recovery and time travel all go through ``evolve``, so a restored transaction can't differ from a live one.
 A transition carries every fact that ``evolve`` needs (times, captured values, ids): it looks at nothing else.
 
-The legal moves of a step are one table, :data:`TRANSITIONS` (``moves.py``). A move that is not in it raises
+The legal transitions of a step are one table, :data:`TRANSITIONS` (``transitions.py``). A transition that is not in it raises
 :class:`IllegalTransition` and changes nothing: that is a bug of ``decide``, never of the input; whatever arrives,
-``decide`` answers with legal moves or with ``ignored`` and a reason.
+``decide`` answers with legal transitions or with ``ignored`` and a reason.
 
 docs/states.md has the diagram that is drawn from it. Composites and their members are steps too: their status says how
 far their content is; what is reversed are the steps in them.
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
-from kantor_orchestrator.core.moves import (
+from kantor_orchestrator.core.transitions import (
     AFTER_CLOSE,
     AFTER_PIVOT,
     BACKWARD,
@@ -68,7 +68,7 @@ __all__ = [
 
 #: How long a message waits for its saga's start (ms).
 EARLY_TTL = 3_600_000
-#: The code of what is put off before all else.
+#: The code of what is deferred before all else.
 FIRST = "first"
 #: What a transition's ``evidence`` says of a failure that was its service's last word.
 FINAL = "final"
@@ -77,15 +77,15 @@ UNSURE = "unsure"
 
 
 class IllegalTransition(Exception):  # noqa: N818 - the name says what it is
-    """``decide`` produced a move that the table does not allow: a bug. Nothing was changed."""
+    """``decide`` produced a transition that the table does not allow: a bug. Nothing was changed."""
 
 
 class Transition(Struct, omit_defaults=True, gc=False):
-    """One move. Empty text and 0 mean: none. ``at`` and ``due`` are milliseconds since the epoch.
+    """One transition. Empty text and 0 mean: none. ``at`` and ``due`` are milliseconds since the epoch.
 
     ``evidence`` is what must be remembered of the message: of a success and of a confirmation, which effect they tell of
     and where it was told (``core.evidence``); of a failure ``FINAL``, if it was the service's last word, or ``UNSURE``. ``put_off``: the
-    journal offset of the entry that is put off, asked for again, taken back or dropped; -1: none.
+    journal offset of the entry that is deferred, asked for again, taken back or dropped; -1: none.
     """
 
     kind: Kind
@@ -207,7 +207,7 @@ def _copy(one: Made) -> Made:
 def evolve(transaction: Transaction, transition: Transition) -> Transaction:
     """Apply one transition: the only function that changes a transaction (saga-1). Changes it in place and returns it.
 
-    Raises ``IllegalTransition`` (and changes nothing) if the table does not allow the move.
+    Raises ``IllegalTransition`` (and changes nothing) if the table does not allow the transition.
     """
     t = transition
     if t.step and t.kind is not Kind.INCIDENT_OPENED and t.kind is not Kind.IGNORED:
@@ -364,7 +364,7 @@ def _put_off(transaction: Transaction, t: Transition) -> None:
         transaction.put_off_since = transaction.put_off_since or t.at
         transaction.put_off_print, transaction.again_at, transaction.asked = t.fingerprint, t.due, 0
     if not transaction.ended_at:
-        transaction.expires_at = 0  # what is put off does not expire
+        transaction.expires_at = 0  # what is deferred does not expire
 
 
 def _ask_again(transaction: Transaction, t: Transition) -> None:
@@ -376,7 +376,7 @@ def _take_out(transaction: Transaction, t: Transition) -> None:
     """The first one is dealt with."""
     if transaction.put_off[:1] != [t.put_off]:
         raise IllegalTransition(
-            f"{transaction.id}: {t.put_off} is not the first that is put off, {t.kind} it can't be"
+            f"{transaction.id}: {t.put_off} is not the first that is deferred, {t.kind} it can't be"
         )
     del transaction.put_off[0]
     transaction.asked = max(0, transaction.asked - 1)
@@ -392,5 +392,5 @@ _OF_QUARANTINE = {
     Kind.TAKEN_BACK: _take_out,
     Kind.DROPPED: _take_out,
 }
-#: Moves after which an ended transaction may have nothing left that waits for a person.
+#: Transitions after which an ended transaction may have nothing left that waits for a person.
 _CARED_FOR = (Kind.RESUMED, Kind.TAKEN_BACK, Kind.DROPPED)

@@ -1,4 +1,4 @@
-"""Why an act is refused, in words: the state that forbids it, and what can be done instead."""
+"""Why an operator action is refused, in words: the state that forbids it, and what can be done instead."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.transaction import ENDED, Status, StepStatus
 
 S = StepStatus
-#: The code of an act that changes nothing.
+#: The code of an operator action that changes nothing.
 IMPOSSIBLE = "act_impossible"
 
 #: What an ended transaction does not take any more, by its status.

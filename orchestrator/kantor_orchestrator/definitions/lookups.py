@@ -139,7 +139,7 @@ class Lookups:
 
 def beside(schemas: SchemaStore, jobs: Executor, clock: Clock) -> SchemaStore:
     """``schemas`` for a thread that waits for no registry, but now, for what an engine always writes and reads: looking for the
-    timers of a shard that was just taken, it could not wait for an answer, and the shard would be taken anew."""
+    timers of a shard that was just taken, it could not wait for an answer, and the shard would be retaken."""
     if isinstance(schemas, MemorySchemas):
         return schemas
     lookups = Lookups(schemas, jobs, clock)

@@ -1,6 +1,6 @@
 """A record of ``sys.kantor.definitions`` that this Kantor can't read: refused by name, so that all other definitions go on.
 
-A newer Kantor wrote it (its language has words that this one does not know), or nobody's Kantor did: torn bytes, a schema that
+A newer Kantor wrote it (its language has words that this one does not know), or no Kantor did: truncated bytes, a schema that
 nobody published, a key that is not its own. What it may mean is kept as far as it can be told: the types of the messages that
 it names, because what comes of those must wait, and must not be passed over as nobody's (shard-21).
 """

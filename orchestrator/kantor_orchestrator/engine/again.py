@@ -1,4 +1,4 @@
-"""Entries that were put off come back as copies, at the journal's end (shard-24, shard-25; ``core.quarantine``).
+"""Entries that were deferred come back as copies, at the journal's end (shard-24, shard-25; ``core.quarantine``).
 
 A copy may come twice, late or never: the transaction's state waits for it, and asks again.
 """
@@ -52,7 +52,7 @@ class Copies:
                 reader.assign({place: offset})
                 found = self._read(reader, place, offset)
                 if found is None:
-                    value, why = None, f"the journal has lost the message at {offset}, which was put off"
+                    value, why = None, f"the journal has lost the message at {offset}, which was deferred"
                     headers = _no_message(place, offset, why)
                 elif not _is_message_of(transaction, found):  # a person named it, to start the transaction
                     value, why = None, f"the journal's entry {offset} is not a message of {transaction}"
@@ -65,7 +65,7 @@ class Copies:
             place_of = f"{topics.JOURNAL}/{shard}/{offset}"
             facts = {"action": "again_failed", "transaction": transaction}
             log.warning(
-                "%s was put off for %s and can't be brought back yet: %s",
+                "%s was deferred for %s and can't be brought back yet: %s",
                 place_of,
                 transaction,
                 text,

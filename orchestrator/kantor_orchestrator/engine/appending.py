@@ -94,7 +94,7 @@ class EngineEntries:
     def copy(
         self, shard: int, transaction: str, value: bytes | None, headers: list[tuple[str, bytes | None]]
     ) -> None:
-        """A copy of an entry that was put off; any thread may say so."""
+        """A copy of an entry that was deferred; any thread may say so."""
         self._producer.produce(topics.JOURNAL, value, transaction.encode(), headers, shard)
 
     def flush(self) -> None:

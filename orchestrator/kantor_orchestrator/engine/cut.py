@@ -121,7 +121,7 @@ class Cutter:
         return self._clock.monotonic() - began
 
     def _take_back(self, keys: Iterable[str]) -> None:
-        """The topic was deleted and made again since the shard was taken: it has this cut, and nothing of what did not change since
+        """The topic was deleted and recreated since the shard was taken: it has this cut, and nothing of what did not change since
         the last one. Without a shard record whoever takes the shard folds all that the log has. Raises ``KantorError``."""
         producer, number = self.producer, self._number
         producer.begin()
@@ -129,9 +129,9 @@ class Cutter:
             producer.produce(topics.STATE, None, key.encode(), None, number)
         producer.produce(topics.STATE, None, topics.SHARD_KEY, None, number)
         producer.commit()
-        what = f"{topics.STATE}/{number} was deleted and made again: the shard is restored from all that {topics.HISTORY}/{number} has"
+        what = f"{topics.STATE}/{number} was deleted and recreated: the shard is restored from all that {topics.HISTORY}/{number} has"
         log.error(
-            "%s, and what it sent is sent again", what, extra={"action": "state_made_again", "shard": number}
+            "%s, and what it sent is sent again", what, extra={"action": "state_recreated", "shard": number}
         )
         raise KantorError(what)
 

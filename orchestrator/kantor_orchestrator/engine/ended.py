@@ -1,6 +1,6 @@
-"""Snapshots of ended transactions, read from the log (log-9): the state has stubs of them, which say where each one's lies.
+"""Snapshots of ended transactions, read from the log (log-9): the state has retained records of them, which say where each one's lies.
 
-They are asked for when something comes for them, which is rare: a late effect, a duplicate, a person's act. The shard waits for
+They are asked for when something comes for them, which is rare: a late effect, a duplicate, an operator action. The shard waits for
 it, as for a definition; others go on. What is asked for by entries that wait behind the first is read with it.
 """
 
@@ -96,7 +96,7 @@ class Ended:
         return taken
 
     def _snapshot(self, stub: Stub, record: Record) -> tuple[Transaction, int] | str:
-        """What the record at a stub's offset, or the first one behind it, says."""
+        """What the record at a retained record's offset, or the first one behind it, says."""
         if record.offset() != stub.history or record.key() != stub.id.encode():
             return self._lost(stub)
         try:
@@ -112,7 +112,7 @@ class Ended:
         return found, len(decision.snapshot)
 
     def _lost(self, stub: Stub) -> str:
-        what = "is gone, the decision that says what it had done by then: the history was kept for too short a time, or made again"
+        what = "is gone, the decision that says what it had done by then: the history was kept for too short a time, or recreated"
         return f"{self._where(stub.history)} {what}"
 
     def _where(self, offset: int) -> str:
@@ -121,7 +121,7 @@ class Ended:
 
 def say_if_lost(txn: Transaction, entry: Entry) -> None:
     """Nobody knows what such a transaction had done when this came: a message waits for a person, as others that can't be read;
-    an act is refused, unless it deals with such a message."""
+    an operator action is refused, unless it deals with such a message."""
     is_message = entry.kind in ("event", "command")
     if not is_lost(txn) or not (
         is_message or (entry.kind == "act" and not txn.put_off and not txn.incidents)

@@ -22,7 +22,7 @@ from kantor_orchestrator.formats import journal
 log = logging.getLogger("kantor.entries")
 
 
-#: The source of acts, as duplicates are told by source and id.
+#: The source of operator actions, as duplicates are told by source and id.
 ACTS = "kantor.acts"
 
 Headers = dict[str, bytes]
@@ -42,7 +42,7 @@ _NO_JSON = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 
 
 class MalformedEntry(Exception):  # noqa: N818 - the name says what it is
-    """No entry of intake, a timer or an act: somebody else wrote into the journal. It is logged and passed over (journal-5)."""
+    """No entry of intake, a timer or an operator action: somebody else wrote into the journal. It is logged and passed over (journal-5)."""
 
 
 def headers_of(record: Record) -> Headers:
@@ -57,7 +57,7 @@ def transaction_of(record: Record) -> str:
 
 
 def mark_of(headers: Headers) -> tuple[str, int]:
-    """The source partition (by topic id: a topic made again starts over) and the offset in it (journal-15)."""
+    """The source partition (by topic id: a topic recreated starts over) and the offset in it (journal-15)."""
     try:
         _, partition, offset = headers[journal.ORIGIN].decode().rsplit("/", 2)
         return f"{headers[journal.TOPIC_ID].decode()}/{partition}", int(offset)

@@ -109,8 +109,8 @@ class Untaken:
     def taken(self, shard: Shard, time: int) -> None:
         """A shard is taken; ``time``: the broker's (ms). What is another topic than it was, or has lost what
         nobody had read, is told for as long as the engine lives."""
-        for topic in shard.made_again:
-            self._metrics.made_again.labels(topic).inc()
+        for topic in shard.recreated:
+            self._metrics.recreated.labels(topic).inc()
             self._anew[f"{topic}/{shard.number}"] = time
         if shard.lost_entries:
             self._anew[f"{topics.JOURNAL}/{shard.number}"] = time

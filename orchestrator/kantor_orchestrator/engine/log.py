@@ -7,7 +7,7 @@
    whether they do. In a gap lie stragglers (void: it goes on behind them), or the epoch record of a new owner: then it
    stops, and sends nothing of what it has just written; the new owner will.
 * log-1: the producer is idempotent, ordered and patient: it gives up on no record. One that can't be written for good breaks the
-   producer, and the shard is taken anew.
+   producer, and the shard is retaken.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 One thread does all the work on transactions. What waits for the broker runs beside it (``jobs``): for each shard the writing
 of its log, the committing of its cuts, its taking. An exception anywhere in a shard's turn leads to one thing: the shard is
-taken anew. Nothing of it is committed, and no other shard waits.
+retaken. Nothing of it is committed, and no other shard waits.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Engine:
         self._look()
 
     def _tend(self, shard: Shard) -> None:
-        """One shard's turn. Whatever it raises: the shard is taken anew."""
+        """One shard's turn. Whatever it raises: the shard is retaken."""
         now = self._clock.monotonic()
         shard.writer.check(now)
         shard.sender.poll()

@@ -32,7 +32,7 @@ def tell_lost_decisions(shard: Shard, position: int, start: int) -> None:
     """The history has lost decisions behind the last cut, which is at ``position`` in it: what they were about is decided again."""
     if start <= position:
         return
-    shard.made_again.append(topics.HISTORY)
+    shard.recreated.append(topics.HISTORY)
     log.error(
         "%s/%d has lost the decisions from %d to %d, which no cut contains: somebody deleted them, or its retention is too short; "
         "what they were about is decided again, and its messages may be sent again in another form",

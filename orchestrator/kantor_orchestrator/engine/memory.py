@@ -1,6 +1,6 @@
 """The transactions of a shard: in memory what something happened to lately, on disk the rest.
 
-Of one that is at rest (``snapshots.is_at_rest``) the state and the store have a stub, at most 120 bytes; its snapshot is in
+Of one that is at rest (``snapshots.is_at_rest``) the state and the store have a retained record, at most 120 bytes; its snapshot is in
 the log, in the last decision on it. Whoever needs it gets :class:`AtRest`, has it read (``ended``), and hands it to
 :meth:`Transactions.take_in`.
 """
@@ -37,7 +37,7 @@ _LATELY = 256
 
 
 class AtRest(Exception):  # noqa: N818 - control flow, not a failure
-    """The transaction is not in memory, and the state has a stub of it only: its snapshot is in the log."""
+    """The transaction is not in memory, and the state has a retained record of it only: its snapshot is in the log."""
 
     def __init__(self, stub: Stub) -> None:
         super().__init__(stub)
@@ -78,7 +78,9 @@ class Transactions:
         self._cutting: dict[str, Row | None] = {}  # in a cut that is not committed yet
         self._dirty: dict[str, Row | None] = {}  # committed, not yet in the store
         self._in_log: dict[str, InLog] = {}  # of those that have changed and are at rest now
-        self._ending: dict[str, tuple[Transaction, InLog]] = {}  # of ``_cutting``, those that become stubs
+        self._ending: dict[
+            str, tuple[Transaction, InLog]
+        ] = {}  # of ``_cutting``, those that become retained records
         self._lately: dict[str, None] = {}  # at rest, and kept in the cache for a while; the oldest first
         self._read_last: dict[str, Transaction] = {}  # from the log, by the last read
 
@@ -107,7 +109,7 @@ class Transactions:
         return None if snapshot is None else self._keep(id_, snapshot)
 
     def stub(self, id_: str) -> Stub | None:
-        """If it is not in memory, and there is a stub of it."""
+        """If it is not in memory, and there is a retained record of it."""
         try:
             self.get(id_)
         except AtRest as it:
@@ -127,7 +129,7 @@ class Transactions:
 
     def take_in(self, found: Found) -> None:
         """What was read from the log. It stays in memory at least until the next such. Of one whose snapshot is lost there is
-        only what its stub says (``snapshots.is_lost``)."""
+        only what its retained record says (``snapshots.is_lost``)."""
         self._read_last = {}
         for id_, one in found.items():
             stub = self.stub(id_)
@@ -202,7 +204,7 @@ class Transactions:
     # -- cuts
 
     def cut(self) -> dict[str, Row | None]:
-        """Snapshots of what has changed since the last cut, as of now; None: nothing is left of it. The stubs are still to
+        """Snapshots of what has changed since the last cut, as of now; None: nothing is left of it. The retained records are still to
         come: :meth:`point`."""
         rows: dict[str, Row | None] = {}
         in_log = self._in_log
@@ -222,7 +224,7 @@ class Transactions:
         return rows
 
     def point(self, rows: dict[str, Row | None]) -> None:
-        """The log has every decision before the cut with these: add the stubs, which point there."""
+        """The log has every decision before the cut with these: add the retained records, which point there."""
         for id_, (txn, in_log) in self._ending.items():
             if in_log.offset < 0:
                 raise KantorError(f"the log does not tell where the snapshot of {id_} is")
@@ -304,7 +306,7 @@ def next_due(txn: Transaction) -> int | None:
 
 
 def expiry(txn: Transaction) -> int | None:
-    """None: its stub does not expire. A held one's does not, and must not be looked at with every cut as if it had."""
+    """None: its retained record does not expire. A held one's does not, and must not be looked at with every cut as if it had."""
     return (txn.expires_at or None) if txn.status in ENDED else None
 
 

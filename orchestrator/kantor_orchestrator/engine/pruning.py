@@ -1,6 +1,6 @@
 """Marks of source topics that are gone: a shard forgets them once no replay of their records can come any more (journal-15).
 
-Members of intake say which topics they read, by id, in the topic of watermarks. A topic that was deleted, or made again under
+Members of intake say which topics they read, by id, in the topic of watermarks. A topic that was deleted, or recreated under
 another id, is in none of these lists, and never will be: no id is given twice.
 """
 

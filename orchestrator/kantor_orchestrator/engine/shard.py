@@ -1,7 +1,7 @@
 """A shard: one journal partition with the transactions in it; what an engine holds of it while it owns it.
 
 What memory holds (shard-4) runs ahead of the log by the turns that are being written, and ahead of the state topic by what has
-changed since the last cut. Neither matters: if anything goes wrong the shard is taken anew (shard-2), and the log is the truth.
+changed since the last cut. Neither matters: if anything goes wrong the shard is retaken (shard-2), and the log is the truth.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from kantor_orchestrator.store import StoreFullError, StoreLostError
 
 log = logging.getLogger("kantor.shard")
 
-#: Stubs that are dropped with one cut.
+#: Retained records that are dropped with one cut.
 _EXPIRED = 500
 #: Seconds between flushes of the store.
 _FLUSH_INTERVAL = 1.0
@@ -50,7 +50,7 @@ _HANGS = 60.0
 
 
 class TopicIds(NamedTuple):
-    """Of the topics that the positions count in; empty: the broker gives none. A topic that is made again has another."""
+    """Of the topics that the positions count in; empty: the broker gives none. A topic that is recreated has another."""
 
     journal: str
     history: str
@@ -147,7 +147,7 @@ class Shard:
         #: Entries that the journal had lost when the shard was taken (journal-19).
         self.lost_entries = 0
         #: Its topics that are others than they were when it was taken before.
-        self.made_again: list[str] = []
+        self.recreated: list[str] = []
         self._changelog = changelog
 
     # -- entries
@@ -161,7 +161,7 @@ class Shard:
                 self._have_read(it.stub)
 
     def _have_read(self, stub: Stub) -> None:
-        """Take in what was read, this stub's snapshot among it. Raises ``NotYet`` until then."""
+        """Take in what was read, this retained record's snapshot among it. Raises ``NotYet`` until then."""
         reading, now = self._reading, self._clock.monotonic()
         if reading is None or now - self._reading_since > _HANGS:
             wanted = {stub.id: stub}
@@ -293,9 +293,9 @@ class Shard:
         return self.position > self._cut_position and now - self._last_cut > cuts.REST_INTERVAL
 
     def take_cut(self, now: float) -> None:
-        """A picture of the shard as it is (log-5, shard-9); stubs that have expired go with it (shard-10)."""
+        """A picture of the shard as it is (log-5, shard-9); retained records that have expired go with it (shard-10)."""
         rows = self.transactions.cut()
-        # Nobody brings a stub back: it is gone by the broker's clock and by this machine's.
+        # Nobody brings a retained record back: it is gone by the broker's clock and by this machine's.
         for id_ in self.transactions.expired(min(self.clock, self._clock.now()), _EXPIRED):
             rows[id_] = None
         marks = {source: self.marks.get(source) for source in self._moved_marks}

@@ -17,7 +17,7 @@ from kantor_orchestrator.definitions.catalogue import Definitions
 
 def complete(saga: Saga | None, entry: Entry, definitions: Definitions) -> None:
     """If this is a signal, as to those of its fields that the saga keeps: read what was written as text (on the command line everything is),
-    and add the schema's defaults. If one is missing or of another type, the act is refused (``entry.error``); logical types are not looked
+    and add the schema's defaults. If one is missing or of another type, the operator action is refused (``entry.error``); logical types are not looked
     at."""
     step = saga.steps.get(definition_path(entry.step)) if saga and entry.type == SIGNAL else None
     if saga is None or step is None or not KINDS[step.kind].takes_signal or entry.payload is None:

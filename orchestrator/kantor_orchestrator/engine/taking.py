@@ -105,7 +105,7 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     taking.does = f"{topics.STATE}/{number} is being read"
     restored = _Restored(number, means, cutter, undo)
     facts, ids = restored.facts, restored.ids
-    again = _made_again(number, facts, ids)
+    again = _recreated(number, facts, ids)
     taking.does = f"its epoch is being written into {topics.HISTORY}/{number}"
     decisions = DecisionLog(
         means.clients, means.admin, number, uuid4().hex, means.codec, means.clock, means.time
@@ -132,7 +132,7 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     starts = means.admin.starts([place, (topics.HISTORY, number)])
     start = starts.get(place, 0)
     if _ids_of(means.admin) != ids:
-        raise KantorError(f"{topics.JOURNAL} or {topics.HISTORY} was made again just now")
+        raise KantorError(f"{topics.JOURNAL} or {topics.HISTORY} was recreated just now")
     is_another = since > facts.history or _is_another(facts.ids.journal, ids.journal)
     facts.ids = ids
     shard = Shard(
@@ -151,7 +151,7 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     )
     taking.does = f"ended transactions are being read from {topics.HISTORY}/{number}"
     shard.read_ended(decision.transaction_id for _, decision in found)
-    shard.made_again = again
+    shard.recreated = again
     if is_another:
         shard.recorded = deque(older)
         _begin_anew(shard, start, deque(decision for offset, decision in found if offset >= since))
@@ -187,11 +187,11 @@ def _id_of_state(admin: Admin) -> str:
 
 
 def _is_another(before: str, now: str) -> bool:
-    """Whether a topic was deleted and made again; that can't be told without ids."""
+    """Whether a topic was deleted and recreated; that can't be told without ids."""
     return bool(before and now) and before != now
 
 
-def _made_again(number: int, facts: Facts, ids: TopicIds) -> list[str]:
+def _recreated(number: int, facts: Facts, ids: TopicIds) -> list[str]:
     """The topics that are others than those in which the cut's positions count. A history that is another one is read from its
     beginning: what was decided behind the cut is gone with the old one."""
     again = []
@@ -206,7 +206,7 @@ def _made_again(number: int, facts: Facts, ids: TopicIds) -> list[str]:
             number,
             facts.ids.history,
             ids.history,
-            extra={"action": "history_made_again", "shard": number},
+            extra={"action": "history_recreated", "shard": number},
         )
         facts.history, facts.epoch = 0, -1
     return again
@@ -222,9 +222,9 @@ def _since(journals: list[tuple[int, str]], facts: Facts, ids: TopicIds, end: in
 
 
 def _begin_anew(shard: Shard, start: int, decided: deque[Decided]) -> None:
-    """The journal is another one: it was deleted and made again, or has lost its end. What it has now is new."""
-    if topics.JOURNAL not in shard.made_again:
-        shard.made_again.append(topics.JOURNAL)
+    """The journal is another one: it was deleted and recreated, or has lost its end. What it has now is new."""
+    if topics.JOURNAL not in shard.recreated:
+        shard.recreated.append(topics.JOURNAL)
     log.error(
         "%s/%d ends at %d, although it was read up to %d: it was deleted and recreated, or has lost its end; "
         "it is now read from %d on, and lost entries may be missing",
@@ -233,7 +233,7 @@ def _begin_anew(shard: Shard, start: int, decided: deque[Decided]) -> None:
         shard.catch_up_to,
         shard.position,
         start,
-        extra={"action": "journal_made_again", "shard": shard.number},
+        extra={"action": "journal_recreated", "shard": shard.number},
     )
     while shard.recorded:
         shard.fold(shard.recorded.popleft())

@@ -33,7 +33,7 @@ PlannedTimer = tuple[int, str, str, str, int, int]
 Identity = tuple[str, str, str, int, int]
 
 
-#: Moves after which other timers count than before.
+#: Transitions after which other timers count than before.
 _ALL_ANEW = frozenset({Kind.RELEASED, Kind.PUT_OFF, Kind.AGAIN_ASKED, Kind.TAKEN_BACK, Kind.DROPPED})
 
 

@@ -19,7 +19,7 @@ from kantor_orchestrator.core.transaction import Kind, Transition
 
 #: Every saga, those included that are deployed later.
 ALL = ""
-#: Acts that are remembered, the latest: one that comes again is not carried out again.
+#: Operator actions that are remembered, the latest: one that comes again is not carried out again.
 MOST_ACTS = 100
 
 
@@ -33,7 +33,7 @@ class HoldAct(Struct):
 
 
 class Holds:
-    """By saga (``ALL``): who holds it, and why. And the acts that led there."""
+    """By saga (``ALL``): who holds it, and why. And the operator actions that led there."""
 
     def __init__(
         self, found: Mapping[str, str] | None = None, acts: Iterable[Mapping[str, Any]] = ()
@@ -82,7 +82,7 @@ class Holds:
         return Transition(Kind.IGNORED, act.at, saga=saga, code=IMPOSSIBLE, reason=reason, actor=act.actor)
 
     def fold(self, done: Transition, act: str, id_: str) -> None:
-        """Apply what :meth:`decide` came to for the act with this id, now or as the log tells it."""
+        """Apply what :meth:`decide` came to for the operator action with this id, now or as the log tells it."""
         if id_ and id_ not in self._acts and act in (HOLD, RELEASE):
             self._acts[id_] = HoldAct(id_, act, done.saga, done.reason if done.kind is Kind.IGNORED else "")
             if len(self._acts) > MOST_ACTS:

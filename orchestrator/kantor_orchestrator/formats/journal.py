@@ -1,4 +1,4 @@
-"""The journal's format: what intake, timers and acts append, and the engine and the view read
+"""The journal's format: what intake, timers and operator actions append, and the engine and the view read
 (docs/design/journal.md, journal-2).
 
 An entry keeps the source record's bytes and headers, but for headers of these names, and adds:
@@ -6,14 +6,14 @@ An entry keeps the source record's bytes and headers, but for headers of these n
 =====================  ===========================================================================================
 ``kantor_entry``       what it is: event, command, timer, act, refused (a message of the engine that Kafka did not take)
 ``kantor_origin``      ``topic/partition/offset`` of the source record
-``kantor_topicid``     that topic's id (KIP-516): one made again under the same name starts over
+``kantor_topicid``     that topic's id (KIP-516): one recreated under the same name starts over
 ``kantor_key``         the source record's key, if it had one
 ``kantor_timestamp``   the source record's timestamp, ms since the epoch
-``kantor_again``       of a copy of an entry that was put off: the original's offset in the journal
+``kantor_again``       of a copy of an entry that was deferred: the original's offset in the journal
 =====================  ===========================================================================================
 
 The record's key is the transaction id, its partition the shard, its timestamp the broker's (LogAppendTime): journal-3. Control
-entries (acts on a whole saga: hold and release) have no key and an explicit partition (journal-4).
+entries (operator actions on a whole saga: hold and release) have no key and an explicit partition (journal-4).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TIMESTAMP = "kantor_timestamp"
 PARENT = "kantor_parent"
 
 EVENT, COMMAND, TIMER, ACT = b"event", b"command", b"timer", b"act"
-#: Of a copy of an entry that was put off: the original's offset in the journal; and why it is none, if nothing of the kind is there.
+#: Of a copy of an entry that was deferred: the original's offset in the journal; and why it is none, if nothing of the kind is there.
 AGAIN, LOST = "kantor_again", "kantor_lost"
 #: What an entry says beside its original: of an original, under these names, it says nothing.
 OWN = frozenset({ENTRY, ORIGIN, TOPIC_ID, KEY, TIMESTAMP, PARENT, AGAIN, LOST})

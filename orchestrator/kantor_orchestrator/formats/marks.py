@@ -150,7 +150,7 @@ class Shards:
 
     taken: list[int]
     untaken: dict[int, tuple[int, str]]
-    #: Partitions (``topic/number``) that were found to be of a topic that was made again, and when (ms).
+    #: Partitions (``topic/number``) that were found to be of a topic that was recreated, and when (ms).
     anew: dict[str, int] = field(default_factory=dict)
     #: Those whose store the disk does not take, and why.
     without_disk: dict[int, str] = field(default_factory=dict)

@@ -102,7 +102,7 @@ def is_at_rest(t: Transaction) -> bool:
 
 
 def is_lost(t: Transaction) -> bool:
-    """Whether nobody knows any more what it has done: it was a stub, and the history has lost its snapshot. ``reason`` says
+    """Whether nobody knows any more what it has done: it was a retained record, and the history has lost its snapshot. ``reason`` says
     so."""
     return bool(t.saga) and not t.started_at
 
@@ -175,7 +175,7 @@ def state_from(id_: str, record: Mapping[str, Any]) -> Transaction | Stub:
             saga, version, expires_at = record["saga"], record["version"], record["expires_at"]
             return Stub(id_, saga, version, status, record["history"], expires_at)
     except _FOREIGN as error:
-        raise ValueError(f"no stub: {type(error).__name__}: {error}") from error
+        raise ValueError(f"no retained record: {type(error).__name__}: {error}") from error
     return transaction_from(id_, record)
 
 

@@ -17,7 +17,7 @@ Topic ``sys.kantor.watermarks``: compacted, one partition, stamped by the broker
 ``engine/<name>``                which shards that are its own an engine has taken, and since when and why it has others not
 ``ignored/<engine>/<kind>``      starts that started nothing, since the engine began: how many, and the latest
 ``shards``                       how many shards there are: written once, by the first role that starts
-``id/<topic>``                   what stands for the id of a topic that was made again, where the broker gives none
+``id/<topic>``                   what stands for the id of a topic that was recreated, where the broker gives none
 ===============================  =====================================================================================
 
 A member of intake reads that somebody asks, at T. *Then* it asks the brokers which topics exist and where each of its

@@ -4,7 +4,7 @@ It reads headers only (journal-6). At-least-once, in the order of each source pa
 before its offsets are committed, and intake stops at its first failed delivery; the engine removes the replays. While the broker
 has yet to confirm a few records, intake reads on: else each event would wait for the one before it. What is wrong
 with one record is the end of that record alone (journal-10): it is counted, sampled and said (``addressing.py``,
-``formats/appending.py``). A topic that was made again is noticed by its id, or by offsets that go back. How far intake has come it
+``formats/appending.py``). A topic that was recreated is noticed by its id, or by offsets that go back. How far intake has come it
 tells by watermarks (``marking.py``).
 """
 
@@ -153,7 +153,7 @@ class Intake:
         if batch.refused or self._refused:
             self._note_refused(batch)
         self._overtaken.turn()
-        self._marker.turn(self._consumer.assignment, self._reached, self._refused, self._made_again)
+        self._marker.turn(self._consumer.assignment, self._reached, self._refused, self._recreated)
         now = self._clock.monotonic()
         if now >= self._next_commit:
             self._next_commit = now + COMMIT_INTERVAL
@@ -298,7 +298,7 @@ class Intake:
             log.warning(
                 "%s/%d continues at %d: the topic was recreated, or Kafka lost records; its records count as new"
                 " (this broker gives topics no ids)",
-                *place, offset, extra={"action": "topic_made_again"},
+                *place, offset, extra={"action": "topic_recreated"},
             )  # fmt: skip
 
     def _named(self, topic: str, id_: str) -> bytes:
@@ -309,7 +309,7 @@ class Intake:
             else id_.encode()
         )
 
-    def _made_again(self, found: Mapping[str, str]) -> bool:
+    def _recreated(self, found: Mapping[str, str]) -> bool:
         """Whether any of these topics is another one than it was; it is read anew then."""
         begun = False
         for topic, id_ in found.items():
@@ -320,11 +320,11 @@ class Intake:
         return begun
 
     def _begin_anew(self, topic: str, id_: bytes) -> None:
-        """The topic was deleted and made again: what was read of it is no measure for what is in it now. All of it is read,
+        """The topic was deleted and recreated: what was read of it is no measure for what is in it now. All of it is read,
         under its new id: a reader that went on where it was may have passed over some."""
         log.warning(
             "%s was deleted and recreated: it is read from its beginning", topic,
-            extra={"action": "topic_made_again"},
+            extra={"action": "topic_recreated"},
         )  # fmt: skip
         self._topic_ids[topic] = id_
         self._begun_anew.add(topic)
@@ -384,7 +384,7 @@ class Intake:
 
 def _without_own(topic: str, headers: list[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
     """Without what only the journal says (somebody has copied an entry back to its topic, with all of its headers): it would be
-    taken for what was put off, for one that can't be read, or for a child of another transaction. Parents are named on the
+    taken for what was deferred, for one that can't be read, or for a child of another transaction. Parents are named on the
     platform's own topic only."""
     own = journal.OWN - {journal.PARENT} if topic == topics.OWN_COMMANDS else journal.OWN
     return [(name, value) for name, value in headers if name not in own]

@@ -104,7 +104,7 @@ class Marker:
         is_news: Callable[[Mapping[str, str]], bool],
     ) -> None:
         """``reached``: everything before these offsets is in the journal. ``refused``: partitions that may not be read.
-        ``is_news`` gets the topics' ids; True: the sample is of topics that were made again, and counts for nothing."""
+        ``is_news`` gets the topics' ids; True: the sample is of topics that were recreated, and counts for nothing."""
         self._watermarks.poll()
         now = self._clock.monotonic()
         if self._sample is None:

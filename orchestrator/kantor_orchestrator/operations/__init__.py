@@ -1,1 +1,1 @@
-"""What the command line and the API share: the acts of operators, and what condition the platform is in."""
+"""What the command line and the API share: the operator actions, and what condition the platform is in."""

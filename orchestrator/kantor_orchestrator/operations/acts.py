@@ -33,16 +33,16 @@ PATIENCE = 10.0
 #: Records of a shard's history that are read before the answer: the epoch in force is told by the last ones.
 BACK = 200
 
-#: What the engine made of an act: one of a decision's transitions, with the decision's own fields.
+#: What the engine made of an operator action: one of a decision's transitions, with the decision's own fields.
 Move = dict[str, Any]
 
 
 class NoAnswerError(KantorError):
-    """The act is in the journal and will be carried out; nobody has done so yet."""
+    """The operator action is in the journal and will be carried out; nobody has done so yet."""
 
 
 class Acts:
-    """Writes acts, and waits for what the engine makes of them. What they mean, and when they are not possible:
+    """Writes operator actions, and waits for what the engine makes of them. What they mean, and when they are not possible:
     ``core.acts`` and ``holds``."""
 
     def __init__(self, kafka: Clients, registry_url: str = "") -> None:
@@ -66,7 +66,7 @@ class Acts:
         fields: Mapping[str, Any] | None = None,
         id_: str = "",
     ) -> list[Move]:
-        """Do something to a transaction; the moves that the engine made of it, of which ``ignored`` says why not.
+        """Do something to a transaction; the transitions that the engine made of it, of which ``ignored`` says why not.
 
         ``id_``: give the same again, and it is done once (``ignored``, code ``done_already``). Raises ``NotFoundError`` if the
         engine does not know the transaction, ``NoAnswerError``, and ``KafkaUnavailableError`` (give the same id again)."""
@@ -93,7 +93,7 @@ class Acts:
     def do_many(
         self, act: str, transactions: Mapping[str, str], *, actor: str, why: str
     ) -> dict[str, list[Move]]:
-        """The same to several transactions, by id the act's id: the moves that the engine made of each; those that it has
+        """The same to several transactions, by id the operator action's id: the transitions that the engine made of each; those that it has
         not answered for are left out: the operator action is in the journal and will be carried out. Raises as :meth:`do`, but for
         ``NoAnswerError``."""
         entries = {id_: journal.ActEntry(act_id, act, actor, why) for id_, act_id in transactions.items()}
@@ -110,7 +110,7 @@ class Acts:
         return {owners[act_id]: _joined(moves) for act_id, moves in answers.items()}
 
     def do_to_all(self, act: str, saga: str, *, actor: str, why: str, id_: str = "") -> list[Move]:
-        """Hold or release a saga (``holds.ALL``: every one): an entry for every shard, and a move of each. Raises as
+        """Hold or release a saga (``holds.ALL``: every one): an entry for every shard, and a transition of each. Raises as
         :meth:`do`; ``NoAnswerError`` if some shard has not answered."""
         entry = journal.ActEntry(id_ or str(uuid4()), act, actor, why, saga=saga)
 
@@ -135,7 +135,7 @@ class Acts:
     def _answers(
         self, ids: AbstractSet[str], shards: AbstractSet[int], write: Callable[[], None], of_each: int = 1
     ) -> dict[str, dict[int, list[Move]]]:
-        """By act's id and shard: the moves that name it, up to the first ones of ``of_each`` shards."""
+        """By the action's id and shard: the transitions that name it, up to the first ones of ``of_each`` shards."""
         history = [(topics.HISTORY, shard) for shard in sorted(shards)]
         ends, starts = self._admin.ends(history), self._admin.starts(history)
         reader = self._kafka.consumer("kantor-acts")
@@ -153,13 +153,13 @@ class Acts:
 
 
 class Heard:
-    """Answers to acts, as the history has them. What counts for nothing, written by an engine that had lost the shard, is no
+    """Answers to operator actions, as the history has them. What counts for nothing, written by an engine that had lost the shard, is no
     answer: the one that has it says what was done (view-17)."""
 
     def __init__(self, codec: Codec, ids: AbstractSet[str], since: Mapping[int, int]) -> None:
-        """``ids``: of the acts. ``since``: by shard, the first record that may be an answer; what is read before it tells which
+        """``ids``: of the operator actions. ``since``: by shard, the first record that may be an answer; what is read before it tells which
         epoch is in force."""
-        #: By act's id and shard.
+        #: By the action's id and shard.
         self.moves: dict[str, dict[int, list[Move]]] = {}
         self._codec = codec
         self._ids = ids
@@ -203,11 +203,9 @@ def _facts(of: Struct) -> dict[str, Any]:
 def refusal(moves: Sequence[Move]) -> str:
     """Why the engine did not do it; empty: it did, now or before, at least in part."""
     if any(move["kind"] != Kind.IGNORED for move in moves):
-        return (
-            ""  # what was ignored besides is of what followed, or of a step that the act could do nothing for
-        )
+        return ""  # what was ignored besides is of what followed, or of a step that the operator action could do nothing for
     reasons = [str(move["reason"]) for move in moves if move["code"] != DONE_ALREADY]
-    return "; ".join(dict.fromkeys(reasons))  # each shard says the same of an act on a saga
+    return "; ".join(dict.fromkeys(reasons))  # each shard says the same of an operator action on a saga
 
 
 def _all_there(moves: Mapping[str, Mapping[int, list[Move]]], ids: AbstractSet[str], of_each: int) -> bool:

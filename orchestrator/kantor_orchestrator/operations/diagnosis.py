@@ -152,7 +152,7 @@ def _of_unlooked(found: Condition) -> Iterator[StatusProblem]:
 def _of_dead_letters(found: Condition) -> Iterator[StatusProblem]:
     for topic, letters in sorted(found.dead_letters.items()):
         yield StatusProblem(
-            f"{count(letters, 'dead letter')} in {topic}: a service set them aside",
+            f"{count(letters, 'dead letter')} in {topic}: a service could not read them",
             "the headers __dlq.errors.* say what and why; fix the producer, and publish them again",
         )
 

@@ -12,7 +12,7 @@ from kantor_orchestrator.formats import topics
 
 #: The platform's truth.
 _KEPT = (topics.HISTORY, topics.JOURNAL, topics.STATE)
-#: For how long the history must be kept (ms): the stubs of transactions that have ended point into it.
+#: For how long the history must be kept (ms): the retained records of transactions that have ended point into it.
 _STUBS = max(STUB_TTL.values())
 #: For how long the journal must be kept (ms): an engine may be down for a night, and a start event may be a day late.
 _DAY = 86_400_000

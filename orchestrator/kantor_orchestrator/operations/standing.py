@@ -20,7 +20,7 @@ from kantor_orchestrator.words import duration
 SILENT = 25_000
 #: A watermark that is older than this (ms), though intake was asked for one now: something holds it up.
 OLD = 20_000
-#: For how long (ms) it is told that a shard's topic was made again, and that starts were ignored.
+#: For how long (ms) it is told that a shard's topic was recreated, and that starts were ignored.
 RECENT = 24 * 3_600_000
 
 
@@ -68,7 +68,7 @@ class Ignored:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """``low``: how old (ms) the lowest watermark is, -1: there is none; ``lowest``: a partition that it is of. ``anew``: by partition,
-    how long ago (ms) an engine found it to be another than before: made again, or cut off."""
+    how long ago (ms) an engine found it to be another than before: recreated, or cut off."""
 
     untaken: list[UntakenShard] = field(default_factory=list)
     members: list[IntakeMember] = field(default_factory=list)
@@ -167,7 +167,7 @@ def problems(found: Standing) -> Iterator[tuple[str, str]]:
     if recent := {place: age for place, age in sorted(found.anew.items()) if age < RECENT}:
         yield (
             f"{', '.join(recent)} turned out to be a different topic, or to lack records that no engine had read, {duration(round(min(recent.values()), -3))} ago",
-            "its former records may be missing: look for transactions that wait (`kantor list`), see docs/logs.md: journal_made_again, journal_lost",
+            "its former records may be missing: look for transactions that wait (`kantor list`), see docs/logs.md: journal_recreated, journal_lost",
         )
     for ignored in found.ignored_starts:
         is_one, latest = ignored.count == 1, ignored.latest
@@ -224,7 +224,7 @@ def as_json(found: Standing) -> dict[str, Any]:
             }
             for one in found.untaken
         ],
-        "made_again": [{"partition": place, "age_ms": age} for place, age in sorted(found.anew.items())],
+        "recreated": [{"partition": place, "age_ms": age} for place, age in sorted(found.anew.items())],
         "without_disk": [
             {"shard": one.shard, "engine": one.engine, "reason": one.why} for one in found.without_disk
         ],

@@ -1,6 +1,6 @@
 """The roles of the one program: what each needs, joined here; and how a role lives through trouble.
 
-A role is one process. When Kafka refuses for good (a fenced or fatal client), its clients are thrown away and made anew;
+A role is one process. When Kafka refuses for good (a fenced or fatal client), its clients are discarded and created anew;
 positions are in Kafka, so nothing is lost and nothing is done twice.
 
 Each role imports its own parts alone: most of the time that a process takes to start goes into imports.

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from kantor.errors import KantorError
 
-#: (snapshot, when its next timer is due, when its stub expires); None: forget the transaction.
+#: (snapshot, when its next timer is due, when its retained record expires); None: forget the transaction.
 Row = tuple[bytes, int | None, int | None]
 
 
@@ -59,6 +59,6 @@ class Store(Protocol):
         """Ids and snapshots of transactions whose next timer is due at ``moment`` (ms)."""
 
     def expired(self, moment: int, limit: int) -> Iterable[str]:
-        """Ids of stubs that expired before ``moment`` (ms), the oldest first."""
+        """Ids of retained records that expired before ``moment`` (ms), the oldest first."""
 
     def close(self) -> None: ...

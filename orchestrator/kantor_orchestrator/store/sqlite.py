@@ -2,7 +2,7 @@
 
 It is a cache of the state topic: the changelog position is in the same SQL transaction, flushed *after* the
 Kafka commit, so it is never ahead of what is committed, and at most a little behind. It can always be rebuilt from
-Kafka, so nothing is synced: a torn file after a power cut is found by SQLite, by the checks of opening or by the sum that each
+Kafka, so nothing is synced: a damaged file after a power cut is found by SQLite, by the checks of opening or by the sum that each
 row has, and wiped.
 
 Nobody waits for a disk. Where the file can't be opened, or its restoring finds the disk full, the snapshots are kept in memory
@@ -47,7 +47,7 @@ def limit_memory(size: int) -> None:
 
 
 #: Seconds between looks whether the disk takes a store again that is kept in memory; and how much room there must be for it, as
-#: a multiple of what it has: one that is taken anew for nothing each minute would be worse.
+#: a multiple of what it has: one that is retaken for nothing each minute would be worse.
 _LOOK, _ROOM = 60.0, 2
 #: The disk's trouble, or its owner's: what is in the file stays as it is.
 _UNWRITABLE = (apsw.FullError, apsw.ReadOnlyError, apsw.IOError, apsw.CantOpenError, apsw.PermissionsError)
@@ -136,7 +136,7 @@ class SqliteStore(Store):
         self.trouble = trouble
 
     def _damaged(self, error: Exception) -> StoreLostError:
-        """It can't be read: it is removed, once, so that it is restored when the shard is taken anew."""
+        """It can't be read: it is removed, once, so that it is restored when the shard is retaken."""
         if isinstance(error, apsw.BusyError | apsw.NoMemError):
             return StoreLostError(f"the store {self._path} can't be used now: {error}")
         if not self._is_lost:

@@ -49,7 +49,7 @@ def trace(found: Trace, complete_from: int) -> Json:
         "saga": found.saga or None,
         "version": found.version or None,
         "status": found.status,
-        "waiting_for": found.waiting_for,
+        "waiting_on": found.waiting_for,
         "held": found.held or None,
         "started_at": time(found.started_at),
         "updated_at": time(found.updated_at),
@@ -77,7 +77,7 @@ def summary(found: Summary) -> Json:
         "saga": found.saga or None,
         "version": found.version or None,
         "status": found.status,
-        "waiting_for": found.waiting_for,
+        "waiting_on": found.waiting_for,
         "held": found.held or None,
         "open_steps": found.open_steps,
         "started_at": time(found.started_at),
@@ -183,7 +183,7 @@ def _message(message: Message) -> Json:
         "seen": message.seen,
         "is_repeat": message.is_repeat,
         "detail": message.detail or None,
-        "moves": [_move(move) for move in message.moves],
+        "transitions": [_move(move) for move in message.moves],
     }
 
 

@@ -180,7 +180,7 @@ class ViewWriter:
             self._found[id_] = found[0], b"".join(of_one)
 
     def find(self, id_: str) -> tuple[TransactionRow, bytes] | None:
-        """A transaction: its row, still without what its moves tell, and its moves."""
+        """A transaction: its row, still without what its transitions tell, and its transitions."""
         if id_ in self._found:
             return self._found[id_]
         wanted = ", ".join(Known._fields)

@@ -21,7 +21,7 @@ def to_json(value: object) -> str:
 
 
 class EntryFacts(NamedTuple):
-    """An entry of the journal, without its payload. ``detail``: the value of a timer or an act. ``topic``: tells the topic that
+    """An entry of the journal, without its payload. ``detail``: the value of a timer or an operator action. ``topic``: tells the topic that
     ``origin`` is in from others of its name, before and after it (0: of none). ``again``: of a copy of an entry that was put
     off, the original's offset (-1: it is none)."""
 
@@ -55,12 +55,12 @@ def messages_from_json(text: str) -> Iterator[EntryFacts | CommandPlace]:
         yield CommandPlace(*facts) if len(facts) == len(CommandPlace._fields) else EntryFacts(*facts)
 
 
-#: Bytes of a timer's or an act's value that are kept as they are; characters of each text of an act that is larger.
+#: Bytes of a timer's or an operator action's value that are kept as they are; characters of each text of an operator action that is larger.
 DETAIL_LENGTH, _TEXT_LENGTH = 65_536, 2_000
 
 
 def detail_of(value: bytes) -> str:
-    """The value of a timer or an act. What is kept of one that is too large is JSON, too: who, what and why is known of
+    """The value of a timer or an operator action. What is kept of one that is too large is JSON, too: who, what and why is known of
     each, whatever else a person has said."""
     if len(value) <= DETAIL_LENGTH:
         return value.decode("utf-8", "replace")

@@ -21,7 +21,7 @@ _MANY, _FEW = 20_000, 5_000
 #: Seconds without a record or an end, with some missing, until Kafka counts as not answering: an open Kafka transaction of
 #: an engine that died holds readers back for 10.
 _PATIENCE = 60.0
-#: Of records of one instant, an entry comes before the moves that it caused, and these before the commands.
+#: Of records of one instant, an entry comes before the transitions that it caused, and these before the commands.
 _RANKS = {topics.JOURNAL: 0, topics.HISTORY: 1}
 
 

@@ -43,7 +43,7 @@ _OF_ENTRIES = (journal.ENTRY, "ce_type", journal.ORIGIN, "ce_id", "ce_causationi
 _NUMBERS = (journal.TIMESTAMP, journal.TOPIC_ID, journal.AGAIN)
 _OF_COMMANDS = ("ce_id", "ce_type", "ce_causationid")
 
-#: Loads a transaction: its row, and its moves so far.
+#: Loads a transaction: its row, and its transitions so far.
 Find = Callable[[str], tuple[TransactionRow, bytes] | None]
 #: Projects a record; its partition and its offset.
 RecordHandler = Callable[[Record, int, int], None]
@@ -294,7 +294,7 @@ class Projector:
     # -- looking things up
 
     def _transaction(self, id_: str, shard: int, at: int, is_known: bool = True) -> TransactionRow:
-        """The row, listed among the changes. ``is_known``: it is more than the name in a person's act."""
+        """The row, listed among the changes. ``is_known``: it is more than the name in an operator action."""
         row = self._young.get(id_)
         if row is None:
             row = self._old.get(id_) or self._load(id_)

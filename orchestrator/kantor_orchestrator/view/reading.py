@@ -1,4 +1,4 @@
-"""Reading ``sys.kantor.history`` for the view: the moves that ``evolve`` folds, without what nobody is shown."""
+"""Reading ``sys.kantor.history`` for the view: the transitions that ``evolve`` folds, without what nobody is shown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LEFT_OUT = frozenset(("messages", "snapshot"))
 
 
 class Said(Struct, gc=False):
-    """One decision, as far as the view folds it. ``captured``: fields of its messages, which its moves do not have any more.
+    """One decision, as far as the view folds it. ``captured``: fields of its messages, which its transitions do not have any more.
     ``record``: what is stored of it, a whole ``kantor.Decision`` without its messages and its snapshot."""
 
     transaction_id: str
@@ -55,7 +55,7 @@ class Said(Struct, gc=False):
 
     @property
     def has_transaction(self) -> bool:
-        """Whether there is one that it is about: a person's act on none (a ``start``, say) was ignored."""
+        """Whether there is one that it is about: an operator action on none (a ``start``, say) was ignored."""
         return bool(self.saga) or not all(move.kind is Kind.IGNORED and move.actor for move in self.moves)
 
 
@@ -143,7 +143,7 @@ def _without(fields: list[bytes], value: bytes) -> bytes:
 
 
 _STATUSES = {status.value: status for status in Status}
-#: What a move of a kind has besides: a step alone; a step and a command; a step or none; no step; no step, and what was kept.
+#: What a transition of a kind has besides: a step alone; a step and a command; a step or none; no step; no step, and what was kept.
 _STEP, _COMMAND, _ANYTHING, _WHOLE, _EARLY = range(5)
 _RULES = (
     dict.fromkeys(Kind, _WHOLE)
@@ -156,7 +156,7 @@ _RULES = (
 
 def _check(move: Transition) -> None:
     """Raises ``ValueError`` for what no engine writes, and ``evolve`` does not expect. Takes the payload of what was kept early
-    out of the move: people are not shown it."""
+    out of the transition: people are not shown it."""
     kind, rule = move.kind, _RULES[move.kind]
     if move.step:
         if rule >= _WHOLE:

@@ -1,4 +1,4 @@
-"""What a person may do now about what waits for one: acts that are carried out in that state (docs/acts.md), the best first.
+"""What a person may do now about what waits for one: operator actions that are carried out in that state (docs/acts.md), the best first.
 
 A test walks all states of small sagas, and finds that none of these is refused (view-15).
 """
@@ -38,7 +38,7 @@ _OTHER = ("the cause is fixed: it is tried again", "it is dealt with")
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """``step`` empty: the act is about the whole transaction. ``means``: when it is right, or what it does."""
+    """``step`` empty: the operator action is about the whole transaction. ``means``: when it is right, or what it does."""
 
     act: str
     step: str

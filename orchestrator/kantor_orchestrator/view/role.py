@@ -328,7 +328,7 @@ class _Projection:
         ids = self._admin.topic_ids(list(found))
         for name, id_ in self._topic_ids.items():
             if ids.get(name, id_) != id_:
-                raise KantorError(f"{name} was made again")
+                raise KantorError(f"{name} was recreated")
         self._topic_ids |= ids  # one that is gone for now may come back as another
         self._ask_the_engine()
         if {(name, p) for name, count in found.items() for p in range(count)} != set(self._positions):
@@ -336,7 +336,7 @@ class _Projection:
 
 
 def forget_others(database: ViewWriter, ids: Mapping[str, str]) -> None:
-    """view-11: forget what was read of topics that are others now: were deleted and made again. Journal and history are told
+    """view-11: forget what was read of topics that are others now: were deleted and recreated. Journal and history are told
     together, so with either of them everything goes; if it is one alone, what began before now is not complete any more."""
     changed = {topic for (topic, _), (_, id_) in database.positions().items() if ids.get(topic) != id_}
     for name in sorted(changed):

@@ -30,7 +30,7 @@ log = logging.getLogger("kantor.view")
 _RETRY_SCHEDULED, _COMPENSATION_RETRY = Kind.RETRY_SCHEDULED, Kind.COMPENSATION_RETRY_SCHEDULED
 _COMMAND_SENT, _COMPENSATION_SENT = Kind.COMMAND_SENT, Kind.COMPENSATION_SENT
 _STARTED = Kind.STARTED
-#: Moves of a step that make no end of its trouble.
+#: Transitions of a step that make no end of its trouble.
 _NOTHING_NEW = frozenset((Kind.PROGRESSED, Kind.ASKED, Kind.IGNORED))
 
 
@@ -68,7 +68,7 @@ class Folded:
         return True
 
     def settle(self, saga: str, version: int, status: Status) -> None:
-        """After a decision's moves: a transaction whose beginning is not in the history any more stands where the decision
+        """After a decision's transitions: a transaction whose beginning is not in the history any more stands where the decision
         says."""
         txn = self.txn
         if txn.status is not status:
@@ -77,7 +77,7 @@ class Folded:
             txn.saga, txn.version = saga, version
 
     def move(self, move: Transition) -> None:
-        """Apply one move."""
+        """Apply one transition."""
         kind = move.kind
         if kind is _STARTED and (self.txn.saga or self.txn.ended_at):
             # The engine had forgotten it, long after its end: this is another life.
@@ -97,9 +97,9 @@ class Folded:
                 del self.troubles[move.step]
 
     def _mend(self, move: Transition, error: IllegalTransition) -> bool:
-        """Apply a move whose past is missing (view-12). Whether it could be."""
+        """Apply a transition whose past is missing (view-12). Whether it could be."""
         self._has_gap(error)
-        if not move.step:  # of what was put off before the history begins: there is nothing to take out
+        if not move.step:  # of what was deferred before the history begins: there is nothing to take out
             return False
         state = self.txn.steps.setdefault(move.step, StepState())
         state.status = next(iter(TRANSITIONS[move.kind]))  # what must have been there
@@ -140,7 +140,7 @@ class TransactionRow:
         self.seen_at = at  # first
         self.updated_at = at
         self.entry = -1  # its last one in the journal
-        self.is_known = False  # something else than people's acts has named it (view-19)
+        self.is_known = False  # something else than operator actions has named it (view-19)
         self.folded: Folded | None = None  # once the history tells of it
         self.facts: SagaFacts | None = None  # of its saga, if its definition is known
         self.keys: dict[str, str] = {}  # those that were seen: the first value of each

@@ -1,6 +1,6 @@
 """What people see of a transaction: pure functions of where it stands, as the engine's own ``evolve`` folded it.
 
-Nothing here knows what a move means: a second opinion on that would drift from the engine's.
+Nothing here knows what a transition means: a second opinion on that would drift from the engine's.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def last_error(txn: Transaction, troubles: Mapping[str, Trouble]) -> str:
 
 @dataclass(slots=True)
 class Tries:
-    """How often something was asked for, and when: facts of the moves, which the state forgets."""
+    """How often something was asked for, and when: facts of the transitions, which the state forgets."""
 
     sent: int = 0
     compensations: int = 0
@@ -137,7 +137,7 @@ class Tries:
     ended_at: int = 0  # of what was compensated
 
     def count(self, move: Transition, state: StepState) -> None:
-        """``state``: of the step before this move."""
+        """``state``: of the step before this transition."""
         if move.kind is Kind.COMMAND_SENT:
             self.sent += 1
         elif move.kind is Kind.COMPENSATION_SENT:

@@ -1,8 +1,8 @@
 """The view in an SQLite file.
 
 A projection that can be rebuilt, whose positions are in the same file: ``synchronous=NORMAL`` in WAL mode may lose the
-last SQL transactions in a power cut, positions included, and they are projected again; it can't tear the file. One
-process writes (a lock file says which); any number reads. A file that is deleted while it is in use is made anew.
+last SQL transactions in a power cut, positions included, and they are projected again; it can't damage the file. One
+process writes (a lock file says which); any number reads. A file that is deleted while it is in use is recreated.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class SqliteDatabase:
 
     def replace_by(self, other: Database) -> None:
         """Page by page, in one SQL transaction: who reads goes on with the old pages until it is done, then has the new
-        ones, without opening anything anew. (Renaming the file would leave its WAL to the new one: that tears it.)"""
+        ones, without opening anything anew. (Renaming the file would leave its WAL to the new one: that damages it.)"""
         assert isinstance(other, SqliteDatabase)
         with translated(self.path):
             self._db.set_busy_timeout(PATIENCE)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from kantor_orchestrator.core.transaction import Status
 
-#: In the view's database, the status of what only people's acts name: it is no transaction, and is not shown (view-19).
+#: In the view's database, the status of what only operator actions name: it is no transaction, and is not shown (view-19).
 NO_TRANSACTION = ""
 
 

@@ -1,7 +1,7 @@
 """One transaction's whole story, put together from what the view stored of it.
 
 The journal gives the order: whatever moved the transaction hangs on the entry that caused it, and each command that went
-out on the move that sent it, with its place on its topic.
+out on the transition that sent it, with its place on its topic.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kantor_schemas import Schema
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What the database has of one transaction. ``is_held``: it stands still, also if nothing has come for it since a person held
-    its saga. ``parts``: messages as JSON and moves, in their order."""
+    its saga. ``parts``: messages as JSON and transitions, in their order."""
 
     transaction_id: str
     shard: int
@@ -80,7 +80,7 @@ class Move:
 
 @dataclass(slots=True)
 class Message:
-    """Something that was said: an event, a command, a timer that went off, an act of a person.
+    """Something that was said: an event, a command, a timer that went off, an operator action.
 
     ``origin``: where it lies, ``topic/partition/offset``; there is one message of it (view-18). ``journal``: its journal entry's
     place; empty for a command of the engine, which has ``step`` and ``attempt`` instead. ``seen``: how often intake journaled it.
@@ -142,7 +142,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """A decision, and its moves as they are shown."""
+    """A decision, and its transitions as they are shown."""
 
     decided: Decided
     moves: list[Move]
@@ -201,7 +201,7 @@ def build_trace(stored: Stored) -> Trace:
 
 
 def _fold(folded: Folded, decided: Decided, tries: dict[str, Tries], position: str) -> list[Move]:
-    """Apply one decision; its moves, each with what it made of its step and of the transaction."""
+    """Apply one decision; its transitions, each with what it made of its step and of the transaction."""
     shown = []
     for move in decided.transitions:
         txn = folded.txn
@@ -250,7 +250,7 @@ def _timeline(
     shard: int, entries: list[EntryFacts], told: list[_Told], sent: dict[str, CommandPlace]
 ) -> list[Message]:
     by_position: dict[int, Message] = {}
-    by_origin: dict[tuple[int, str], Message] = {}  # of a topic that is made again, offsets are others'
+    by_origin: dict[tuple[int, str], Message] = {}  # of a topic that is recreated, offsets are others'
     ids: set[tuple[str, str]] = set()
     for entry in sorted(entries):
         origin = entry.topic, entry.origin

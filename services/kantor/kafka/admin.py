@@ -120,7 +120,7 @@ class Admin:
         return {name: topic for name, topic in found.items() if topic.error is None}
 
     def topic_ids(self, names: Sequence[str], timeout: float = 10.0) -> dict[str, str]:
-        """Topic ids (KIP-516): a topic that is deleted and made again gets another one."""
+        """Topic ids (KIP-516): a topic that is deleted and recreated gets another one."""
         if not names:
             return {}
 

@@ -189,7 +189,7 @@ class MemoryConsumer:
         return Batch(records, ends, refused)
 
     def _look_again(self) -> None:
-        """Some topic was made again: where it has more than was read of the old one, nobody notices."""
+        """Some topic was recreated: where it has more than was read of the old one, nobody notices."""
         self._deleted = self._broker.deleted
         for partition, log_ in list(self._logs.items()):
             found = self._broker.log(partition)

@@ -30,7 +30,7 @@ CREATE TABLE timeline (
     moves BLOB NOT NULL -- the history's own records, each after its offset and length
 ) STRICT;
 
--- With which the moves were written.
+-- With which the transitions were written.
 CREATE TABLE schemas (id INTEGER PRIMARY KEY, schema TEXT NOT NULL) STRICT;
 
 CREATE TABLE keys (
@@ -42,7 +42,7 @@ CREATE TABLE keys (
 
 CREATE TABLE incidents (
     no INTEGER NOT NULL,
-    position INTEGER NOT NULL, -- offset in the history of the move that opened it
+    position INTEGER NOT NULL, -- offset in the history of the transition that opened it
     kind TEXT NOT NULL,
     step TEXT NOT NULL,
     reason TEXT NOT NULL,
@@ -79,7 +79,7 @@ CREATE TABLE sagas (
     PRIMARY KEY (saga, version)
 ) STRICT, WITHOUT ROWID;
 
--- Next offset to read, in the same SQL transaction as what was read: the truth. topic_id: a topic that was made again
+-- Next offset to read, in the same SQL transaction as what was read: the truth. topic_id: a topic that was recreated
 -- under the same name is another one.
 CREATE TABLE positions (
     topic TEXT NOT NULL,

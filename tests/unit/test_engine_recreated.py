@@ -1,4 +1,4 @@
-"""A journal or a history that was deleted and made again: noticed by its id, or by where it ends (journal-20)."""
+"""A journal or a history that was deleted and recreated: noticed by its id, or by where it ends (journal-20)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kantor_orchestrator.formats import topics
 from unit.engine_place import (
     CATALOG,
     Place,
-    made_again,
+    recreated,
     refused,
     start_anew,
 )
@@ -40,7 +40,7 @@ def ten_begun(folder: Path) -> Place:
 
 
 @pytest.mark.parametrize("ids", [True, False])
-def test_a_journal_that_was_made_again_is_read_from_its_beginning(
+def test_a_journal_that_was_recreated_is_read_from_its_beginning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, ids: bool
 ) -> None:
     """journal-20: its offsets mean other entries now: none is passed over as dealt with, and each is decided on once, also
@@ -49,7 +49,7 @@ def test_a_journal_that_was_made_again_is_read_from_its_beginning(
         zeros = "00000000-0000-0000-0000-000000000000"
         monkeypatch.setattr(MemoryAdmin, "topic_ids", lambda _, names: dict.fromkeys(names, zeros))
     place = ten_begun(tmp_path)
-    made_again(place, topics.JOURNAL)
+    recreated(place, topics.JOURNAL)
     place.event("new", "shop.OrderPlaced")
     with monkeypatch.context() as patched:
         patched.setattr(Cutter, "commit", refused)
@@ -60,11 +60,11 @@ def test_a_journal_that_was_made_again_is_read_from_its_beginning(
     place.event("new", "inventory.StockReserved")
     place.turn_until(lambda: "succeeded" in place.kinds("new"))
     assert place.kinds("new").count("started") == 1
-    assert "journal_made_again" in {getattr(record, "action", "") for record in caplog.records}
+    assert "journal_recreated" in {getattr(record, "action", "") for record in caplog.records}
     place.engine.close()
 
 
-def test_a_journal_that_was_made_again_is_told_by_its_id(
+def test_a_journal_that_was_recreated_is_told_by_its_id(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is longer than the old one was, so that its end tells nothing: none of its entries is passed over, and each is decided
@@ -79,12 +79,12 @@ def test_a_journal_that_was_made_again_is_told_by_its_id(
         place.event("old-1", "shop.OrderPlaced")
         place.turn_until(lambda: "started" in place.kinds("old-1"))
         place.engine.close()
-        made_again(place, topics.JOURNAL)
+        recreated(place, topics.JOURNAL)
         for number in range(5):
             place.event(f"new-{number}", "shop.OrderPlaced")
         start_anew(place, tmp_path)
         place.turn_until(lambda: "started" in place.kinds("new-4"))
-        assert place.engine._metrics.made_again.labels(topics.JOURNAL)._value.get() == 1
+        assert place.engine._metrics.recreated.labels(topics.JOURNAL)._value.get() == 1
         first = place.engine._shards[0]
         place.turn_until(lambda: place.engine._shards.get(0, first) is not first)
     place.event("new-0", "inventory.StockReserved")
@@ -94,21 +94,21 @@ def test_a_journal_that_was_made_again_is_told_by_its_id(
     assert Counter(id_ for id_, kind, _ in place.history() if kind == "started") == dict.fromkeys(
         ["old-0", "old-1", *(f"new-{number}" for number in range(5))], 1
     )
-    assert "journal_made_again" in {getattr(record, "action", "") for record in caplog.records}
+    assert "journal_recreated" in {getattr(record, "action", "") for record in caplog.records}
     place.engine.close()
     start_anew(place, tmp_path)
     place.turn_until(lambda: bool(place.engine._shards))
-    assert place.engine._shards[0].made_again == []
+    assert place.engine._shards[0].recreated == []
     place.engine.close()
 
 
-def test_a_history_that_was_made_again_is_read_from_its_beginning(
+def test_a_history_that_was_recreated_is_read_from_its_beginning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was decided in it lies before the position that the last cut names, which counts in the old one: it is not decided
     once more, in another form, when the shard is taken again."""
     place = ten_begun(tmp_path)
-    made_again(place, topics.HISTORY)
+    recreated(place, topics.HISTORY)
     with monkeypatch.context() as patched:
         patched.setattr(Cutter, "commit", refused)
         start_anew(place, tmp_path)
@@ -123,19 +123,19 @@ def test_a_history_that_was_made_again_is_read_from_its_beginning(
     said = [
         record.getMessage()
         for record in caplog.records
-        if getattr(record, "action", "") == "history_made_again"
+        if getattr(record, "action", "") == "history_recreated"
     ]
     assert said
     assert f"{topics.HISTORY}/0 was deleted and recreated" in said[0]
     place.engine.close()
     start_anew(place, tmp_path)
     place.turn_until(lambda: bool(place.engine._shards))
-    assert place.engine._shards[0].made_again == []
+    assert place.engine._shards[0].recreated == []
     place.engine.close()
 
 
 @pytest.mark.parametrize("is_another", [True, False])
-def test_a_state_that_was_made_again_under_an_engine_is_restored_from_the_log(
+def test_a_state_that_was_recreated_under_an_engine_is_restored_from_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, is_another: bool
 ) -> None:
     """Its next cut would tell where the shard stands, and nothing of the transactions that did not change since: whoever takes the
@@ -148,7 +148,7 @@ def test_a_state_that_was_made_again_under_an_engine_is_restored_from_the_log(
     place.turn_until(lambda: "started" in place.kinds("old-9"))
     first = place.engine._shards[0]
     place.turn_until(lambda: first.committed_position == 10)
-    made_again(place, topics.STATE)
+    recreated(place, topics.STATE)
     place.event("new", "shop.OrderPlaced")
     place.turn_until(lambda: place.engine._shards.get(0, first) is not first)
     place.turn_until(lambda: place.engine._shards[0].committed_position == 11)
@@ -161,7 +161,5 @@ def test_a_state_that_was_made_again_under_an_engine_is_restored_from_the_log(
     assert Counter(id_ for id_, kind, _ in place.history() if kind == "started") == dict.fromkeys(
         ["new", *(f"old-{number}" for number in range(10))], 1
     )
-    assert [r.levelname for r in caplog.records if getattr(r, "action", "") == "state_made_again"] == [
-        "ERROR"
-    ]
+    assert [r.levelname for r in caplog.records if getattr(r, "action", "") == "state_recreated"] == ["ERROR"]
     place.engine.close()

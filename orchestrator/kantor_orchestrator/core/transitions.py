@@ -61,9 +61,9 @@ class Kind(StrEnum):
     RELEASED = "released"  # what waited is looked at now
     IGNORED = "ignored"  # contradicts the state: recorded with its reason, changes nothing
     PUT_OFF = "put_off"  # can't be read (yet), or comes after one that can't: kept as a journal offset
-    AGAIN_ASKED = "again_asked"  # a copy of what was put off is wanted: the shell appends it to the journal
-    TAKEN_BACK = "taken_back"  # the first that was put off is looked at now
-    DROPPED = "dropped"  # a person says that the first that was put off is done without
+    AGAIN_ASKED = "again_asked"  # a copy of what was deferred is wanted: the shell appends it to the journal
+    TAKEN_BACK = "taken_back"  # the first that was deferred is looked at now
+    DROPPED = "dropped"  # a person says that the first that was deferred is done without
     # of a step
     ACTIVATED = "activated"
     SKIPPED = "skipped"  # its guard says no, or a person did it by hand
@@ -81,7 +81,7 @@ class Kind(StrEnum):
 
 
 S = StepStatus
-#: The legal moves of a step: kind of transition -> status before -> status after.
+#: The legal transitions of a step: kind of transition -> status before -> status after.
 TRANSITIONS: dict[Kind, dict[StepStatus, StepStatus]] = {
     Kind.ACTIVATED: {S.PENDING: S.ACTIVE},
     # By hand also while an incident holds it up, and where what was reversed must be there after all (after a pivot).
