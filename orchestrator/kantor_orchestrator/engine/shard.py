@@ -352,7 +352,7 @@ class Shard:
 
     def timed(self, id_: str) -> Transaction | None:
         """The transaction, if its timers count: not when it is at rest, nor while it is held, but for that which asks again for
-        what is put off."""
+        what is deferred."""
         try:
             txn = self.transactions.get(id_)
         except AtRest:
