@@ -188,7 +188,7 @@ class EngineMetrics:
 
 
 class RoleMetrics:
-    """What every role's process tells of itself, beside Python's own ``process_`` metrics (memory, CPU, files)."""
+    """What every role's process reports about itself, beside Python's own ``process_`` metrics (memory, CPU, files)."""
 
     def __init__(self, registry: CollectorRegistry, role: str, version: str) -> None:
         ProcessCollector(registry=registry)

@@ -21,7 +21,7 @@ _KEEP_EVERY = 2.0
 
 
 class Backlog:
-    """One consumer's. One thread, except that :meth:`keep` is another's while the first handles a batch."""
+    """One consumer's. Used by one thread, except that another calls :meth:`keep` while the first handles a batch."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
@@ -41,7 +41,7 @@ class Backlog:
         return found
 
     def drop(self, partitions: Collection[Partition]) -> None:
-        """These are another's now, or will be read again."""
+        """These belong to another member now, or will be read again."""
         if self._records:
             self._records = [r for r in self._records if (r.topic(), r.partition()) not in partitions]
 

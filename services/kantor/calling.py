@@ -1,4 +1,4 @@
-"""An author's code is called: what may come of it besides an answer or an error."""
+"""An author's code is called: what may happen besides an answer or an error."""
 
 from __future__ import annotations
 

@@ -42,14 +42,14 @@ class Delivery(Protocol):
         """Send a batch's answers and commit its positions; or give it up and let it be read again: the partitions that
         were set back are returned.
 
-        Raises ``KantorError`` (also ``FencedError``): join the group anew, and read from what is committed.
+        Raises ``KantorError`` (also ``FencedError``): join the group again, and read from what is committed.
         """
 
     def idle(self) -> None:
         """There was nothing to read: serve the clients."""
 
     def assigned(self, partitions: list[Partition]) -> None:
-        """These were added, and their positions are not known yet. Raises ``KantorError``: join the group anew."""
+        """These were added, and their positions are not known yet. Raises ``KantorError``: join the group again."""
 
     def revoked(self, partitions: list[Partition]) -> None:
         """These go to another member in good order: commit what is known of them. Raises nothing."""
@@ -170,9 +170,9 @@ class TransactionalDelivery:
             self._producer.send_offsets(positions, self._group)
 
     def _give_up(self, starts: Mapping[Partition, int], error: KantorError) -> None:
-        """Abort and read the batch again: mostly the group was rebalanced meanwhile, and a part is another's now.
+        """Abort and read the batch again: mostly the group was rebalanced meanwhile, and a part belongs to another member now.
 
-        Raises ``KantorError`` if even that fails, or if the batch before was given up too: set everything up anew. A
+        Raises ``KantorError`` if even that fails, or if the batch before was given up too: set everything up again. A
         producer whose broker went away in the middle may never find its way back (librdkafka's issue 3584, its pull
         request 3971), and a rebalance does not hit twice in a row.
         """
@@ -247,7 +247,7 @@ class AtLeastOnceDelivery:
         self._done: dict[Partition, int] = {}
         self._uncommitted: dict[Partition, int] = {}
         self._committed_at = 0.0
-        #: Taken away since the last poll: what is answered of them now is another's to commit.
+        #: Taken away since the last poll: another member commits what is answered of them now.
         self._gone: set[Partition] = set()
 
     def start(self) -> None:

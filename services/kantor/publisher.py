@@ -134,7 +134,7 @@ class Publisher:
             if self._producer is not producer:
                 return
             self._producer = self._new_producer()
-        log.warning("a producer delivers nothing, and is replaced", extra={"action": "producer_replaced"})
+        log.warning("a producer delivers nothing: it is replaced", extra={"action": "producer_replaced"})
         producer.purge()
 
     def _new_producer(self) -> Producer:

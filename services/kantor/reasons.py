@@ -8,7 +8,7 @@ def text_of(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as trouble:  # noqa: BLE001 - its __str__ is somebody's code
-        return f"(its text can't be had: {type(trouble).__name__})"
+        return f"(its text is unavailable: {type(trouble).__name__})"
 
 
 def printable(error: BaseException) -> BaseException | None:

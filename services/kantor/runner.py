@@ -83,7 +83,7 @@ class Runner:
         self._port = 0
         self._stop = threading.Event()
         self._ready = threading.Event()
-        self._trouble = ""  # why it joins anew
+        self._trouble = ""  # why it joins again
         self._now: Session | None = None
 
     def stop(self) -> None:
@@ -137,12 +137,12 @@ class Runner:
                 # The broker is not there or did not take a batch, or a client hangs: join again, with new clients, from the
                 # committed positions.
                 self._ready.clear()
-                self._trouble = f"it begins anew: {error}"
+                self._trouble = f"it restarts: {error}"
                 log.warning("waiting: %s", error, extra={"action": "unavailable"})
                 self._stop.wait(_PAUSE)
 
     def _session(self, schemas: SchemaStore, inbox: Inbox | None, instance: str) -> None:
-        """From joining the group to leaving it. Raises when everything has to be set up anew."""
+        """From joining the group to leaving it. Raises when everything has to be set up again."""
         session = Session(
             self._service, self._clients, schemas, self.metrics, inbox, instance=instance, stop=self._stop
         )

@@ -114,8 +114,8 @@ def guarded(call: Callable[[], T], seconds: float, what: str) -> T:
     if not job.done.acquire(timeout=seconds) and not job.done.acquire(timeout=_LAST_CHANCE):
         _hanging[job] = None
         if not job.done.acquire(blocking=False):
-            log.error("%s: its client is given up", job, extra={"action": "call_stuck", "call": what})
-            raise StuckError(f"{what} did not return within {seconds:g} s; its client is given up")
+            log.error("%s: its client is abandoned", job, extra={"action": "call_stuck", "call": what})
+            raise StuckError(f"{what} did not return within {seconds:g} s; its client is abandoned")
         _hanging.pop(job, None)  # it came back just now
     error, job.error = job.error, None
     if error is None:

@@ -1,6 +1,6 @@
 """A million transactions that wait for a person: what they cost while they wait, and how long it takes to take them over.
 
-One engine, in turns idle, fed with a journal as intake would have written it, and started anew on an empty disk. All is
+One engine, in turns idle, fed with a journal as intake would have written it, and started again on an empty disk. All is
 seen from outside: the process's CPU and memory, the group's positions, what it writes.
 """
 

@@ -191,7 +191,7 @@ def test_a_pattern_finds_a_topic_that_is_made_later(cluster: Cluster) -> None:
 
 
 def test_a_member_that_stood_still_loses_its_partitions_without_a_revoke(cluster: Cluster) -> None:
-    """Another has them by then; the next poll tells it so, and it joins anew."""
+    """Another has them by then; the next poll tells it so, and it joins again."""
     topic = cluster.topic(partitions=2)
     first = cluster.member("g", topic, max_poll_interval_ms=6_000).joined(2)
     second = cluster.member("g", topic)

@@ -1,7 +1,7 @@
 """The whole platform in memory, two healthy orders, and whatever the world sends beside them.
 
 Every role is the real one, run as the simulation runs it. A healthy order is placed before and after the hostile records;
-that both complete says that no role died, stood still, or made its clients anew for a record that will come again.
+that both complete says that no role died, stood still, or recreated its clients for a record that will come again.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Besieged:
         return sent
 
     def troubles(self) -> list[str]:
-        """Roles that had to begin anew."""
-        return [text for _, text in self.world.notes if "anew" in text or "in trouble" in text]
+        """Roles that had to begin again."""
+        return [text for _, text in self.world.notes if "starts again" in text or "in trouble" in text]
 
     def unaccounted(self, sent: Iterable[Entry]) -> list[str]:
         """Topics of which intake has neither journaled nor counted every record that somebody sent."""

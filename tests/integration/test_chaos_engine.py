@@ -21,7 +21,7 @@ def platform(kafka: str, tmp_path: Path) -> Iterator[Platform]:
 
 
 def test_an_engine_that_is_fenced_in_a_backlog_goes_on(platform: Platform) -> None:
-    """An engine that loses a producer while it holds a backlog back takes the shard anew and finishes the backlog."""
+    """An engine that loses a producer while it holds a backlog back retakes the shard and finishes the backlog."""
     platform.flood(12_000)
     platform.role("intake").start()
     platform.await_journaled(FLOOD)

@@ -46,7 +46,7 @@ def form(message: Outgoing) -> Form:
 
 
 def fold(found: Transaction, moves: Iterable[tuple[int, Transition]]) -> Transaction:
-    """A transaction after these transitions, each of an entry of the journal. What nothing is left of after one begins anew."""
+    """A transaction after these transitions, each of an entry of the journal. What nothing is left of after one begins again."""
     last = -1
     for offset, transition in moves:
         if offset != last and is_gone(found):

@@ -1,6 +1,6 @@
 """Bugs that the simulation must find: each a small change of the platform's code, with a name.
 
-A mutation that no seed catches tells of a hole in the simulation, or of a second line of defence that makes the change
+A mutation that no seed catches shows a hole in the simulation, or a second line of defence that makes the change
 harmless; the latter are not kept here.
 """
 

@@ -37,7 +37,7 @@ def same_view(world: World) -> Iterator[str]:
 
 def standstill(world: World) -> Iterator[str]:
     """While a person holds a saga, its transactions make no transition (saga-30), unless a person closes one: then
-    that operator action also tells what the messages that were kept tell of."""
+    that operator action also tells what the messages that were kept report."""
     for id_, moves in world.ledger.history.items():
         closing = {
             move["journal_offset"]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SCHEMAS = Schemas()
 ENGINE_METRICS, INTAKE_METRICS = EngineMetrics(CollectorRegistry()), IntakeMetrics(CollectorRegistry())
 SERVICE_METRICS = Metrics()
-#: Seconds after which a role that met trouble is started anew.
+#: Seconds after which a role that met trouble is started again.
 _RESTART = 1.0
 #: Calls that can report a failure. Others wait, or are answered by the client itself.
 _FAILING = frozenset(
@@ -188,7 +188,7 @@ class Process:
             else:
                 self._turn()
         except KantorError as error:
-            self.world.note(f"{self.name} starts anew: {error}")
+            self.world.note(f"{self.name} starts again: {error}")
             self._restart()
         except Crashed:
             self._buried()

@@ -35,7 +35,7 @@ def once(world: World) -> Iterator[str]:
         offsets = [move["journal_offset"] for move in moves]
         if offsets != sorted(offsets):
             yield f"{id_}: its history is not in the journal's order: {offsets}"
-        # A release looks at everything that has waited: several messages at once. So does a start; two may tell of one effect.
+        # A release looks at everything that has waited: several messages at once. So does a start; two may report one effect.
         released = {move["journal_offset"] for move in moves if move["kind"] == Kind.RELEASED}
         seen = Counter(
             (

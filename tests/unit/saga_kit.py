@@ -76,7 +76,7 @@ def begun(saga: Saga, **payload: Any) -> Story:
 
 
 def state(story: Story) -> str:
-    """The transaction's status, read anew."""
+    """The transaction's status, read again."""
     return str(story.status)
 
 

@@ -101,7 +101,7 @@ def test_the_latest_epoch_counts_where_the_beginning_is_gone() -> None:
 
 
 def test_a_journal_that_was_recreated_is_decided_on_from_its_first_entry() -> None:
-    """Its offsets begin anew, under a new epoch; within one, an entry counts once."""
+    """Its offsets begin again, under a new epoch; within one, an entry counts once."""
     epoch = Epoch()
     epoch.begin(5)
     assert [epoch.takes(5, 900), epoch.takes(5, 900)] == [True, False]

@@ -148,7 +148,7 @@ def test_a_new_key_is_asked_for_at_once_and_an_invented_one_only_now_and_then() 
     assert taken(token(OTHER_RSA, kid="two"), keys)["sub"] == "u-1"
     assert published.asked == 2
     with pytest.raises(RejectedError):
-        taken(token(), keys)  # the old one is out of force
+        taken(token(), keys)  # the old one has been revoked
     for number in range(50):
         with pytest.raises(RejectedError):
             taken(token(kid=f"made-up-{number}"), keys)

@@ -54,7 +54,7 @@ def test_a_token_that_is_taken_out_is_out_of_force(file: File, caplog: pytest.Lo
     file.write(file.bob_line)
     assert file.who(file.ann) is None
     assert file.who(file.bob) == Person("bob", "viewer")
-    assert said(caplog, "tokens_changed") == ["tokens have changed: one of ann (operator) is out of force"]
+    assert said(caplog, "tokens_changed") == ["tokens have changed: one of ann (operator) has been revoked"]
 
 
 def test_a_role_that_is_changed_and_a_token_that_is_new_count(

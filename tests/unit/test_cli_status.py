@@ -59,7 +59,7 @@ def test_a_role_that_does_not_run_is_named_with_its_meaning(place: int) -> None:
     found = healthy()
     name = found.roles[place].name
     found.roles[place] = Role(name, False, {}, 0)
-    silent = "the view has not given a sign of life for 15 s: "  # it may run, and its database take nothing
+    silent = "the view has not reported for 15 s: "  # it may run, and its database take nothing
     assert told(found).startswith(silent if name == "view" else f"{name} is not running: ")
     assert f"kantor run --role {name}" in told(found)
 

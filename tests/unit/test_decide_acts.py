@@ -75,6 +75,6 @@ def test_what_was_not_tried_is_not_taken_for_good() -> None:
 
 
 def test_the_page_says_what_the_acts_do() -> None:
-    """docs/acts.md is what comes of every operator action in every state. If it differs, make it anew: ``unit.acts_page`` says how."""
+    """docs/acts.md is what comes of every operator action in every state. If it differs, generate it again: ``unit.acts_page`` says how."""
     text = (Path(__file__).parents[2] / "docs" / "acts.md").read_text(encoding="utf-8")
     assert text == page(map(walk, SAGAS))

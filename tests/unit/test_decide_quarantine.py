@@ -248,7 +248,7 @@ def test_closing_what_has_ended_loses_nothing_that_can_be_read() -> None:
 
 
 def test_closing_what_is_parked_looks_at_what_waits_behind_the_unreadable() -> None:
-    """An effect that it tells of is that person's to know."""
+    """An effect that it reports is that person's to know."""
     story = running(**GARBAGE).when("StockReserved")
     first, second = story.txn.put_off
     act(story, "close")

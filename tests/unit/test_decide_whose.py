@@ -77,7 +77,7 @@ def test_a_match_tells_whose_it_is() -> None:
 
 
 def test_an_answer_to_an_earlier_round_is_its_steps() -> None:
-    """Which has begun anew since, as a person wanted."""
+    """Which has begun again since, as a person wanted."""
     story = two()
     late = story.txn.steps["all[1].a"].command_id
     reply(story, "AFailed", "all[1].a")
@@ -92,7 +92,7 @@ def test_the_only_step_that_has_asked_is_meant() -> None:
 
 
 def test_progress_that_names_no_command_holds_nobody_up() -> None:
-    """Which of the timeouts begins anew can't be said: none does, and nothing waits for it."""
+    """Which of the timeouts begins again can't be said: none does, and nothing waits for it."""
     story = two(progress_on="x.AGoesOn")
     due = [story.txn.steps[path].due for path in ("all[0].a", "all[1].a")]
     story.when("AGoesOn", causation_id="")

@@ -341,7 +341,7 @@ def test_other_errors_pass_unchanged() -> None:
 
 
 def test_the_last_lines_of_a_log_start_where_this_run_began(tmp_path: Path) -> None:
-    """Only lines of this run are shown; a log that was begun anew meanwhile is shown whole."""
+    """Only lines of this run are shown; a log that was begun again meanwhile is shown whole."""
     log = tmp_path / "log"
     log.write_text("old\nnew\n")
     assert tail(log, 4) == ["new"]

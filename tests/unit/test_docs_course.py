@@ -47,7 +47,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("number", "cell", "said", "objection"), WRONG)
 def test_what_is_not_so_is_noticed(number: int, cell: str, said: str, objection: str) -> None:
-    """A page that tells of a command, a field, a status or an event that is not so fails, with its line."""
+    """A page that mentions a command, a field, a status or an event that is not so fails, with its line."""
     told = next(told for told in STORIES if told.title == "an order")
     rows = [replace(row, **{cell: said}) if n == number else row for n, row in enumerate(told.rows)]
     with pytest.raises(AssertionError, match=rf"^{told.rows[number].place}: .*{re.escape(objection)}"):

@@ -32,7 +32,7 @@ def test_the_example_passes(tmp_path: Path) -> None:
 
 
 def test_the_table_is_complete() -> None:
-    """It tells of each method and each option of a trial."""
+    """It covers each method and each option of a trial."""
     told = PAGE.partition("| | |")[2]
     members = {name for name in vars(Trial) if not name.startswith("_")} - {"close"}
     options = {

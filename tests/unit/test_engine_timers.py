@@ -40,7 +40,7 @@ def test_what_no_longer_counts_is_not_the_first() -> None:
 
 
 def test_one_that_was_put_off_counts_when_it_is_due_now() -> None:
-    """Progress set it anew, and the new time has its place, too."""
+    """Progress set it again, and the new time has its place, too."""
     timers = Timers()
     timers.add(timer(100))
     timers.add(timer(300))

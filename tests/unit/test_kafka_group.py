@@ -32,7 +32,7 @@ def test_who_is_kept_out_of_its_group_says_so_with_the_remedy(code: int, remedy:
 
 
 def test_what_passes_by_itself_is_passed_over() -> None:
-    """A broker that is away for a moment is no reason to begin anew."""
+    """A broker that is away for a moment is no reason to begin again."""
     consumer = KafkaSettings("127.0.0.1:1").consumer("kantor-c", group="g-1")
     try:
         consumer._on_error(ck.KafkaError(ck.KafkaError._TRANSPORT))

@@ -249,4 +249,4 @@ def test_readiness_names_why_the_service_joins_anew(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(runner, "_PAUSE", 0.0)
     monkeypatch.setattr(running, "_session", session)
     running._sessions(MemorySchemas(), None, "")
-    assert said[1:] == [["it begins anew: the broker keeps this process out of the group shipping"], []]
+    assert said[1:] == [["it restarts: the broker keeps this process out of the group shipping"], []]

@@ -163,7 +163,7 @@ def test_an_aborted_batch_is_read_again(transactional: TransactionalDelivery, no
 def test_a_producer_that_gives_up_twice_in_a_row_is_replaced(
     transactional: TransactionalDelivery, notes: Notes
 ) -> None:
-    """It may be broken for good, so everything is set up anew; a batch that was committed between makes it trusted again."""
+    """It may be broken for good, so everything is set up again; a batch that was committed between makes it trusted again."""
     notes.fails["send_offsets"] = [KafkaUnavailableError("timed out")]
     transactional.finish([record(4)], [answer()])
     transactional.finish([record(4)], [answer()])
@@ -187,7 +187,7 @@ def test_only_our_partitions_are_read_again(transactional: TransactionalDelivery
 
 
 def test_a_commit_without_verdict(transactional: TransactionalDelivery, notes: Notes) -> None:
-    """When nobody knows whether the commit happened, the caller must start anew; nothing is committed on the way out."""
+    """When nobody knows whether the commit happened, the caller must start again; nothing is committed on the way out."""
     notes.fails["commit"] = [KafkaUnavailableError("timed out")]
     transactional.finish([record(3)], [])
     with pytest.raises(KafkaUnavailableError):
@@ -262,7 +262,7 @@ def test_an_outage_is_waited_out(repeating: AtLeastOnceDelivery, notes: Notes) -
 def test_a_producer_that_is_stuck_is_given_up(
     repeating: AtLeastOnceDelivery, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If nothing is delivered for long, everything is set up anew; nothing was committed, so it is all read again."""
+    """If nothing is delivered for long, everything is set up again; nothing was committed, so it is all read again."""
     monkeypatch.setattr(clients, "STUCK", -1.0)
     notes.fails["flush"] = [KafkaUnavailableError("1 record not delivered")]
     with pytest.raises(KafkaUnavailableError):

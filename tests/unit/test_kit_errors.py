@@ -304,7 +304,7 @@ class UnprintableError(Exception):
         (SystemExit(3), "SystemExit: 3"),
         (asyncio.CancelledError(), "CancelledError: "),
         (GeneratorExit(), "GeneratorExit: "),
-        (UnprintableError(), "UnprintableError: (its text can't be had: AttributeError)"),
+        (UnprintableError(), "UnprintableError: (its text is unavailable: AttributeError)"),
         (FileNotFoundError("a\udcff"), "FileNotFoundError: a?"),
     ],
 )

@@ -146,7 +146,7 @@ def test_what_is_remembered_of_unknown_ids_is_bounded(desk: Desk) -> None:
 
 
 def test_a_registry_that_fails_is_left_alone_for_a_while_by_all(desk: Desk) -> None:
-    """Then one question tells whether it is back; the pauses become longer, and begin anew once it was."""
+    """Then one question tells whether it is back; the pauses become longer, and begin again once it was."""
     desk.registry.known.add(7, POINT)
     desk.registry.known.add(8, OTHER)
     desk.registry.down = "no route"

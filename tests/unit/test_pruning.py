@@ -105,7 +105,7 @@ def test_nothing_is_forgotten_while_somebody_may_read_the_topic(place: Place, ca
 
 
 def test_a_topic_that_is_read_again_in_time_keeps_its_marks(place: Place) -> None:
-    """Its partitions were nobody's for half a day: the day begins anew."""
+    """Its partitions were nobody's for half a day: the day begins again."""
     reads(place, NEW)
     wait(place, GONE / 2000)
     reads(place, NEW, OLD)

@@ -177,7 +177,7 @@ def test_a_late_effect_is_reversed_from_a_stub(story: Story) -> None:
 
 
 def test_a_duplicate_changes_nothing(story: Story) -> None:
-    """Not the start, which would begin it anew, nor an answer; told by their ids, for they come by another topic."""
+    """Not the start, which would begin it again, nor an answer; told by their ids, for they come by another topic."""
     before = story.moves("t")
     story._sent, story.topic_id = 0, b"another"
     for type_ in (*BEGUN, "inventory.StockReleased"):

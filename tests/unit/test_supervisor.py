@@ -237,7 +237,7 @@ def test_a_role_that_does_not_even_answer_is_replaced(
         started(tmp_path / "engine", 2)
     finally:
         assert running.end() == 0
-    assert "it has not told where its /readyz is" in caplog.text
+    assert "it has not reported its address" in caplog.text
 
 
 def test_a_role_without_a_supervisor_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

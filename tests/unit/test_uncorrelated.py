@@ -76,7 +76,7 @@ def test_records_that_retention_took_before_intake_read_them_are_told(
         assert running.value("uncorrelated_total", topic=EVENT) in (3, None)
         running.intake.close()
     assert [r.getMessage() for r in caplog.records if getattr(r, "action", "") == "source_lost"] == [
-        f"{EVENT}/0 begins at 4, although it was read up to 1 only: Kafka has deleted what lay between, no saga receives it"
+        f"{EVENT}/0 begins at 4, although it was read up to 1 only: Kafka has deleted the records between, so no saga receives them"
     ]
     assert running.journaled() == [f"{EVENT}/0/{n}" for n in (0, 4, 5)]
     told = watermarks.read(running.broker.clients(), "test", running.broker.clock).uncorrelated

@@ -1,4 +1,4 @@
-"""What only the journal tells of: nobody knows yet whether a saga starts with it (view-13)."""
+"""What only the journal reports: nobody knows yet whether a saga starts with it (view-13)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def path(places: Places) -> Location:
 
 @pytest.fixture
 def traffic() -> Traffic:
-    """An order that no engine has looked at; the journal alone tells of it."""
+    """An order that no engine has looked at; the journal alone reports it."""
     traffic = Traffic()
     traffic.order("tx")
     traffic.records = [record for record in traffic.records if record.topic() == topics.JOURNAL]

@@ -92,7 +92,7 @@ def test_journal_history_and_commands_are_read(topic: str, is_read: bool) -> Non
 def test_what_was_read_of_a_topic_that_was_recreated_is_forgotten(
     tmp_path: Path, again: list[str], is_empty: bool, is_complete: bool
 ) -> None:
-    """The view is projected again from what there is; where only one of journal and history begins anew, it says since when it is
+    """The view is projected again from what there is; where only one of journal and history begins again, it says since when it is
     complete."""
     ids = dict.fromkeys([topics.JOURNAL, topics.HISTORY, "cmd.payment.v1"], "one")
     database, before = ViewWriter(tmp_path / "view.db"), int(time.time() * 1000)
@@ -159,7 +159,7 @@ def test_a_registry_that_refuses_is_waited_for_and_told(monkeypatch: pytest.Monk
     registry = CollectorRegistry()
     role.run_view(settings, Stop(), lambda: None, ViewMetrics(registry), CensusMetrics(registry), wellness)
     assert (len(lives), told[0]) == (8, [])
-    assert told[-1] == ["the view begins anew: 403 at GET /schemas/ids/7, for 15 s"]
+    assert told[-1] == ["the view restarts: 403 at GET /schemas/ids/7, for 15 s"]
 
 
 def test_trouble_that_is_over_at_once_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ def test_a_database_that_can_not_be_had_is_told(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_view_that_begins_again_and_again_keeps_its_metrics(tmp_path: Path) -> None:
-    """A role has one registry: what a damaged file, or a full disk, ends is begun anew by the same process."""
+    """A role has one registry: what a damaged file, or a full disk, ends is begun again by the same process."""
     (tmp_path / "view.db").write_bytes(b"no database" * 1_000)
     settings = cast("Settings", SimpleNamespace(view_url=f"sqlite:///{tmp_path}/view.db"))
     live = view_role(settings, 1, CollectorRegistry(), Wellness())

@@ -80,7 +80,7 @@ def test_what_is_ignored_changes_no_error(path: Location) -> None:
 
 @pytest.mark.parametrize("batch", [1, 1_000])
 def test_a_key_has_its_first_value(path: Location, batch: int) -> None:
-    """Also if the view was started anew before another one came."""
+    """Also if the view was started again before another one came."""
     steps = {"one": Step(path="one", succeeds_on="x.One"), "two": Step(path="two", succeeds_on="x.Two")}
     captures = {"x.One": frozenset(("city",)), "x.Two": frozenset(("city",))}
     traffic = Traffic(Saga("s", 1, "x.Begun", steps, captures, keys=("city",)))

@@ -176,7 +176,7 @@ class Refusing(Forgetful):
 
 
 def test_a_schema_that_is_of_no_use_does_not_end_the_view(story: Story) -> None:
-    """The registry has another thing under that id now, say. The view began anew for ever."""
+    """The registry has another thing under that id now, say. The view began again for ever."""
     story.schemas.__class__ = Refusing
     assert story.read().unreadable > 0
     (first,) = [one for one in unread(story.path) if one.shard == SHARD]

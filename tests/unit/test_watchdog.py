@@ -44,7 +44,7 @@ def test_a_call_that_returns_in_time_is_as_if_it_were_called_directly() -> None:
 def test_a_call_that_hangs_is_left_behind_and_named(hang: Callable[[], str]) -> None:
     """The caller goes on within the limit; what hangs, and for how long, is known until it comes back."""
     before = time.monotonic()
-    with pytest.raises(StuckError, match=r"^commit did not return within 0\.05 s; its client is given up$"):
+    with pytest.raises(StuckError, match=r"^commit did not return within 0\.05 s; its client is abandoned$"):
         guarded(hang, 0.05, "commit")
     assert time.monotonic() - before < 3
     assert [line.startswith("commit has hung for ") for line in watchdog.stuck()] == [True]

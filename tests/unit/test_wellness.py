@@ -98,7 +98,7 @@ def test_the_end_may_be_asked_of_kafka(wellness: Wellness, time: Time) -> None:
 
 
 def test_nobody_is_blamed_while_kafka_is_away(wellness: Wellness, time: Time) -> None:
-    """Patience begins anew with each time that it is said."""
+    """Patience begins again with each time that it is said."""
     wellness.beat("engine")
     wellness.position("shard 3", 17, 90)
     time.now += 6.0

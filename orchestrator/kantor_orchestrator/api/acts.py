@@ -147,7 +147,7 @@ class Counts:
         with self._lock:
             found = self._known.get(token)
         if found is None or found.until < self._clock() or found.actor != actor:
-            raise ProblemError(409, "this count has expired or is another person's: count again")
+            raise ProblemError(409, "this count has expired or belongs to somebody else: count again")
         return found
 
 
@@ -226,7 +226,7 @@ class Doing:
         }, found[:SAMPLE]
 
     def many(self, body: BulkBody, person: Person, key: str | None) -> dict[str, Any]:
-        """Do it, once: who sends it again is told what came of it."""
+        """Do it, once: a repeated request gets the first one's result."""
         count = self.counts.get(body.token, person.name)
         with count.lock:
             if count.result is None:

@@ -236,8 +236,8 @@ class Backend:
     def act_on_many(
         self, act: str, ids: Iterable[str], *, actor: str, why: str, key: str
     ) -> dict[str, list[Move]]:
-        """As ``Acts.do_many``. Each operator action's id is derived from ``key`` and the transaction: sent again, each is done once, and what
-        came of it then is told."""
+        """As ``Acts.do_many``. Each operator action's id is derived from ``key`` and the transaction: sent again, each is done once, and
+        answered as the first time."""
         keys = {id_: derived_id(key, id_) for id_ in ids}
         with self._acting() as acts:
             found = acts.do_many(act, keys, actor=actor, why=why)

@@ -58,7 +58,7 @@ class OidcSettings:
         if not issuer and not client_id:
             if alone := [name for name in _OF_A_PROVIDER if env.get(name)]:
                 raise ConfigError(
-                    f"{', '.join(alone)} say nothing without a provider: set {ENV_ISSUER} and {ENV_CLIENT}, or unset them"
+                    f"{', '.join(alone)} have no effect without a provider: set {ENV_ISSUER} and {ENV_CLIENT}, or unset them"
                 )
             return None
         if not issuer or not client_id:

@@ -3,7 +3,7 @@
 * A page of somebody else's must not be able to use a browser that reaches us: the ``Host`` must be ours (DNS rebinding), and
   what changes something must come from our own pages or from no page at all (``Sec-Fetch-Site``, ``Origin``).
 * A request is small.
-* A page of ours loads nothing from elsewhere, runs no inline script, sits in nobody's frame.
+* A page of ours loads nothing from elsewhere, runs no inline script, is never shown in a frame.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Keys:
             return [key for key in self._keys if kid is None or key.kid == kid]
 
     def ask_again(self) -> bool:
-        """Get them anew, unless that has just been done. Raises ``ProviderDownError``."""
+        """Get them again, unless that has just been done. Raises ``ProviderDownError``."""
         with self._lock:
             if self._clock() - self._asked_again < _ASK_AGAIN:
                 return False

@@ -101,7 +101,7 @@ def _changes(before: Mapping[str, Person], now: Mapping[str, Person]) -> list[st
         if old is None and new is not None:
             said.append(f"one of {new.name} ({new.role}) is new")
         elif new is None and old is not None:
-            said.append(f"one of {old.name} ({old.role}) is out of force")
+            said.append(f"one of {old.name} ({old.role}) has been revoked")
         elif old is not None and new is not None and old != new:
             said.append(f"that of {old.name} ({old.role}) is now of {new.name} ({new.role})")
     return said

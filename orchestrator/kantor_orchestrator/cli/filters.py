@@ -60,7 +60,9 @@ _OPTIONS = (
         "--step", default="", help="Only those that are at this step, or whose last error came from it."
     ),
     click.option(
-        "--service", default="", help="Only those that wait for this service, for 'a person' or for 'kantor'."
+        "--service",
+        default="",
+        help="Only those that are waiting on this service, on 'a person' or on 'kantor'.",
     ),
     click.option("--error", default="", help="Only those with this text in the last error or the reason."),
     click.option(
@@ -82,7 +84,7 @@ _OPTIONS = (
         "stuck_for",
         type=DURATION,
         default=None,
-        help="Only open ones to which nothing has happened for this long.",
+        help="Only open ones without progress for this long.",
     ),
     click.option("--open", "is_open", is_flag=True, help="Only those that have not ended, or need a person."),
 )

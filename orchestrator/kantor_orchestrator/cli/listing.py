@@ -67,7 +67,7 @@ def _show(found: Page, as_json: bool, hint: str, complete_from: int) -> None:
         if found.next_page:
             hint = f"There are more: --page {found.next_page}, or --limit."
             if found.is_partial:
-                hint = f"No more was found in the time allowed for one page; to search on: --page {found.next_page}"
+                hint = f"The search took too long for one page; to continue it: --page {found.next_page}"
     if hint:
         say(hint)
 

@@ -10,9 +10,7 @@ import click
 from kantor_orchestrator.cli.output import console, open_view
 from kantor_orchestrator.view.queries import View
 
-watch_option = click.option(
-    "--watch", is_flag=True, help="Show it again whenever it has changed, until Ctrl-C."
-)
+watch_option = click.option("--watch", is_flag=True, help="Refresh the output on every change, until Ctrl-C.")
 
 #: Seconds between looks; the view itself is at most this much behind the engine.
 _LOOK = 0.25

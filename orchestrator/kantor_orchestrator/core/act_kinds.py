@@ -61,7 +61,7 @@ KINDS = {
             CANCEL,
             "Cancel",
             "Reverse what a running transaction has done, as long as there is a way back. Usually this is the command you want. It "
-            "is refused while nobody knows whether the pivot happened: then see `kantor compensate`.",
+            "is refused while the pivot's outcome is unknown: then see `kantor compensate`.",
             means="Reverse what has happened, as long as there is a way back.",
             of_each="Each of them is compensated, unless it is past its pivot.",
             is_danger=True,
@@ -86,8 +86,8 @@ KINDS = {
         ActKind(
             SIGNAL,
             "Give the signal",
-            "Give a step the signal that it waits for.",
-            means="Give the step the signal that it waits for.",
+            "Give a step the signal that it is waiting for.",
+            means="Give the step the signal that it is waiting for.",
             step=NEEDED,
             takes=FIELDS,
             needs_why=False,
@@ -109,10 +109,12 @@ ON_SAGAS = {
         ActKind(
             HOLD,
             "Hold",
-            "Stop a saga's transactions until `kantor release`: what arrives for them waits, nothing is sent, no timer fires.",
+            "Stop a saga's transactions until `kantor release`: messages for them are kept, nothing is sent, no timer fires.",
         ),
         ActKind(
-            RELEASE, "Release", "Let held transactions go on: what has waited is processed in its order."
+            RELEASE,
+            "Release",
+            "Let held transactions continue: the messages that were kept are processed in order.",
         ),
     )
 }

@@ -73,7 +73,7 @@ def as_before(d: Decision) -> str:
 
 
 def _close(d: Decision, why: str) -> None:
-    """Of what is deferred only the first, which can't be read, is done without. What waits behind it is looked at all the same:
+    """Of the deferred messages, only the first, which can't be read, is dropped. Those behind it are processed all the same:
     it may be an effect, or the parent's question."""
     txn, at = d.txn, d.entry.at
     reason = f"closed by {d.entry.actor}: {why}"
@@ -82,14 +82,14 @@ def _close(d: Decision, why: str) -> None:
         due = at + progress.stub_ttl(txn, Status.CLOSED)
         d.emit(Kind.ENDED, status=Status.CLOSED, due=due, code="closed", reason=reason)
         if txn.saga:
-            d.waiting += kept  # an effect that they tell of is that person's to know
+            d.waiting += kept  # that person has to know an effect that they report
         if txn.put_off:
             quarantine.drop(d, reason)
         return
     if not txn.incidents and not txn.put_off:
         d.ignore(IMPOSSIBLE, f"it is already {txn.status} and has no open incident: there is nothing to do")
         return
-    # It has ended; what came later and waits for a person is done without. But a parent waits for its answer all the same.
+    # It has ended; what came later and needs a person is dropped. But a parent waits for its answer all the same.
     if mending.parent_waits(d):
         parents.tell_again(d, reason)
     if txn.put_off:
@@ -129,7 +129,7 @@ def _of_quarantine(d: Decision, why: str) -> None:
     elif not why:
         d.ignore(IMPOSSIBLE, "a skip needs its evidence: say why")
     else:
-        quarantine.drop(d, f"done without by {d.entry.actor}: {why}")
+        quarantine.drop(d, f"dropped by {d.entry.actor}: {why}")
 
 
 def _cancel(d: Decision, why: str) -> None:
@@ -182,7 +182,7 @@ def cancelled_by_event(d: Decision, cancellation: Cancellation, request: Entry |
     if txn.failing or txn.status in (Status.COMPENSATING, Status.COMPENSATED, Status.CLOSED):
         d.ignore(
             "cancelled_already",
-            f"nothing goes on that could be cancelled: it is {(txn.failing and 'given up') or txn.status}",
+            f"nothing is in progress that could be cancelled: it is {(txn.failing and 'given up') or txn.status}",
         )
         return
     if too_late:

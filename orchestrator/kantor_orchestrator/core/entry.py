@@ -72,7 +72,7 @@ class Entry(Struct):
     journal_offset: int = -1
     again: int = -1
     not_yet: str = ""
-    idempotency_key: str = ""  # of the action that a message tells of, if its sender says
+    idempotency_key: str = ""  # of the action that a message reports, if its sender says
 
 
 def timers_of(transaction: Transaction) -> list[tuple[int, str, str, int, int]]:

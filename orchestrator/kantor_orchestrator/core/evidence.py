@@ -1,4 +1,4 @@
-"""One effect, one reversal (saga-22): which effect a success tells of, and where it was told.
+"""One effect, one reversal (saga-22): which effect a success reports, and where it was told.
 
 A success with the causation or the idempotency key of one that is known is the same effect. One that its service told before
 it confirmed a reversal was reversed by it: what is in one partition of a topic is in order; of what is in two, the records'
@@ -17,7 +17,7 @@ from kantor_orchestrator.core.values import dump, load
 
 
 class Evidence(Struct, frozen=True, gc=False):
-    """What a message tells of, and its place. ``sent_at``: when its record was written, ms."""
+    """What a message reports, and its place. ``sent_at``: when its record was written, ms."""
 
     cause: str = ""
     key: str = ""
@@ -41,7 +41,7 @@ class Evidence(Struct, frozen=True, gc=False):
         return f"[{encode_basestring(self.cause)},{encode_basestring(self.key)}]"
 
     def is_of(self, other: Evidence) -> bool:
-        """Whether both tell of the same effect, as far as they say."""
+        """Whether both report the same effect, as far as they say."""
         return (bool(self.cause) and self.cause == other.cause) or (bool(self.key) and self.key == other.key)
 
     def is_before(self, other: Evidence) -> bool:

@@ -167,7 +167,7 @@ def _act_again(d: Decision, step: Step, path: str, state: StepState) -> None:
 
 
 def _wait_again(d: Decision, step: Step, path: str, state: StepState, why: str) -> None:
-    """A sleep ends, a wait for a message begins anew."""
+    """A sleep ends, a wait for a message begins again."""
     d.emit(Kind.RESUMED, code=path, reason=why)
     at = d.entry.at
     timer, due = (SLEEP, at) if step.sleep is not None else (TIMEOUT, at + step.timeout)
@@ -215,5 +215,5 @@ def _skip_whole(d: Decision, said: str) -> None:
         d.ignore(IMPOSSIBLE, "only steps have open incidents: name the step")
         return
     can_not_end = _has_incident(d, "", sending.EXPRESSION)
-    d.emit(Kind.RESUMED, reason=f"done without by {said}")
+    d.emit(Kind.RESUMED, reason=f"skipped by {said}")
     progress.settle(d, plain_end=can_not_end)

@@ -49,9 +49,7 @@ _LATE = (S.IN_DOUBT, S.FAILED, S.COMPENSATING, S.COMPENSATED, S.INCIDENT)
 def keep(d: Decision, message: Entry | Early) -> None:
     """Until its saga, the composite it is for, or the release. More than is kept waits unread."""
     if isinstance(message, Entry) and len(d.txn.early) >= MOST_EARLY:
-        quarantine.put_off(
-            d, f"{MOST_EARLY} messages are kept for this transaction already, for none of which it has begun"
-        )
+        quarantine.put_off(d, f"{MOST_EARLY} early messages are already kept for this transaction")
         return
     try:
         if isinstance(message, Entry):
@@ -130,7 +128,7 @@ def _success(d: Decision, message: Entry | Early, steps: tuple[Step, ...]) -> No
         evidence=_evidence(d, step, path, message),
     )
     if step.pivot and is_unexpected and (left_out or d.txn.status in BACKWARD):
-        text = f"{path} took effect after it was given up, and nothing reverses a pivot: do it by hand, and skip it"
+        text = f"{path} took effect after it was given up, and nothing reverses a pivot: resolve it by hand, then skip it"
         d.emit(Kind.COMPENSATION_FAILED, step=path, code=AFTER_PIVOT, reason=text)
     progress.settle(d)
 
@@ -149,7 +147,7 @@ def _evidence(d: Decision, step: Step, path: str, message: Entry | Early) -> str
 
 
 def _is_known(d: Decision, path: str, message: Entry | Early) -> bool:
-    """Whether a success tells of an effect that is known, or has been reversed: one effect has one reversal. Says so."""
+    """Whether a success reports an effect that is known, or has been reversed: one effect has one reversal. Says so."""
     state, cause = d.txn.steps.get(path), message.causation_id
     if state is None:
         return False
@@ -238,7 +236,7 @@ def _progressed(d: Decision, message: Entry | Early, steps: tuple[Step, ...]) ->
         d.ignore("no_progress", str(error), steps[0].path)
         return
     if not path or d.status(path) is not S.ACTIVE:
-        d.ignore("no_progress", f"nothing is open that {message.type} could be about", steps[0].path)
+        d.ignore("no_progress", f"no open step is about {message.type}", steps[0].path)
         return
     step, state = d.step(path), d.state(path)
     assert step is not None
@@ -273,7 +271,7 @@ def _confirmation(d: Decision, message: Entry | Early, steps: tuple[Step, ...]) 
     if path:
         confirming.confirmed(d, path, evidence=Evidence.of(message))
     else:
-        d.ignore("unasked_confirmation", f"nobody waits for {message.type}", steps[0].path)
+        d.ignore("unasked_confirmation", f"no step is waiting for {message.type}", steps[0].path)
 
 
 def _failure(d: Decision, message: Entry | Early) -> None:
@@ -332,7 +330,7 @@ def _step_failed(
     # saga-25: nothing could reverse it, if it acts after all.
     if retryable and step.pivot and step.in_doubt == ASK and code != EXPIRED and status is not S.PENDING:
         if status is S.IN_DOUBT:
-            d.ignore("still_in_doubt", f"{path}: it is asked about", path)
+            d.ignore("still_in_doubt", f"{path}: its service is being asked", path)
         else:
             doubt(d, step, path, code, reason)
         return

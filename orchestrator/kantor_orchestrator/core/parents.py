@@ -48,7 +48,7 @@ def asks_for_compensation(d: Decision, message: Entry | Early) -> None:
     there is no way back, a failure."""
     txn, id_ = d.txn, message.id
     if not txn.parent:
-        d.ignore(IMPOSSIBLE, "it is nobody's child")
+        d.ignore(IMPOSSIBLE, "it is not a child transaction")
         return
     pivot = reversal.pivot_status(d, ROOT, ROOT)
     if txn.status in (Status.RUNNING, Status.COMPLETED) and pivot is not None:
@@ -76,13 +76,13 @@ def asks_before_start(d: Decision) -> None:
             Kind.NEVER_BEGAN,
             status=Status.COMPENSATED,
             due=entry.at + progress.STUB_TTL[Status.COMPENSATED],
-            reason=f"its parent {entry.parent} is compensated, and it never began: a start that comes now does nothing",
+            reason=f"its parent {entry.parent} is compensated, and it never began: a start that arrives now is ignored",
         )
     _tell_never_began(d, entry.id, entry.parent)
 
 
 def _tell_never_began(d: Decision, cause: str, parent: str) -> None:
-    text = "no start of it is known, and none will do anything any more"
+    text = "its start is unknown, and a start that arrives now is ignored"
     fields = {"code": NEVER_BEGAN, "message": text, "retryable": False, "handling": COMPENSATE_TRANSACTION}
     _answer(d, cause, STEP_FAILED, fields, text, parent)
 

@@ -146,7 +146,7 @@ def _end(d: Decision, status: Status, *, plain: bool) -> None:
             return
     for step in sorted({incident.step for incident in txn.incidents}):
         if not step or d.status(step) is S.PENDING:  # now there is nothing to care for
-            d.emit(Kind.RESUMED, code=step, reason="it has come to its end")
+            d.emit(Kind.RESUMED, code=step, reason="it has ended")
     if txn.incidents:
         return
     d.emit(

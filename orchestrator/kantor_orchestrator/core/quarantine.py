@@ -5,7 +5,7 @@
   be read or not; but for the same message (same source and id) that can be read: that one takes its place.
 * shard-23: the first one is asked for again by a timer, until it can be read or ``GRACE`` has passed. Then, or at once if it
   can never be read, it is an incident (``poison``): the transaction is parked, if it has no saga or runs, and no timer goes
-  off. A person says ``retry`` (it is read again) or ``skip`` (it is done without).
+  off. A person says ``retry`` (it is read again) or ``skip`` (it is dropped).
 * shard-24: the first one that is dealt with is followed by the next ones: they are asked for in portions, and come as copies
   in the journal. A copy of anything but the first one is stale.
 * shard-14: the list is bounded (``MOST``). What does not fit is dropped, with a record in the history and an incident.
@@ -99,7 +99,7 @@ def ask(d: Decision, reason: str) -> None:
 
 
 def drop(d: Decision, reason: str) -> None:
-    """A person does without the first one."""
+    """A person drops the first one."""
     _free(d, Kind.DROPPED, reason)
     progress.settle(d)
     ask_for_next(d)

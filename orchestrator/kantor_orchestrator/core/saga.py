@@ -144,7 +144,7 @@ class Step:
 
     @property
     def owner(self) -> str:
-        """The service that has the ball while this step is open: the namespace of what it must send."""
+        """The service that the transaction is waiting on while this step is open: the namespace of what it must send."""
         return self.succeeds_on.rpartition(".")[0]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Who has the ball while a step is under way: the service whose answer it waits for, or those that the steps in it wait for.
+#: Whom a transaction is waiting on while a step is under way: the service whose answer it needs, or those whose answers the steps in it need.
 SERVICE, PERSON, KANTOR, STEPS = "service", "a person", "kantor", "steps"
 
 
@@ -26,7 +26,7 @@ class StepKind:
 
     @property
     def is_told_by_type(self) -> bool:
-        """Whether what tells of it names no command: it is known by its type, or by ``match``."""
+        """Whether what reports it names no command: it is known by its type, or by ``match``."""
         return self.waits_for == SERVICE and not self.is_asked
 
     @property

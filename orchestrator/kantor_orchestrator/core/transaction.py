@@ -83,7 +83,7 @@ class IllegalTransition(Exception):  # noqa: N818 - the name says what it is
 class Transition(Struct, omit_defaults=True, gc=False):
     """One transition. Empty text and 0 mean: none. ``at`` and ``due`` are milliseconds since the epoch.
 
-    ``evidence`` is what must be remembered of the message: of a success and of a confirmation, which effect they tell of
+    ``evidence`` is what must be remembered of the message: of a success and of a confirmation, which effect they report
     and where it was told (``core.evidence``); of a failure ``FINAL``, if it was the service's last word, or ``UNSURE``. ``put_off``: the
     journal offset of the entry that is deferred, asked for again, taken back or dropped; -1: none.
     """

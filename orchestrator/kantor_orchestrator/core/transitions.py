@@ -63,11 +63,11 @@ class Kind(StrEnum):
     PUT_OFF = "put_off"  # can't be read (yet), or comes after one that can't: kept as a journal offset
     AGAIN_ASKED = "again_asked"  # a copy of what was deferred is wanted: the shell appends it to the journal
     TAKEN_BACK = "taken_back"  # the first that was deferred is looked at now
-    DROPPED = "dropped"  # a person says that the first that was deferred is done without
+    DROPPED = "dropped"  # a person drops the first deferred message
     # of a step
     ACTIVATED = "activated"
     SKIPPED = "skipped"  # its guard says no, or a person did it by hand
-    PROGRESSED = "progressed"  # its service is still at it: the timeout begins anew
+    PROGRESSED = "progressed"  # its service is still at it: the timeout starts again
     ASKED = "asked"  # in doubt: its service is asked whether it happened
     COMMAND_SENT = "command_sent"
     RETRY_SCHEDULED = "retry_scheduled"

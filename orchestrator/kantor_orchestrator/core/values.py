@@ -126,7 +126,7 @@ def real(value: Any, depth: int = 0) -> Any:
 
 
 _encoder = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=_tagged)
-#: What ``JSONEncoder.encode`` makes anew for each call, which costs more than encoding a few captured fields.
+#: What ``JSONEncoder.encode`` makes again for each call, which costs more than encoding a few captured fields.
 _chunks = c_make_encoder and c_make_encoder(
     None, _tagged, encode_basestring, None, ":", ",", True, False, True
 )

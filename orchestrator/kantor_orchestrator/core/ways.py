@@ -29,7 +29,7 @@ _RUNNING = {
 }
 #: The same, while its transaction is reversed.
 _COMPENSATING = _RUNNING | {
-    S.PENDING: "it will not begin any more",
+    S.PENDING: "it will no longer start",
     S.ACTIVE: "it is reversed once its steps are",
     S.IN_DOUBT: "its answer or its compensation is awaited",
     S.SUCCEEDED: "it is reversed when its turn comes",

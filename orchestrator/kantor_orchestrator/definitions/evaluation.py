@@ -176,7 +176,7 @@ def _steps(node: Node) -> int:
 
 
 def _pattern(written: str) -> tuple[Any, int]:
-    """What searches for a pattern, and how many steps that takes: the library reads the pattern anew each time."""
+    """What searches for a pattern, and how many steps that takes: the library reads the pattern again each time."""
     text = _literal(written)
     times = math.prod(max(int(n) for n in re.findall(r"[0-9]+", most)) for most in _REPEATED.findall(text))
     classes = sum(_CLASSES.get(name, 0) for name in re.findall(r"\\(.)", text))

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 #: Of what somebody does, and may do though nobody has heard of it.
 _EFFECT = frozenset({"timeout", "in_doubt", "pivot", "compensate_with", "compensated_on"})
-#: Of what the events of a service tell of.
+#: Of what the events of a service report.
 _HEARD = _EFFECT | {"fails_on", "match", "progress_on"}
 
 

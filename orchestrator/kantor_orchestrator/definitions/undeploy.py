@@ -23,7 +23,7 @@ from kantor_orchestrator.formats import topics
 
 #: Why nothing is removed though nothing is known that needs it.
 _NOT_WHOLE = (
-    "not all that was sent is processed, and some of it may start transactions, or has; "
+    "not all that was sent has been processed, and some of it may start transactions, or has; "
     "try again when the platform runs and has caught up: `kantor status`"
 )
 

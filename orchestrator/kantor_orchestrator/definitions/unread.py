@@ -2,7 +2,7 @@
 
 A newer Kantor wrote it (its language has words that this one does not know), or no Kantor did: truncated bytes, a schema that
 nobody published, a key that is not its own. What it may mean is kept as far as it can be told: the types of the messages that
-it names, because what comes of those must wait, and must not be passed over as nobody's (shard-21).
+it names, because such messages must wait, and must not be dropped as unknown (shard-21).
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ Committed positions alone don't tell: behind the last record of a Kafka transact
 consumer ever sees, so a group's position stays short of the end. What is left behind the position is therefore read.
 
 The order of looking makes it safe. A group's positions are sampled *before* the ends: a group that is at the ends then
-had done everything that was there, and had delivered what came of it. Then the engine: what lay in the journal. If the
-topics' ends are still where they were, nothing came of that, and there is nothing that could make anything move any
-more but a timer.
+had done everything that was there, and had delivered the results. Then the engine: what lay in the journal. If the
+topics' ends are still where they were, that changed nothing, and only a timer could start
+anything.
 """
 
 from __future__ import annotations

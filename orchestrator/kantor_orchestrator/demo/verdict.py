@@ -1,4 +1,4 @@
-"""What came of the orders, and whether that proves that none is half done. Pure: no Kafka, no clock."""
+"""The outcome of the orders, and whether that proves that none is half done. Pure: no Kafka, no clock."""
 
 from __future__ import annotations
 

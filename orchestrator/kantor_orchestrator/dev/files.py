@@ -88,7 +88,7 @@ def megabytes(size: int) -> str:
 
 
 def tail(path: Path, start: int) -> list[str]:
-    """The lines from byte ``start`` on; all of them if the file was begun anew since, none if there is no file."""
+    """The lines from byte ``start`` on; all of them if the file was begun again since, none if there is no file."""
     if not path.exists():
         return []
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Makes a lock anew: ``python -m kantor_orchestrator.dev.lock deploy/kafka``. For those who raise a version.
+"""Recreates a lock: ``python -m kantor_orchestrator.dev.lock deploy/kafka``. For those who raise a version.
 
 Reads ``jgo.toml``, lets jgo find what it depends on, and writes ``jgo.lock.toml``: names, versions, sizes, sha256.
 """

@@ -35,7 +35,7 @@ class EngineEntries:
         )
 
     def poll(self) -> None:
-        """Serve the client: callbacks run here. Raises ``KantorError``: start the engine anew."""
+        """Serve the client: callbacks run here. Raises ``KantorError``: start the engine again."""
         self._producer.poll()
         while self._again and self._again[0][0] <= self._clock.monotonic():
             self._again.popleft()[1]()

@@ -90,7 +90,7 @@ class Cutter:
 
     def commit(self, cut: Cut) -> float:
         """Commit it; how long that took (s). In a thread of its own. After any error nobody knows whether it is committed:
-        take the shard anew."""
+        retake the shard."""
         began, before = self._clock.monotonic(), self._written
         producer, number = self.producer, self._number
         producer.begin()

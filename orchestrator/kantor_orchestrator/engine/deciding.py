@@ -196,7 +196,7 @@ class Decider:
         return outcome
 
     def _copy(self, shard: Shard, record: Record, headers: Headers) -> str:
-        """What was deferred comes back: no mark tells of it, and its age does not matter."""
+        """What was deferred comes back: it has no mark, and its age does not matter."""
         type_ = headers.get("ce_type", b"").decode("utf-8", "replace")
         entry = message_entry(record, headers, type_, sent_at(headers))
         txn = shard.get(transaction_of(record))

@@ -20,7 +20,7 @@ from kantor_orchestrator.formats.snapshots import Stub, decided_from, is_at_rest
 
 #: Seconds without a record after which reading is given up, to be tried again.
 _PATIENCE = 10.0
-#: Records that are read through rather than asked for anew: a fetch brings about as many.
+#: Records that are read through rather than asked for again: a fetch brings about as many.
 _NEAR = 500
 #: Bytes of the snapshots that are read at once, or little more: they are all kept until their entries are decided on.
 _MOST = 4 << 20

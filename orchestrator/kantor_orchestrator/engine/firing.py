@@ -76,7 +76,7 @@ class Firing:
             shard.sampled_at = self._time.running()
         if not shard.sampled_end.done():
             if self._time.running() - shard.sampled_at > _HANGS:
-                what = f"nobody has told the end of {topics.JOURNAL}/{shard.number} for {_HANGS:.0f} s"
+                what = f"the end of {topics.JOURNAL}/{shard.number} has been unknown for {_HANGS:.0f} s"
                 log.warning("timers wait: %s; it is asked again", what, extra={"action": "timers_wait"})
                 shard.sampled_end = None
             return

@@ -98,7 +98,7 @@ class DecisionLog:
 
     def append(self, records: Sequence[LogRecord]) -> Sequence[int]:
         """Append these, in order; returns when they are in the log, with the offset of each. Raises ``FencedError``: somebody has taken the shard,
-        send nothing; ``KantorError``: nobody knows what is in the log, take the shard anew."""
+        send nothing; ``KantorError``: nobody knows what is in the log, retake the shard."""
         self._write(records)
         expected = self.end + len(records) - 1
         offset = self._acked[0] if self._acked is not None else -1

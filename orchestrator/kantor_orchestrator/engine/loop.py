@@ -56,7 +56,7 @@ WAIT = 0.5
 SOON = 0.002
 #: Seconds until it is looked whether the registry has answered.
 GLANCE = 0.02
-#: Seconds until a shard that was lost, or could not be taken, is tried again; a fenced one is mostly another's by then.
+#: Seconds until a shard that was lost, or could not be taken, is tried again; a fenced one mostly belongs to another engine by then.
 RETAKE = 1.0
 #: Seconds that taking may take before it is taken for hanging in the client.
 TAKING_HANGS = 600.0
@@ -221,7 +221,7 @@ class Engine:
         log.warning("shard %d waits: %s", shard.number, reason, extra={"action": "shard_waits"})
 
     def _goes_back(self, shard: Shard, offset: int) -> None:
-        """An entry that was dealt with comes once more. Taking the shard anew tells whether the journal is another one; the
+        """An entry that was dealt with comes once more. Retaking the shard tells whether the journal is another one; the
         same position twice means that it is not."""
         gap = shard.position, shard.position
         if self._gaps.get(shard.number) != gap:
@@ -229,7 +229,7 @@ class Engine:
             raise KantorError(f"{topics.JOURNAL}/{shard.number} goes back from {shard.position} to {offset}")
 
     def _gap(self, shard: Shard, offset: int) -> None:
-        """Entries are missing: either the client has skipped some, or there are none. Taking the shard anew reads again,
+        """Entries are missing: either the client has skipped some, or there are none. Retaking the shard reads again,
         and tells what retention took; the same gap twice means that nothing is there."""
         gap = shard.position, offset
         if self._gaps.get(shard.number) != gap:
@@ -345,7 +345,7 @@ class Engine:
             self._ready()
 
     def _lose(self, shard: Shard, error: Exception) -> None:
-        """Forget what memory holds of a shard, and take it anew if it is still ours."""
+        """Forget what memory holds of a shard, and retake it if it is still ours."""
         number = shard.number
         facts = {"action": "shard_retaken", "shard": number}
         if isinstance(error, KantorError | TimeoutError):

@@ -17,7 +17,7 @@ def pass_lost_entries(shard: Shard, start: int) -> None:
     shard.fold_up_to(start - 1)
     log.error(
         "%s/%d has lost the entries from %d to %d, which no engine had read: its retention is shorter than the time "
-        "that engines were down; transactions wait in vain for events that were among them, until a timeout",
+        "that engines were down; transactions wait for the lost events until a timeout",
         topics.JOURNAL,
         shard.number,
         shard.position,
@@ -35,7 +35,7 @@ def tell_lost_decisions(shard: Shard, position: int, start: int) -> None:
     shard.recreated.append(topics.HISTORY)
     log.error(
         "%s/%d has lost the decisions from %d to %d, which no cut contains: somebody deleted them, or its retention is too short; "
-        "what they were about is decided again, and its messages may be sent again in another form",
+        "the engine decides again on their entries, and their messages may be sent again in another form",
         topics.HISTORY,
         shard.number,
         position,

@@ -246,14 +246,14 @@ class Transactions:
 
     def flush(self, changelog: int, position: int) -> None:
         """Bring the store up to the last cut: the changelog's position, and the journal's. Raises ``StoreFullError``: what it
-        does not have stays in memory; ``StoreLostError``: take the shard anew, as everything here that reads."""
+        does not have stays in memory; ``StoreLostError``: retake the shard, as everything here that reads."""
         if self._dirty:
             self._store.flush(self._dirty, changelog, position)
             self._dirty = {}
 
     @property
     def store_trouble(self) -> str:
-        """Why the disk is done without, or does not take what is new; empty: it has everything."""
+        """Why the store works without the disk, or the disk does not take new data; empty: the disk has everything."""
         return self._store.trouble
 
     def expired(self, clock: int, limit: int) -> list[str]:

@@ -63,7 +63,7 @@ class Sender:
                 self._refused(number, transaction, message, str(error))
 
     def poll(self) -> None:
-        """Serve the client. Raises ``KantorError`` if it is of no use any more: take the shard anew."""
+        """Serve the client. Raises ``KantorError`` if it is of no use any more: retake the shard."""
         self._producer.poll()
         if self._lost is not None:
             raise KantorError(f"messages were lost with their producer: {self._lost}")

@@ -45,7 +45,7 @@ _FLUSH_INTERVAL = 1.0
 _DISK_PAUSE = 10.0
 #: Entries behind the one that waits for a snapshot which are looked at for others that will.
 _AHEAD = 500
-#: Seconds after which reading snapshots hangs in the client, and is begun anew. Its own patience is shorter.
+#: Seconds after which reading snapshots hangs in the client, and is begun again. Its own patience is shorter.
 _HANGS = 60.0
 
 
@@ -255,7 +255,7 @@ class Shard:
 
     def tend_cut(self, now: float) -> float | None:
         """Bring the cut under way on, or take one that is due. If one was committed, how long that took (s). Raises
-        ``KantorError``: take the shard anew."""
+        ``KantorError``: retake the shard."""
         cut = self._cut
         if cut is None:
             if self._is_cut_due(now):
@@ -320,7 +320,7 @@ class Shard:
             self.sender.flush(max(0.1, deadline - self._clock.monotonic()))
             self.tend_cut(self._clock.monotonic())
             if self._commit is None and self._cut is not None and not self.sender.has_left(self._cut.sent):
-                raise KafkaUnavailableError("what Kafka has refused is not told in the journal yet")
+                raise KafkaUnavailableError("the messages that Kafka refused are not in the journal yet")
             if self._commit is not None:
                 self._commit.exception(max(0.0, deadline - self._clock.monotonic()))
                 self.tend_cut(self._clock.monotonic())
@@ -332,7 +332,7 @@ class Shard:
 
     def flush(self, now: float) -> None:
         """Bring the store up to the last cut. What a full disk does not take stays in memory, and is tried again. Raises
-        ``StoreLostError``: take the shard anew."""
+        ``StoreLostError``: retake the shard."""
         self._last_flush = now
         try:
             self.transactions.flush(self._changelog, self.committed_position)
@@ -342,7 +342,7 @@ class Shard:
 
     @property
     def store_trouble(self) -> str:
-        """Why the disk is done without, or does not take what is new; empty: it has everything."""
+        """Why the store works without the disk, or the disk does not take new data; empty: the disk has everything."""
         return self.transactions.store_trouble
 
     def _is_flush_due(self, now: float) -> bool:

@@ -45,7 +45,7 @@ STORE_MAX_AGE = 12 * 3600.0
 _ROWS, _POLLED = 1_000, 250
 #: Seconds without a record before the end of the state after which taking it is given up.
 _PATIENCE = 120.0
-#: After this long (s) without a record before the end, the Kafka transaction that is open there is nobody's: the last
+#: After this long (s) without a record before the end, the Kafka transaction that is open there has no owner: the last
 #: owner's was ended by ``init_transactions``.
 _HANGING = 2.0
 #: An empty fetch, which brings the changelog's end, would wait 500 ms: half a second for each shard that is taken. All shards
@@ -106,7 +106,7 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     restored = _Restored(number, means, cutter, undo)
     facts, ids = restored.facts, restored.ids
     again = _recreated(number, facts, ids)
-    taking.does = f"its epoch is being written into {topics.HISTORY}/{number}"
+    taking.does = f"its epoch is being written to {topics.HISTORY}/{number}"
     decisions = DecisionLog(
         means.clients, means.admin, number, uuid4().hex, means.codec, means.clock, means.time
     )

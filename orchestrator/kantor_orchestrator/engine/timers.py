@@ -38,7 +38,7 @@ _ALL_ANEW = frozenset({Kind.RELEASED, Kind.PUT_OFF, Kind.AGAIN_ASKED, Kind.TAKEN
 
 
 class Timers:
-    """Timers by due time. One that was set anew or is obsolete is found out when it is due, not before. ``get``: a transaction whose timers count."""
+    """Timers by due time. One that was set again or is obsolete is found out when it is due, not before. ``get``: a transaction whose timers count."""
 
     def __init__(self) -> None:
         self._heap: list[PlannedTimer] = []

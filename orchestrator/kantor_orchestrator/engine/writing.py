@@ -80,7 +80,7 @@ class LogWriter:
         return not self._is_working
 
     def check(self, now: float) -> None:
-        """Raises what the thread raised; ``KafkaUnavailableError`` if it hangs: take the shard anew."""
+        """Raises what the thread raised; ``KafkaUnavailableError`` if it hangs: retake the shard."""
         job = self._job
         if job is not None and job.done():
             job.result()

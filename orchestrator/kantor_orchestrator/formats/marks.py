@@ -135,7 +135,7 @@ class IgnoredStarts:
 def number_of(value: object) -> int:
     """A time or a count. Raises ``ValueError`` if it is none."""
     if not isinstance(value, int) or not 0 <= value <= _LARGEST:
-        raise ValueError(f"{value!r:.100} is no time and no count")
+        raise ValueError(f"{value!r:.100} is neither a time nor a count")
     return value
 
 

@@ -175,7 +175,7 @@ def state_from(id_: str, record: Mapping[str, Any]) -> Transaction | Stub:
             saga, version, expires_at = record["saga"], record["version"], record["expires_at"]
             return Stub(id_, saga, version, status, record["history"], expires_at)
     except _FOREIGN as error:
-        raise ValueError(f"no retained record: {type(error).__name__}: {error}") from error
+        raise ValueError(f"not a retained record: {type(error).__name__}: {error}") from error
     return transaction_from(id_, record)
 
 
@@ -184,7 +184,7 @@ def transaction_from(id_: str, record: Mapping[str, Any]) -> Transaction:
     try:
         return _transaction(id_, record)
     except _FOREIGN as error:
-        raise ValueError(f"no transaction's record: {type(error).__name__}: {error}") from error
+        raise ValueError(f"not a transaction's record: {type(error).__name__}: {error}") from error
 
 
 def _transaction(id_: str, record: Mapping[str, Any]) -> Transaction:
@@ -195,7 +195,7 @@ def _transaction(id_: str, record: Mapping[str, Any]) -> Transaction:
     if not -_LATEST < min(times) <= max(times) < _LATEST or any(
         abs(step.due) >= _LATEST for step in f.steps.values()
     ):
-        raise ValueError("a time that no clock shows")
+        raise ValueError("a time out of range")
     if b"$" in raw:
         captured = {scope: real_fields(fields) for scope, fields in captured.items()}
         early = [_real_early(one) for one in early]
@@ -292,7 +292,7 @@ def decided_from(record: Mapping[str, Any]) -> Decided:
     try:
         return _decided(record)
     except _FOREIGN as error:
-        raise ValueError(f"no decision's record: {type(error).__name__}: {error}") from error
+        raise ValueError(f"not a decision's record: {type(error).__name__}: {error}") from error
 
 
 def _decided(record: Mapping[str, Any]) -> Decided:
@@ -323,7 +323,7 @@ def transitions_from(text: str) -> list[Transition]:
         may_be_deep = text.count("[") + text.count("{") > DEEPEST
         return [_real(t) for t in found] if TAGGED in text or may_be_deep else found
     except _FOREIGN as error:
-        raise ValueError(f"no transitions: {type(error).__name__}: {error}") from error
+        raise ValueError(f"not transitions: {type(error).__name__}: {error}") from error
 
 
 def _plain(t: Transition) -> Transition:

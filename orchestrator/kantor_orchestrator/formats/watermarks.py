@@ -149,7 +149,7 @@ class Statements:
             if value is not None:
                 self.ids[name] = str(json.loads(value))
         else:
-            raise ValueError(f"nobody knows what {key!r} means")
+            raise ValueError(f"unknown key {key!r}")
 
     def _go_back(self, now: int) -> None:
         """The broker's clock is set right: nothing that is told of later times says anything. The next round does."""

@@ -1,4 +1,4 @@
-"""Whose is a record, and if it is nobody's: why not, and what its producer can do about it. Headers in, words out
+"""Which transaction a record belongs to; if none: why not, and what its producer can do about it. Headers in, words out
 (wire-6, wire-7).
 
 A reason is the same text for all records that share it (so that they can be counted together), and ends with the remedy

@@ -57,7 +57,7 @@ _NAME = b"name:"
 
 @dataclass(slots=True)
 class UnderWay:
-    """What was read, and is done when the broker has all that came of it."""
+    """What was read, and is done when the broker has all records that follow from it."""
 
     positions: dict[Partition, int] = field(default_factory=dict)
     ends: dict[Partition, int] = field(default_factory=dict)  # that were met
@@ -160,7 +160,7 @@ class Intake:
             self._commit(wait=False)
 
     def close(self) -> None:
-        """Leave the group: what is delivered is committed, what is not is another's."""
+        """Leave the group: what is delivered is committed; another member reads the rest."""
         self._aside.shutdown(wait=True, cancel_futures=True)
         try:
             self._marker.close()
@@ -263,7 +263,7 @@ class Intake:
         self._metrics.uncorrelated(topic, start - expected)
         self._marker.refusals.add(topic, GONE, f"{topic}/{partition}/{start - 1}", start - expected)
         log.error(
-            "%s/%d begins at %d, although it was read up to %d only: Kafka has deleted what lay between, no saga receives it",
+            "%s/%d begins at %d, although it was read up to %d only: Kafka has deleted the records between, so no saga receives them",
             *place, start, expected, extra={"action": "source_lost"},
         )  # fmt: skip
 
@@ -310,7 +310,7 @@ class Intake:
         )
 
     def _recreated(self, found: Mapping[str, str]) -> bool:
-        """Whether any of these topics is another one than it was; it is read anew then."""
+        """Whether any of these topics is another one than it was; it is read again then."""
         begun = False
         for topic, id_ in found.items():
             now, before = self._named(topic, id_), self._topic_ids.get(topic)

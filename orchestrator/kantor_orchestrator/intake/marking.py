@@ -122,7 +122,7 @@ class Marker:
 
     @property
     def is_urgent(self) -> bool:
-        """Somebody waits for a round that has just begun: look again soon."""
+        """A shard waits for a round that has just begun: look again soon."""
         return self._sample is not None and self._clock.monotonic() < self._not_before
 
     def drop(self) -> None:
@@ -154,7 +154,7 @@ class Marker:
         try:
             sample = asked.result()
         except KantorError as error:
-            log.warning("no watermark this time: %s", error, extra={"action": "watermark_failed"})
+            log.warning("could not publish a watermark: %s", error, extra={"action": "watermark_failed"})
             self.drop()
             return
         left = self._left

@@ -48,8 +48,8 @@ class Overtaken:
             position, is_ours = committed[place]
             if not is_ours:
                 log.warning(
-                    "the position %d of %s/%d in the group of intake was set by somebody else: it is read from its beginning, lest "
-                    "records be skipped; what was journaled before is recognised",
+                    "the position %d of %s/%d in the group of intake was set by somebody else: it is read from its beginning, so that no "
+                    "record is skipped; what was journaled before is recognised",
                     position, *place, extra={"action": "position_foreign"},
                 )  # fmt: skip
                 found[place] = start
@@ -75,7 +75,7 @@ class Overtaken:
             self._answer = self._asking.submit(lambda: self._admin.starts(places))
 
     def forget(self, place: Partition) -> None:
-        """It is read anew, or by another."""
+        """It is read again, or by another."""
         self._jumps.pop(place, None)
         self._asked.pop(place, None)
 

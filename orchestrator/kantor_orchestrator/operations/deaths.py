@@ -74,9 +74,9 @@ def read(home: Path, now: float) -> list[Dead]:
 
 def remedy(dead: Dead) -> str:
     """What to do about it."""
-    where = "its last words are in the log of `kantor run`, just before `role_died`"
+    where = "its last lines are in the log of `kantor run`, just before `role_died`"
     if dead.how == "SIGKILL":
-        return f"{where}; if nobody killed it, the system did for lack of memory (`dmesg`): give it more"
+        return f"{where}; if nobody killed it, the system did because memory ran out (`dmesg`): give it more"
     if dead.how in ("SIGABRT", "SIGSEGV", "SIGBUS"):
         return f"{where}; often memory is limited (`ulimit -v`, a container's limit) or the disk is full: give it more"
     return where

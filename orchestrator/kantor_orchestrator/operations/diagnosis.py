@@ -91,12 +91,12 @@ def _of_roles(found: Condition) -> Iterator[StatusProblem]:
     for role in found.roles:
         if role.name == "view" and found.view_error:
             yield StatusProblem(
-                f"nothing can be told here of transactions, incidents and holds: {found.view_error}",
+                f"transactions, incidents and holds are unknown: {found.view_error}",
                 "see the view's log (`kantor run --role view` starts it, if it does not run)",
             )
         elif role.name == "view" and not role.is_running:
             yield StatusProblem(
-                f"the view has not given a sign of life for {duration(VIEW_SILENT)}: {_MEANING[role.name]}",
+                f"the view has not reported for {duration(VIEW_SILENT)}: {_MEANING[role.name]}",
                 "if it does not run, start it (`kantor run --role view`); if it does, its log and /readyz say why it can't write to "
                 "its database (`view_restarted`, `view_waits`)",
             )

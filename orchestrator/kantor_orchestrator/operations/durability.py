@@ -60,9 +60,9 @@ def _differs(topic: str, wanted: Mapping[str, str], config: Mapping[str, str]) -
     policy, asked = config.get("cleanup.policy"), wanted["cleanup.policy"]
     if policy is not None and policy != asked:
         harm = (
-            "Kafka deletes what is old in it, also what is still in use"
+            "Kafka deletes its old records, even those still in use"
             if asked == "compact"
-            else "Kafka takes out of it all but the last record of each transaction"
+            else "Kafka keeps only the last record of each transaction"
         )
         yield f"{topic} has cleanup.policy={policy}: {harm}", f"set cleanup.policy={asked} on {topic}"
     stamp, asked = config.get("message.timestamp.type"), wanted.get("message.timestamp.type", "")
@@ -74,7 +74,7 @@ def _differs(topic: str, wanted: Mapping[str, str], config: Mapping[str, str]) -
     largest, asked = config.get("max.message.bytes"), wanted.get("max.message.bytes", "")
     if largest is not None and asked and int(largest) < int(asked):
         yield (
-            f"{topic} takes records of {int(largest):,} bytes at most: what is larger stops whoever must write it",
+            f"{topic} takes records of {int(largest):,} bytes at most: a larger one stops the role that must write it",
             f"set max.message.bytes={asked} on {topic}, or more",
         )
 

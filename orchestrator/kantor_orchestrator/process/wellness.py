@@ -1,4 +1,4 @@
-"""Why a process is not ready: what its role tells of itself, so that ``/readyz`` says the truth while something hangs.
+"""Why a process is not ready: what its role reports about itself, so that ``/readyz`` says the truth while something hangs.
 
 A role feeds three things, all cheap, from any thread:
 
@@ -97,7 +97,7 @@ class Wellness:
                     self._reach(one, end)
 
     def excuse(self) -> None:
-        """Nobody can do anything just now (Kafka is away): patience begins anew."""
+        """Nobody can do anything just now (Kafka is away): patience begins again."""
         with self._lock:
             now = self._clock()
             for loop in self._loops.values():

@@ -1,6 +1,6 @@
 """The roles of the one program: what each needs, joined here; and how a role lives through trouble.
 
-A role is one process. When Kafka refuses for good (a fenced or fatal client), its clients are discarded and created anew;
+A role is one process. When Kafka refuses for good (a fenced or fatal client), its clients are discarded and created again;
 positions are in Kafka, so nothing is lost and nothing is done twice.
 
 Each role imports its own parts alone: most of the time that a process takes to start goes into imports.
@@ -35,7 +35,7 @@ from kantor_orchestrator.process.wellness import Wellness
 
 log = logging.getLogger("kantor.role")
 
-#: Seconds between attempts to start anew.
+#: Seconds between attempts to start again.
 _RETRY = 1.0
 #: Seconds that a role may take until its loop turns: it makes topics, reads definitions, asks Kafka for much.
 _START = 120.0
@@ -43,7 +43,7 @@ _START = 120.0
 #: Bytes of the pages that an engine's stores cache, all together.
 _PAGES = 16 << 20
 
-#: One life of a role: returns when told to stop, raises ``KantorError`` when it must be started anew.
+#: One life of a role: returns when told to stop, raises ``KantorError`` when it must be started again.
 Life = Callable[[Event, Callable[[], None]], None]
 
 
@@ -213,7 +213,7 @@ def run_role(
                 raise
             except KantorError as error:
                 is_ready.clear()
-                trouble[0] = f" anew: {error}"
+                trouble[0] = f" again: {error}"
                 metrics.restarted()
                 log.warning("restarting: %s", error, extra={"action": "role_restarted", "role": name})
                 stop.wait(_RETRY)

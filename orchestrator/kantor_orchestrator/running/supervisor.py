@@ -222,7 +222,7 @@ class RoleProcess:
             self._ask_at = now + _ASK
             self._url = self._url or self._read_url()
             if not self._url:
-                return Readiness(["it has not told where its /readyz is"], waits=False)
+                return Readiness(["it has not reported its address"], waits=False)
             self._answer = self._asking.submit(ask, self._url)
         return found
 

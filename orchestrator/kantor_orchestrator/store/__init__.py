@@ -14,7 +14,7 @@ Row = tuple[bytes, int | None, int | None]
 
 class StoreLostError(KantorError):
     """What is in this store is not known any more: another one has opened it since, it was damaged (and has been removed), or
-    the disk takes it again. Take the shard anew: whoever it belongs to, the changelog has everything."""
+    the disk takes it again. Retake the shard: whoever it belongs to, the changelog has everything."""
 
 
 class StoreFullError(KantorError):
@@ -26,7 +26,7 @@ class Store(Protocol):
     """Snapshots by transaction id, with the changelog position that they are of. Of one owner: whoever opened it before writes
     no more."""
 
-    #: Why the disk is done without, or does not take what is new; empty: it has everything.
+    #: Why the store works without the disk, or the disk does not take new data; empty: the disk has everything.
     trouble: str
 
     def wipe(self, why: str) -> None:

@@ -68,7 +68,7 @@ class SqliteStore(Store):
         self._owner = uuid4().hex
         self._is_lost = False
         self._look_at = 0.0
-        #: Why the disk is done without, or does not take what is new; empty: it has everything.
+        #: Why the store works without the disk, or the disk does not take new data; empty: the disk has everything.
         self.trouble = ""
         self.is_on_disk = True
         self._db = apsw.Connection(":memory:")  # until there is a file

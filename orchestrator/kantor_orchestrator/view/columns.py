@@ -106,5 +106,5 @@ _ALL = (*FoundBy._fields, *_REST, "no", "id")
 INSERT = f"INSERT INTO transactions ({', '.join(_ALL)}) VALUES ({', '.join('?' * len(_ALL))})"  # noqa: S608 - our own names
 #: Values: the same, without the id.
 UPDATE = f"UPDATE transactions SET {_set(*FoundBy._fields, *_REST)} WHERE no = ?"  # noqa: S608 - our own names
-#: Without ``FoundBy``. SQLite writes an index anew for whatever column is named, also if it has not changed.
+#: Without ``FoundBy``. SQLite writes an index again for whatever column is named, also if it has not changed.
 UPDATE_REST = f"UPDATE transactions SET {_set(*_REST)} WHERE no = ?"  # noqa: S608 - our own names

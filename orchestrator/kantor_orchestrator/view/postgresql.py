@@ -189,7 +189,7 @@ class PostgresDatabase:
         other.close()
 
     def close(self) -> None:
-        """For good: a lost session is opened anew, this one is not."""
+        """For good: a lost session is opened again, this one is not."""
         self._is_given_up = True
         self._db.close()
 

@@ -1,4 +1,4 @@
-"""``kantor view rebuild``: projects anew from what Kafka still holds, beside the view that is there, and puts the new one in
+"""``kantor view rebuild``: projects again from what Kafka still holds, beside the view that is there, and puts the new one in
 its place at once. The old one is read, and written by its process, until then; that process notices and goes on with the new
 one from its positions.
 

@@ -25,7 +25,7 @@ _MEANS = {
         "it was reversed by hand",
     ),
     "after_pivot": ("the cause is fixed: it is tried again", "it was done by hand"),
-    "no_answer": ("it is not known: the service is asked again", "it did happen"),
+    "no_answer": ("the outcome is unknown: the service is asked again", "it did happen"),
     "no_result": ("its service is fixed: it is asked again", "its result was handed on by hand"),
     "refused": ("the topic is fixed: the message is sent again", "it was done by hand"),
     "expression": ("the saga is fixed and deployed: it is tried again", "the transaction goes on without it"),
@@ -33,7 +33,7 @@ _MEANS = {
     "second_effect": ("it did take effect again: that is reversed", "it did not take effect again"),
 }
 _PUT_OFF = ("the message can be read now: it is read again", "the message is dropped for good")
-_OTHER = ("the cause is fixed: it is tried again", "it is dealt with")
+_OTHER = ("the cause is fixed: it is tried again", "it has been dealt with")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def remedies(txn: Transaction, steps: Mapping[str, StepFacts], *, is_held: bool)
             if untold
             else []
         )
-        return found + [Remedy(acts.SKIP, step, "it is dealt with") for step in waiting]
+        return found + [Remedy(acts.SKIP, step, "it has been dealt with") for step in waiting]
     else:
         kinds = {incident.step: incident.kind for incident in reversed(txn.incidents)}
         found = [

@@ -46,7 +46,7 @@ LOOK, ALIVE, COMMIT = 2.0, 2.0, 1.0
 #: Seconds between notes of where we are, though nothing came but watermarks: else Kafka may delete them, and it looks as
 #: if we had missed something.
 NOTE = 60.0
-#: Seconds until the projection is started anew after trouble; until history of an unknown schema is given up.
+#: Seconds until the projection is started again after trouble; until history of an unknown schema is given up.
 AGAIN, PATIENCE = 1.0, 30.0
 #: Seconds that a projection has to last until the view is well again; and until trouble that comes then is another one: what
 #: comes again and again is told from its second time on.
@@ -105,7 +105,7 @@ def run_view(
                     census.forget()
                 since = since if since and time.monotonic() - began < CALM else time.monotonic()
                 if not isinstance(error, ReplacedError):
-                    wellness.missing({"the view": (since, f"begins anew: {error}")})
+                    wellness.missing({"the view": (since, f"restarts: {error}")})
                 metrics.restarted()
                 log.warning("projecting restarts: %s", error, extra={"action": "view_restarted"})
                 stop.wait(AGAIN)
@@ -310,7 +310,7 @@ class _Projection:
         """How far has it looked at the journal? What had no consequences is told by nothing else."""
         try:
             found = self._admin.group_offsets(ENGINE_GROUP)
-        except KantorError as error:  # the history tells of the rest
+        except KantorError as error:  # the history reports the rest
             log.info("the engine's positions are not known: %s", error, extra={"action": "look_failed"})
             return
         looked_at = {shard: position for (topic, shard), position in found.items() if topic == topics.JOURNAL}

@@ -141,7 +141,7 @@ class TransactionRow:
         self.updated_at = at
         self.entry = -1  # its last one in the journal
         self.is_known = False  # something else than operator actions has named it (view-19)
-        self.folded: Folded | None = None  # once the history tells of it
+        self.folded: Folded | None = None  # once the history reports it
         self.facts: SagaFacts | None = None  # of its saga, if its definition is known
         self.keys: dict[str, str] = {}  # those that were seen: the first value of each
         self.parts = 0

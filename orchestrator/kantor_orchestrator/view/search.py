@@ -58,7 +58,7 @@ class Criteria:
     """What to look for; empty, 0 and False: anything. Times are ms since the epoch.
 
     ``text``: an id, the beginning of one, ``key=value``, or a key's value. ``step``: open there, or its last error is of it.
-    ``service``: who has the ball. ``error``: part of the last error or of the reason. ``unchanged_since``: open, and nothing
+    ``service``: whom it is waiting on. ``error``: part of the last error or of the reason. ``unchanged_since``: open, and nothing
     has happened since then: stuck. ``is_open``: not ended, or with an open incident.
     """
 

@@ -42,7 +42,7 @@ class Trouble(NamedTuple):
 
 
 class Open(NamedTuple):
-    """What of a transaction is open: who has the ball and which steps (JSON lists), the first timer (ms)."""
+    """What of a transaction is open: whom it is waiting on and which steps (JSON lists), the first timer (ms)."""
 
     waiting_for: str
     steps: str
@@ -80,7 +80,7 @@ def what_is_open(txn: Transaction, saga: SagaFacts | None) -> Open:
 
 
 def _who(path: str, state: StepState, facts: StepFacts) -> str:
-    """Who has the ball of this step; empty: those of the steps in it have."""
+    """Whom this step is waiting on; empty: see the steps in it."""
     if state.status is _COMPENSATING:
         return KANTOR if state.timer == COMPENSATION_RETRY else facts.compensator or path
     by = kind_of(facts.kind).waits_for

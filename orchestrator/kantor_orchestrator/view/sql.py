@@ -40,7 +40,7 @@ class ViewUnopenableError(ConfigError):
 
 
 class ViewUnavailableError(KantorError):
-    """The database's server did not answer, or the session is lost, or the file was deleted. Whoever wrote opens it anew: another process may write
+    """The database's server did not answer, or the session is lost, or the file was deleted. Whoever wrote opens it again: another process may write
     by now."""
 
 

@@ -132,7 +132,7 @@ class SqliteDatabase:
     def writing(self) -> Iterator[None]:
         if self._lock is not None and _file_at(self.path) != self._file:
             raise ViewUnavailableError(
-                f"{self.path} was deleted or replaced while it was in use: it is built anew"
+                f"{self.path} was deleted or replaced while it was in use: it is rebuilt"
             )
         with translated(self.path), self._db:
             yield
@@ -148,7 +148,7 @@ class SqliteDatabase:
 
     def replace_by(self, other: Database) -> None:
         """Page by page, in one SQL transaction: who reads goes on with the old pages until it is done, then has the new
-        ones, without opening anything anew. (Renaming the file would leave its WAL to the new one: that damages it.)"""
+        ones, without opening anything again. (Renaming the file would leave its WAL to the new one: that damages it.)"""
         assert isinstance(other, SqliteDatabase)
         with translated(self.path):
             self._db.set_busy_timeout(PATIENCE)
@@ -174,7 +174,7 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise KantorError(f"{path} is damaged ({error}); delete it, it is built again from Kafka") from error
+        raise KantorError(f"{path} is damaged ({error}); delete it: it is rebuilt from Kafka") from error
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError) as error:
         raise _unopenable(path, f"{type(error).__name__}: {error}") from error
     except apsw.Error as error:
