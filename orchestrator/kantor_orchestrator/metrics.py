@@ -118,7 +118,7 @@ class EngineMetrics:
         )
         self.commit = Histogram(
             "kantor_engine_commit_seconds",
-            "Time to commit a shard's cut",
+            "Time to commit a shard's checkpoint",
             buckets=_FAST,
             registry=registry,
         )

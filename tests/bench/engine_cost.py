@@ -2,7 +2,7 @@
 
     python tests/bench/engine_cost.py [sagas] [--profile]
 
-The real engine's code on the journal that ``recorded`` makes, one shard, turns of 500 entries, a cut now and then; what it would send is thrown away.
+The real engine's code on the journal that ``recorded`` makes, one shard, turns of 500 entries, a checkpoint now and then; what it would send is thrown away.
 What threads beside the engine's do counts, too, and comes after each turn: so the log is written by the turn, as under load. The best of
 five parts is told: whatever else the machine does makes it slower, never faster.
 """
@@ -32,14 +32,14 @@ from kantor.testing import MemoryBroker  # noqa: E402
 from kantor_orchestrator.definitions import bundle as bundles  # noqa: E402
 from kantor_orchestrator.definitions.catalogue import Definitions  # noqa: E402
 from kantor_orchestrator.definitions.dsl import Saga  # noqa: E402
-from kantor_orchestrator.engine.cut import MOST_ENTRIES  # noqa: E402
+from kantor_orchestrator.engine.checkpoint import MOST_ENTRIES  # noqa: E402
 from kantor_orchestrator.engine.loop import TURN, Engine  # noqa: E402
 from kantor_orchestrator.engine.taking import Taking, take  # noqa: E402
 from kantor_orchestrator.formats import topics  # noqa: E402
 from kantor_orchestrator.metrics import EngineMetrics  # noqa: E402
 from kantor_orchestrator.running.roles import collect_seldom  # noqa: E402
 
-#: Parts that are measured one by one; each has several cuts.
+#: Parts that are measured one by one; each has several checkpoints.
 PARTS = 5
 CHECKOUT = Path(__file__).parents[2] / "services" / "kantor_examples" / "checkout" / "checkout.yaml"
 
@@ -148,7 +148,7 @@ def run(sagas: int, folder: Path) -> tuple[float, float]:
     engine = Engine(broker.clients(), 1, folder, schemas, Definitions([bundle]), metrics, jobs=jobs)
     shard = engine._shards[0] = take(0, engine._means, Taking(0.0))
     silent = [Silent(shard.log.end), Silent(), Silent()]
-    shard.log._producer, shard.sender._producer, shard.cutter.producer = silent  # type: ignore[assignment]
+    shard.log._producer, shard.sender._producer, shard.checkpointer.producer = silent  # type: ignore[assignment]
     entries = Recording(Codec(schemas), dict(zip(TOPICS, TOPICS, strict=True)), 1).entries(sagas)
     records = [Journaled(offset, now, entry) for offset, entry in enumerate(entries)]
     collect_seldom()
@@ -161,10 +161,10 @@ def run(sagas: int, folder: Path) -> tuple[float, float]:
         jobs.run()
         shard.sender.poll()
         if shard._entries >= MOST_ENTRIES:
-            shard.take_cut(0.0)
-            while shard._cut is not None:
+            shard.take_checkpoint(0.0)
+            while shard._checkpoint is not None:
                 jobs.run()
-                shard.tend_cut(0.0)
+                shard.tend_checkpoint(0.0)
         done = first + TURN
         if done - before >= len(records) / PARTS:
             ended = time.process_time()

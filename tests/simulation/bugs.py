@@ -28,18 +28,18 @@ from kantor_orchestrator.formats.watermarks import Statements
 from kantor_orchestrator.intake.loop import Intake
 from simulation.mutation import Mutation, near
 
-# -- the log and the cut
+# -- the log and the checkpoint
 
 
 def _without_the_last(read_valid: Any) -> Any:
     return lambda self, position, epoch, end: read_valid(self, position, epoch, end)[:-1]
 
 
-def _one_too_far(take_cut: Any) -> Any:
+def _one_too_far(take_checkpoint: Any) -> Any:
     def mutated(self: Shard, now: float) -> None:
-        take_cut(self, now)
-        if self.pending and self._cut is not None:
-            self._cut.position += 1
+        take_checkpoint(self, now)
+        if self.pending and self._checkpoint is not None:
+            self._checkpoint.position += 1
 
     return mutated
 
@@ -60,11 +60,11 @@ def _twice(put: Any) -> Any:
     return mutated
 
 
-def _all_of_them(cut: Any) -> Any:
+def _all_of_them(checkpoint: Any) -> Any:
     def mutated(self: Transactions) -> Any:
         for id_, (txn, _) in self._cache.items():
             self.changed.setdefault(id_, txn)
-        return cut(self)
+        return checkpoint(self)
 
     return mutated
 
@@ -211,8 +211,8 @@ BUGS = (
         ("never contradicted",),
     ),
     Mutation(
-        "a cut claims an entry too many",
-        (Shard, "take_cut", _one_too_far),
+        "a checkpoint claims an entry too many",
+        (Shard, "take_checkpoint", _one_too_far),
         near(0),
         "engines",
         ("never contradicted",),
@@ -232,7 +232,13 @@ BUGS = (
         ("nothing leaves unlogged",),
     ),
     Mutation("each decision is logged twice", (LogWriter, "put", _twice), near(0), "", ("in order",)),
-    Mutation("each cut has everything", (Transactions, "cut", _all_of_them), near(6), "", ("bounded",)),
+    Mutation(
+        "each checkpoint has everything",
+        (Transactions, "checkpoint", _all_of_them),
+        near(6),
+        "",
+        ("bounded",),
+    ),
     Mutation(
         "what can't be read holds up its shard",
         (PayloadReader, "read", _waits_until_it_can_be_read),
@@ -285,7 +291,9 @@ BUGS = (
         "all",
         ("one effect, one reversal", "all or nothing"),
     ),
-    Mutation("a cut has no holds", (Holds, "record", _without_holds), near(81), "people", ("standstill",)),
+    Mutation(
+        "a checkpoint has no holds", (Holds, "record", _without_holds), near(81), "people", ("standstill",)
+    ),
     Mutation(
         "what took effect after a close opens it again",
         (messages, "_after_close", _opened_again),

@@ -49,7 +49,7 @@ def in_order(world: World) -> Iterator[str]:
 
 def bounded(world: World) -> Iterator[str]:
     """What an entry of the journal costs, at most: of the history one record for each owner that decided on it, of a size
-    that its own parts explain; of the state one snapshot for each cut after a decision, no larger than all decisions on that
+    that its own parts explain; of the state one snapshot for each checkpoint after a decision, no larger than all decisions on that
     transaction, a retained record of one that is at rest, and a mark for each source; of the journal no entry but for a timer that was set, a message that Kafka
     refused, a copy that was asked for, once for each owner."""
     for number in range(world.shards):
@@ -83,7 +83,7 @@ def _history_bounded(world: World, number: int) -> Iterator[str]:
 
 
 def _state_bounded(world: World, number: int) -> Iterator[str]:
-    """Between two shard records lies one cut."""
+    """Between two shard records lies one checkpoint."""
     decided: defaultdict[str, list[int]] = defaultdict(list)
     for decision in world.ledger.decisions[number]:
         decided[decision.transaction_id].append(decision.journal_offset)
@@ -107,7 +107,7 @@ def _state_bounded(world: World, number: int) -> Iterator[str]:
         for key, count in rows.items():
             changed = key[:1] == b"\0" or any(before <= n < position for n in decided[key.decode()])
             if count > 1 or not changed:
-                yield f"shard {number}: the cut at {position} after {before} has {key!r} {count} times"
+                yield f"shard {number}: the checkpoint at {position} after {before} has {key!r} {count} times"
         rows.clear()
 
 

@@ -21,7 +21,7 @@ from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.saga import Saga, Step
 from kantor_orchestrator.core.transaction import AFTER_PIVOT, Kind
 from kantor_orchestrator.engine import deciding
-from kantor_orchestrator.engine.cut import Cut, Cutter
+from kantor_orchestrator.engine.checkpoint import Checkpoint, Checkpointer
 from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.writing import LogWriter, Turn
@@ -60,29 +60,29 @@ def _nothing_is_later(_: Any) -> Any:
 # -- the engine
 
 
-def _store_first(take_cut: Any) -> Any:
+def _store_first(take_checkpoint: Any) -> Any:
     def mutated(self: Shard, now: float) -> None:
-        take_cut(self, now)
-        assert self._cut is not None
-        self.transactions._store.flush(self._cut.rows, self._changelog, self._cut.position)
+        take_checkpoint(self, now)
+        assert self._checkpoint is not None
+        self.transactions._store.flush(self._checkpoint.rows, self._changelog, self._checkpoint.position)
 
     return mutated
 
 
 def _position_apart(commit: Any) -> Any:
-    def mutated(self: Cutter, cut: Cut) -> float:
+    def mutated(self: Checkpointer, checkpoint: Checkpoint) -> float:
         own = {
-            "position": cut.position,
-            "clock": cut.clock,
-            "epoch": cut.epoch,
-            "history": cut.history,
-            **cut.holds,
+            "position": checkpoint.position,
+            "clock": checkpoint.clock,
+            "epoch": checkpoint.epoch,
+            "history": checkpoint.history,
+            **checkpoint.holds,
         }
         assert isinstance(self.producer, MemoryProducer)
         plain = self.producer._clients.producer("apart")
         plain.produce(topics.STATE, self._encode_shard(own), topics.SHARD_KEY, None, self._number)
         plain.flush()
-        found: float = commit(self, cut)
+        found: float = commit(self, checkpoint)
         return found
 
     return mutated
@@ -273,14 +273,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the store is flushed before the commit",
-        (Shard, "take_cut", _store_first),
+        (Shard, "take_checkpoint", _store_first),
         near(98),
         "engines",
         (NO_CRASH, "never contradicted", "same state"),
     ),
     Mutation(
         "the position is not in the Kafka transaction",
-        (Cutter, "commit", _position_apart),
+        (Checkpointer, "commit", _position_apart),
         near(0),
         "engines",
         ("never contradicted",),

@@ -124,11 +124,11 @@ def contradictions(world: World, shard: Shard, when: str) -> Iterator[str]:
     where = f"shard {number} {when}, at {world.clock.monotonic():.3f} s, epoch {shard.log.epoch}"
     behind = [one for one in told if one.journal_offset >= shard.position]
     if behind != list(shard.recorded):
-        yield f"{where}: behind its cut the log has {behind}, it has read {list(shard.recorded)}"
+        yield f"{where}: behind its checkpoint the log has {behind}, it has read {list(shard.recorded)}"
     for one in told:
         for message in one.messages if one.journal_offset < shard.position else ():
             if not ledger.has_left(message):
-                yield f"{where}: {message.topic} of entry {one.journal_offset} never left, and its cut is at {shard.position}"
+                yield f"{where}: {message.topic} of entry {one.journal_offset} never left, and its checkpoint is at {shard.position}"
     moves, ahead = _moves(told), _moves(shard.recorded)
     with suppress(StoreLostError):  # another one has the store: it is retaken
         for id_, all_ in moves.items():

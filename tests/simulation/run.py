@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
 
-from kantor_orchestrator.engine import cut
+from kantor_orchestrator.engine import checkpoint
 from simulation.drawing import plan
 from simulation.invariants import check
 from simulation.plan import Plan
@@ -25,7 +25,7 @@ _WORDS = ("guarded", "optional", "pivot", "transactional", "each", "in_order", "
 #: Where the runs' files are, if there is such a place: in memory. What a disk does is not simulated.
 _MEMORY = Path("/dev/shm")
 
-#: Seconds between cuts in half of the runs: more goes wrong between two of them.
+#: Seconds between checkpoints in half of the runs: more goes wrong between two of them.
 _OFTEN = 0.25
 
 #: Runs at most while a failure is made smaller.
@@ -51,8 +51,8 @@ def run(found: Plan) -> Verdict:
     in_memory = os.access(_MEMORY, os.W_OK)
     folder = Path(tempfile.mkdtemp(prefix="kantor-sim-", dir=_MEMORY if in_memory else None))
     try:
-        often = _OFTEN if found.seed % 4 < 2 else cut.INTERVAL
-        with _quietly(), patch.object(cut, "INTERVAL", often):
+        often = _OFTEN if found.seed % 4 < 2 else checkpoint.INTERVAL
+        with _quietly(), patch.object(checkpoint, "INTERVAL", often):
             return _run(found, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

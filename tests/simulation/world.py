@@ -14,7 +14,7 @@ from kantor.clients import TopicSpec
 from kantor.envelope import child_id
 from kantor.testing import MemoryBroker, VirtualClock
 from kantor.testing.log import Partition
-from kantor_orchestrator.engine.cut import REST_INTERVAL
+from kantor_orchestrator.engine.checkpoint import REST_INTERVAL
 from kantor_orchestrator.engine.memory import is_gone
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.formats import topics
@@ -62,7 +62,7 @@ def is_at_rest(shard: Shard) -> bool:
         not (
             shard.pending
             or shard.recorded
-            or shard._cut
+            or shard._checkpoint
             or shard.transactions.changed
             or shard.sender.waiting
             or shard.is_behind

@@ -58,7 +58,7 @@ def headers_of(pending: object) -> int:
 def test_an_engine_tells_its_group_what_the_killed_one_did_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last one was killed between a cut and the next commit of the group's offsets. Nothing comes after it; `kantor status` would call
+    """The last one was killed between a checkpoint and the next commit of the group's offsets. Nothing comes after it; `kantor status` would call
     the shard stuck until something does."""
     place = Place(tmp_path)
     monkeypatch.setattr(place.engine._consumer, "commit", lambda _positions: None)

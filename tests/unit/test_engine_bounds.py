@@ -1,4 +1,4 @@
-"""No transaction's state grows beyond what the state topic takes: its shard could never commit a cut again (shard-14). In
+"""No transaction's state grows beyond what the state topic takes: its shard could never commit a checkpoint again (shard-14). In
 memory.
 """
 
@@ -47,7 +47,7 @@ steps:
       note: {signal: b.Given, match: event.id == item}
 """
 LINES = 60
-#: Seconds after which a cut is due.
+#: Seconds after which a checkpoint is due.
 CUT = 1.0
 
 
@@ -72,7 +72,7 @@ class Bounded(Place):
         self._producer.produce(topics.JOURNAL, act.dump(), b"t", journal.ACT_HEADERS, 0)
         self._producer.flush()
 
-    def cut(self) -> int:
+    def checkpoint(self) -> int:
         """Bytes of the next snapshot that is committed."""
         before = len(self._states())
         self.broker.clock.sleep(CUT)
@@ -101,17 +101,17 @@ def _place(tmp_path: Path) -> Iterator[Bounded]:
 
 
 def test_signals_of_people_do_not_outgrow_the_state(_place: Bounded) -> None:
-    """Each is as large as the API takes, and there are many: they are refused from a size on, and the shard commits its cuts."""
+    """Each is as large as the API takes, and there are many: they are refused from a size on, and the shard commits its checkpoints."""
     for number in range(LINES):
         _place.signal(number, "n" * 60_000)
     _place.turn_until(lambda: Counter(_place.kinds("t"))["ignored"] >= LINES - 5)
-    assert 200_000 < _place.cut() <= MOST_KEPT
+    assert 200_000 < _place.checkpoint() <= MOST_KEPT
     assert _place.retaken == 0
 
 
 def test_what_follows_from_little_messages_does_not_outgrow_the_state(tmp_path: Path) -> None:
     """A list within each member of a list is kept for each of them: from a size on to begin one more is an incident of that
-    step, its message is taken, and the shard commits its cuts."""
+    step, its message is taken, and the shard commits its checkpoints."""
     place = Bounded(tmp_path, ["x" * 240_000])
     commands = place.broker.topics["cmd.c.v1"].logs[0]
     place.turn_until(lambda: commands.end == LINES)
@@ -119,6 +119,6 @@ def test_what_follows_from_little_messages_does_not_outgrow_the_state(tmp_path: 
         place.say("c.Done", {}, (dict(command.headers() or ())["ce_id"] or b"").decode())
     place.turn_until(lambda: Counter(place.kinds("t"))["incident_opened"] == LINES)
     assert "put_off" not in place.kinds("t")
-    assert 240_000 < place.cut() < 2 * MOST_KEPT
+    assert 240_000 < place.checkpoint() < 2 * MOST_KEPT
     assert place.retaken == 0
     place.engine.close()

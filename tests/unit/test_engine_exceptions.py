@@ -46,7 +46,7 @@ class Boom:
         (LogWriter, "put"),
         (Sender, "send"),
         (DecisionLog, "append"),
-        (Shard, "take_cut"),
+        (Shard, "take_checkpoint"),
     ],
 )
 def test_an_exception_that_nobody_foresees(

@@ -10,7 +10,7 @@ from kantor_orchestrator.engine.memory import expiry, next_due
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.COMPENSATED, Status.CLOSED])
 def test_a_stub_expires_unless_it_is_held(status: Status) -> None:
-    """While it is held it has no expiry: else the oldest of all, it would be looked at with every cut, before others."""
+    """While it is held it has no expiry: else the oldest of all, it would be looked at with every checkpoint, before others."""
     assert expiry(Transaction("t", "s", 1, status, expires_at=7)) == 7
     assert expiry(Transaction("t", "s", 1, status, expires_at=0, held="held by ann: why")) is None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kantor.testing.admin import MemoryAdmin
-from kantor_orchestrator.engine.cut import Cutter
+from kantor_orchestrator.engine.checkpoint import Checkpointer
 from kantor_orchestrator.formats import topics
 from unit.engine_place import (
     CATALOG,
@@ -52,7 +52,7 @@ def test_a_journal_that_was_recreated_is_read_from_its_beginning(
     recreated(place, topics.JOURNAL)
     place.event("new", "shop.OrderPlaced")
     with monkeypatch.context() as patched:
-        patched.setattr(Cutter, "commit", refused)
+        patched.setattr(Checkpointer, "commit", refused)
         start_anew(place, tmp_path)
         place.turn_until(lambda: "started" in place.kinds("new"))
         first = place.engine._shards[0]
@@ -74,8 +74,8 @@ def test_a_journal_that_was_recreated_is_told_by_its_id(
         place.schemas.id_of(schema, "t")
     place.event("old-0", "shop.OrderPlaced")
     place.turn_until(lambda: "started" in place.kinds("old-0"))
-    with monkeypatch.context() as patched:  # decided behind the last cut, on the old journal
-        patched.setattr(Cutter, "commit", refused)
+    with monkeypatch.context() as patched:  # decided behind the last checkpoint, on the old journal
+        patched.setattr(Checkpointer, "commit", refused)
         place.event("old-1", "shop.OrderPlaced")
         place.turn_until(lambda: "started" in place.kinds("old-1"))
         place.engine.close()
@@ -105,12 +105,12 @@ def test_a_journal_that_was_recreated_is_told_by_its_id(
 def test_a_history_that_was_recreated_is_read_from_its_beginning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was decided in it lies before the position that the last cut names, which counts in the old one: it is not decided
+    """What was decided in it lies before the position that the last checkpoint names, which counts in the old one: it is not decided
     once more, in another form, when the shard is taken again."""
     place = ten_begun(tmp_path)
     recreated(place, topics.HISTORY)
     with monkeypatch.context() as patched:
-        patched.setattr(Cutter, "commit", refused)
+        patched.setattr(Checkpointer, "commit", refused)
         start_anew(place, tmp_path)
         place.event("new", "shop.OrderPlaced")
         place.turn_until(lambda: "started" in place.kinds("new"))
@@ -138,7 +138,7 @@ def test_a_history_that_was_recreated_is_read_from_its_beginning(
 def test_a_state_that_was_recreated_under_an_engine_is_restored_from_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, is_another: bool
 ) -> None:
-    """Its next cut would tell where the shard stands, and nothing of the transactions that did not change since: whoever takes the
+    """Its next checkpoint would tell where the shard stands, and nothing of the transactions that did not change since: whoever takes the
     shard then, with another disk, knows all of them, and their effects count. The engine that lost it does, too."""
     place = Place(tmp_path / "one")
     for schema in CATALOG.values():

@@ -12,7 +12,7 @@ from kantor.envelope import shard_of
 from kantor.errors import ConfigError, NotFoundError
 from kantor.testing import MemoryBroker
 from kantor.testing.log import Log
-from kantor_orchestrator.engine.cut import Cutter
+from kantor_orchestrator.engine.checkpoint import Checkpointer
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.sharding import agree, in_force
 from kantor_orchestrator.operations import acts
@@ -127,7 +127,7 @@ def test_it_moves_no_mark_whoever_comes_to_it(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next owner, too, that folds what the log has: else what its source has before that would be taken for replays."""
-    monkeypatch.setattr(Cutter, "commit", refused)
+    monkeypatch.setattr(Checkpointer, "commit", refused)
     place.event(MINE, "shop.OrderPlaced")
     place._sent = 99
     place.event(ANOTHERS, "shop.OrderPlaced")

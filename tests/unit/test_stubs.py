@@ -280,7 +280,7 @@ def test_an_act_on_a_lost_one_is_refused(story: Story) -> None:
 
 
 def test_what_the_log_has_of_an_ended_one_is_folded(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine that died behind a late effect, before its cut: who takes the shard reads the snapshot first."""
+    """An engine that died behind a late effect, before its checkpoint: who takes the shard reads the snapshot first."""
     story.event("t", "payment.PaymentCaptured")
     story.turn_until(lambda: ("t", "compensation_sent", "payment") in story.history())
     monkeypatch.setattr(Shard, "finish", away)

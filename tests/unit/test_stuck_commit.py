@@ -21,7 +21,7 @@ from kantor_orchestrator.core import acts as core
 from kantor_orchestrator.definitions import bundle as bundles
 from kantor_orchestrator.definitions.catalogue import Definitions
 from kantor_orchestrator.definitions.dsl import Saga
-from kantor_orchestrator.engine import cut as cuts
+from kantor_orchestrator.engine import checkpoint as checkpoints
 from kantor_orchestrator.engine import loop
 from kantor_orchestrator.engine.loop import Engine
 from kantor_orchestrator.formats import journal, topics
@@ -104,7 +104,7 @@ def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]
 def test_a_shard_whose_commit_hangs_is_taken_anew(running: Running) -> None:
     """With a new producer, after the commit's patience; what was decided is there once."""
     running.turn_until(lambda: bool(running.metrics.retaken._value.get()))
-    assert running.broker.clock.monotonic() > cuts.HANGS
+    assert running.broker.clock.monotonic() > checkpoints.HANGS
     running.turn_until(lambda: bool(running.engine._shards))
     (shard,) = running.engine._shards.values()
     running.turn_until(lambda: shard.committed_position == 1)
@@ -127,7 +127,7 @@ def test_giving_a_shard_back_does_not_wait_for_a_commit_that_hangs(
     monkeypatch.setattr(loop, "FAREWELL", 0.01)
     running.turn_until(lambda: not running.jobs.hangs)
     running.engine.close()
-    assert "shard 0 is given back without its last cut" in caplog.text
+    assert "shard 0 is given back without its last checkpoint" in caplog.text
     assert running.engine._shards == {}
 
 

@@ -76,7 +76,7 @@ def test_what_is_committed_is_in_the_store_a_second_later(broker: MemoryBroker, 
     shard.transactions.committed({"tx": (b"snapshot", None, None)})
     dirty = []
     for now in (1.5, 2.5):
-        shard.tend_cut(now)
+        shard.tend_checkpoint(now)
         dirty.append(shard.transactions.is_dirty)
     assert dirty == [True, False]
     shard.close()
@@ -93,9 +93,9 @@ def test_a_stub_expires_by_the_brokers_clock_and_by_this_machines(
 
     def dropped(clock: int) -> bool:
         shard.clock = clock
-        shard.take_cut(0.0)
-        assert shard._cut is not None
-        return "tx" in shard._cut.rows
+        shard.take_checkpoint(0.0)
+        assert shard._checkpoint is not None
+        return "tx" in shard._checkpoint.rows
 
     assert not dropped(expires + 86_400_000)  # the broker's clock leaps ahead
     assert not dropped(expires - 1)
@@ -120,7 +120,7 @@ def test_entries_that_retention_took_before_an_engine_looked_at_them(
     shard.close()
 
 
-def test_decisions_that_are_gone_before_a_cut_contains_them_are_told(
+def test_decisions_that_are_gone_before_a_checkpoint_contains_them_are_told(
     broker: MemoryBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Somebody has deleted the history's records: what they were about is decided again, and who looks is told."""

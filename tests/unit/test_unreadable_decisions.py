@@ -10,7 +10,7 @@ import pytest
 
 from kantor.codec import Codec, MemorySchemas
 from kantor.errors import UnknownSchemaError
-from kantor_orchestrator.engine.cut import Cutter
+from kantor_orchestrator.engine.checkpoint import Checkpointer
 from kantor_orchestrator.formats import snapshots, topics
 from kantor_orchestrator.formats.history import is_epoch
 from kantor_schemas import Schema, system
@@ -32,12 +32,12 @@ class Forgetful(MemorySchemas):
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """One whose engine has decided, sent, and crashed before a cut."""
+    """One whose engine has decided, sent, and crashed before a checkpoint."""
     place = Place(tmp_path)
     for schema in CATALOG.values():
         place.schemas.id_of(schema, "t")
     with monkeypatch.context() as patched:
-        patched.setattr(Cutter, "commit", refused)
+        patched.setattr(Checkpointer, "commit", refused)
         for type_ in ("shop.OrderPlaced", "inventory.StockReserved", "payment.PaymentCaptured"):
             place.event("t", type_)
         place.turn_until(lambda: sent(place) == 1)

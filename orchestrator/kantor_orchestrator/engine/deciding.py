@@ -65,7 +65,7 @@ OUTCOMES = APPLIED, UNCHANGED, REPLAY, UNNAMED, MALFORMED, RECOVERED = (
 )
 #: Bytes of a decision's record: what the history takes, and room for the batch around it.
 MOST_BYTES = topics.LARGEST - 64 * 1024
-#: Bytes of a transaction's snapshot: one that the state topic does not take could never be cut, nor its shard. What it keeps is
+#: Bytes of a transaction's snapshot: one that the state topic does not take could never be in a checkpoint, nor could its shard have one. What it keeps is
 #: bounded by ``core.limits``; this is for all that is around that.
 MOST_STATE = topics.LARGEST // 2
 #: Bytes of a decision from which on it is looked at what it makes of the state.

@@ -1,7 +1,7 @@
 """The engine's loop: reads the journal, and gives each shard its turn.
 
 One thread does all the work on transactions. What waits for the broker runs beside it (``jobs``): for each shard the writing
-of its log, the committing of its cuts, its taking. An exception anywhere in a shard's turn leads to one thing: the shard is
+of its log, the committing of its checkpoints, its taking. An exception anywhere in a shard's turn leads to one thing: the shard is
 retaken. Nothing of it is committed, and no other shard waits.
 """
 
@@ -176,7 +176,7 @@ class Engine:
         now = self._clock.monotonic()
         shard.writer.check(now)
         shard.sender.poll()
-        took = shard.tend_cut(now)
+        took = shard.tend_checkpoint(now)
         if took is not None:
             self._metrics.commit.observe(took)
         self._firing.fire_due(shard)
@@ -371,7 +371,9 @@ class Engine:
                 shard.finish(max(0.01, deadline - self._clock.monotonic()))
             except (KantorError, TimeoutError) as error:
                 facts = {"action": "revoke", "shard": number}
-                log.warning("shard %d is given back without its last cut: %s", number, error, extra=facts)
+                log.warning(
+                    "shard %d is given back without its last checkpoint: %s", number, error, extra=facts
+                )
             shard.close()
             self._wellness.forget(f"shard {number}")
             log.info("shard %d given back", number, extra={"action": "shard_revoked", "shard": number})

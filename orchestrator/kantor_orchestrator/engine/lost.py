@@ -29,12 +29,12 @@ def pass_lost_entries(shard: Shard, start: int) -> None:
 
 
 def tell_lost_decisions(shard: Shard, position: int, start: int) -> None:
-    """The history has lost decisions behind the last cut, which is at ``position`` in it: what they were about is decided again."""
+    """The history has lost decisions behind the last checkpoint, which is at ``position`` in it: what they were about is decided again."""
     if start <= position:
         return
     shard.recreated.append(topics.HISTORY)
     log.error(
-        "%s/%d has lost the decisions from %d to %d, which no cut contains: somebody deleted them, or its retention is too short; "
+        "%s/%d has lost the decisions from %d to %d, which no checkpoint contains: somebody deleted them, or its retention is too short; "
         "the engine decides again on their entries, and their messages may be sent again in another form",
         topics.HISTORY,
         shard.number,

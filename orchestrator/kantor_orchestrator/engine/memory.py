@@ -73,14 +73,13 @@ class Transactions:
         self._encode = codec.encoder(system("TransactionState"), topics.STATE)
         self._budget = budget
         self._cache: OrderedDict[str, tuple[Transaction, int]] = OrderedDict()
-        #: Changed since the last cut.
+        #: Changed since the last checkpoint.
         self.changed: dict[str, Transaction] = {}
-        self._cutting: dict[str, Row | None] = {}  # in a cut that is not committed yet
+        self._checkpointing: dict[str, Row | None] = {}  # in a checkpoint that is not committed yet
         self._dirty: dict[str, Row | None] = {}  # committed, not yet in the store
         self._in_log: dict[str, InLog] = {}  # of those that have changed and are at rest now
-        self._ending: dict[
-            str, tuple[Transaction, InLog]
-        ] = {}  # of ``_cutting``, those that become retained records
+        #: Of ``_checkpointing``, those that become retained records.
+        self._ending: dict[str, tuple[Transaction, InLog]] = {}
         self._lately: dict[str, None] = {}  # at rest, and kept in the cache for a while; the oldest first
         self._read_last: dict[str, Transaction] = {}  # from the log, by the last read
 
@@ -101,7 +100,7 @@ class Transactions:
             return self._read_last[id_]
         if id_ in self._ending:
             return self._ending[id_][0]
-        for rows in (self._cutting, self._dirty):
+        for rows in (self._checkpointing, self._dirty):
             if id_ in rows:
                 row = rows[id_]
                 return None if row is None else self._keep(id_, row[0])
@@ -118,7 +117,7 @@ class Transactions:
 
     def put(self, txn: Transaction, in_log: InLog | None) -> None:
         """It has changed; ``in_log``: the decision that did it, if that has its snapshot. Of what is gone nothing is remembered,
-        at once: not only from the next cut on."""
+        at once: not only from the next checkpoint on."""
         id_ = txn.id
         self.changed[id_] = Transaction(id_) if is_gone(txn) else txn
         self._read_last.pop(id_, None)
@@ -201,10 +200,10 @@ class Transactions:
         """Bytes of its snapshot."""
         return len(self._encode(transaction_record(txn)))
 
-    # -- cuts
+    # -- checkpoints
 
-    def cut(self) -> dict[str, Row | None]:
-        """Snapshots of what has changed since the last cut, as of now; None: nothing is left of it. The retained records are still to
+    def checkpoint(self) -> dict[str, Row | None]:
+        """Snapshots of what has changed since the last checkpoint, as of now; None: nothing is left of it. The retained records are still to
         come: :meth:`point`."""
         rows: dict[str, Row | None] = {}
         in_log = self._in_log
@@ -220,20 +219,20 @@ class Transactions:
                 rows[id_] = snapshot, next_due(txn), expiry(txn)
                 self._cached(id_, txn, len(snapshot))
         self.changed, self._in_log = {}, {}
-        self._cutting.update(rows)
+        self._checkpointing.update(rows)
         return rows
 
     def point(self, rows: dict[str, Row | None]) -> None:
-        """The log has every decision before the cut with these: add the retained records, which point there."""
+        """The log has every decision before the checkpoint with these: add the retained records, which point there."""
         for id_, (txn, in_log) in self._ending.items():
             if in_log.offset < 0:
                 raise KantorError(f"the log does not tell where the snapshot of {id_} is")
             rows[id_] = self._encode(stub_record(txn, in_log.offset)), None, expiry(txn)
 
     def committed(self, rows: dict[str, Row | None]) -> None:
-        """A cut with these is committed."""
+        """A checkpoint with these is committed."""
         self._dirty.update(rows)
-        self._cutting, self._ending = {}, {}
+        self._checkpointing, self._ending = {}, {}
 
     @property
     def is_flush_due(self) -> bool:
@@ -245,7 +244,7 @@ class Transactions:
         return bool(self._dirty)
 
     def flush(self, changelog: int, position: int) -> None:
-        """Bring the store up to the last cut: the changelog's position, and the journal's. Raises ``StoreFullError``: what it
+        """Bring the store up to the last checkpoint: the changelog's position, and the journal's. Raises ``StoreFullError``: what it
         does not have stays in memory; ``StoreLostError``: retake the shard, as everything here that reads."""
         if self._dirty:
             self._store.flush(self._dirty, changelog, position)
@@ -265,7 +264,7 @@ class Transactions:
         return found
 
     def _is_newer_in_memory(self, id_: str) -> bool:
-        return any(id_ in them for them in (self.changed, self._cutting, self._ending, self._dirty))
+        return any(id_ in them for them in (self.changed, self._checkpointing, self._ending, self._dirty))
 
     # -- what the store does not know yet is looked at, too
 
@@ -283,7 +282,7 @@ class Transactions:
             txn = self.changed.get(id_) or self._read(id_, snapshot)
             if isinstance(txn, Transaction):
                 yield txn
-        for rows in (self._dirty, self._cutting):
+        for rows in (self._dirty, self._checkpointing):
             for id_, row in rows.items():
                 is_timed = row is not None and row[1] is not None and id_ not in self.changed
                 txn = self._read(id_, row[0]) if row is not None and is_timed else None
@@ -306,7 +305,7 @@ def next_due(txn: Transaction) -> int | None:
 
 
 def expiry(txn: Transaction) -> int | None:
-    """None: its retained record does not expire. A held one's does not, and must not be looked at with every cut as if it had."""
+    """None: its retained record does not expire. A held one's does not, and must not be looked at with every checkpoint as if it had."""
     return (txn.expires_at or None) if txn.status in ENDED else None
 
 

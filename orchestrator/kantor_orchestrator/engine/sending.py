@@ -1,7 +1,7 @@
 """What leaves an engine once it is in the log (log-2): commands, answers, announcements.
 
 A plain idempotent producer: consumers need not know of Kafka transactions. Each message is followed until the broker has it,
-because the cut must not pass what has not left. One that the broker refuses for good (log-8, shard-26: its topic is gone, may
+because the checkpoint must not pass what has not left. One that the broker refuses for good (log-8, shard-26: its topic is gone, may
 not be written, takes no message so large) becomes an entry of the journal, and there an incident of its own transaction:
 nobody else waits for it.
 """

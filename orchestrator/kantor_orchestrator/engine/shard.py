@@ -1,7 +1,7 @@
 """A shard: one journal partition with the transactions in it; what an engine holds of it while it owns it.
 
 What memory holds (shard-4) runs ahead of the log by the turns that are being written, and ahead of the state topic by what has
-changed since the last cut. Neither matters: if anything goes wrong the shard is retaken (shard-2), and the log is the truth.
+changed since the last checkpoint. Neither matters: if anything goes wrong the shard is retaken (shard-2), and the log is the truth.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from kantor.clock import Clock
 from kantor.errors import KafkaUnavailableError, KantorError
 from kantor_orchestrator.core.entry import RELEASE
 from kantor_orchestrator.core.transaction import IllegalTransition, Status, Transaction, evolve
-from kantor_orchestrator.engine import cut as cuts
-from kantor_orchestrator.engine.cut import Cut, Cutter
+from kantor_orchestrator.engine import checkpoint as checkpoints
+from kantor_orchestrator.engine.checkpoint import Checkpoint, Checkpointer
 from kantor_orchestrator.engine.ended import Ended, Found
 from kantor_orchestrator.engine.entries import BeingRead, NotYet
 from kantor_orchestrator.engine.log import DecisionLog
@@ -37,7 +37,7 @@ from kantor_orchestrator.store import StoreFullError, StoreLostError
 
 log = logging.getLogger("kantor.shard")
 
-#: Retained records that are dropped with one cut.
+#: Retained records that are dropped with one checkpoint.
 _EXPIRED = 500
 #: Seconds between flushes of the store.
 _FLUSH_INTERVAL = 1.0
@@ -99,7 +99,7 @@ class Shard:
         log: DecisionLog,
         ended: Ended,
         sender: Sender,
-        cutter: Cutter,
+        checkpointer: Checkpointer,
         jobs: Executor,
         clock: Clock,
         recorded: deque[Decided],
@@ -118,7 +118,7 @@ class Shard:
         self.log = log
         self.ended = ended
         self.sender = sender
-        self.cutter = cutter
+        self.checkpointer = checkpointer
         self.recorded = recorded
         self.catch_up_to = catch_up_to
         self.writer = LogWriter(log, sender, jobs, clock)
@@ -135,13 +135,13 @@ class Shard:
         self._reading: Future[Found] | None = None  # snapshots, from the log
         self._reading_since = 0.0
         self._moved_marks: set[str] = set()
-        self._cut: Cut | None = None
+        self._checkpoint: Checkpoint | None = None
         self._commit: Future[float] | None = None
         self._commit_began = 0.0
-        self._last_cut = self._last_flush = clock.monotonic()
+        self._last_checkpoint = self._last_flush = clock.monotonic()
         self._no_flush_before = 0.0
-        self._cut_position = facts.position
-        self._entries = 0  # since the last cut
+        self._checkpoint_position = facts.position
+        self._entries = 0  # since the last checkpoint
         self.committed_position = facts.position
         self.told_position = 0  # to the group: who had the shard before may have been killed before it told
         #: Entries that the journal had lost when the shard was taken (journal-19).
@@ -186,7 +186,7 @@ class Shard:
             self._moved_marks.add(source)
 
     def forget_marks(self, sources: Iterable[str]) -> None:
-        """Their topics are gone for good; the next cut takes them out of the state."""
+        """Their topics are gone for good; the next checkpoint takes them out of the state."""
         for source in sources:
             del self.marks[source]
             self._moved_marks.add(source)
@@ -220,8 +220,8 @@ class Shard:
                 self.holds.fold(transition, decision.message_type, decision.message_id)
         else:
             txn = self._folded(decision)
-            size = len(decision.snapshot)
-            self.transactions.put(txn, InLog(size, decision.offset) if size else None)
+            in_log = InLog(len(decision.snapshot), decision.offset) if decision.snapshot else None
+            self.transactions.put(txn, in_log)
             self.timers.set_by(txn, decision.transitions)
         if decision.messages:
             self.writer.put(Turn(id_, None, decision.messages))
@@ -244,65 +244,64 @@ class Shard:
         """The journal is another one: go on there, and commit as soon as may be that this is so."""
         self.position = self.committed_position = self.told_position = position
         self.recorded = recorded
-        self._cut_position, self._last_cut = -1, -inf
+        self._checkpoint_position, self._last_checkpoint = -1, -inf
 
     @property
     def is_behind(self) -> bool:
         """Whether it has not yet come to where the journal ended when it was taken."""
         return self.position < self.catch_up_to
 
-    # -- cuts
+    # -- checkpoints
 
-    def tend_cut(self, now: float) -> float | None:
-        """Bring the cut under way on, or take one that is due. If one was committed, how long that took (s). Raises
+    def tend_checkpoint(self, now: float) -> float | None:
+        """Bring the checkpoint under way on, or take one that is due. If one was committed, how long that took (s). Raises
         ``KantorError``: retake the shard."""
-        cut = self._cut
-        if cut is None:
-            if self._is_cut_due(now):
-                self.take_cut(now)
+        checkpoint = self._checkpoint
+        if checkpoint is None:
+            if self._is_checkpoint_due(now):
+                self.take_checkpoint(now)
             elif self.transactions.is_dirty and self._is_flush_due(now):
                 self.flush(now)
             return None
         if self._commit is None:
-            if cut.is_passed and self.sender.has_left(cut.sent):
-                self.transactions.point(cut.rows)
+            if checkpoint.is_passed and self.sender.has_left(checkpoint.sent):
+                self.transactions.point(checkpoint.rows)
                 self._commit_began = now
-                self._commit = self._jobs.submit(self.cutter.commit, cut)
+                self._commit = self._jobs.submit(self.checkpointer.commit, checkpoint)
             return None
         if not self._commit.done():
-            if now - self._commit_began > cuts.HANGS:
+            if now - self._commit_began > checkpoints.HANGS:
                 raise KafkaUnavailableError(
                     f"a commit hangs in the client for {now - self._commit_began:.0f} s"
                 )
             return None
-        commit, self._commit, self._cut = self._commit, None, None
+        commit, self._commit, self._checkpoint = self._commit, None, None
         took = commit.result()
-        self.committed_position = cut.position
-        self.transactions.committed(cut.rows)
-        self._changelog = cut.changelog
+        self.committed_position = checkpoint.position
+        self.transactions.committed(checkpoint.rows)
+        self._changelog = checkpoint.changelog
         if self._is_flush_due(now):
             self.flush(now)
         return took
 
-    def _is_cut_due(self, now: float) -> bool:
+    def _is_checkpoint_due(self, now: float) -> bool:
         if self.recorded:
             return False  # what the log has is not applied yet
+        since = now - self._last_checkpoint
         if self.transactions.changed or self._moved_marks:
-            since = now - self._last_cut
-            return since > cuts.INTERVAL or self._entries >= cuts.MOST_ENTRIES
-        return self.position > self._cut_position and now - self._last_cut > cuts.REST_INTERVAL
+            return since > checkpoints.INTERVAL or self._entries >= checkpoints.MOST_ENTRIES
+        return self.position > self._checkpoint_position and since > checkpoints.REST_INTERVAL
 
-    def take_cut(self, now: float) -> None:
+    def take_checkpoint(self, now: float) -> None:
         """A picture of the shard as it is (log-5, shard-9); retained records that have expired go with it (shard-10)."""
-        rows = self.transactions.cut()
+        rows = self.transactions.checkpoint()
         # Nobody brings a retained record back: it is gone by the broker's clock and by this machine's.
-        for id_ in self.transactions.expired(min(self.clock, self._clock.now()), _EXPIRED):
-            rows[id_] = None
+        rows |= dict.fromkeys(self.transactions.expired(min(self.clock, self._clock.now()), _EXPIRED))
         marks = {source: self.marks.get(source) for source in self._moved_marks}
-        self._cut = Cut(self.position, self.clock, rows, marks, self.holds.record(), *self.ids)
+        self._checkpoint = Checkpoint(self.position, self.clock, rows, marks, self.holds.record(), *self.ids)
         self._moved_marks.clear()
-        self._last_cut, self._cut_position, self._entries = now, self.position, 0
-        self.writer.put(self._cut)
+        self._last_checkpoint, self._checkpoint_position, self._entries = now, self.position, 0
+        self.writer.put(self._checkpoint)
 
     def finish(self, seconds: float) -> None:
         """Log, send and commit everything: before the shard is given back (shard-7). Raises ``KantorError`` or
@@ -310,20 +309,21 @@ class Shard:
         deadline = self._clock.monotonic() + seconds
         while True:
             self.writer.wait(max(0.0, deadline - self._clock.monotonic()))
-            if self._cut is None:
+            if self._checkpoint is None:
                 if not self.transactions.changed and not self._moved_marks and not self.recorded:
                     break
                 if self.recorded:
                     raise KafkaUnavailableError("the log is not applied yet")
-                self.take_cut(self._clock.monotonic())
+                self.take_checkpoint(self._clock.monotonic())
                 continue
             self.sender.flush(max(0.1, deadline - self._clock.monotonic()))
-            self.tend_cut(self._clock.monotonic())
-            if self._commit is None and self._cut is not None and not self.sender.has_left(self._cut.sent):
+            self.tend_checkpoint(self._clock.monotonic())
+            checkpoint = self._checkpoint if self._commit is None else None
+            if checkpoint is not None and not self.sender.has_left(checkpoint.sent):
                 raise KafkaUnavailableError("the messages that Kafka refused are not in the journal yet")
             if self._commit is not None:
                 self._commit.exception(max(0.0, deadline - self._clock.monotonic()))
-                self.tend_cut(self._clock.monotonic())
+                self.tend_checkpoint(self._clock.monotonic())
             if self._clock.monotonic() > deadline:
                 raise TimeoutError("not everything is committed")
         self.flush(self._clock.monotonic())
@@ -331,7 +331,7 @@ class Shard:
     # -- store and time
 
     def flush(self, now: float) -> None:
-        """Bring the store up to the last cut. What a full disk does not take stays in memory, and is tried again. Raises
+        """Bring the store up to the last checkpoint. What a full disk does not take stays in memory, and is tried again. Raises
         ``StoreLostError``: retake the shard."""
         self._last_flush = now
         try:
@@ -385,7 +385,7 @@ class Shard:
         self.writer.close()
         self.log.close()
         self.sender.close()
-        self.cutter.close()
+        self.checkpointer.close()
         try:
             self.transactions.close()
         except StoreLostError as error:  # the changelog has it, for whoever comes next

@@ -1,10 +1,10 @@
 """Taking a shard: what was committed, then what the log has behind it (docs/design/log.md).
 
-In this order: ``init_transactions`` ends the last owner's cut; then the end of the state partition (*read_uncommitted*), and
-the state read up to it (*read_committed*): what is visible at once may lack that cut. Then the epoch record: from its offset
+In this order: ``init_transactions`` ends the last owner's checkpoint; then the end of the state partition (*read_uncommitted*), and
+the state read up to it (*read_committed*): what is visible at once may lack that checkpoint. Then the epoch record: from its offset
 on nobody else's decisions count. Then a Kafka transaction for nothing: it fails if somebody else has begun to take the shard
-meanwhile, who may have committed cuts that were not read, or be about to. Then the log from the cut's position up to the
-epoch. The journal is read again from the cut's position; up to the last entry that the log knows of, the log says what
+meanwhile, who may have committed checkpoints that were not read, or be about to. Then the log from the checkpoint's position up to the
+epoch. The journal is read again from the checkpoint's position; up to the last entry that the log knows of, the log says what
 follows.
 """
 
@@ -22,7 +22,7 @@ from kantor.clients import Admin, Clients, Partition, Record
 from kantor.clock import Clock
 from kantor.codec import Codec
 from kantor.errors import CodecError, KafkaUnavailableError, KantorError, UnknownSchemaError
-from kantor_orchestrator.engine.cut import DUE, EXPIRES, Cutter
+from kantor_orchestrator.engine.checkpoint import DUE, EXPIRES, Checkpointer
 from kantor_orchestrator.engine.ended import Ended
 from kantor_orchestrator.engine.log import DecisionLog
 from kantor_orchestrator.engine.lost import pass_lost_entries, tell_lost_decisions
@@ -99,11 +99,11 @@ def take(number: int, means: Means, taking: Taking) -> Shard:
 def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     began = means.clock.monotonic()
     taking.does = "the last owner's Kafka transaction is being ended"
-    cutter = Cutter(means.clients, number, means.codec, means.clock)
-    undo.callback(cutter.close)
-    cutter.producer.init_transactions()
+    checkpointer = Checkpointer(means.clients, number, means.codec, means.clock)
+    undo.callback(checkpointer.close)
+    checkpointer.producer.init_transactions()
     taking.does = f"{topics.STATE}/{number} is being read"
-    restored = _Restored(number, means, cutter, undo)
+    restored = _Restored(number, means, checkpointer, undo)
     facts, ids = restored.facts, restored.ids
     again = _recreated(number, facts, ids)
     taking.does = f"its epoch is being written to {topics.HISTORY}/{number}"
@@ -113,7 +113,7 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
     undo.callback(decisions.close)
     epoch = decisions.begin(facts.position, ids.journal)
     taking.does = f"its Kafka transaction into {topics.STATE}/{number} is being confirmed"
-    cutter.confirm()
+    checkpointer.confirm()
     taking.does = f"{topics.HISTORY}/{number} is being read"
     behind = facts.history
     found = decisions.read_valid(behind, facts.epoch, epoch)
@@ -142,7 +142,7 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
         decisions,
         Ended(means.clients, means.admin, number, means.codec, means.clock),
         Sender(means.clients, number, means.refuse),
-        cutter,
+        checkpointer,
         means.jobs,
         means.clock,
         recorded,
@@ -156,7 +156,7 @@ def _take(number: int, means: Means, taking: Taking, undo: ExitStack) -> Shard:
         shard.recorded = deque(older)
         _begin_anew(shard, start, deque(decision for offset, decision in found if offset >= since))
     elif end < facts.position:
-        # What was decided behind the cut on lower offsets was decided on the journal that there is now.
+        # What was decided behind the checkpoint on lower offsets was decided on the journal that there is now.
         decided = deque(decision for _, decision in found if decision.journal_offset < facts.position)
         _begin_anew(shard, start, decided)
     else:
@@ -192,15 +192,15 @@ def _is_another(before: str, now: str) -> bool:
 
 
 def _recreated(number: int, facts: Facts, ids: TopicIds) -> list[str]:
-    """The topics that are others than those in which the cut's positions count. A history that is another one is read from its
-    beginning: what was decided behind the cut is gone with the old one."""
+    """The topics that are others than those in which the checkpoint's positions count. A history that is another one is read from its
+    beginning: what was decided behind the checkpoint is gone with the old one."""
     again = []
     if _is_another(facts.ids.journal, ids.journal):
         again.append(topics.JOURNAL)
     if _is_another(facts.ids.history, ids.history):
         again.append(topics.HISTORY)
         log.error(
-            "%s/%d was deleted and recreated (its topic's id was %s, and is %s): entries after the last cut are decided "
+            "%s/%d was deleted and recreated (its topic's id was %s, and is %s): entries after the last checkpoint are decided "
             "again, and their messages may be sent again in another form",
             topics.HISTORY,
             number,
@@ -243,10 +243,10 @@ def _begin_anew(shard: Shard, start: int, decided: deque[Decided]) -> None:
 class _Restored:
     """What the state topic says: the facts, and a store that has every snapshot."""
 
-    def __init__(self, number: int, means: Means, cutter: Cutter, undo: ExitStack) -> None:
+    def __init__(self, number: int, means: Means, checkpointer: Checkpointer, undo: ExitStack) -> None:
         self._number = number
         self._means = means
-        self._cutter = cutter
+        self._checkpointer = checkpointer
         self._place: Partition = (topics.STATE, number)
         self.ids = _ids_of(means.admin)
         topic_id = _id_of_state(means.admin)
@@ -254,7 +254,7 @@ class _Restored:
         path = means.folder / f"shard-{number}.db"
         self.store = SqliteStore(path, f"{topic_id}/{number}", STORE_MAX_AGE, means.clock)
         undo.callback(self.store.close)
-        cutter.read_up_to(self.end, lambda: _is_another(topic_id, _id_of_state(means.admin)))
+        checkpointer.read_up_to(self.end, lambda: _is_another(topic_id, _id_of_state(means.admin)))
         self.facts = Facts()
         self.records = 0
         self._foreign = ""  # a shard record that can't be read
@@ -268,7 +268,7 @@ class _Restored:
             self.facts = Facts()
             self._read()
         if self.store.journal_position > self.facts.position:
-            # The broker said that a cut was committed, and lost it in a crash (docs/decisions/0011).
+            # The broker said that a checkpoint was committed, and lost it in a crash (docs/decisions/0011).
             ahead = f"it is ahead of the state ({self.store.journal_position} > {self.facts.position})"
             self.store.wipe(ahead)
             self.facts = Facts()
@@ -342,7 +342,7 @@ class _Restored:
 
     def _fact(self, key: bytes, value: bytes | None) -> None:
         facts, decode = self.facts, self._means.codec.decode
-        if key == topics.SHARD_KEY and value is None:  # with all that was beside it (``Cutter``)
+        if key == topics.SHARD_KEY and value is None:  # with all that was beside it (``Checkpointer``)
             self.facts, self._is_told = Facts(), False
             self._lost = {}
         elif key == topics.SHARD_KEY:
@@ -371,7 +371,7 @@ class _Restored:
             self.end,
             extra={"action": "hanging_transaction", "shard": self._number},
         )
-        producer = self._cutter.producer
+        producer = self._checkpointer.producer
         producer.begin()
         producer.produce(topics.STATE, None, topics.NOTHING_KEY, None, self._number)
         producer.flush()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from kantor.clock import Clock
 from kantor.errors import KafkaUnavailableError
-from kantor_orchestrator.engine.cut import Cut
+from kantor_orchestrator.engine.checkpoint import Checkpoint
 from kantor_orchestrator.engine.log import DecisionLog, LogRecord
 from kantor_orchestrator.engine.memory import InLog
 from kantor_orchestrator.engine.sending import Sender
@@ -46,7 +46,7 @@ class LogWriter:
         self._sender = sender
         self._jobs = jobs
         self._clock = clock
-        self._waiting: deque[Turn | Cut] = deque()
+        self._waiting: deque[Turn | Checkpoint] = deque()
         self._lock = threading.Lock()
         self._bytes = 0
         self._is_working = False
@@ -54,8 +54,8 @@ class LogWriter:
         self._beat = 0.0
         self._is_closed = False
 
-    def put(self, item: Turn | Cut) -> None:
-        """Log a turn and act on it, after all before it; or note a cut, when all before it has been acted on."""
+    def put(self, item: Turn | Checkpoint) -> None:
+        """Log a turn and act on it, after all before it; or note a checkpoint, when all before it has been acted on."""
         with self._lock:
             self._waiting.append(item)
             self._bytes += _size_of(item)
@@ -102,16 +102,16 @@ class LogWriter:
     def _work(self) -> None:
         while True:
             turns: list[Turn] = []
-            cut: Cut | None = None
+            checkpoint: Checkpoint | None = None
             with self._lock:
-                while self._waiting and len(turns) < _MOST and cut is None:
+                while self._waiting and len(turns) < _MOST and checkpoint is None:
                     item = self._waiting.popleft()
                     self._bytes -= _size_of(item)
                     if isinstance(item, Turn):
                         turns.append(item)
                     else:
-                        cut = item
-                if not turns and cut is None:
+                        checkpoint = item
+                if not turns and checkpoint is None:
                     self._is_working = False
                     return
             began = self._beat = self._clock.monotonic()
@@ -129,12 +129,12 @@ class LogWriter:
                 if turn.messages:
                     self._sender.send(turn.transaction, turn.messages)
             self._sender.poll()
-            if cut is not None:
-                cut.passed(self._log.epoch, self._log.end, self._sender.sent)
+            if checkpoint is not None:
+                checkpoint.passed(self._log.epoch, self._log.end, self._sender.sent)
 
 
-def _size_of(item: Turn | Cut) -> int:
-    """Bytes that it holds; of a cut, whose snapshots are counted where they come from: none."""
+def _size_of(item: Turn | Checkpoint) -> int:
+    """Bytes that it holds; of a checkpoint, whose snapshots are counted where they come from: none."""
     if not isinstance(item, Turn):
         return 0
     size = len(item.record.value) if item.record is not None else 0

@@ -1,9 +1,9 @@
-"""The cut: state and position in the state topic, behind the log, now and then.
+"""The checkpoint: state and position in the state topic, behind the log, now and then.
 
-A cut is a picture of the shard at a position q of the journal: the snapshot of each transaction that changed since the last
+A checkpoint is a picture of the shard at a position q of the journal: the snapshot of each transaction that changed since the last
 one, the marks that moved, and the shard record. It is taken between two entries, while the work goes on, and committed in
 one Kafka transaction once the log has every decision on entries before q, and all their messages have left. So a shard that
-is taken over from it has to look at the log behind the cut, and at nothing before.
+is taken over from it has to look at the log behind the checkpoint, and at nothing before.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from kantor_schemas import system
 
 log = logging.getLogger("kantor.shard")
 
-#: Seconds between cuts of a shard that works, and entries after which there is one sooner. Each is a Kafka transaction, with a dozen
+#: Seconds between checkpoints of a shard that works, and entries after which there is one sooner. Each is a Kafka transaction, with a dozen
 #: requests among brokers and client; what lies behind the last one is read again by whoever takes the shard.
 INTERVAL, MOST_ENTRIES = 1.0, 5_000
-#: Seconds between cuts of a shard in which nothing changes but its position.
+#: Seconds between checkpoints of a shard in which nothing changes but its position.
 REST_INTERVAL = 5.0
-#: Until the commit, which sends what is left at once, a cut's records wait for each other (ms).
+#: Until the commit, which sends what is left at once, a checkpoint's records wait for each other (ms).
 _LINGER = 1_000
 #: Seconds that a commit may take. After that it hangs in the client, whatever limit that was given.
 HANGS = 15.0
@@ -38,7 +38,7 @@ DUE, EXPIRES = "due", "expires"
 
 
 @dataclass(slots=True)
-class Cut:
+class Checkpoint:
     """A picture of a shard, on its way into the state topic."""
 
     position: int  # next journal entry
@@ -60,15 +60,16 @@ class Cut:
         self.is_passed = True
 
 
-class Cutter:
-    """Commits the cuts of one shard. Its ``transactional.id`` is the shard's: who takes the shard fences the last owner."""
+class Checkpointer:
+    """Commits the checkpoints of one shard. Its ``transactional.id`` is the shard's: who takes the shard fences the last owner."""
 
     def __init__(self, clients: Clients, number: int, codec: Codec, clock: Clock) -> None:
         self._number = number
         self._clock = clock
         self._encode_shard = codec.encoder(system("ShardRecord"), topics.STATE)
         self._encode_mark = codec.encoder(system("SourceMark"), topics.STATE)
-        self._written = 0  # the next record behind the last cut, or where the state ended when it was read
+        #: The next record behind the last checkpoint, or where the state ended when it was read.
+        self._written = 0
         self._is_another: Callable[[], bool] = lambda: False
         self.producer: Producer = clients.producer(
             f"kantor-engine-{number}",
@@ -88,40 +89,42 @@ class Cutter:
         self.producer.produce(topics.STATE, None, topics.NOTHING_KEY, None, self._number)
         self.producer.commit()
 
-    def commit(self, cut: Cut) -> float:
+    def commit(self, checkpoint: Checkpoint) -> float:
         """Commit it; how long that took (s). In a thread of its own. After any error nobody knows whether it is committed:
         retake the shard."""
         began, before = self._clock.monotonic(), self._written
         producer, number = self.producer, self._number
         producer.begin()
         produce = producer.produce
-        for id_, row in cut.rows.items():
+        for id_, row in checkpoint.rows.items():
             if row is None:
                 produce(topics.STATE, None, id_.encode(), None, number)
             else:
                 produce(topics.STATE, row[0], id_.encode(), _headers(row), number)
-        for mark, offset in sorted(cut.marks.items()):
+        for mark, offset in sorted(checkpoint.marks.items()):
             mark_value = None if offset is None else self._encode_mark({"offset": offset, "index": 0})
             produce(topics.STATE, mark_value, topics.MARK_PREFIX + mark.encode(), None, number)
         own = {
-            "position": cut.position,
-            "clock": cut.clock,
-            "epoch": cut.epoch,
-            "history": cut.history,
-            **cut.holds,
-            "journal_id": cut.journal_id,
-            "history_id": cut.history_id,
+            "position": checkpoint.position,
+            "clock": checkpoint.clock,
+            "epoch": checkpoint.epoch,
+            "history": checkpoint.history,
+            **checkpoint.holds,
+            "journal_id": checkpoint.journal_id,
+            "history_id": checkpoint.history_id,
         }
         value = self._encode_shard(own)
         produce(topics.STATE, value, topics.SHARD_KEY, None, number, on_delivery=self._on_written)
         producer.commit()
-        cut.changelog = self._written
+        checkpoint.changelog = self._written
         if self._written <= before and self._is_another():
-            self._take_back([*cut.rows, *(topics.MARK_PREFIX.decode() + mark for mark in cut.marks)])
+            self._take_back(
+                [*checkpoint.rows, *(topics.MARK_PREFIX.decode() + mark for mark in checkpoint.marks)]
+            )
         return self._clock.monotonic() - began
 
     def _take_back(self, keys: Iterable[str]) -> None:
-        """The topic was deleted and recreated since the shard was taken: it has this cut, and nothing of what did not change since
+        """The topic was deleted and recreated since the shard was taken: it has this checkpoint, and nothing of what did not change since
         the last one. Without a shard record whoever takes the shard folds all that the log has. Raises ``KantorError``."""
         producer, number = self.producer, self._number
         producer.begin()
