@@ -121,7 +121,7 @@ def test_a_person_does_without_it() -> None:
     assert (story.steps, story.txn.put_off) == ({"stock": "active"}, [2, 3])
     act(story, "skip", why="sent again")
     (dropped,) = (t for t in story.log if t.kind is Kind.DROPPED)
-    assert (dropped.put_off, dropped.reason) == (2, "done without by ann: sent again")
+    assert (dropped.put_off, dropped.reason) == (2, "dropped by ann: sent again")
     assert (asked(story), story.status) == ([3], Status.RUNNING)
     copy_of(story, 3, "StockReserved")
     assert story.steps["stock"] == "succeeded"
@@ -236,7 +236,7 @@ def test_an_old_start_is_started_by_a_person() -> None:
 
 
 def test_closing_what_has_ended_loses_nothing_that_can_be_read() -> None:
-    """Only what can't be read is done without. What waits behind it may be an effect to reverse, or the parent's question."""
+    """Only the message that can't be read is dropped. What waits behind it may be an effect to reverse, or the parent's question."""
     story = given(checkout()).when("OrderPlaced", "StockReserved", "PaymentCaptured", "ShipmentBooked")
     assert story.status is Status.COMPLETED
     story.when("StockReserved", id="late", **GARBAGE).when("PaymentCaptured", id="later")

@@ -54,8 +54,8 @@ def shown(story: Story, folder: Path) -> View:
     ("type_", "why"),
     [
         ("payment.PaymentDeclined", "payment is failed"),
-        ("payment.PaymentRefunded", "nobody waits for payment.PaymentRefunded"),
-        ("inventory.StockReleased", "nobody waits for inventory.StockReleased"),
+        ("payment.PaymentRefunded", "no step is waiting for payment.PaymentRefunded"),
+        ("inventory.StockReleased", "no step is waiting for inventory.StockReleased"),
         ("shipping.ShipmentBooked", "shipping.ShipmentBooked fits no step"),
         ("shop.OrderPlaced", "the transaction has started already"),
     ],
