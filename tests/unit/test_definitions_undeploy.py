@@ -178,7 +178,9 @@ def test_a_saga_stays_while_what_may_have_started_it_is_not_in_the_state(
     producer.flush()
     if position:
         platform.processed(2_000, position)
-    with pytest.raises(DefinitionError, match=r"order: not all that was sent has been processed.*try again when"):
+    with pytest.raises(
+        DefinitionError, match=r"order: not all that was sent has been processed.*try again when"
+    ):
         platform.undeploy("order", None)
     assert platform.deployed() == ["order/1"]
     platform.processed(2_000, position=2)
