@@ -20,7 +20,7 @@ from kantor_orchestrator.formats import topics, watermarks
 from kantor_orchestrator.formats.brokertime import BrokerTime
 from kantor_orchestrator.operations import deaths, standing
 from kantor_orchestrator.operations.deaths import Dead
-from kantor_orchestrator.operations.durability import weaknesses
+from kantor_orchestrator.operations.durability import Closed, closed, weaknesses
 from kantor_orchestrator.operations.standing import Standing, is_apart
 from kantor_orchestrator.operations.unlooked import Unlooked, unlooked
 from kantor_orchestrator.view.queries import (
@@ -61,7 +61,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class ShardCondition:
-    """The journal's end, and how far engine and view have come; -1: nowhere yet."""
+    """The journal's end, -1: it is not told; and how far engine and view have come, -1: nowhere yet."""
 
     number: int
     end: int
@@ -92,6 +92,7 @@ class Condition:
     dead_letters: dict[str, int] = field(default_factory=dict)  # by topic
     weaknesses: list[tuple[str, str]] = field(default_factory=list)  # what, and its remedy
     leaderless: list[Partition] = field(default_factory=list)
+    closed: list[Closed] = field(default_factory=list)  # too few replicas in sync
     standing: Standing = field(default_factory=Standing)
     #: By process, how far (ms) its machine's clock is ahead of the broker's, where that is more than it may be.
     apart: dict[str, int] = field(default_factory=dict)
@@ -117,6 +118,7 @@ def inspect(settings: Settings, open_view: Views, clock: Clock = SYSTEM_CLOCK) -
         existing = admin.topics(_TIMEOUT)
         if topics.JOURNAL in existing:
             headless = admin.leaderless(_TIMEOUT)
+            found.closed = closed(admin, _TIMEOUT)
             if watermarks.PLACE[0] in existing and watermarks.PLACE not in headless:
                 told, time = _ask_the_time(settings.kafka, clock)
     except KantorError as error:
@@ -195,7 +197,8 @@ def _ask_kafka(
     told: watermarks.Statements | None,
     time: BrokerTime,
 ) -> None:
-    """Whatever a partition without a leader is needed for is left out: the others answer."""
+    """Whatever a partition without a leader is needed for is left out: the others answer. So is one with too few replicas in sync,
+    if it does not tell its end: a leader that has just become one can't, before another replica is there."""
     found.leaderless = sorted(place for place in headless if place[0].startswith(("evt.", "cmd.", "sys.")))
 
     def led(wanted: Callable[[str], bool]) -> list[Partition]:
@@ -207,7 +210,14 @@ def _ask_kafka(
             if (name, p) not in headless
         ]
 
-    ends = admin.ends(led(_is_read), _TIMEOUT)
+    asked = led(_is_read)
+    try:
+        ends = admin.ends(asked, _TIMEOUT)
+    except KafkaUnavailableError:
+        shut = {one.place for one in found.closed}
+        if shut.isdisjoint(asked):
+            raise
+        ends = admin.ends([place for place in asked if place not in shut], _TIMEOUT)
     positions = {
         group: admin.group_offsets(group, _TIMEOUT) for group in (INTAKE_GROUP, ENGINE_GROUP, VIEW_GROUP)
     }
@@ -238,7 +248,7 @@ def _ask_kafka(
         found.shards.append(
             ShardCondition(
                 number,
-                ends.get(place, 0),
+                ends.get(place, -1),
                 positions[ENGINE_GROUP].get(place, -1),
                 positions[VIEW_GROUP].get(place, -1),
             )

@@ -61,6 +61,7 @@ def diagnose(found: Condition) -> list[StatusProblem]:
 
 def _of_kafka(found: Condition) -> Iterator[StatusProblem]:
     yield from (StatusProblem(*standing.leaderless(place)) for place in found.leaderless)
+    yield from (StatusProblem(*one) for one in standing.closed(found.closed))
     if found.unanswered:
         yield StatusProblem(
             f"Kafka did not answer every question, so this list is incomplete: {found.unanswered}",
@@ -234,7 +235,7 @@ def condition_as_json(found: Condition, problems: list[StatusProblem]) -> dict[s
         "shards": [
             {
                 "shard": shard.number,
-                "journal_end": shard.end,
+                "journal_end": shard.end if shard.end >= 0 else None,
                 "engine_position": shard.engine if shard.engine >= 0 else None,
                 "view_position": shard.view if shard.view >= 0 else None,
             }
@@ -266,6 +267,15 @@ def condition_as_json(found: Condition, problems: list[StatusProblem]) -> dict[s
             {"topic": topic, "count": letters} for topic, letters in sorted(found.dead_letters.items())
         ],
         "leaderless": [f"{topic}/{number}" for topic, number in found.leaderless],
+        "closed": [
+            {
+                "partition": f"{topic}/{number}",
+                "in_sync": in_sync,
+                "replicas": replicas,
+                "min_insync_replicas": needed,
+            }
+            for (topic, number), in_sync, replicas, needed in found.closed
+        ],
         "unread_definitions": [
             {"key": one.name, "place": one.place, "reason": one.why, "newer": one.is_newer}
             for one in found.unread

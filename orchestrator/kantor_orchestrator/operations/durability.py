@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
+from kantor.clients import Partition
 from kantor_orchestrator.core.progress import STUB_TTL
 from kantor_orchestrator.formats import topics
 
@@ -24,6 +25,42 @@ class Asked(Protocol):
 
     def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]: ...
     def replicas(self, timeout: float = 10.0) -> dict[str, int]: ...
+
+
+class Closed(NamedTuple):
+    """A partition into which Kafka takes nothing (NOT_ENOUGH_REPLICAS): ``needed`` replicas must be in sync."""
+
+    place: Partition
+    in_sync: int
+    replicas: int
+    needed: int
+
+
+class AskedNow(Protocol):
+    """What is asked: see ``kantor.kafka.Admin``."""
+
+    def in_sync(self, timeout: float = 10.0) -> dict[Partition, tuple[int, int]]: ...
+    def configs(
+        self, topics: Sequence[str], timeout: float = 10.0
+    ) -> tuple[dict[str, dict[str, str]], dict[str, str]]: ...
+
+
+def closed(admin: AskedNow, timeout: float = 5.0) -> list[Closed]:
+    """The partitions, of all that the platform reads or writes, that have a leader and too few replicas in sync: who writes there with
+    ``acks=all`` waits, and librdkafka says nothing of it. What a topic does not tell of its settings is not told as a fault. Raises
+    ``KafkaUnavailableError``."""
+    found = {
+        place: counts
+        for place, counts in admin.in_sync(timeout).items()
+        if place[0].startswith(("evt.", "cmd.", "sys.kantor.", "__consumer_offsets", "__transaction_state"))
+    }
+    configs, _ = admin.configs(sorted({topic for topic, _ in found}), timeout)
+    short = []
+    for place, (in_sync, replicas) in sorted(found.items()):
+        needed = int(configs.get(place[0], {}).get("min.insync.replicas", "1"))
+        if in_sync < needed:
+            short.append(Closed(place, in_sync, replicas, needed))
+    return short
 
 
 def weaknesses(admin: Asked, timeout: float = 5.0) -> list[tuple[str, str]]:

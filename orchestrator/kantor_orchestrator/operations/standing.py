@@ -1,9 +1,9 @@
-"""What holds work up that Kafka knows of: partitions without a leader; and what the platform's processes say of themselves in
+"""What holds work up that Kafka knows of: partitions without a leader, or with too few replicas in sync; and what the platform's processes say of themselves in
 ``sys.kantor.watermarks``, judged: which engine has which shard, up to when intake has journaled everything."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.brokertime import SKEW
 from kantor_orchestrator.formats.marks import IgnoredStarts
 from kantor_orchestrator.formats.watermarks import Statements
+from kantor_orchestrator.operations.durability import Closed
 from kantor_orchestrator.view.as_json import time
 from kantor_orchestrator.words import duration
 
@@ -22,6 +23,7 @@ SILENT = 25_000
 OLD = 20_000
 #: For how long (ms) it is told that a shard's topic was recreated, and that starts were ignored.
 RECENT = 24 * 3_600_000
+_SHARDS = (topics.JOURNAL, topics.HISTORY, topics.STATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ def problems(found: Standing) -> Iterator[tuple[str, str]]:
 def leaderless(place: Partition) -> tuple[str, str]:
     """A partition without a leader: what that means, and the remedy."""
     topic, number = place
-    if topic in (topics.JOURNAL, topics.HISTORY, topics.STATE):
+    if topic in _SHARDS:
         waits = f"shard {number} waits"
     elif topic.startswith(("evt.", "cmd.")) or topic == topics.WATERMARKS:
         waits = "every timeout waits"
@@ -211,6 +213,27 @@ def leaderless(place: Partition) -> tuple[str, str]:
         f"{topic}/{number} has no leader: nobody can read or write it, and {waits}",
         "its broker or its disk is down: `kafka-topics.sh --describe --unavailable-partitions` names it",
     )
+
+
+def closed(found: Sequence[Closed]) -> Iterator[tuple[str, str]]:
+    """Partitions that have too few replicas in sync: what that means, and the remedy. Those that can never have enough are told by
+    topic; the others, which are many when brokers are down, as one."""
+    never = {one.place[0]: one for one in found if one.replicas < one.needed}
+    for topic, one in never.items():
+        replicas = "1 replica" if one.replicas == 1 else f"{one.replicas} replicas"
+        yield (
+            f"{topic} has {replicas}, but min.insync.replicas is {one.needed}: Kafka accepts no record for it, and whoever writes there waits",
+            f"set min.insync.replicas={max(1, one.replicas - 1)} on {topic}, or give it more replicas",
+        )
+    if now := [one for one in found if one.place[0] not in never]:
+        first = min(now, key=lambda one: (one.place[0] not in _SHARDS, one.place))
+        names = sorted({one.place[0] for one in now})
+        several = f"{len(now)} partitions of {len(names)} topics have" if len(now) > 1 else "1 partition has"
+        of = f"{first.place[0]}/{first.place[1]} has {first.in_sync} of {first.replicas}, and needs {first.needed}"
+        yield (
+            f"{several} too few replicas in sync ({of}): Kafka accepts no record for them, and whoever writes there waits",
+            "brokers are down or behind: `kafka-topics.sh --describe --under-min-isr-partitions` names them; what waits goes on by itself",
+        )
 
 
 def as_json(found: Standing) -> dict[str, Any]:

@@ -109,6 +109,15 @@ class Admin:
             if partition.leader < 0
         }
 
+    def in_sync(self, timeout: float = 10.0) -> dict[Partition, tuple[int, int]]:
+        """Of each partition that has a leader: how many replicas are in sync now, and how many there are."""
+        return {
+            (name, number): (len(partition.isrs), len(partition.replicas))
+            for name, topic in self._metadata(timeout).items()
+            for number, partition in topic.partitions.items()
+            if partition.leader >= 0
+        }
+
     def _metadata(self, timeout: float) -> dict[str, Any]:
         """What the cluster says of each topic."""
         try:
