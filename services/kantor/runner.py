@@ -149,12 +149,19 @@ class Runner:
         self._now = session
         keeper = Keeper(session.keep)
         try:
-            session.start(self._assigned)
+            session.start(self._assigned, self._lost)
             while not self._stop.is_set():
                 session.turn(keeper.handling)
         finally:
             keeper.close()
             session.close()
+
+    def _lost(self, _partitions: list[Partition]) -> None:
+        group = (
+            f"the group {self._service.name} has lost it (its coordinator is away, or did not hear from it)"
+        )
+        self._trouble = f"{group}: it joins again by itself"
+        self._ready.clear()
 
     def _assigned(self, partitions: list[Partition]) -> None:
         self._trouble = ""
@@ -219,8 +226,12 @@ class Session:
             producer = waiting_producer(clients, client_id)
             self._delivery = AtLeastOnceDelivery(self._consumer, producer, stop, clock)
 
-    def start(self, on_assign: Callable[[list[Partition]], None]) -> None:
-        """Join the group. Raises ``KafkaUnavailableError``."""
+    def start(
+        self,
+        on_assign: Callable[[list[Partition]], None],
+        on_lost: Callable[[list[Partition]], None] = lambda _: None,
+    ) -> None:
+        """Join the group. ``on_assign`` hears each answer of it, also one that gives nothing. Raises ``KafkaUnavailableError``."""
 
         def assigned(partitions: list[Partition]) -> None:
             self._delivery.assigned(partitions)
@@ -233,6 +244,7 @@ class Session:
         def lost(partitions: list[Partition]) -> None:
             self._backlog.forget(partitions)
             self._delivery.lost(partitions)
+            on_lost(partitions)
 
         self._delivery.start()
         self._consumer.subscribe(self._topics, on_assign=assigned, on_revoke=revoked, on_lost=lost)

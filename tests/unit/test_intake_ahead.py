@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kantor.errors import KantorError
+from kantor.testing.consumer import MemoryConsumer
 from kantor_orchestrator.config import INTAKE_GROUP
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.intake.loop import AHEAD
@@ -144,3 +145,17 @@ def test_each_event_wakes_the_client(running: Running) -> None:
     running.aside.confirm()
     running.turn(1)
     assert running.intake._under_way.records == 0
+
+
+def test_an_intake_that_its_group_has_lost_is_not_ready(running: Running) -> None:
+    """It reads nothing, and said that it was ready. Nobody replaces it: another one would be let in no sooner."""
+    running.intake._lost([FIRST])
+    running.turn(3_000)
+    (reason,) = running.wellness.waits()
+    assert reason.startswith("the group kantor-intake has lost this process")
+    assert running.wellness.reasons() == []
+    consumer = running.intake._consumer
+    assert isinstance(consumer, MemoryConsumer)
+    assert consumer._on_assign is not None
+    consumer._on_assign([])  # the group's answer, though it gives it nothing
+    assert running.wellness.waits() == []

@@ -250,3 +250,14 @@ def test_readiness_names_why_the_service_joins_anew(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(running, "_session", session)
     running._sessions(MemorySchemas(), None, "")
     assert said[1:] == [["it restarts: the broker keeps this process out of the group shipping"], []]
+
+
+def test_a_service_that_its_group_has_lost_is_not_ready() -> None:
+    """It gets no message, and said that it was ready. It is as soon as the group has answered, though that may give it nothing."""
+    running = runner.Runner(Service("shipping"), MemoryBroker().clients())
+    running._assigned([])
+    running._lost([("cmd.shipping.v1", 0)])
+    (reason,) = running.readiness().reasons
+    assert reason.startswith("the group shipping has lost it")
+    running._assigned([])
+    assert running.readiness().reasons == []

@@ -62,7 +62,7 @@ def test_a_topic_that_can_never_have_enough_is_told_with_its_setting() -> None:
     """Somebody has set it; nothing comes back by itself."""
     found = Condition("broker:9092", closed=[Closed(EVENTS, 1, 1, 2)])
     (problem,) = diagnose(found)
-    assert "evt.x.v1 has 1 replica, but min.insync.replicas is 2" in problem.what
+    assert "evt.x.v1 has 1 replica, but min.insync.replicas is 2: whoever writes there waits" in problem.what
     assert problem.remedy == "set min.insync.replicas=1 on evt.x.v1, or give it more replicas"
 
 

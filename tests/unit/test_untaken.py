@@ -196,3 +196,15 @@ def test_a_topic_that_was_recreated_is_told_for_a_day() -> None:
     )
     later = standing.stand(told, 1, owners, 90_000_000)
     assert not any("another than before" in what for what, _ in standing.problems(later))
+
+
+def test_an_engine_that_its_group_has_lost_is_not_ready(running: Running) -> None:
+    """It works on nothing, and said that it was ready, for as long as the group's coordinator was away."""
+    running.turn(1)
+    running.engine._lost(JOURNAL)
+    running.turn(9)
+    (reason,) = running.wellness.waits()
+    assert reason.startswith("the group kantor-engine has lost this process")
+    running.engine._assigned([])  # the group's answer, though it gives it nothing
+    running.turn(2)
+    assert running.wellness.waits() == []

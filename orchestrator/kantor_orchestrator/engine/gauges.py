@@ -8,6 +8,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from kantor.errors import KantorError
+from kantor_orchestrator.config import ENGINE_GROUP
 from kantor_orchestrator.core.decide import IGNORED_STARTS, OLD_START_CODE
 from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Transition
@@ -19,7 +20,7 @@ from kantor_orchestrator.formats.marks import IgnoredStarts, Shards
 from kantor_orchestrator.formats.watermarks import Watermarks
 from kantor_orchestrator.metrics import EngineMetrics
 from kantor_orchestrator.process.open_files import shortage
-from kantor_orchestrator.process.wellness import Wellness
+from kantor_orchestrator.process.wellness import Wellness, out_of
 
 log = logging.getLogger("kantor.engine")
 
@@ -105,6 +106,15 @@ class Untaken:
         self._said: Shards | None = None
         self._say_at = 0.0
         self._anew: dict[str, int] = {}
+        self._out: dict[str, tuple[float, str]] = {}
+
+    def joined(self) -> None:
+        """The group has answered."""
+        self._out = {}
+
+    def lost(self, now: float) -> None:
+        """The group has lost this process; ``now``: monotonic (s)."""
+        self._out = out_of(ENGINE_GROUP, now)
 
     def taken(self, shard: Shard, time: int) -> None:
         """A shard is taken; ``time``: the broker's (ms). What is another topic than it was, or has lost what
@@ -139,6 +149,7 @@ class Untaken:
                 for number, shard in shards.items()
                 if shard.waits_since
             }
+            | self._out
         )
         stopped = {number: (since[number], f"{one.why}{short}") for number, one in taking.items()}
         for number, shard in shards.items():

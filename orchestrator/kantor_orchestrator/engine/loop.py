@@ -303,6 +303,7 @@ class Engine:
     # -- shards come and go
 
     def _assigned(self, partitions: list[Partition]) -> None:
+        self._untaken.joined()
         self._is_member = True
         for _, number in partitions:
             if number < self._all_shards:  # else somebody has added partitions: nothing belongs there
@@ -379,6 +380,7 @@ class Engine:
             log.info("shard %d given back", number, extra={"action": "shard_revoked", "shard": number})
 
     def _lost(self, partitions: list[Partition]) -> None:
+        self._untaken.lost(self._clock.monotonic())
         for _, number in partitions:
             self._give_up(number)
             shard = self._shards.pop(number, None)

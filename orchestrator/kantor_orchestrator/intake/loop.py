@@ -36,7 +36,7 @@ from kantor_orchestrator.intake.marking import Marker
 from kantor_orchestrator.intake.overtaken import Overtaken
 from kantor_orchestrator.metrics import IntakeMetrics
 from kantor_orchestrator.process.aside import Aside
-from kantor_orchestrator.process.wellness import Wellness
+from kantor_orchestrator.process.wellness import Wellness, out_of
 
 log = logging.getLogger("kantor.intake")
 
@@ -123,6 +123,7 @@ class Intake:
         """Join the group. ``ready`` is called when it has told what is ours, if only that nothing is."""
 
         def assigned(partitions: list[Partition]) -> dict[Partition, int]:
+            self._wellness.missing({})
             self._learn_topics([topic for topic, _ in partitions])
             self._marker.drop()
             log.info("reading %d more partitions", len(partitions), extra={"action": "assigned"})
@@ -131,7 +132,7 @@ class Intake:
             self._positions.update(begin)  # committed, so that it is not said again
             return begin
 
-        self._consumer.subscribe([PATTERN], on_assign=assigned, on_revoke=self._revoked, on_lost=self._forget)
+        self._consumer.subscribe([PATTERN], on_assign=assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def turn(self) -> None:
         """One turn of the loop: journal what is there; at times commit, and tell the shards the time."""
@@ -370,6 +371,10 @@ class Intake:
 
     def _revoked(self, partitions: list[Partition]) -> None:
         self._commit(wait=True)
+        self._forget(partitions)
+
+    def _lost(self, partitions: list[Partition]) -> None:
+        self._wellness.missing(out_of(INTAKE_GROUP, self._clock.monotonic()))
         self._forget(partitions)
 
     def _forget(self, partitions: list[Partition]) -> None:

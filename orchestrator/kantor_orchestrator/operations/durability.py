@@ -28,7 +28,8 @@ class Asked(Protocol):
 
 
 class Closed(NamedTuple):
-    """A partition into which Kafka takes nothing (NOT_ENOUGH_REPLICAS): ``needed`` replicas must be in sync."""
+    """A partition into which Kafka takes nothing (NOT_ENOUGH_REPLICAS): ``needed`` replicas must be in sync. If these are more than there are,
+    newer brokers want all there are."""
 
     place: Partition
     in_sync: int

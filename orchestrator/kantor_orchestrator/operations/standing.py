@@ -222,7 +222,7 @@ def closed(found: Sequence[Closed]) -> Iterator[tuple[str, str]]:
     for topic, one in never.items():
         replicas = "1 replica" if one.replicas == 1 else f"{one.replicas} replicas"
         yield (
-            f"{topic} has {replicas}, but min.insync.replicas is {one.needed}: Kafka accepts no record for it, and whoever writes there waits",
+            f"{topic} has {replicas}, but min.insync.replicas is {one.needed}: whoever writes there waits if one is away (older brokers: always)",
             f"set min.insync.replicas={max(1, one.replicas - 1)} on {topic}, or give it more replicas",
         )
     if now := [one for one in found if one.place[0] not in never]:

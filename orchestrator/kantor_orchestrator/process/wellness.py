@@ -28,6 +28,13 @@ from kantor.clients import Partition
 PATIENCE = 7.0
 
 
+def out_of(group: str, since: float) -> dict[str, tuple[float, str]]:
+    """As :meth:`Wellness.missing`: this process has lost its partitions, and nobody knows yet whether another one has them. The group's next
+    answer, though it may give it none, ends that."""
+    why = "has lost this process (its coordinator is away, or did not hear from it), so it works on nothing until it is in the group again"
+    return {f"the group {group}": (since, why)}
+
+
 @dataclass(slots=True)
 class _Loop:
     turned: float
