@@ -91,6 +91,12 @@ class Wellness:
             self._loops.pop(name, None)
             self._positions.pop(name, None)
 
+    def begin_anew(self) -> None:
+        """The role begins anew, in the same process: its positions do, too, and what was missing is missed again if it still is."""
+        with self._lock:
+            self._positions.clear()
+            self._missing = {}
+
     def places(self) -> list[Partition]:
         """Whose ends somebody may ask Kafka for; tell :meth:`ends`."""
         with self._lock:

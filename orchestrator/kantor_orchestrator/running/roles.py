@@ -213,6 +213,7 @@ def run_role(
                 raise
             except KantorError as error:
                 is_ready.clear()
+                wellness.begin_anew()
                 trouble[0] = f" again: {error}"
                 metrics.restarted()
                 log.warning("restarting: %s", error, extra={"action": "role_restarted", "role": name})
