@@ -68,5 +68,5 @@ def test_a_store_that_can_not_be_opened_is_one_line_and_exit_code_1(tmp_path: Pa
     """The settings are right."""
     (tmp_path / "store.db").write_bytes(b"this is no database" * 100)
     code, errors = run(tmp_path / "store.db", KANTOR_BOOTSTRAP_SERVERS="127.0.0.1:1")
-    assert errors.splitlines()[-1].startswith(f"quiet: {tmp_path}/store.db: ")
+    assert errors.splitlines()[-1].startswith(f"quiet: the store {tmp_path}/store.db: ")
     assert (code, "Traceback" in errors) == (1, False)
