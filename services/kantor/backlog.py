@@ -109,7 +109,7 @@ class Keeper:
                     continue
                 try:
                     self._keep()
-                except BaseException as error:  # noqa: BLE001 - it is raised to who handles the batch
+                except BaseException as error:  # noqa: BLE001 - it is raised to whoever handles the batch
                     self._failure = error
 
     def _is_new(self, seen: int, timeout: float | None) -> bool:

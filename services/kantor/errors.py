@@ -10,7 +10,7 @@
     │   └── EncodingError      a value does not fit the schema that it is written with
     ├── RegistryUnavailableError   the registry can't be used now: wait and try again
     ├── KafkaUnavailableError  the broker did not answer in time: wait and try again
-    │   └── StuckError         a call of a client hangs: give the client up, make another one
+    │   └── StuckError         a call of a client hangs: abandon the client, create another one
     ├── TooLargeError          a record is larger than its topic takes: nothing else is wrong
     ├── FencedError            another owner took over: stop, write nothing more
     ├── DefinitionError        a saga definition can't work: message, place and remedy
@@ -47,7 +47,7 @@ class CodecError(KantorError):
 
 
 class UndecodableError(CodecError):
-    """These bytes will never be readable. The caller sets the record aside with its original bytes."""
+    """These bytes will never be readable. The caller dead-letters the record with its original bytes."""
 
 
 class UnknownSchemaError(CodecError):

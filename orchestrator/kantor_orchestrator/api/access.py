@@ -141,7 +141,7 @@ class Access:
                 401, str(error), headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}
             ) from error
 
-    # -- sessions: who has shown who they are gets a cookie that says so, signed
+    # -- sessions: whoever has logged in gets a cookie that says so, signed
 
     def session(self, token: str) -> tuple[str, int]:
         """For who has shown a token of ours: the cookie, and its seconds. It ends with the token."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 #: Each may do what those before it may.
 ROLES = (VIEWER, OPERATOR, ADMIN)
-#: The name of who comes from this machine without login.
+#: The name of whoever comes from this machine without login.
 LOCAL = "local"
 
 

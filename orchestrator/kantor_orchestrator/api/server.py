@@ -36,7 +36,7 @@ def run_api(settings: Settings, stop: Event, ready: Callable[[], None], metrics:
             provider.describe()
         except (
             ProviderDownError
-        ) as error:  # sessions and tokens are good without it; it is asked again by who logs in
+        ) as error:  # sessions and tokens are good without it; it is asked again by whoever logs in
             log.warning("nobody can log in yet: %s", error, extra={"action": "oidc_unavailable"})
     listening = when_free(lambda: _listen(api), stop)
     backend = Backend(settings)

@@ -193,7 +193,7 @@ class _Task(Form[Task]):
         task, at = self.said(check.step), (*check.at, "task")
         if task.result is not None:
             check.messages.event(task.result, (*at, "result"))
-        # `{env.NAME}` is filled in by who makes a call; nobody does so in a task.
+        # `{env.NAME}` is filled in by whoever makes a call; nobody does so in a task.
         texts = ((task.title, ("title",)), *((text, ("for", n)) for n, text in enumerate(task.candidates)))
         for text, path in texts:
             if templates.names_environment(text):

@@ -24,7 +24,7 @@ def agree(clients: Clients, admin: Admin, shards: int, default: int, clock: Cloc
 
 
 def in_force(clients: Clients, admin: Admin, clock: Clock = SYSTEM_CLOCK) -> int:
-    """How many shards there are, for who writes entries beside the roles: as it was said, or as the topics tell if nobody has; 0:
+    """How many shards there are, for whoever writes entries beside the roles: as it was said, or as the topics tell if nobody has; 0:
     there is no platform. Raises ``KantorError`` if what was said can't be read."""
     found = admin.topics()
     there = min(found.get(name, 0) for name in (topics.JOURNAL, topics.HISTORY, topics.STATE))

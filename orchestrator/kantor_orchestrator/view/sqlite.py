@@ -147,7 +147,7 @@ class SqliteDatabase:
             return int(self._db.pragma("data_version"))
 
     def replace_by(self, other: Database) -> None:
-        """Page by page, in one SQL transaction: who reads goes on with the old pages until it is done, then has the new
+        """Page by page, in one SQL transaction: readers go on with the old pages until it is done, then have the new
         ones, without opening anything again. (Renaming the file would leave its WAL to the new one: that damages it.)"""
         assert isinstance(other, SqliteDatabase)
         with translated(self.path):

@@ -1,4 +1,4 @@
-"""For tests without Kafka: a service on trial, and a broker in memory with a clock that is moved by hand.
+"""For tests without Kafka: a service on trial, and a broker in memory with a virtual clock.
 
 ``tests/contract`` runs one suite against this broker and a real Apache Kafka: what a test sees here it would see there.
 """

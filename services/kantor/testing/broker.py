@@ -188,7 +188,7 @@ class MemoryBroker:
         return True
 
     def make_again(self, name: str) -> Topic:
-        """Delete a topic, with what groups have committed of it, and make it again, before anybody's metadata show it. What it
+        """Delete a topic, with what groups have committed of it, and recreate it, before anybody's metadata show it. What it
         was."""
         before = self.topics.pop(name)
         for group in self.groups.values():

@@ -7,7 +7,7 @@ EPOCH = 1_800_000_000_000
 
 
 class VirtualClock:
-    """A :class:`kantor.clock.Clock`. Nobody waits: who sleeps, moves it."""
+    """A :class:`kantor.clock.Clock`. Nobody waits: sleeping moves it."""
 
     __slots__ = ("_milliseconds",)
 

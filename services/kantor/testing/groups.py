@@ -123,7 +123,7 @@ class Group:
         return sorted(missing)
 
     def check(self, member: str, generation: int) -> None:
-        """Raises ``KafkaUnavailableError`` for who is no member any more, or commits for an old generation."""
+        """Raises ``KafkaUnavailableError`` for whoever is no member any more, or commits for an old generation."""
         if not member:
             return
         if member not in self.members:

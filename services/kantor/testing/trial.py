@@ -1,4 +1,4 @@
-"""One service on a broker in memory: what it answers to a message. For the tests of who writes services."""
+"""One service on a broker in memory: what it answers to a message. For service authors' tests."""
 
 from __future__ import annotations
 
