@@ -10,7 +10,7 @@ from kantor_orchestrator.view.facts import frames
 
 _COLUMNS = (
     "id", "shard", "saga", "version", "status", "started_at", "updated_at", "ended_at", "reason", "last_error", "waiting_for",
-    "open_steps", "due", "incidents", "held",
+    "open_steps", "due", "open_incidents", "held",
 )  # fmt: skip
 
 

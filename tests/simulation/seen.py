@@ -127,7 +127,7 @@ class Expected:
             **self.facts(id_, shown),
             open_steps=list(open_),
             due=min((state.due for state in open_.values() if state.due), default=0),
-            incidents=len(txn.incidents),
+            open_incidents=len(txn.incidents),
             keys=self.keys(id_),
         )
 

@@ -99,7 +99,7 @@ def test_overdue_transactions_are_a_problem_of_the_timers() -> None:
     """Their timers should have gone off."""
     found = healthy()
     found.overdue = [
-        Summary("tx-1", "checkout", 1, "running", 1, 1, 0, ["payment"], ["payment"], 5, "", "", 0, "")
+        Summary("tx-1", "checkout", 1, "running", ["payment"], "", ["payment"], 1, 1, 0, 5, "", "", 0)
     ]
     assert "1 transaction overdue: a timer of tx-1" in told(found)
 

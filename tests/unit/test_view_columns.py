@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import fields
 from pathlib import Path
 
-from kantor_orchestrator.view import columns
-from kantor_orchestrator.view.columns import Beside, FoundBy, Kept, Known, Listed, TransactionFacts
-from kantor_orchestrator.view.queries import Summary
+import pytest
+from pydantic import ValidationError
+
+from kantor_orchestrator.api import shapes
+from kantor_orchestrator.view import as_json, columns
+from kantor_orchestrator.view.columns import Beside, FoundBy, Kept, Known, Summary, TransactionFacts, shown
 from kantor_orchestrator.view.sqlite import SqliteDatabase
 
 WRITTEN = {*FoundBy._fields, *Beside._fields, *Kept._fields, "no", "id"}
@@ -31,15 +34,38 @@ def test_no_column_is_written_twice() -> None:
 
 
 def test_what_is_read_is_written() -> None:
-    """By lists, by a transaction's own page, by the projection."""
-    for row in (Known, Listed, TransactionFacts):
-        assert WRITTEN.issuperset(row._fields), row.__name__
+    """By lists, by a transaction's own page, by the projection. A field of ``Summary`` that has no column is named here."""
+    listed = set(columns.LISTED.split(", "))
+    for read in (listed, set(Known._fields), set(TransactionFacts._fields)):
+        assert read - WRITTEN == set()
 
 
-def test_lists_show_what_is_read_for_them() -> None:
-    """A field of ``Summary`` that nothing is read for is named here."""
-    read = {"transaction_id" if name == "id" else name for name in Listed._fields}
-    assert {field.name for field in fields(Summary)} - read == {"keys"}
+def test_what_lists_show_is_told_and_described_as_it_is_declared() -> None:
+    """As JSON, null where there is none; and OpenAPI has the same fields, in the same order."""
+    row = ("tx-1", "", 0, "observed", '["payment"]', "ops: audit", "[]", 1_000, 0, 0, 0, "", "timed out", 2)
+    found = Summary(**shown(row, json.loads), keys=[("order", "7")])
+    told = as_json.summary(found)
+    assert told == {
+        "transaction_id": "tx-1",
+        "saga": None,
+        "version": None,
+        "status": "observed",
+        "waiting_for": ["payment"],
+        "held": "ops: audit",
+        "open_steps": [],
+        "started_at": "1970-01-01T00:00:01.000Z",
+        "updated_at": None,
+        "ended_at": None,
+        "due": None,
+        "reason": None,
+        "last_error": "timed out",
+        "open_incidents": 2,
+        "keys": [{"name": "order", "value": "7"}],
+    }
+    assert list(shapes.Summary.model_fields) == list(told)
+    shapes.Summary.model_validate(told)
+    with pytest.raises(ValidationError):
+        shapes.Summary.model_validate(told | {"open_incidents": None})
 
 
 def test_the_statements_have_a_value_for_each_column() -> None:

@@ -1,15 +1,16 @@
 """The shapes of answers, for OpenAPI: what ``view.as_json`` makes. Answers are not checked against them while serving; the
-tests do that (``tests/integration/test_api_schema.py``).
+tests do that (``tests/unit/test_api.py``).
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, create_model
 
 from kantor_orchestrator.core.transaction import StepStatus
+from kantor_orchestrator.view.columns import SHOWN, As
 from kantor_orchestrator.view.status import ShownStatus
 
 Text = str | None
@@ -25,24 +26,29 @@ class Key(Shape):
     value: str
 
 
-class Summary(Shape):
-    """One transaction in a list."""
+def _shape_of(declared: Any) -> Any:
+    match getattr(declared, "__metadata__", ()):
+        case (As.TEXT,):
+            return Text
+        case (As.NUMBER,):
+            return int | None
+        case (As.TIME,):
+            return Time
+    return declared
 
-    transaction_id: str
-    saga: Text
-    version: int | None
-    status: ShownStatus
-    waiting_on: list[str]
-    held: Text
-    open_steps: list[str]
-    started_at: Time
-    updated_at: Time
-    ended_at: Time
-    due: Time
-    reason: Text
-    last_error: Text
-    open_incidents: int
-    keys: list[Key]
+
+_OWN: dict[str, Any] = {"status": ShownStatus, "keys": list[Key]}
+_FIELDS: dict[str, Any] = {
+    name: (_OWN.get(name, _shape_of(declared)), ...) for name, declared in SHOWN.items()
+}
+
+
+if TYPE_CHECKING:
+
+    class Summary(Shape): ...
+
+else:
+    Summary = create_model("Summary", __base__=Shape, __doc__="One transaction in a list.", **_FIELDS)
 
 
 class TransactionPage(Shape):

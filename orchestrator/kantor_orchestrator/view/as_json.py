@@ -10,12 +10,12 @@ from typing import Any
 from kantor.envelope import rfc3339
 from kantor_orchestrator import voice
 from kantor_orchestrator.definitions.bundle import Bundle
+from kantor_orchestrator.view.columns import SHOWN, As, Summary
 from kantor_orchestrator.view.queries import (
     Hold,
     OpenIncident,
     Page,
     RefusedTopic,
-    Summary,
     UncorrelatedTopic,
     UnreadDecisions,
 )
@@ -72,23 +72,18 @@ def trace(found: Trace, complete_from: int) -> Json:
 
 
 def summary(found: Summary) -> Json:
-    return {
-        "transaction_id": found.transaction_id,
-        "saga": found.saga or None,
-        "version": found.version or None,
-        "status": found.status,
-        "waiting_on": found.waiting_for,
-        "held": found.held or None,
-        "open_steps": found.open_steps,
-        "started_at": time(found.started_at),
-        "updated_at": time(found.updated_at),
-        "ended_at": time(found.ended_at),
-        "due": time(found.due),
-        "reason": found.reason or None,
-        "last_error": found.last_error or None,
-        "open_incidents": found.incidents,
-        "keys": [{"name": name, "value": value} for name, value in found.keys],
-    }
+    told = {name: _told(getattr(found, name), declared) for name, declared in SHOWN.items()}
+    return told | {"keys": [{"name": name, "value": value} for name, value in found.keys]}
+
+
+def _told(value: Any, declared: Any) -> Any:
+    """A value of this declared type."""
+    match getattr(declared, "__metadata__", ()):
+        case (As.TIME,):
+            return time(value)
+        case (As.TEXT | As.NUMBER,):
+            return value or None
+    return value
 
 
 def page(found: Page, complete_from: int) -> Json:

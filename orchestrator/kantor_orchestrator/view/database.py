@@ -364,7 +364,7 @@ def _shown(row: TransactionRow) -> Shown:
     if folded is None or not row.is_known:
         status = Status.OBSERVED.value if row.is_known else NO_TRANSACTION
         return Shown(
-            FoundBy("", status, row.seen_at, reason="", last_error=unread, incidents=0),
+            FoundBy("", status, row.seen_at, reason="", last_error=unread, open_incidents=0),
             Beside(0, 0, *NOTHING_IS_OPEN, held=""),
         )
     txn = folded.txn
@@ -375,7 +375,7 @@ def _shown(row: TransactionRow) -> Shown:
             started_at=txn.started_at or row.seen_at,
             reason=txn.reason,
             last_error=unread or last_error(txn, folded.troubles),
-            incidents=len(txn.incidents),
+            open_incidents=len(txn.incidents),
         ),
         Beside(txn.version, txn.ended_at, *what_is_open(txn, row.facts), held=txn.held),
     )

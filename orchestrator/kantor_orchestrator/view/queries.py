@@ -11,7 +11,7 @@ from typing import Any, Self
 from kantor.clients import Partition
 from kantor.errors import NotFoundError
 from kantor_orchestrator.core.step_kinds import KANTOR
-from kantor_orchestrator.view.columns import Listed
+from kantor_orchestrator.view.columns import LISTED, Summary, shown
 from kantor_orchestrator.view.database import INTAKE, Location
 from kantor_orchestrator.view.reader import Reader
 from kantor_orchestrator.view.search import Criteria, PageTokenError
@@ -23,27 +23,6 @@ Hides = Callable[[str, int, Collection[str]], frozenset[str]]
 
 #: Intake says it every ten seconds; what it has not said for so long (ms) is over.
 REFUSED_FOR = 30_000
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One transaction in a list."""
-
-    transaction_id: str
-    saga: str
-    version: int
-    status: str
-    started_at: int
-    updated_at: int
-    ended_at: int
-    waiting_for: list[str]
-    open_steps: list[str]
-    due: int
-    reason: str
-    last_error: str
-    incidents: int
-    held: str  # who holds it, and why
-    keys: list[tuple[str, str]] = field(default_factory=list)  # as the saga names them, in its order
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +97,6 @@ class IncidentPage:
     next_page: str
 
 
-_LISTED = ", ".join(Listed._fields)
-
-
 class View:
     """The view's database, for reading. Close it, or use it with ``with``."""
 
@@ -175,7 +151,7 @@ class View:
 
         Raises ``PageTokenError``."""
         options = {} if budget is None else {"budget": budget}
-        found = self._db.search(_LISTED, wanted, limit, page, **options)
+        found = self._db.search(LISTED, wanted, limit, page, **options)
         return Page(self._summaries(found.rows), found.next_page, found.is_partial)
 
     def transactions(
@@ -192,11 +168,11 @@ class View:
         return self.search(wanted, limit=limit, page=page)
 
     def summaries(self, ids: Sequence[str]) -> list[Summary]:
-        return self._summaries(self._db.by_ids(_LISTED, ids))
+        return self._summaries(self._db.by_ids(LISTED, ids))
 
     def overdue(self, before: int, limit: int = 50) -> list[Summary]:
         """Open transactions whose next timer should have gone off before ``before``, the longest overdue first."""
-        return self._summaries(self._db.overdue(_LISTED, before, limit))
+        return self._summaries(self._db.overdue(LISTED, before, limit))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Transactions by saga and status."""
@@ -238,9 +214,9 @@ class View:
         return {saga: count for saga, count, _ in rows}, min((oldest for _, _, oldest in rows), default=0)
 
     def _summaries(self, rows: Sequence[Sequence[Any]]) -> list[Summary]:
-        """Of rows with the columns of ``Listed``."""
+        """Of rows with the columns of ``LISTED``."""
         looked_at = self._db.looked_at() if rows else {}
-        found = [_summary(Listed(*row), looked_at) for row in rows]
+        found = [_summary(row, looked_at) for row in rows]
         keys = self._keys([row[0] for row in rows], found)
         return [replace(one, keys=its) for one, its in zip(found, keys, strict=True)]
 
@@ -279,26 +255,12 @@ class View:
         return dict(self._db.seen())
 
 
-def _summary(row: Listed, looked_at: Mapping[int, int]) -> Summary:
-    status, waiting_for = row.status, json.loads(row.waiting_for)
-    if is_not_looked_at(status, row.saga, row.entry, looked_at.get(row.shard, -1)):
-        status, waiting_for = ShownStatus.NOT_LOOKED_AT.value, [KANTOR]
-    return Summary(
-        transaction_id=row.id,
-        saga=row.saga,
-        version=row.version,
-        status=status,
-        started_at=row.started_at,
-        updated_at=row.updated_at,
-        ended_at=row.ended_at,
-        waiting_for=waiting_for,
-        open_steps=json.loads(row.open_steps),
-        due=row.due,
-        reason=row.reason,
-        last_error=row.last_error,
-        incidents=row.incidents,
-        held=row.held,
-    )
+def _summary(row: Sequence[Any], looked_at: Mapping[int, int]) -> Summary:
+    _, shard, entry, *values = row
+    found = Summary(**shown(values, json.loads))
+    if is_not_looked_at(found.status, found.saga, entry, looked_at.get(shard, -1)):
+        return replace(found, status=ShownStatus.NOT_LOOKED_AT.value, waiting_for=[KANTOR])
+    return found
 
 
 def _incident_token(row: Sequence[object]) -> str:

@@ -216,7 +216,7 @@ def _conditions(dialect: Dialect, wanted: Criteria) -> Iterator[tuple[str, list[
     if wanted.unchanged_since:
         yield "updated_at < ?", [wanted.unchanged_since]
     if wanted.is_open or wanted.unchanged_since:
-        yield f"(status IN ({', '.join(repr(one) for one in OPEN)}) OR incidents > 0)", []
+        yield f"(status IN ({', '.join(repr(one) for one in OPEN)}) OR open_incidents > 0)", []
 
 
 def _escaped(text: str) -> str:
@@ -237,7 +237,7 @@ def _by_status(rows: Rows, status: str) -> _Candidates:
 
 
 def _open(rows: Rows) -> _Candidates:
-    return _merged([*(_by_status(rows, status) for status in OPEN), _where(rows, "incidents > 0")])
+    return _merged([*(_by_status(rows, status) for status in OPEN), _where(rows, "open_incidents > 0")])
 
 
 def _merged(sources: Sequence[_Candidates]) -> _Candidates:

@@ -15,7 +15,7 @@ CREATE TABLE transactions (
     waiting_for TEXT COLLATE "C" NOT NULL,
     open_steps TEXT COLLATE "C" NOT NULL,
     due BIGINT NOT NULL,
-    incidents BIGINT NOT NULL,
+    open_incidents BIGINT NOT NULL,
     parts BIGINT NOT NULL
 ) WITH (fillfactor = 70); -- each row changes a few times while it is young
 -- An id may be longer than a B-tree takes (2,704 bytes), and one such message must not stop the view: a hash index finds

@@ -16,7 +16,7 @@ CREATE TABLE transactions (
     waiting_for TEXT NOT NULL, -- whom it is waiting on: JSON list of names
     open_steps TEXT NOT NULL, -- JSON list of paths
     due INTEGER NOT NULL, -- when the first of their timers goes off
-    incidents INTEGER NOT NULL, -- open ones
+    open_incidents INTEGER NOT NULL,
     parts INTEGER NOT NULL -- of its timeline
 ) STRICT;
 -- Nearly all are completed or observed, and a scan from the newest finds those; the index is for the few others.

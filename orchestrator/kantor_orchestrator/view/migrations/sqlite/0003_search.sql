@@ -4,4 +4,4 @@
 CREATE INDEX transactions_by_saga ON transactions (saga);
 CREATE INDEX transactions_by_start ON transactions (started_at);
 CREATE INDEX transactions_with_why ON transactions (no) WHERE last_error <> '' OR reason <> '';
-CREATE INDEX transactions_with_incidents ON transactions (no) WHERE incidents > 0;
+CREATE INDEX transactions_with_incidents ON transactions (no) WHERE open_incidents > 0;
