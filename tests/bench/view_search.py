@@ -28,7 +28,7 @@ from kantor_orchestrator.view.search import Criteria
 from view_traffic import Traffic, project
 
 OPEN = 1_000
-_COLUMNS = "shard, saga, version, status, started_at, updated_at, ended_at, reason, last_error, waiting_for, open_steps, due, open_incidents, parts, held"
+_COLUMNS = "shard, saga, version, status, started_at, updated_at, ended_at, reason, last_error, waiting_on, open_steps, due, open_incidents, parts, held"
 
 
 def build(path: Path, count: int) -> None:

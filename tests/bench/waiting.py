@@ -203,14 +203,14 @@ def _restored(ground: Ground, traffic: Traffic) -> tuple[float, float, float]:
     shards = ground.admin.topics()[topics.HISTORY]
     consumer = ground.settings.consumer("bench-waiting")
     consumer.assign(ground.admin.ends([(topics.HISTORY, shard) for shard in range(shards)]))
-    waiting_for = traffic.begin_in_each_shard()
+    waiting_on = traffic.begin_in_each_shard()
     began = time.monotonic()
     process = ground.run("engine", home=ground.folder / "empty")
     try:
         engine = Watched(ground, process)
         for _ in _while_waiting("every shard is taken", pause=0.0):
-            waiting_for -= {record.key() or b"" for record in consumer.poll(0.5, 10_000).records}
-            if not waiting_for:
+            waiting_on -= {record.key() or b"" for record in consumer.poll(0.5, 10_000).records}
+            if not waiting_on:
                 break
             engine.cpu()
         seconds = time.monotonic() - began

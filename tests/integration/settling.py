@@ -15,10 +15,10 @@ from waiting import until
 def settle(platform: Platform, orders: Orders) -> None:
     """Until all orders have ended, or wait for a person, and nothing is under way any more: every group has read
     everything."""
-    waiting_for = ""
+    waiting_on = ""
 
     def settled() -> bool:
-        nonlocal waiting_for
+        nonlocal waiting_on
         platform.follower.catch_up()
         open_ = {id_: platform.follower.status(id_) for id_ in _open(platform, orders)}
         sources = _sources(platform)
@@ -27,14 +27,14 @@ def settle(platform: Platform, orders: Orders) -> None:
         behind = {group: found for group, ends in wanted.items() if (found := platform.behind(group, ends))}
         if found := _unprocessed(platform):
             behind["the engine"] = found
-        waiting_for = f"{len(open_)} of {len(orders)} orders {list(open_.items())[:5]}, groups {behind}"
+        waiting_on = f"{len(open_)} of {len(orders)} orders {list(open_.items())[:5]}, groups {behind}"
         if open_ or behind:
             return False
         platform.follower.catch_up()
-        waiting_for = f"a pause: {sources} is {_sources(platform)} meanwhile"
+        waiting_on = f"a pause: {sources} is {_sources(platform)} meanwhile"
         return not _open(platform, orders) and _sources(platform) == sources
 
-    until(settled, "everything has settled", lambda: f"waiting for {waiting_for}\n{platform.tails()}")
+    until(settled, "everything has settled", lambda: f"waiting for {waiting_on}\n{platform.tails()}")
 
 
 def _open(platform: Platform, orders: Orders) -> list[str]:

@@ -9,7 +9,7 @@ from kantor_orchestrator.view.database import PARTS, Location, for_reading
 from kantor_orchestrator.view.facts import frames
 
 _COLUMNS = (
-    "id", "shard", "saga", "version", "status", "started_at", "updated_at", "ended_at", "reason", "last_error", "waiting_for",
+    "id", "shard", "saga", "version", "status", "started_at", "updated_at", "ended_at", "reason", "last_error", "waiting_on",
     "open_steps", "due", "open_incidents", "held",
 )  # fmt: skip
 

@@ -109,9 +109,7 @@ class Expected:
             "started_at": shown.started_at if shown.started_at in started else min(started),
             "updated_at": shown.updated_at if shown.updated_at in times else max(times),
             "ended_at": txn.ended_at,
-            "waiting_for": [KANTOR]
-            if status == "not_looked_at"
-            else sorted(waiting_for(txn, self.saga(id_))),
+            "waiting_on": [KANTOR] if status == "not_looked_at" else sorted(waiting_on(txn, self.saga(id_))),
             "reason": txn.reason,
             "last_error": story.last_error,
             "held": txn.held,
@@ -169,7 +167,7 @@ class Expected:
 _OPEN = (S.ACTIVE, S.COMPENSATING, S.INCIDENT, S.IN_DOUBT)
 
 
-def waiting_for(txn: Transaction, saga: Saga | None) -> set[str]:
+def waiting_on(txn: Transaction, saga: Saga | None) -> set[str]:
     """Who has the ball."""
     if txn.held:
         return {PERSON}

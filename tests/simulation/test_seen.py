@@ -55,7 +55,7 @@ TO_SEE: Mapping[str, Callable[[Trace], Iterable[object]]] = {
     "children": lambda trace: trace.children,
     "parent": lambda trace: [trace.parent],
     "remedies": lambda trace: trace.remedies,
-    "waiting": lambda trace: trace.waiting_for,
+    "waiting": lambda trace: trace.waiting_on,
     "closed incidents": lambda trace: [incident.closed_at for incident in trace.incidents],
     "open incidents": lambda trace: [not incident.closed_at for incident in trace.incidents],
     "compensations": lambda trace: [step.compensation_attempts for step in trace.steps],

@@ -70,7 +70,7 @@ def test_what_has_no_effect_changes_nothing(story: Story, tmp_path: Path, type_:
         trace = view.trace("t")
     message = trace.timeline[-1]
     assert (message.type, [(move.kind, move.reason) for move in message.moves]) == (type_, [("ignored", why)])
-    assert (trace.status, trace.incidents, trace.waiting_for) == ("compensated", [], [])
+    assert (trace.status, trace.incidents, trace.waiting_on) == ("compensated", [], [])
     assert trace.ended_at < message.at - (DAY - 60) * 1_000
     story.restart()
     assert len(story.state("t") or b"") <= MOST
@@ -86,7 +86,7 @@ def test_an_effect_that_nobody_knew_of_is_reversed(story: Story, tmp_path: Path)
         trace = view.trace("t")
     moves = [(move.kind, move.reason) for message in trace.timeline for move in message.moves]
     assert ("reopened", "an effect came after the end") in moves
-    assert (trace.status, trace.waiting_for) == ("compensating", ["payment"])
+    assert (trace.status, trace.waiting_on) == ("compensating", ["payment"])
 
 
 def test_a_second_effect_waits_for_a_person(story: Story, tmp_path: Path) -> None:
@@ -99,4 +99,4 @@ def test_a_second_effect_waits_for_a_person(story: Story, tmp_path: Path) -> Non
         trace = view.trace("t")
     (incident,) = trace.incidents
     assert "find out whether it happened again" in incident.reason
-    assert (trace.status, trace.waiting_for) == ("compensating", ["a person"])
+    assert (trace.status, trace.waiting_on) == ("compensating", ["a person"])

@@ -50,7 +50,7 @@ def test_what_lists_show_is_told_and_described_as_it_is_declared() -> None:
         "saga": None,
         "version": None,
         "status": "observed",
-        "waiting_for": ["payment"],
+        "waiting_on": ["payment"],
         "held": "ops: audit",
         "open_steps": [],
         "started_at": "1970-01-01T00:00:01.000Z",

@@ -55,13 +55,13 @@ def test_a_transaction_that_stands_still(traffic: Traffic, path: Location) -> No
     with View(path) as view:
         trace = view.trace("tx")
         (row,) = view.transactions().transactions
-        assert (trace.held, trace.waiting_for, row.held, row.due) == (HELD, ["a person"], HELD, 0)
+        assert (trace.held, trace.waiting_on, row.held, row.due) == (HELD, ["a person"], HELD, 0)
         assert {step.name: step.status for step in trace.steps}["stock"] == "active"
     traffic.hold(RELEASE)
     project(traffic, path)
     with View(path) as view:
         trace = view.trace("tx")
-        assert (trace.status, trace.held, trace.waiting_for) == ("running", "", ["payment"])
+        assert (trace.status, trace.held, trace.waiting_on) == ("running", "", ["payment"])
         assert {step.name: step.status for step in trace.steps}["stock"] == "succeeded"
 
 

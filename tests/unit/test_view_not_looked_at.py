@@ -37,7 +37,7 @@ def traffic() -> Traffic:
 def shown(path: Location, id_: str = "tx") -> tuple[str, str, list[str]]:
     with View(path) as view:
         (found,) = view.summaries([id_])
-        return found.status, view.trace(id_).status, found.waiting_for
+        return found.status, view.trace(id_).status, found.waiting_on
 
 
 def looked_at(path: Location, shard: int, position: int) -> None:

@@ -66,7 +66,7 @@ def test_a_history_without_its_beginning_counts(traffic: Traffic, path: Location
     }
     traffic.records = [record for record in traffic.records if id(record) not in gone]
     trace = traced(traffic, path)
-    assert (trace.saga, trace.status, trace.waiting_for) == ("checkout", "compensating", ["a person"])
+    assert (trace.saga, trace.status, trace.waiting_on) == ("checkout", "compensating", ["a person"])
     assert statuses(trace) == {"stock": "incident", "payment": "failed", "shipping": "pending"}
 
 

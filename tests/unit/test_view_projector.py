@@ -41,7 +41,7 @@ def test_a_completed_transaction_shows_all_that_was_said(traffic: Traffic, path:
         ("command", "shipping.BookShipment"),
         ("event", "shipping.ShipmentBooked"),
     ]
-    assert trace.waiting_for == []
+    assert trace.waiting_on == []
     assert trace.ended_at - trace.started_at == 30
 
 
@@ -110,7 +110,7 @@ def test_the_service_of_an_open_step_has_the_ball(traffic: Traffic, path: Locati
     """While a step is open, the service that must answer is waited for."""
     traffic.order("tx")
     trace = traced(traffic, path)
-    assert trace.waiting_for == ["inventory"]
+    assert trace.waiting_on == ["inventory"]
     assert statuses(trace) == {"stock": "active", "payment": "pending", "shipping": "pending"}
 
 
@@ -119,7 +119,7 @@ def test_kantor_has_the_ball_during_a_backoff(traffic: Traffic, path: Location) 
     traffic.booking("tx")
     traffic.timer("tx", "timeout", "shipping")
     trace = traced(traffic, path)
-    assert trace.waiting_for == ["kantor"]
+    assert trace.waiting_on == ["kantor"]
     assert trace.last_error == "shipping: timed_out: no answer in time"
     shipping = trace.steps[2]
     assert (shipping.attempts, shipping.timer, shipping.due) == (1, "retry", traffic.now + 200)
@@ -128,14 +128,14 @@ def test_kantor_has_the_ball_during_a_backoff(traffic: Traffic, path: Location) 
 def test_the_compensating_service_has_the_ball_until_it_confirms(traffic: Traffic, path: Location) -> None:
     """While a compensation is under way, the service that it was sent to is waited for."""
     traffic.declined("tx")
-    assert traced(traffic, path).waiting_for == ["inventory"]
+    assert traced(traffic, path).waiting_on == ["inventory"]
 
 
 def test_a_person_has_the_ball_when_a_compensation_is_given_up(traffic: Traffic, path: Location) -> None:
     """An incident is listed, open, and waits for a person."""
     traffic.given_up("tx")
     trace = traced(traffic, path)
-    assert trace.waiting_for == ["a person"]
+    assert trace.waiting_on == ["a person"]
     assert [(i.kind, i.step, i.reason, i.closed_at) for i in trace.incidents] == [
         ("compensation_failed", "stock", "warehouse closed", 0)
     ]
@@ -149,7 +149,7 @@ def test_a_late_confirmation_closes_the_incident(traffic: Traffic, path: Locatio
     traffic.given_up("tx")
     traffic.event("tx", "inventory.StockReleased", cause=traffic.compensation_id("tx", "stock"))
     trace = traced(traffic, path)
-    assert (trace.status, trace.waiting_for) == ("compensated", [])
+    assert (trace.status, trace.waiting_on) == ("compensated", [])
     assert [incident.closed_at for incident in trace.incidents] == [traffic.now]
     with View(path) as view:
         assert view.incident_count() == 0
@@ -176,7 +176,7 @@ def test_what_no_saga_describes_is_observed(traffic: Traffic, path: Location) ->
     traffic.event("tx", "crm.LeadCalled", cause=cause)
     traffic.records = [r for r in traffic.records if r.topic() == topics.JOURNAL]
     trace = traced(traffic, path)
-    assert (trace.saga, trace.status, trace.waiting_for, trace.steps) == ("", "observed", [], [])
+    assert (trace.saga, trace.status, trace.waiting_on, trace.steps) == ("", "observed", [], [])
     assert said(trace.timeline) == [("event", "crm.LeadCreated"), ("event", "crm.LeadCalled")]
 
 
@@ -196,7 +196,7 @@ def test_an_event_before_its_start_is_in_the_timeline_once(traffic: Traffic, pat
     trace = traced(traffic, path)
     assert said(trace.timeline) == [("event", "inventory.StockReserved"), ("event", "shop.OrderPlaced")]
     assert [move.kind for move in trace.timeline[0].moves] == ["kept"]
-    assert (trace.status, trace.waiting_for) == ("running", ["payment"])
+    assert (trace.status, trace.waiting_on) == ("running", ["payment"])
 
 
 def test_what_intake_journals_again_is_shown_once(traffic: Traffic, path: Location) -> None:
@@ -273,7 +273,7 @@ def test_without_a_definition_steps_are_shown_by_their_names(path: Location) -> 
     traffic.order("tx")
     traffic.sagas = ()
     trace = traced(traffic, path)
-    assert (trace.status, trace.waiting_for, trace.keys) == ("running", ["stock"], [])
+    assert (trace.status, trace.waiting_on, trace.keys) == ("running", ["stock"], [])
 
 
 def test_items_of_a_composite_are_listed_with_their_steps(path: Location) -> None:
@@ -308,12 +308,12 @@ def test_a_step_that_a_person_retries_is_as_new(path: Location) -> None:
     traffic.event("tx", "x.Paid", cause=traffic.command_id("tx", "pay"))
     traffic.event("tx", "x.Refused", {"reason": "shop is closed"}, cause=traffic.command_id("tx", "ship"))
     before = traced(traffic, path)
-    assert (before.waiting_for, before.last_error) == (["a person"], "ship: x.Refused: shop is closed")
+    assert (before.waiting_on, before.last_error) == (["a person"], "ship: x.Refused: shop is closed")
     traffic.act("tx", "retry", "ship")
     trace = traced(traffic, path)
     ship = trace.steps[1]
     assert (ship.status, ship.code, ship.reason, ship.ended_at, ship.attempts) == ("active", "", "", 0, 2)
-    assert (trace.last_error, trace.waiting_for) == ("", ["x"])
+    assert (trace.last_error, trace.waiting_on) == ("", ["x"])
     assert [incident.closed_at for incident in trace.incidents] == [traffic.now]
 
 
@@ -350,7 +350,7 @@ def test_what_was_asked_for_once_was_tried_once(path: Location) -> None:
     traffic.event("tx", "x.Begun")
     trace = traced(traffic, path)
     assert [(step.kind, step.attempts) for step in trace.steps] == [(kind, 1) for kind in kinds]
-    assert trace.waiting_for == ["a person", "x"]
+    assert trace.waiting_on == ["a person", "x"]
 
 
 def test_a_completed_transaction_has_no_last_error(traffic: Traffic, path: Location) -> None:

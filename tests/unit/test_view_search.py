@@ -105,7 +105,7 @@ def test_new_transactions_do_not_move_the_pages(path: Location) -> None:
         execute(
             path,
             "INSERT INTO transactions SELECT no + 1, 'tx-new', shard, saga, version, status, started_at, updated_at, ended_at,"
-            " reason, last_error, waiting_for, open_steps, due, open_incidents, parts, held, entry, unread FROM transactions"
+            " reason, last_error, waiting_on, open_steps, due, open_incidents, parts, held, entry, unread FROM transactions"
             " ORDER BY no DESC LIMIT 1",
         )
         second = view.search(Criteria(), limit=10, page=first.next_page)
@@ -118,7 +118,7 @@ def test_a_search_that_takes_too_long_says_so_and_goes_on(path: Location) -> Non
         path,
         "WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 2000)"
         " INSERT INTO transactions SELECT no + n, 'tx-more-' || n, shard, saga, version, status, started_at, updated_at,"
-        " ended_at, reason, last_error, waiting_for, open_steps, due, open_incidents, parts, held, entry, unread FROM many, (SELECT * FROM"
+        " ended_at, reason, last_error, waiting_on, open_steps, due, open_incidents, parts, held, entry, unread FROM many, (SELECT * FROM"
         " transactions ORDER BY no DESC LIMIT 1) AS last",
     )
     with View(path) as view:

@@ -65,7 +65,7 @@ def is_carried_out(written: SagaModel) -> None:
     facts = SagaFacts.of(saga)
     story = Story(saga).when("Ordered", payload={"id": "1", "n": 2})
     assert [(sent.type, sent.fields) for sent in story.commands] == [("shop.Pack", {"id": "1", "count": 2})]
-    assert what_is_open(story.txn, facts).waiting_for == '["shop"]'
+    assert what_is_open(story.txn, facts).waiting_on == '["shop"]'
     story.fire(TIMEOUT, "pack", 1, 1, at=story.at + 60_000)
     story.fire(TIMEOUT, "pack", 1, 1, at=story.at + 60_000)
     assert (RETRY, "pack") in [(one.act, one.step) for one in remedies(story.txn, facts.steps, is_held=False)]

@@ -153,12 +153,12 @@ def _started(one: Summary) -> str:
 def _note(one: Summary) -> str:
     if one.held:
         return one.held
-    if one.waiting_for:
+    if one.waiting_on:
         due = (
             f", due {duration(abs(one.due - now()))} {'ago' if one.due < now() else 'from now'}"
             if one.due
             else ""
         )
-        return f"{', '.join(one.waiting_for)}{due}" + (f" ({one.last_error})" if one.last_error else "")
+        return f"{', '.join(one.waiting_on)}{due}" + (f" ({one.last_error})" if one.last_error else "")
     # What was overcome on the way is no reason for a good end.
     return one.reason or ("" if one.status == Status.COMPLETED else one.last_error)

@@ -59,7 +59,7 @@ def _header(trace: Trace) -> Panel:
     elif trace.status == ShownStatus.NOT_LOOKED_AT:
         grid.add_row("saga", "not known yet: no engine has looked at it")
     elif not trace.ended_at:
-        grid.add_row("waiting on", Text(", ".join(trace.waiting_for), style="bold"))
+        grid.add_row("waiting on", Text(", ".join(trace.waiting_on), style="bold"))
     if trace.unread:
         told = f"a decision could not be read: {trace.unread}; then `kantor view rebuild`"
         grid.add_row("may be wrong", Text(told, style="bold red"))

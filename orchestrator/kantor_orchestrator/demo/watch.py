@@ -40,7 +40,7 @@ class Watch:
         """Whether all of these have ended, or have nothing left to do but to wait for this service's confirmation."""
         found = self._summaries(ids)
         return len(found) == len(ids) and all(
-            summary.status in ENDED or (summary.status == "compensating" and summary.waiting_for == [service])
+            summary.status in ENDED or (summary.status == "compensating" and summary.waiting_on == [service])
             for summary in found
         )
 

@@ -49,7 +49,7 @@ def trace(found: Trace, complete_from: int) -> Json:
         "saga": found.saga or None,
         "version": found.version or None,
         "status": found.status,
-        "waiting_on": found.waiting_for,
+        "waiting_on": found.waiting_on,
         "held": found.held or None,
         "started_at": time(found.started_at),
         "updated_at": time(found.updated_at),

@@ -34,7 +34,7 @@ class Summary:
     saga: Text
     version: Number
     status: str
-    waiting_for: list[str]
+    waiting_on: list[str]
     held: Text  # who holds it, and why
     open_steps: list[str]
     started_at: Time
@@ -59,11 +59,11 @@ class FoundBy(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """What lists show beside. ``waiting_for`` and ``open_steps``: JSON."""
+    """What lists show beside. ``waiting_on`` and ``open_steps``: JSON."""
 
     version: int
     ended_at: int
-    waiting_for: str
+    waiting_on: str
     open_steps: str
     due: int
     held: str
@@ -94,7 +94,7 @@ class Known(NamedTuple):
 
 
 class TransactionFacts(NamedTuple):
-    """What is read for a transaction's own page. ``waiting_for``: JSON."""
+    """What is read for a transaction's own page. ``waiting_on``: JSON."""
 
     no: int
     shard: int
@@ -106,7 +106,7 @@ class TransactionFacts(NamedTuple):
     ended_at: int
     reason: str
     last_error: str
-    waiting_for: str
+    waiting_on: str
     held: str
     entry: int
     unread: str

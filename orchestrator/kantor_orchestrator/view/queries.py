@@ -128,7 +128,7 @@ class View:
             raise NotFoundError(f"no transaction {transaction_id}")
         looked_at = self._db.looked_at().get(stored.shard, -1)
         if is_not_looked_at(stored.status, stored.saga, stored.entry, looked_at):
-            stored = replace(stored, status=ShownStatus.NOT_LOOKED_AT.value, waiting_for=[KANTOR])
+            stored = replace(stored, status=ShownStatus.NOT_LOOKED_AT.value, waiting_on=[KANTOR])
         story = build_trace(stored)
         for child in story.children:
             found = self.summaries([child.transaction_id])
@@ -259,7 +259,7 @@ def _summary(row: Sequence[Any], looked_at: Mapping[int, int]) -> Summary:
     _, shard, entry, *values = row
     found = Summary(**shown(values, json.loads))
     if is_not_looked_at(found.status, found.saga, entry, looked_at.get(shard, -1)):
-        return replace(found, status=ShownStatus.NOT_LOOKED_AT.value, waiting_for=[KANTOR])
+        return replace(found, status=ShownStatus.NOT_LOOKED_AT.value, waiting_on=[KANTOR])
     return found
 
 

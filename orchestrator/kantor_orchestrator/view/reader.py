@@ -77,7 +77,7 @@ class Reader:
                 ended_at=row.ended_at,
                 reason=row.reason,
                 last_error=row.last_error,
-                waiting_for=json.loads(row.waiting_for),
+                waiting_on=json.loads(row.waiting_on),
                 held=row.held,
                 is_held=bool(is_held),
                 entry=row.entry,

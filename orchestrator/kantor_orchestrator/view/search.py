@@ -204,7 +204,7 @@ def _conditions(dialect: Dialect, wanted: Criteria) -> Iterator[tuple[str, list[
         is_open = f"EXISTS (SELECT 1 FROM {steps} WHERE value = ? OR value {like} ? ESCAPE '\\')"  # noqa: S608
         yield f"({is_open} OR last_error {like} ? ESCAPE '\\')", [path, f"{text}[%", f"{text}: %"]
     if wanted.service:
-        names = dialect.elements.format("waiting_for")
+        names = dialect.elements.format("waiting_on")
         yield f"EXISTS (SELECT 1 FROM {names} WHERE value = ?)", [wanted.service]  # noqa: S608 - our own text
     if wanted.error:
         text = f"%{_escaped(wanted.error)}%"

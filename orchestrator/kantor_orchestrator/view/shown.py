@@ -44,7 +44,7 @@ class Trouble(NamedTuple):
 class Open(NamedTuple):
     """What of a transaction is open: whom it is waiting on and which steps (JSON lists), the first timer (ms)."""
 
-    waiting_for: str
+    waiting_on: str
     steps: str
     due: int
 

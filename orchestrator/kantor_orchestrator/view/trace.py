@@ -38,7 +38,7 @@ class Stored:
     ended_at: int
     reason: str
     last_error: str
-    waiting_for: list[str]
+    waiting_on: list[str]
     held: str
     is_held: bool
     entry: int  # its last one in the journal
@@ -128,7 +128,7 @@ class Trace:
     ended_at: int
     reason: str
     last_error: str
-    waiting_for: list[str]
+    waiting_on: list[str]
     held: str  # who holds it, and why
     keys: list[tuple[str, str]]
     steps: list[Step]
@@ -183,7 +183,7 @@ def build_trace(stored: Stored) -> Trace:
         ended_at=stored.ended_at,
         reason=stored.reason,
         last_error=stored.last_error,
-        waiting_for=stored.waiting_for,
+        waiting_on=stored.waiting_on,
         held=stored.held,
         keys=[(name, keys[name]) for name in names if name in keys],
         steps=steps_of(folded.txn, tries, stored.definition),

@@ -12,7 +12,7 @@ CREATE TABLE transactions (
     ended_at BIGINT NOT NULL,
     reason TEXT COLLATE "C" NOT NULL,
     last_error TEXT COLLATE "C" NOT NULL,
-    waiting_for TEXT COLLATE "C" NOT NULL,
+    waiting_on TEXT COLLATE "C" NOT NULL,
     open_steps TEXT COLLATE "C" NOT NULL,
     due BIGINT NOT NULL,
     open_incidents BIGINT NOT NULL,

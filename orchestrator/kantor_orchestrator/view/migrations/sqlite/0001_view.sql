@@ -13,7 +13,7 @@ CREATE TABLE transactions (
     ended_at INTEGER NOT NULL,
     reason TEXT NOT NULL,
     last_error TEXT NOT NULL,
-    waiting_for TEXT NOT NULL, -- whom it is waiting on: JSON list of names
+    waiting_on TEXT NOT NULL, -- whom it is waiting on: JSON list of names
     open_steps TEXT NOT NULL, -- JSON list of paths
     due INTEGER NOT NULL, -- when the first of their timers goes off
     open_incidents INTEGER NOT NULL,
