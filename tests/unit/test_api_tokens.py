@@ -70,7 +70,7 @@ def test_a_role_that_is_changed_and_a_token_that_is_new_count(
     for part in (
         "that of ann (operator) is now of ann (admin)",
         "one of cy (admin) is new",
-        "bob (viewer) is out of",
+        "bob (viewer) has been revoked",
     ):
         assert part in line
 
