@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from unit.core_kit import Story
-from unit.saga_kit import act, begun, build, command, confirm, event, reply, state
+from unit.saga_kit import act, begun, build, command, composite, confirm, event, reply, state
 
 
 def test_an_answer_to_one_step_is_never_anothers_success() -> None:
@@ -82,3 +82,36 @@ def test_that_something_is_done_without_naming_what_means_nothing() -> None:
     """It is recorded."""
     story = assessed().when("TaskDone", causation_id="")
     assert (story.txn.incidents, story.ignored()) == ([], ["no_match"])
+
+
+def test_a_handlers_failure_is_no_guess_among_members() -> None:
+    """A service that acts by itself names the event that it failed on, not the item: the wrong parcel was cancelled."""
+    saga = build(
+        composite(
+            "all",
+            event(
+                "all.a",
+                reversible=True,
+                timeout=10_000,
+                match=lambda scope: scope["event"]["line"] == scope["item"],
+            ),
+            each=lambda _: [1, 2],
+            need=1,
+        )
+    )
+    story = begun(saga).fails("all.a")
+    assert [story.steps[path] for path in ("all[0].a", "all[1].a")] == ["active", "active"]
+    (why,) = [move.reason for move in story.log if move.code == "ambiguous"]
+    assert why.startswith("a failure of x names no command, and may be all[0].a's or all[1].a's: ")
+    story.when("ADone", causation_id="", payload={"line": 1})
+    assert (story.steps["all"], story.steps["all[0].a"], story.steps["all[1].a"]) == (
+        "succeeded",
+        "succeeded",
+        "compensating",
+    )
+
+
+def test_a_handlers_failure_counts_where_it_does_not_matter_whose() -> None:
+    """Both are needed, and what the other one does is compensated."""
+    story = begun(build(event("a", reversible=True), event("b", reversible=True))).fails("b")
+    assert (state(story), sorted(story.steps.values())) == ("compensating", ["compensating", "failed"])

@@ -21,6 +21,10 @@ class AmbiguousError(Exception):
     """Whose a message is can't be said: the text names the message, the steps, and the remedy."""
 
 
+class GuessError(Exception):
+    """Whose a failure is can't be said, and need not be: each of the steps has an end of its own. The text says so."""
+
+
 def addressed(d: Decision, message: Entry | Early, steps: Iterable[Step]) -> str:
     """The instance of these steps that a message is for; empty if there is none: the one whose command it names as its cause or
     by its idempotency key; else of those that ``match`` selects an open one before any other. Raises ``ExpressionError``, and
@@ -66,6 +70,40 @@ def confirmed(d: Decision, message: Entry | Early, steps: Iterable[Step]) -> str
     if len(open_) > 1:
         raise _ambiguous(message, open_, "skip it and look after these steps by hand")
     return next(iter(open_), "")
+
+
+def failed(d: Decision, message: Entry | Early) -> str:
+    """The step that a ``StepFailed`` is for (saga-11); empty: none. One that names an event counts for the open step of its service.
+    Raises ``GuessError`` if several are open, and it matters which of them has failed."""
+    assert d.saga is not None
+    paths = [path for step in d.saga.steps.values() for path in d.instances(step)]
+    for path in paths:
+        if d.is_action_of(path, message.causation_id):
+            return path
+    if d.is_own_command(message.causation_id):
+        return ""  # of an earlier round
+    mine = []
+    for path in paths:
+        step = d.step(path)
+        if step and step.command is None and not step.steps and step.owner == message.source:
+            mine.append(path)
+    for status in (S.ACTIVE, S.IN_DOUBT, S.PENDING):
+        found = [path for path in mine if d.status(path) is status]
+        if len(found) > 1 and status is S.ACTIVE and any(_is_a_choice(d, path) for path in found):
+            more = f" (and {len(found) - 2} more)" if len(found) > 2 else ""
+            raise GuessError(
+                f"a failure of {message.source} names no command, and may be {found[0]}'s or {found[1]}'s{more}: each of them is "
+                "waited for as if nothing had been said"
+            )
+        if found:
+            return found[0]
+    return ""
+
+
+def _is_a_choice(d: Decision, path: str) -> bool:
+    """Whether the transaction may go on without this step, or can't go back once it has happened: then it matters which one failed."""
+    step = d.step(path)
+    return "." in path or (step is not None and (step.optional or step.pivot))
 
 
 def _is_named(d: Decision, path: str, message: Entry | Early) -> bool:

@@ -16,7 +16,7 @@ from kantor_orchestrator.core import (
     reversal,
     sending,
 )
-from kantor_orchestrator.core.addressing import AmbiguousError
+from kantor_orchestrator.core.addressing import AmbiguousError, GuessError
 from kantor_orchestrator.core.decision import Decision, ExpressionError
 from kantor_orchestrator.core.entry import TIMEOUT, Entry
 from kantor_orchestrator.core.evidence import Evidence
@@ -95,6 +95,8 @@ def message(d: Decision, message: Entry | Early) -> None:
             d.ignore("no_match", f"{type_} answers no step's command", saga.by_bare[type_][0].path)
         elif type_ == saga.starts_on:
             d.ignore("second_start", "the transaction has started already")
+    except GuessError as error:
+        d.ignore("ambiguous", str(error))
     except AmbiguousError as error:
         if isinstance(message, Entry):
             quarantine.put_off(d, str(error))
@@ -287,7 +289,7 @@ def _failure(d: Decision, message: Entry | Early) -> None:
             if d.is_compensation_of(path, cause):
                 _compensation_failed(d, path, message)
                 return
-        path = _failed_step(d, message)
+        path = addressing.failed(d, message)
         code = str(payload.get("code", ""))
         # The service did not act on an expired command: for it that is final, for the step only this attempt is.
         retryable = bool(payload.get("retryable")) or code == EXPIRED
@@ -367,20 +369,3 @@ def _compensation_failed(d: Decision, path: str, message: Entry | Early) -> None
     elif not payload.get("retryable") or not reversal.retry_compensation(d, step, path, code, reason):
         final = "" if payload.get("retryable") else FINAL
         d.emit(Kind.COMPENSATION_FAILED, step=path, code=code, reason=reason or code, evidence=final)
-
-
-def _failed_step(d: Decision, message: Entry | Early) -> str:
-    """The step that a ``StepFailed`` is for. One that names an event counts for the open step of its service."""
-    assert d.saga is not None
-    paths = [path for step in d.saga.steps.values() for path in d.instances(step)]
-    for path in paths:
-        if d.is_action_of(path, message.causation_id):
-            return path
-    if d.is_own_command(message.causation_id):
-        return ""  # of an earlier round
-    mine = []
-    for path in paths:
-        step = d.step(path)
-        if step and step.command is None and not step.steps and step.owner == message.source:
-            mine.append(path)
-    return d.first_of(mine, S.ACTIVE, S.IN_DOUBT, S.PENDING)
