@@ -28,7 +28,11 @@ ONLY_IN = {
     ("kantor_orchestrator", "fastapi"): ("kantor_orchestrator/api/",),
     ("kantor_orchestrator", "authlib"): ("kantor_orchestrator/api/oidc.py",),
     ("kantor_orchestrator", "joserfc"): ("kantor_orchestrator/api/jwt.py",),
-    ("kantor_orchestrator", "requests"): ("kantor_orchestrator/api/oidc.py",),
+    ("kantor_orchestrator", "requests"): (
+        "kantor_orchestrator/api/oidc.py",
+        "kantor_orchestrator/api/answers.py",
+    ),
+    ("kantor_orchestrator", "urllib3"): ("kantor_orchestrator/api/answers.py",),
     ("kantor_orchestrator", "cel"): ("kantor_orchestrator/definitions/evaluation.py",),
     ("kantor_orchestrator", "yaml"): ("kantor_orchestrator/definitions/yaml_source.py",),
     ("kantor_orchestrator", "confluent_kafka"): (),

@@ -26,6 +26,7 @@ try:
     from authlib.integrations.requests_client import OAuth2Session
     from requests import RequestException
 
+    from kantor_orchestrator.api.answers import Timely
     from kantor_orchestrator.api.jwt import Keys, claims_of
 except ImportError as error:
     raise ConfigError(
@@ -150,7 +151,7 @@ class Provider:
         methods = self._described.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         secret = self._settings.client_secret
         how = "client_secret_post" if "client_secret_basic" not in methods else "client_secret_basic"
-        return OAuth2Session(
+        session = OAuth2Session(
             self._settings.client_id,
             secret or None,
             token_endpoint_auth_method=how if secret else "none",
@@ -158,6 +159,9 @@ class Provider:
             redirect_uri=redirect_uri,
             code_challenge_method="S256",
         )
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, Timely(_TIMEOUT))
+        return session
 
     def _exchange(self, flow: Flow, redirect_uri: str, code: str) -> Mapping[str, Any]:
         endpoint = self.describe()["token_endpoint"]
