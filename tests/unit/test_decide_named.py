@@ -78,6 +78,14 @@ def test_what_a_task_tells_besides_its_result_means_nothing() -> None:
     assert (story.txn.incidents, story.ignored()) == ([], ["already_succeeded"])
 
 
+def test_a_task_that_is_done_after_its_transaction_was_closed() -> None:
+    """Whoever closed it must know (saga-29), whatever the task's service publishes."""
+    story = assessed()
+    act(story, "close")
+    reply(story, "TaskDone", "assess")
+    assert [incident.kind for incident in story.txn.incidents] == ["after_close"]
+
+
 def test_that_something_is_done_without_naming_what_means_nothing() -> None:
     """It is recorded."""
     story = assessed().when("TaskDone", causation_id="")

@@ -185,6 +185,12 @@ def _after_close(d: Decision, message: Entry | Early) -> None:
         if path := parents.stands_after_close(d, message):
             d.incident(AFTER_CLOSE, f"{path}: its transaction has ended, and was not reversed", path)
             return
+        if type_ in saga.by_bare and (path := addressing.named(d, message, saga.by_bare[type_])):
+            if d.status(path) is not S.SUCCEEDED:
+                d.incident(
+                    AFTER_CLOSE, f"{path} was done ({type_}) after it was closed: nothing is sent", path
+                )
+            return
         if type_ in saga.by_confirmation and _confirms(d, message):
             found = addressing.confirmed(d, message, saga.by_confirmation[type_])
             if found:
