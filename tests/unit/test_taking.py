@@ -140,8 +140,12 @@ def test_a_shard_that_has_lost_what_nobody_had_read_is_named_by_the_status() -> 
     said: dict[str, bytes | None] = {}
     watermarks = SimpleNamespace(say=lambda key, value: said.__setitem__(key, value))
     starts = SimpleNamespace(tell=lambda *_: None)
-    gauges = Untaken(watermarks, Wellness(), EngineMetrics(CollectorRegistry()), starts)  # type: ignore[arg-type]
-    shard = SimpleNamespace(number=3, recreated=[], lost_entries=7, store_trouble="", waits_since=0.0)
+    unsent = SimpleNamespace(look=lambda *_: {})
+    gauges = Untaken(watermarks, Wellness(), EngineMetrics(CollectorRegistry()), starts, unsent)  # type: ignore[arg-type]
+    shard = SimpleNamespace(
+        number=3, recreated=[], lost_entries=7, store_trouble="", waits_since=0.0, not_before=0.0
+    )
+    shard.committed_position = shard.position = 0
     gauges.taken(shard, 5_000)  # type: ignore[arg-type]
     gauges.tell({3: shard}, {}, 0.0, 5_000, 5_000)  # type: ignore[dict-item]
     (value,) = said.values()

@@ -208,3 +208,16 @@ def test_an_engine_that_its_group_has_lost_is_not_ready(running: Running) -> Non
     running.engine._assigned([])  # the group's answer, though it gives it nothing
     running.turn(2)
     assert running.wellness.waits() == []
+
+
+def test_a_shard_that_is_retaken_again_and_again_is_told(running: Running) -> None:
+    """It is taken each time, and gets no further: its log refuses a record, for example. `/readyz` said that all is well."""
+    running.jobs.refuses = False
+    running.turn(2)
+    for _ in range(10):
+        running.engine._lose(running.engine._shards[GOOD], KafkaUnavailableError("the log takes no more"))
+        running.turn(1.5)
+    (reason,) = running.wellness.waits()
+    assert reason.startswith("shard 0 is retaken again and again at 0: the log takes no more, for ")
+    running.turn(31)
+    assert running.wellness.waits() == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from kantor.errors import KantorError
@@ -14,6 +14,7 @@ from kantor_orchestrator.core.entry import Entry
 from kantor_orchestrator.core.transaction import Transition
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Taking
+from kantor_orchestrator.engine.unsent import Unsent
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.brokertime import BrokerTime
 from kantor_orchestrator.formats.marks import IgnoredStarts, Shards
@@ -28,6 +29,8 @@ log = logging.getLogger("kantor.engine")
 LOOK = 1.0
 #: Seconds after which an engine says again which shards it has, though that has not changed.
 SAY = 10.0
+#: How often a shard is retaken at one position until that is told, and seconds between two times at most.
+_FLAPS, _FLAPS_WITHIN = 3, 30.0
 #: Seconds after which a shard that has an engine, and waits, is told of like one that has none.
 LONG = 5.0
 
@@ -47,16 +50,27 @@ def look(shards: Collection[Shard], metrics: EngineMetrics, time: BrokerTime) ->
     metrics.overdue.set(_age(min(timers, default=now), now))
 
 
-def tell(shards: Collection[Shard], wellness: Wellness) -> None:
-    """How far each shard has committed. One that waits for the registry or a definition stands still for a reason that is
-    told already, and that no new process mends."""
+def tell(shards: Collection[Shard], wellness: Wellness, excused: Collection[int]) -> None:
+    """How far each shard has committed. One that waits for the registry or a definition, or is ``excused``, stands still for a reason
+    that is told already, and that no new process mends."""
     for shard in shards:
         name = f"shard {shard.number}"
-        if shard.not_before:
+        if shard.not_before or shard.number in excused:
             wellness.forget(name)
         else:
             place = (topics.JOURNAL, shard.number)
             wellness.position(name, shard.committed_position, shard.position, place)
+
+
+@dataclass(slots=True)
+class _Flaps:
+    """A shard that is retaken again and again at one position."""
+
+    position: int
+    since: float  # s, monotonic, as `last`
+    last: float = 0.0
+    count: int = 0
+    why: str = ""
 
 
 class StartsIgnored:
@@ -94,9 +108,16 @@ class Untaken:
     would stop the shards that it has, and what can't be taken here can't be taken elsewhere, mostly: Kafka refuses."""
 
     def __init__(
-        self, watermarks: Watermarks, wellness: Wellness, metrics: EngineMetrics, starts: StartsIgnored
+        self,
+        watermarks: Watermarks,
+        wellness: Wellness,
+        metrics: EngineMetrics,
+        starts: StartsIgnored,
+        unsent: Unsent,
     ) -> None:
         """``starts``: said along with it."""
+        self._unsent = unsent
+        self._flaps: dict[int, _Flaps] = {}
         self._engine = uuid4().hex[:8]
         self._name = f"engine/{self._engine}"
         self._starts = starts
@@ -111,6 +132,15 @@ class Untaken:
     def joined(self) -> None:
         """The group has answered."""
         self._out = {}
+
+    def retaken(self, shard: Shard, now: float, why: Exception) -> None:
+        """It has to be retaken. One that is so again and again, and gets no further, is told though it is taken each time."""
+        before = self._flaps.get(shard.number)
+        if before is None or before.position != shard.committed_position or now - before.last > _FLAPS_WITHIN:
+            before = _Flaps(shard.committed_position, now)
+        before.count += 1
+        before.last, before.why = now, str(why) or type(why).__name__
+        self._flaps[shard.number] = before
 
     def lost(self, now: float) -> None:
         """The group has lost this process; ``now``: monotonic (s)."""
@@ -139,6 +169,14 @@ class Untaken:
             f"; {found}" if taking and (found := shortage()) else ""
         )  # then what Kafka's client tells misleads
         self._metrics.untaken.set(max(since.values(), default=0.0))
+        unsent = self._unsent.look(shards.values(), now)
+        tell(shards.values(), self._wellness, unsent)
+        self._flaps = {
+            number: one
+            for number, one in self._flaps.items()
+            if now - one.last < _FLAPS_WITHIN
+            and (number in taking or (number in shards and shards[number].committed_position == one.position))
+        }
         self._wellness.missing(
             {
                 f"shard {number}": (one.since, f"is not taken: {one.why}{short}")
@@ -148,6 +186,12 @@ class Untaken:
                 f"shard {number}": (shard.waits_since, f"waits: {shard.waits_for}")
                 for number, shard in shards.items()
                 if shard.waits_since
+            }
+            | {f"shard {number}": one for number, one in unsent.items()}
+            | {
+                f"shard {number}": (one.since, f"is retaken again and again at {one.position}: {one.why}")
+                for number, one in self._flaps.items()
+                if one.count >= _FLAPS
             }
             | self._out
         )

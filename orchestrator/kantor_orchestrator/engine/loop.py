@@ -25,11 +25,12 @@ from kantor_orchestrator.engine.appending import EngineEntries
 from kantor_orchestrator.engine.deciding import Decider
 from kantor_orchestrator.engine.entries import BeingRead, NotYet, PayloadReader
 from kantor_orchestrator.engine.firing import Firing
-from kantor_orchestrator.engine.gauges import LOOK, Untaken, look, tell
+from kantor_orchestrator.engine.gauges import LOOK, Untaken, look
 from kantor_orchestrator.engine.memory import Budget
 from kantor_orchestrator.engine.pruning import Pruner
 from kantor_orchestrator.engine.shard import Shard
 from kantor_orchestrator.engine.taking import Means, Taking, take
+from kantor_orchestrator.engine.unsent import Unsent
 from kantor_orchestrator.formats import topics
 from kantor_orchestrator.formats.brokertime import BrokerTime
 from kantor_orchestrator.formats.watermarks import Watermarks
@@ -109,7 +110,8 @@ class Engine:
         self._copies = Copies(clients, admin, self._appender, self._jobs, clock)
         self._decider = Decider(codec, definitions, payloads, self._copies, metrics, self._time, shards)
         self._watermarks = Watermarks(clients, "kantor-engine", clock, self._time.observe)
-        self._untaken = Untaken(self._watermarks, self._wellness, metrics, self._decider.starts_ignored)
+        starts, unsent = self._decider.starts_ignored, Unsent(admin, self._jobs)
+        self._untaken = Untaken(self._watermarks, self._wellness, metrics, starts, unsent)
         self._firing = Firing(self._appender, admin, self._jobs, self._watermarks, metrics, self._time)
         self._pruner = Pruner()
         self._shards: dict[int, Shard] = {}
@@ -235,13 +237,8 @@ class Engine:
         if self._gaps.get(shard.number) != gap:
             self._gaps[shard.number] = gap
             raise KantorError(f"{topics.JOURNAL}/{shard.number} jumps from {gap[0]} to {gap[1]}")
-        log.error(
-            "%s/%d has no entries from %d to %d",
-            topics.JOURNAL,
-            shard.number,
-            *gap,
-            extra={"action": "journal_gap", "shard": shard.number},
-        )
+        facts = {"action": "journal_gap", "shard": shard.number}
+        log.error("%s/%d has no entries from %d to %d", topics.JOURNAL, shard.number, *gap, extra=facts)
         shard.position = offset
 
     def _patience(self) -> float:
@@ -286,7 +283,6 @@ class Engine:
             look(self._shards.values(), self._metrics, self._time)
             self._metrics.unread.set(len(self._definitions.unread))
             self._untaken.tell(self._shards, self._taking, now, self._time.now(), self._clock.now())
-            tell(self._shards.values(), self._wellness)
             if self._watermarks.is_read:
                 self._pruner.look(self._shards.values(), self._watermarks.told, now, self._time.now())
         if now >= self._next_group:
@@ -354,11 +350,11 @@ class Engine:
         else:
             log.error("shard %d is retaken", number, exc_info=error, extra=facts)
         self._metrics.retaken.inc()
+        self._untaken.retaken(shard, now := self._clock.monotonic(), error)
         self._shards.pop(number).close()
         self._wellness.forget(f"shard {number}")
         if (topics.JOURNAL, number) in self._consumer.assignment():
             pause = RETAKE if isinstance(error, FencedError) or not isinstance(error, KantorError) else 0.0
-            now = self._clock.monotonic()
             self._taking[number] = Taking(now, now + pause)
 
     def _revoked(self, partitions: list[Partition]) -> None:

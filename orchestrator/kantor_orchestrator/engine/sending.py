@@ -29,7 +29,7 @@ class Sender:
 
     def __init__(self, clients: Clients, number: int, refuse: Refuse) -> None:
         self._refuse = refuse
-        self._open: dict[int, None] = {}  # what has not left, by number, the oldest first
+        self._open: dict[int, str] = {}  # what has not left: its topic by number, the oldest first
         self._sent = 0
         self._is_closed = False
         self._lost: Any = None
@@ -51,7 +51,7 @@ class Sender:
         for message in messages:
             self._sent += 1
             number = self._sent
-            self._open[number] = None
+            self._open[number] = message.topic
             delivered = partial(self._delivered, number, transaction, message)
             try:
                 self._producer.produce(
@@ -82,6 +82,13 @@ class Sender:
     def waiting(self) -> int:
         """Messages that have not left yet."""
         return len(self._open)
+
+    @property
+    def oldest(self) -> tuple[int, str] | None:
+        """Number and topic of the first message that has not left yet."""
+        first = min(self._open, default=None)  # in one step, as below
+        topic = self._open.get(first) if first is not None else None
+        return None if first is None or topic is None else (first, topic)
 
     def has_left(self, number: int) -> bool:
         """Whether every message up to this one has left, or its refusal is in the journal."""

@@ -140,7 +140,9 @@ def _of_unlooked(found: Condition) -> Iterator[StatusProblem]:
         if one.stands:
             yield StatusProblem(
                 f"shard {one.shard} is stuck at {one.position}: {entries}",
-                "see /readyz and the log of the engine that owns it; `kantor run` replaces a hanging engine, "
+                "it may wait until Kafka accepts its messages: first mend what is told of Kafka above"
+                if found.closed or found.leaderless
+                else "see /readyz and the log of the engine that owns it; `kantor run` replaces a hanging engine, "
                 "otherwise restart it",
             )
         else:

@@ -15,7 +15,7 @@ from kantor_orchestrator.formats.marks import IgnoredStarts
 from kantor_orchestrator.formats.watermarks import Statements
 from kantor_orchestrator.operations.durability import Closed
 from kantor_orchestrator.view.as_json import time
-from kantor_orchestrator.words import duration
+from kantor_orchestrator.words import count, duration
 
 #: An engine that has said nothing for this long (ms) has not: it says it every 10 seconds.
 SILENT = 25_000
@@ -228,7 +228,11 @@ def closed(found: Sequence[Closed]) -> Iterator[tuple[str, str]]:
     if now := [one for one in found if one.place[0] not in never]:
         first = min(now, key=lambda one: (one.place[0] not in _SHARDS, one.place))
         names = sorted({one.place[0] for one in now})
-        several = f"{len(now)} partitions of {len(names)} topics have" if len(now) > 1 else "1 partition has"
+        several = (
+            f"{len(now)} partitions of {count(len(names), 'topic')} have"
+            if len(now) > 1
+            else "1 partition has"
+        )
         of = f"{first.place[0]}/{first.place[1]} has {first.in_sync} of {first.replicas}, and needs {first.needed}"
         yield (
             f"{several} too few replicas in sync ({of}): Kafka accepts no record for them, and whoever writes there waits",

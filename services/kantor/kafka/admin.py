@@ -118,6 +118,24 @@ class Admin:
             if partition.leader >= 0
         }
 
+    def closed(self, topics: Sequence[str], timeout: float = 10.0) -> dict[str, str]:
+        """Those of these topics that have a partition for which Kafka accepts no record now, and why."""
+        configs, _ = self.configs(topics, timeout)
+        found: dict[str, str] = {}
+        for name, topic in self._metadata(timeout).items():
+            if name in topics:
+                least = int(configs.get(name, {}).get("min.insync.replicas", "1"))
+                for number, partition in sorted(topic.partitions.items()):
+                    in_sync, replicas = len(partition.isrs), len(partition.replicas)
+                    if partition.leader < 0:
+                        found.setdefault(name, f"{name}/{number} has no leader")
+                    elif in_sync < least:
+                        why = (
+                            f"{name}/{number} has {in_sync} of {replicas} replicas in sync, and needs {least}"
+                        )
+                        found.setdefault(name, why)
+        return found
+
     def _metadata(self, timeout: float) -> dict[str, Any]:
         """What the cluster says of each topic."""
         try:

@@ -49,6 +49,10 @@ class MemoryAdmin:
         topics = self._broker.topics
         return {p: self._broker.log(p).start for p in partitions if p[0] in topics}
 
+    def closed(self, topics: Sequence[str], timeout: float = 10.0) -> dict[str, str]:
+        """None: there is one broker."""
+        return {}
+
     def config(self, topic: str, timeout: float = 10.0) -> dict[str, str]:
         if topic not in self._broker.topics:
             raise KafkaUnavailableError(f"UNKNOWN_TOPIC_OR_PART: {topic}")
