@@ -153,6 +153,14 @@ def test_engines_that_begin_are_not_well(kantor_status: pytest.MonkeyPatch) -> N
     assert "shard 1" not in told(found)
 
 
+def test_an_engine_without_a_right_is_told_where_the_rights_are_listed() -> None:
+    """Kafka does not always name what it forbids; to ask again, as was the remedy, mends nothing."""
+    found = healthy()
+    why = "TOPIC_AUTHORIZATION_FAILED: Failed to add partition(s) to transaction"
+    found.standing = Standing([UntakenShard(1, "ab12", why, 12_400)])
+    assert f"{why} (engine ab12) -> allow it by ACL" in told(found)
+
+
 def test_a_partition_without_a_leader_is_told_instead_of_the_cluster() -> None:
     """Kafka answers; what it does not answer is told besides."""
     found = healthy()

@@ -26,6 +26,10 @@ RECENT = 24 * 3_600_000
 _SHARDS = (topics.JOURNAL, topics.HISTORY, topics.STATE)
 
 
+_NOT_TAKEN = "ask again: engines start within seconds; if it persists, see docs/alerts.md#kantorshardnottaken"
+_NOT_ALLOWED = "allow it by ACL to the user that engines log in as: docs/operations.md#roles lists what they read and write"
+
+
 @dataclass(frozen=True, slots=True)
 class UntakenShard:
     """A shard that no engine works on. ``engine`` empty: the group has given it to none, or none has spoken of it. ``age``:
@@ -164,7 +168,7 @@ def problems(found: Standing) -> Iterator[tuple[str, str]]:
         where = f" (engine {first.engine})" if first.engine else ""
         yield (
             f"{what} no working engine{since}: {first.why}{where}",
-            "ask again: engines start within seconds; if it persists, see docs/alerts.md#kantorshardnottaken",
+            _NOT_ALLOWED if _is_forbidden(first.why) else _NOT_TAKEN,
         )
     if recent := {place: age for place, age in sorted(found.anew.items()) if age < RECENT}:
         yield (
@@ -198,6 +202,11 @@ def problems(found: Standing) -> Iterator[tuple[str, str]]:
             f"every timeout waits: {since}{place}",
             "ask again: intake catches up; if it persists, see its log (`watermark_failed`) and check that the partition has a leader",
         )
+
+
+def _is_forbidden(why: str) -> bool:
+    """Whether it is an ACL that is missing: some of librdkafka's errors have only the broker's words for it."""
+    return "authorization failed" in why.lower().replace("_", " ")
 
 
 def leaderless(place: Partition) -> tuple[str, str]:
