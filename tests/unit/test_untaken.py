@@ -214,10 +214,23 @@ def test_a_shard_that_is_retaken_again_and_again_is_told(running: Running) -> No
     """It is taken each time, and gets no further: its log refuses a record, for example. `/readyz` said that all is well."""
     running.jobs.refuses = False
     running.turn(2)
-    for _ in range(10):
+    for _ in range(4):
         running.engine._lose(running.engine._shards[GOOD], KafkaUnavailableError("the log takes no more"))
-        running.turn(1.5)
+        running.turn(2.5)
     (reason,) = running.wellness.waits()
     assert reason.startswith("shard 0 is retaken again and again at 0: the log takes no more, for ")
     running.turn(31)
     assert running.wellness.waits() == []
+
+
+def test_a_shard_that_gets_no_further_is_retaken_more_and_more_seldom(running: Running) -> None:
+    """Each time appends an epoch to its log: its history refuses each record, say, and would be filled with these."""
+    running.jobs.refuses = False
+    running.turn(2)
+    began, lost = running.broker.clock.monotonic(), 0
+    while running.broker.clock.monotonic() < began + 60:
+        if (shard := running.engine._shards.get(GOOD)) is not None:
+            running.engine._lose(shard, KafkaUnavailableError("the log takes no more"))
+            lost += 1
+        running.turn(0.1)
+    assert 9 <= lost <= 12

@@ -31,6 +31,8 @@ LOOK = 1.0
 SAY = 10.0
 #: How often a shard is retaken at one position until that is told, and seconds between two times at most.
 _FLAPS, _FLAPS_WITHIN = 3, 30.0
+#: Seconds at most until such a shard is retaken.
+_LONGEST = 8.0
 #: Seconds after which a shard that has an engine, and waits, is told of like one that has none.
 LONG = 5.0
 
@@ -133,14 +135,16 @@ class Untaken:
         """The group has answered."""
         self._out = {}
 
-    def retaken(self, shard: Shard, now: float, why: Exception) -> None:
-        """It has to be retaken. One that is so again and again, and gets no further, is told though it is taken each time."""
+    def retaken(self, shard: Shard, now: float, why: Exception) -> float:
+        """It has to be retaken: how long to wait before (s). One that is so again and again, and gets no further, is told though it is
+        taken each time; and as each time appends to its log, it is more and more seldom."""
         before = self._flaps.get(shard.number)
         if before is None or before.position != shard.committed_position or now - before.last > _FLAPS_WITHIN:
             before = _Flaps(shard.committed_position, now)
         before.count += 1
         before.last, before.why = now, str(why) or type(why).__name__
         self._flaps[shard.number] = before
+        return min(_LONGEST, 2.0 ** (before.count - _FLAPS)) if before.count >= _FLAPS else 0.0
 
     def lost(self, now: float) -> None:
         """The group has lost this process; ``now``: monotonic (s)."""

@@ -350,11 +350,12 @@ class Engine:
         else:
             log.error("shard %d is retaken", number, exc_info=error, extra=facts)
         self._metrics.retaken.inc()
-        self._untaken.retaken(shard, now := self._clock.monotonic(), error)
+        pause = self._untaken.retaken(shard, now := self._clock.monotonic(), error)
         self._shards.pop(number).close()
         self._wellness.forget(f"shard {number}")
         if (topics.JOURNAL, number) in self._consumer.assignment():
-            pause = RETAKE if isinstance(error, FencedError) or not isinstance(error, KantorError) else 0.0
+            if isinstance(error, FencedError) or not isinstance(error, KantorError):
+                pause = max(pause, RETAKE)
             self._taking[number] = Taking(now, now + pause)
 
     def _revoked(self, partitions: list[Partition]) -> None:
