@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from kantor_orchestrator.view.columns import Beside, FoundBy
 from kantor_orchestrator.view.database import PARTS, Location, for_reading
 from kantor_orchestrator.view.facts import frames
 
-_COLUMNS = (
-    "id", "shard", "saga", "version", "status", "started_at", "updated_at", "ended_at", "reason", "last_error", "waiting_on",
-    "open_steps", "due", "open_incidents", "held",
-)  # fmt: skip
+_COLUMNS = ("id", *FoundBy._fields, *Beside._fields, "shard", "updated_at", "unread")
 
 
 def rows_of(place: Location) -> dict[str, Any]:

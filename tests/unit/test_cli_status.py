@@ -99,7 +99,22 @@ def test_overdue_transactions_are_a_problem_of_the_timers() -> None:
     """Their timers should have gone off."""
     found = healthy()
     found.overdue = [
-        Summary("tx-1", "checkout", 1, "running", ["payment"], "", ["payment"], 1, 1, 0, 5, "", "", 0)
+        Summary(
+            transaction_id="tx-1",
+            saga="checkout",
+            version=1,
+            status="running",
+            waiting_on=["payment"],
+            held="",
+            open_steps=["payment"],
+            started_at=1,
+            updated_at=1,
+            ended_at=0,
+            due=5,
+            reason="",
+            last_error="",
+            open_incidents=0,
+        )
     ]
     assert "1 transaction overdue: a timer of tx-1" in told(found)
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from kantor_orchestrator.api import shapes
 from kantor_orchestrator.view import as_json, columns
 from kantor_orchestrator.view.columns import Beside, FoundBy, Kept, Known, Summary, TransactionFacts, shown
+from kantor_orchestrator.view.sql import migrations
 from kantor_orchestrator.view.sqlite import SqliteDatabase
 
 WRITTEN = {*FoundBy._fields, *Beside._fields, *Kept._fields, "no", "id"}
@@ -25,6 +26,11 @@ def test_every_column_of_the_table_is_written(tmp_path: Path) -> None:
     finally:
         database.close()
     assert there == WRITTEN
+
+
+def test_both_databases_have_the_same_migrations() -> None:
+    """A version means the same on both. Whether they do the same is asked of a real PostgreSQL (``tests/contract``)."""
+    assert [file.name for file in migrations("sqlite")] == [file.name for file in migrations("postgresql")]
 
 
 def test_no_column_is_written_twice() -> None:
@@ -42,8 +48,14 @@ def test_what_is_read_is_written() -> None:
 
 def test_what_lists_show_is_told_and_described_as_it_is_declared() -> None:
     """As JSON, null where there is none; and OpenAPI has the same fields, in the same order."""
-    row = ("tx-1", "", 0, "observed", '["payment"]', "ops: audit", "[]", 1_000, 0, 0, 0, "", "timed out", 2)
-    found = Summary(**shown(row, json.loads), keys=[("order", "7")])
+    row = {
+        "id": "tx-1", "saga": "", "version": 0, "status": "observed", "waiting_on": '["payment"]', "held": "ops: audit",
+        "open_steps": "[]", "started_at": 1_000, "updated_at": 0, "ended_at": 0, "due": 0, "reason": "", "last_error": "timed out",
+        "open_incidents": 2,
+    }  # fmt: skip
+    names = columns.LISTED.split(", ")[3:]
+    assert set(names) == row.keys()
+    found = Summary(**shown([row[name] for name in names], json.loads), keys=[("order", "7")])
     told = as_json.summary(found)
     assert told == {
         "transaction_id": "tx-1",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from kantor_orchestrator.view.columns import Beside, FoundBy, Kept
 from kantor_orchestrator.view.database import Location
 from kantor_orchestrator.view.queries import View
 from kantor_orchestrator.view.search import Criteria, PageTokenError, asked
 from view_places import Places, execute, plans
 from view_traffic import Traffic, project
 
+#: Every column but a transaction's number and id.
+COPIED = ", ".join((*FoundBy._fields, *Beside._fields, *Kept._fields))
 ALL = ["tx-observed", "tx-running", "tx-stuck", "tx-compensated-2", "tx-compensated", "tx-completed"]
 
 
@@ -104,8 +107,7 @@ def test_new_transactions_do_not_move_the_pages(path: Location) -> None:
         first = view.search(Criteria(), limit=2)
         execute(
             path,
-            "INSERT INTO transactions SELECT no + 1, 'tx-new', shard, saga, version, status, started_at, updated_at, ended_at,"
-            " reason, last_error, waiting_on, open_steps, due, open_incidents, parts, held, entry, unread FROM transactions"
+            f"INSERT INTO transactions (no, id, {COPIED}) SELECT no + 1, 'tx-new', {COPIED} FROM transactions"
             " ORDER BY no DESC LIMIT 1",
         )
         second = view.search(Criteria(), limit=10, page=first.next_page)
@@ -117,8 +119,7 @@ def test_a_search_that_takes_too_long_says_so_and_goes_on(path: Location) -> Non
     execute(
         path,
         "WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 2000)"
-        " INSERT INTO transactions SELECT no + n, 'tx-more-' || n, shard, saga, version, status, started_at, updated_at,"
-        " ended_at, reason, last_error, waiting_on, open_steps, due, open_incidents, parts, held, entry, unread FROM many, (SELECT * FROM"
+        f" INSERT INTO transactions (no, id, {COPIED}) SELECT no + n, 'tx-more-' || n, {COPIED} FROM many, (SELECT * FROM"
         " transactions ORDER BY no DESC LIMIT 1) AS last",
     )
     with View(path) as view:

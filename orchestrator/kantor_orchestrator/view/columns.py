@@ -26,7 +26,7 @@ Number = Annotated[int, As.NUMBER]
 Time = Annotated[int, As.TIME]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """One transaction in a list. What is a list is JSON in its column."""
 
