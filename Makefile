@@ -1,6 +1,6 @@
 # Every habit of the project on one screen. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast simulate acts chaos fuzz lint format bench lock dist clean
+.PHONY: help setup demo test test-fast simulate acts chaos fuzz pictures lint format bench lock dist clean
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,6 +32,10 @@ chaos: setup ## Fault storms on a real Kafka: connections cut, processes and the
 
 fuzz: setup ## Hostile bytes at every input, until the time is up: MINUTES=60
 	@MINUTES=$(MINUTES) PYTHONPATH=tests exec $(BIN)/python -m fuzz
+
+pictures: setup ## Draw the diagrams of docs/images/sagas again
+	@for saga in services/kantor_examples/ten/*.yaml; do \
+		$(BIN)/kantor diagram "$$saga" --out "docs/images/sagas/$$(basename "$$saga" .yaml).svg" || exit 1; done
 
 lint: setup ## Style and types
 	$(BIN)/ruff check

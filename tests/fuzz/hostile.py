@@ -30,6 +30,7 @@ from kantor_examples.checkout.messages import (
     ShipmentBooked,
     StockReserved,
 )
+from kantor_orchestrator.core.act_kinds import KINDS, ON_SAGAS
 from kantor_orchestrator.formats import journal, topics
 from simulation.processes import SCHEMAS
 
@@ -326,7 +327,7 @@ def records(draw: st.DrawFn) -> HostileRecord:
 
 # -- records in the journal
 
-_ACTS = ["retry", "skip", "cancel", "compensate", "close", "signal", "hold", "release", "nonsense", ""]
+_ACTS = [*KINDS, *ON_SAGAS, "nonsense", ""]
 
 
 def _timer(draw: st.DrawFn) -> bytes:

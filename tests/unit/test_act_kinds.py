@@ -13,7 +13,19 @@ from kantor_orchestrator.api.acts import ActBody, CountBody, SagaActBody
 from kantor_orchestrator.cli import acts as cli
 from kantor_orchestrator.cli.main import main
 from kantor_orchestrator.core import acts
-from kantor_orchestrator.core.act_kinds import FIELDS, FOR_MANY, KINDS, NEEDED, OFFSET, ON_SAGAS, ActKind
+from kantor_orchestrator.core.act_kinds import (
+    FIELDS,
+    FOR_MANY,
+    KINDS,
+    NEEDED,
+    OFFSET,
+    ON_SAGAS,
+    ON_STEPS,
+    RUNNING,
+    UNTIL_THE_END,
+    WITH_INCIDENT,
+    ActKind,
+)
 from kantor_orchestrator.core.decision import Decision
 from kantor_orchestrator.core.entry import TIMEOUT
 from kantor_orchestrator.core.transaction import Kind
@@ -79,25 +91,44 @@ def test_every_act_is_on_the_page_for_operators(name: str) -> None:
     assert name in (*acts_page.OF_A_STEP, *acts_page.OF_ALL)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_what_an_act_means_is_said_where_a_page_offers_it(name: str) -> None:
+    """An operator action with a meaning and no place would be on no page; ``start`` and ``compensate`` are remedies, or commands."""
+    kind = KINDS[name]
+    assert bool(kind.means) == bool(kind.offered)
+    assert kind.offered in ("", ON_STEPS, RUNNING, UNTIL_THE_END, WITH_INCIDENT)
+
+
+@pytest.mark.parametrize("name", [*KINDS, *ON_SAGAS])
+def test_every_act_is_in_the_guide_for_operators(name: str) -> None:
+    """In its table, and in the list of those that can be done to many."""
+    guide = (DOCS / "operations.md").read_text(encoding="utf-8")
+    assert f"| `kantor {name} " in guide
+    bulk = re.search(r"`kantor bulk retry .*? the same \((.*?)\)", guide)
+    assert bulk
+    assert (f"`{name}`" in bulk[1]) == (name in FOR_MANY)
+
+
 def test_a_toy_act_follows_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry and a function: it is a command, and the engine carries it out, or refuses it in the states that refuse all."""
-    monkeypatch.setitem(KINDS, "snooze", ActKind("snooze", "Snooze", "Give a step more time.", step=NEEDED))
+    toy_act = ActKind("toy_act", "Toy", "Give a step more time.", "Wait longer.", WITH_INCIDENT, step=NEEDED)
+    monkeypatch.setitem(KINDS, "toy_act", toy_act)
     with pytest.raises(AssertionError):
         test_every_act_is_carried_out_somewhere()
 
-    def snooze(d: Decision, why: str) -> None:
+    def toy(d: Decision, why: str) -> None:
         path = d.entry.step
         d.emit(
             Kind.PROGRESSED, step=path, due=d.entry.at + 60_000, timer=TIMEOUT, round=1, attempt=1, reason=why
         )
 
-    monkeypatch.setitem(acts.OF_A_SAGA, "snooze", snooze)
+    monkeypatch.setitem(acts.OF_A_SAGA, "toy_act", toy)
     test_every_act_is_carried_out_somewhere()
-    story = act(begun(build(command("pay"))), "snooze", "pay", "the bank is slow")
+    story = act(begun(build(command("pay"))), "toy_act", "pay", "the bank is slow")
     assert (story.log[-1].kind, story.log[-1].reason) == (Kind.PROGRESSED, "the bank is slow")
     story.hold = "held by ann"
-    assert act(story, "snooze", "pay").ignored() == ["act_impossible"]
-    help_ = CliRunner().invoke(cli._command(KINDS["snooze"]), ["--help"]).output
+    assert act(story, "toy_act", "pay").ignored() == ["act_impossible"]
+    help_ = CliRunner().invoke(cli._command(KINDS["toy_act"]), ["--help"]).output
     assert "Give a step more time." in help_
     assert "--step" in help_
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from kantor_orchestrator.core.act_kinds import KINDS
 from kantor_orchestrator.core.entry import RELEASE
 from kantor_orchestrator.core.saga import Cancellation
 from kantor_orchestrator.core.transaction import Kind, Status
@@ -117,7 +118,7 @@ def test_an_ended_transaction_that_nothing_happened_to_expires_as_before(story: 
     assert released(story).txn.expires_at > story.at
 
 
-@pytest.mark.parametrize("what", ["retry", "skip", "cancel", "compensate", "signal"])
+@pytest.mark.parametrize("what", sorted(KINDS.keys() - {"close", "start"}))
 def test_acts_are_refused_while_it_is_held(story: Story, what: str) -> None:
     """They would have to wait, too: the person is told to release it first."""
     story.when("OrderPlaced")

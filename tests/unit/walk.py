@@ -244,7 +244,7 @@ class Walk:
         paths = ["", NOWHERE, *(path for path, _ in instances(self.saga, txn))]
         paths += [path for path in txn.steps if path.endswith("]")]
         for what in KINDS:
-            for path in paths if what in (acts.RETRY, acts.SKIP, acts.SIGNAL) else [""]:
+            for path in paths if KINDS[what].step else [""]:
                 for why in ("so", "") if what == acts.SKIP and path != NOWHERE else ("so",):
                     yield self._act(txn, what, path, why, {})
         yield self._act(txn, acts.START, "", "so", {"offset": 7})

@@ -7,7 +7,17 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from kantor_orchestrator.api.backend import new_key, said
-from kantor_orchestrator.core.act_kinds import CANCEL, CLOSE, KINDS, RETRY, SIGNAL, SKIP, ActKind
+from kantor_orchestrator.core.act_kinds import (
+    CLOSE,
+    KINDS,
+    RETRY,
+    RUNNING,
+    SIGNAL,
+    SKIP,
+    UNTIL_THE_END,
+    WITH_INCIDENT,
+    ActKind,
+)
 from kantor_orchestrator.core.saga import definition_path
 from kantor_orchestrator.core.step_kinds import kind_of
 from kantor_orchestrator.core.transaction import ENDED, Status
@@ -41,21 +51,29 @@ def possible_acts(story: Trace) -> list[PossibleAct]:
         for one in story.remedies
         if one.act in KINDS and one.act != CLOSE
     ]
-    if story.status not in _OVER:
-        found += [(KINDS[name], KINDS[name].means, step) for name, step in _always(story, waiting)]
+    found += [(kind, kind.means, step) for kind, step in _offered(story, waiting)]
     return [PossibleAct(kind, means, step, new_key()) for kind, means, step in found]
 
 
-def _always(story: Trace, waiting: AbstractSet[str]) -> Iterator[tuple[str, str]]:
-    """Operator actions that make sense though nothing waits for a person, with their steps."""
+def _offered(story: Trace, waiting: AbstractSet[str]) -> Iterator[tuple[ActKind, str]]:
+    """Operator actions that make sense besides the remedies, with their steps."""
+    is_over = story.status in _OVER
+    if not is_over:
+        yield from ((KINDS[name], step) for name, step in _on_steps(story, waiting))
+    when = {
+        RUNNING: story.status == Status.RUNNING and bool(story.saga),
+        UNTIL_THE_END: not is_over,
+        WITH_INCIDENT: any(not incident.closed_at for incident in story.incidents),
+    }
+    yield from ((kind, "") for kind in KINDS.values() if when.get(kind.offered))
+
+
+def _on_steps(story: Trace, waiting: AbstractSet[str]) -> Iterator[tuple[str, str]]:
     for step in story.steps:
         if step.status == "failed" and story.status == Status.RUNNING and step.name not in waiting:
             yield from ((RETRY, step.name), (SKIP, step.name))
         elif kind_of(step.kind).takes_signal and step.status == "active":
             yield SIGNAL, step.name
-    if story.status == Status.RUNNING and story.saga:
-        yield CANCEL, ""
-    yield CLOSE, ""
 
 
 def marks(steps: Sequence[Step]) -> dict[str, tuple[str, str]]:

@@ -16,17 +16,21 @@ HOLD, RELEASE = "hold", "release"
 POSSIBLE, NEEDED = "possible", "needed"
 #: What it takes besides.
 FIELDS, OFFSET = "fields", "offset"
+#: When a transaction's page offers it, besides as the remedy of an open incident: on steps that it fits, while the transaction runs,
+#: until it has ended, as long as an incident is open.
+ON_STEPS, RUNNING, UNTIL_THE_END, WITH_INCIDENT = "on_steps", "running", "until_the_end", "with_incident"
 
 
 @dataclass(frozen=True, slots=True)
 class ActKind:
     """An operator action. ``title``: what its button says. ``help``: of its command. ``means``: what it does to one transaction, where a page
-    offers it whatever waits. ``of_each``: what it does to each of many; empty: nobody does it to many."""
+    offers it by itself (``offered``). ``of_each``: what it does to each of many; empty: nobody does it to many."""
 
     name: str
     title: str
     help: str
     means: str = ""
+    offered: str = ""  # one of the above; empty: as a remedy only, or never
     of_each: str = ""
     step: str = ""  # POSSIBLE | NEEDED; empty: it is about the whole transaction
     takes: str = ""  # FIELDS | OFFSET; empty: nothing
@@ -45,6 +49,7 @@ KINDS = {
             "Retry",
             "Retry what needs a person: a step, its compensation, or the whole transaction.",
             means="Try the step again.",
+            offered=ON_STEPS,
             of_each="Retries the open incidents of each transaction.",
             step=POSSIBLE,
         ),
@@ -54,6 +59,7 @@ KINDS = {
             "Record that a step, or its compensation, was done by hand. Without --step, close the open incidents and go on. Give "
             "the evidence with --why.",
             means="Record that the step was done by hand; the evidence is kept.",
+            offered=ON_STEPS,
             step=POSSIBLE,
             is_by_evidence=True,
         ),
@@ -63,6 +69,7 @@ KINDS = {
             "Reverse what a running transaction has done, as long as there is a way back. Usually this is the command you want. It "
             "is refused while the pivot's outcome is unknown: then see `kantor compensate`.",
             means="Reverse what has happened, as long as there is a way back.",
+            offered=RUNNING,
             of_each="Each of them is compensated, unless it is past its pivot.",
             is_danger=True,
         ),
@@ -79,6 +86,7 @@ KINDS = {
             "Close",
             "End a transaction as it is, whatever its state. Nothing is reversed. Give the evidence with --why.",
             means="End the transaction as it is, whatever its state. Nothing is reversed.",
+            offered=UNTIL_THE_END,
             of_each="Each of them ends as it is, whatever its state: nothing is compensated.",
             is_by_evidence=True,
             is_danger=True,
@@ -88,6 +96,7 @@ KINDS = {
             "Give the signal",
             "Give a step the signal that it is waiting for.",
             means="Give the step the signal that it is waiting for.",
+            offered=ON_STEPS,
             step=NEEDED,
             takes=FIELDS,
             needs_why=False,

@@ -18,6 +18,7 @@ from kantor_orchestrator.core.entry import RELEASE, Entry
 from kantor_orchestrator.core.saga import (
     COMPENSATE,
     ENFORCE,
+    MOST_ATTEMPTS,
     ROOT,
     START,
     Command,
@@ -44,8 +45,6 @@ ENDING, REFUSAL, CHILD, ANSWER = "ending", "refusal", "child", "answer"
 
 #: Where the items of an ``each`` are kept, in what was captured of the composite.
 ITEMS = "items"
-#: How many attempts of an earlier round are looked through, to know an old answer again: a definition's limit.
-_MOST_ATTEMPTS = 100
 
 
 class ExpressionError(Exception):
@@ -316,7 +315,7 @@ class Decision:
         """Whether ``id_`` is an attempt of the step's command in one of the rounds up to this one."""
         if not id_ or round_ < 1:
             return False
-        return any(self._is_attempt(id_, path, ACTION, n, _MOST_ATTEMPTS) for n in range(1, round_ + 1))
+        return any(self._is_attempt(id_, path, ACTION, n, MOST_ATTEMPTS) for n in range(1, round_ + 1))
 
     def is_question_of(self, path: str, id_: str) -> bool:
         """Whether ``id_`` is a question about the step's action in its current round."""
@@ -350,7 +349,7 @@ class Decision:
                 (COMPENSATION, state.compensation_round, state.compensation_attempt),
             ):
                 for round_ in range(1, rounds + 1):
-                    most = attempts if round_ == rounds else _MOST_ATTEMPTS
+                    most = attempts if round_ == rounds else MOST_ATTEMPTS
                     if self._is_attempt(id_, path, kind, round_, most):
                         return True
         return False

@@ -48,6 +48,10 @@ def definition_path(instance: str) -> str:
     return _INDEX.sub("", instance) if "[" in instance else instance
 
 
+#: Attempts of a round at most: so many of an earlier round are looked through, to know an old answer again.
+MOST_ATTEMPTS = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """When a command is sent again. ``attempts`` counts the first one."""

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from kantor_orchestrator.core.saga import COMPENSATION_RETRY, COMPENSATION_TIMEOUT, Retry
+from kantor_orchestrator.core.saga import COMPENSATION_RETRY, COMPENSATION_TIMEOUT, MOST_ATTEMPTS, Retry
 from kantor_orchestrator.definitions import durations
 from kantor_orchestrator.definitions.words import (
     Delays,
@@ -55,7 +55,7 @@ _ONCE = Retry()
 class Retries(Part):
     """When a command is sent again. ``attempts`` counts the first one."""
 
-    attempts: int = Field(default=1, ge=1, le=100)
+    attempts: int = Field(default=1, ge=1, le=MOST_ATTEMPTS)
     backoff: Duration = _ONCE.backoff
     factor: float = Field(default=_ONCE.factor, ge=1, le=100)
     max_backoff: Duration = _ONCE.max_backoff
@@ -103,7 +103,7 @@ class Retries(Part):
 class PatientRetries(Retries):
     """Of a compensation: it is never given up quickly."""
 
-    attempts: int = Field(default=COMPENSATION_RETRY.attempts, ge=1, le=100)
+    attempts: int = Field(default=COMPENSATION_RETRY.attempts, ge=1, le=MOST_ATTEMPTS)
     max_backoff: Duration = COMPENSATION_RETRY.max_backoff
 
 
