@@ -111,7 +111,7 @@ def _of_roles(found: Condition) -> Iterator[StatusProblem]:
         elif not role.is_running:
             yield StatusProblem(
                 f"{role.name} is not running: {_MEANING[role.name]}",
-                f"start it: `kantor run --role {role.name}`",
+                f"start it: `kantor run --role {role.name}`; if it runs, it is not in its group, and its log and /readyz say why",
             )
     for role in found.roles:
         if role.is_running and role.lag > LAG_PER_SHARD * len(found.shards):
