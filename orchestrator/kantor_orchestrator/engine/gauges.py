@@ -33,6 +33,8 @@ SAY = 10.0
 _FLAPS, _FLAPS_WITHIN = 3, 30.0
 #: Seconds at most until such a shard is retaken.
 _LONGEST = 8.0
+#: How often that is doubled at most: far enough, and never more than a float holds.
+_DOUBLED = 16
 #: Seconds after which a shard that has an engine, and waits, is told of like one that has none.
 LONG = 5.0
 
@@ -144,7 +146,9 @@ class Untaken:
         before.count += 1
         before.last, before.why = now, str(why) or type(why).__name__
         self._flaps[shard.number] = before
-        return min(_LONGEST, 2.0 ** (before.count - _FLAPS)) if before.count >= _FLAPS else 0.0
+        if before.count < _FLAPS:
+            return 0.0
+        return min(_LONGEST, 2.0 ** min(before.count - _FLAPS, _DOUBLED))
 
     def lost(self, now: float) -> None:
         """The group has lost this process; ``now``: monotonic (s)."""
