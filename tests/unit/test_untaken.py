@@ -245,3 +245,15 @@ def test_a_shard_may_get_no_further_for_as_long_as_it_likes(running: Running) ->
         running.engine._untaken.retaken(shard, now + 8 * n, KafkaUnavailableError("")) for n in range(1_100)
     ]
     assert (pauses[:7], set(pauses[7:])) == ([0, 0, 1, 2, 4, 8, 8], {8})
+
+
+def test_the_reason_is_told_while_a_shard_waits_to_be_retaken(running: Running) -> None:
+    """It waits for most of the time. `kantor status` said that its turn had not come."""
+    running.jobs.refuses = False
+    running.turn(2)
+    for _ in range(6):
+        running.engine._lose(running.engine._shards[GOOD], KafkaUnavailableError("the log takes no more"))
+        running.turn(8.5)
+    running.engine._lose(running.engine._shards[GOOD], KafkaUnavailableError("the log takes no more"))
+    running.turn(2)
+    assert running.told() == [(GOOD, "the log takes no more")]

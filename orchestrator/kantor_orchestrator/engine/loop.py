@@ -356,7 +356,8 @@ class Engine:
         if (topics.JOURNAL, number) in self._consumer.assignment():
             if isinstance(error, FencedError) or not isinstance(error, KantorError):
                 pause = max(pause, RETAKE)
-            self._taking[number] = Taking(now, now + pause)
+            why = str(error) or type(error).__name__
+            self._taking[number] = Taking(now, now + pause, failed=why if pause else "")
 
     def _revoked(self, partitions: list[Partition]) -> None:
         deadline = self._clock.monotonic() + FAREWELL
