@@ -76,8 +76,9 @@ class Producer:
         """Wait until everything handed over is delivered. Raises ``KafkaUnavailableError`` if that takes longer than
         ``timeout`` (it stays queued: call again), ``KantorError`` if a record was refused for good."""
         left = self._serve(self._flush, timeout)
-        failure, self._failure = self._failure, None
+        failure = self._failure
         if failure is not None:
+            self._failure = None  # only then: another thread may hear of one just now
             refused = TooLargeError if failure.code() == ck.KafkaError.MSG_SIZE_TOO_LARGE else KantorError
             raise refused(f"a record was not delivered: {failure}")
         if left:
