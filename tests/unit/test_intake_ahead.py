@@ -133,8 +133,8 @@ def test_records_that_come_without_a_pause_are_no_standstill(running: Running) -
 
 
 def test_each_event_wakes_the_client(running: Running) -> None:
-    """While it is being flushed, librdkafka lets what is produced lie until the broker has answered; and of one partition it
-    has at most five requests in flight."""
+    """While it is being flushed, librdkafka lets what is produced lie until the broker has answered, also if another broker would
+    take it; but no more than five flushes wait at a time."""
     for count in (1, 2, 3, 4, 5, 5):
         running.send()
         running.turn(1)

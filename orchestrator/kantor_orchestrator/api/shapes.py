@@ -43,6 +43,7 @@ _FIELDS: dict[str, Any] = {
 }
 
 
+# Its fields are those of ``view.columns.Summary``; types are checked without them, because a type that is made here can't be named.
 if TYPE_CHECKING:
 
     class Summary(Shape): ...

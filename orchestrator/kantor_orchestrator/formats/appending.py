@@ -27,7 +27,7 @@ BATCH_BYTES = 2 * LARGE
 #: Whoever appends flushes, and until then records wait (ms): librdkafka's thread spins, without a pause, while records that need not wait
 #: any more can't be sent because those before them are under way. It cost as much as all the rest of intake.
 _LINGER = 1_000
-#: Flushes at a time. Of one partition an idempotent producer has at most five messages in flight in several requests; with more it would spin as above.
+#: Flushes at a time. A broker gets one request at a time (``kantor.kafka.settings``): more groups than brokers would wait, and spin as above.
 _IN_FLIGHT = 5
 #: What a record takes beside its key, value and headers: the batch's frame, lengths; for each header a few bytes more.
 _FRAME, _HEADER = 4_096, 16
@@ -112,8 +112,8 @@ class JournalAppender:
         self.produce = self._producer.produce
 
     def send(self) -> None:
-        """Let what was produced go out, without waiting for the broker. Each flush wakes librdkafka's thread: what is produced
-        during one would lie until the broker has answered, and be sent then."""
+        """Let what was produced go out, without waiting for the broker. Each flush wakes librdkafka's threads: what is produced
+        during one, for another broker, would lie until the first has answered."""
         self._is_more = True
         self._begin()
 
